@@ -1,0 +1,101 @@
+"""``calotype data check`` and ``calotype data prepare``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from calotype.cli.parse import parse
+from calotype.data import check, prepare
+from calotype.engine.display import Terminal
+from calotype.errors import UserError
+
+USAGE = """usage: calotype data check SOURCE | calotype data prepare SOURCE OUT
+
+  check    look at every image: sizes, modes, classes, duplicates, unusable files, and what to train on it
+  prepare  write one file that loads at once, however many images it holds
+
+calotype data check photos/
+calotype data prepare photos.zip photos.calotype --size 64
+
+calotype data check --help and calotype data prepare --help show the options."""
+
+
+@dataclass(frozen=True)
+class CheckOptions:
+    """Look at every image of a source before training on it.
+
+    Reports sizes, modes, classes, exact and near duplicates and files that cannot be used, and recommends size, recipe and batch.
+
+    Example:
+    calotype data check photos/
+    """
+
+    source: tyro.conf.Positional[str]  # a folder, a zip, an embedded name, mnist, fashion-mnist, cifar10, or a prepared file
+    json: bool = False  # print as JSON
+
+
+@dataclass(frozen=True)
+class PrepareOptions:
+    """Decode all images of a source once, into one memory-mapped file that --data takes.
+
+    Example:
+    calotype data prepare photos.zip photos.calotype --size 64
+    """
+
+    source: tyro.conf.Positional[str]  # a folder, a zip, an embedded name, mnist, fashion-mnist, cifar10
+    out: tyro.conf.Positional[Path]  # the file to write
+    size: int | None = None  # height and width in pixels; the source's own where none is given
+    channels: Literal[1, 3] | None = None  # the source's own where none is given
+    fit: Literal["crop", "pad", "stretch"] = "crop"  # how an image that is not square becomes so
+    json: bool = False  # print the result as JSON
+
+
+def run(words: list[str]) -> int:
+    """Run one of the two."""
+    if not words or words[0] in ("-h", "--help"):
+        print(USAGE)
+        return 0
+    if words[0] == "check":
+        return _check(words[1:])
+    if words[0] == "prepare":
+        return _prepare(words[1:])
+    raise UserError(f"unknown command 'data {words[0]}': choose data check or data prepare")
+
+
+def _check(words: list[str]) -> int:
+    options = parse(CheckOptions, words, "calotype data check")
+    display = Terminal()
+    try:
+        found = check(options.source, progress=lambda done, total: display.show("looking", done, total))
+    finally:
+        display.close()
+    print(json.dumps(found.to_dict()) if options.json else "\n".join(found.lines()))
+    return 0
+
+
+def _prepare(words: list[str]) -> int:
+    options = parse(PrepareOptions, words, "calotype data prepare")
+    display = Terminal()
+    try:
+        images = prepare(
+            options.source,
+            options.out,
+            size=options.size,
+            channels=options.channels,
+            fit=options.fit,
+            progress=lambda done, total: display.show("preparing", done, total),
+        )
+    finally:
+        display.close()
+    facts = {"out": str(options.out), "images": len(images), "fingerprint": images.fingerprint, "skipped": len(images.skipped)}
+    if options.json:
+        print(json.dumps(facts))
+    else:
+        shape = f"{images.spec.size}x{images.spec.size}x{images.spec.channels}"
+        print(f"{len(images):,} images of {shape} in {options.out}, {len(images.skipped)} files skipped")
+    return 0

@@ -1,0 +1,87 @@
+"""``calotype COMMAND ...``: picks the command; bad input becomes one line and exit code 2."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from calotype import __version__
+from calotype.errors import CalotypeError, UserError
+
+COMMANDS = {
+    "train": "train a model, or continue a run",
+    "sample": "draw images from a trained model",
+    "data": "check a source of images, or prepare it for fast loading",
+    "recipes": "list the recipes",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code: 0 done, 1 failed during work, 2 bad input, 130 interrupted."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _command(words)
+    except CalotypeError as error:
+        print(f"calotype: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("calotype: stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # whoever read our output has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        print(f"calotype: {error.filename or 'input or output'}: {error.strerror or error}", file=sys.stderr)
+        return 1
+
+
+def _command(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(_overview())
+        return 0
+    if words[0] in ("-V", "--version"):
+        print(f"calotype {__version__}")
+        return 0
+    if words[0] not in COMMANDS:
+        raise UserError(f"unknown command {words[0]!r}: choose one of {', '.join(COMMANDS)}; calotype --help tells more")
+    return _runner(words[0])(words[1:])
+
+
+def _runner(name: str) -> Callable[[list[str]], int]:
+    # imported here: a command must not wait for what another one needs
+    match name:
+        case "train":
+            from calotype.cli import train
+
+            return train.run
+        case "sample":
+            from calotype.cli import sample
+
+            return sample.run
+        case "data":
+            from calotype.cli import data
+
+            return data.run
+        case _:
+            from calotype.cli import recipes
+
+            return recipes.run
+
+
+def _overview() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [
+        "usage: calotype COMMAND [OPTIONS]",
+        "",
+        "Train image generators, learn how far they can be trusted, put them to work.",
+        "",
+        *(f"  {name:<{width}}  {what}" for name, what in COMMANDS.items()),
+        "",
+        "calotype train                          a minute on two cores: handwritten digits that did not exist before",
+        "calotype train dcgan --data my/photos --size 64 --minutes 30",
+        "calotype sample runs/dcgan-photos-0001 --count 64 --out grid.png",
+        "",
+        "calotype COMMAND --help shows the options of a command.",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,129 @@
+"""``calotype train``."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import tyro
+
+from calotype.cli.parse import parse
+from calotype.config import Config, Data, Logging, Optimizer, Schedule, Training, from_json, to_json, with_one_budget
+from calotype.engine.display import Terminal, clock
+from calotype.engine.run import Run
+from calotype.engine.train import Result, resume, train
+from calotype.errors import UserError
+from calotype.models import ModelConfig
+from calotype.recipes import DEFAULT, named
+
+PROG = "calotype train [RECIPE]"
+
+
+@dataclass(frozen=True)
+class Options:
+    """Train a model, or continue a run.
+
+    The short forms --data, --size, --minutes, --steps, --seed ... stand for --data.source and so on. Defaults below are those of
+    the recipe that is named (calotype recipes lists them).
+
+    Examples:
+    calotype train                                              (digits in about a minute, no download)
+    calotype train dcgan --data photos/ --size 64 --minutes 30  (your own images)
+    calotype train --resume runs/dcgan-photos-0001              (continue, bit for bit)
+    """
+
+    model: tyro.conf.FlagConversionOff[ModelConfig]
+    out: Path | None = None  # folder of the run; runs/RECIPE-SOURCE-NNNN where none is given
+    resume: Path | None = None  # continue this run from its newest checkpoint
+    config: Path | None = None  # take all settings from this JSON file instead of a recipe
+    show_config: bool = False  # print the settings as JSON and stop
+    json: bool = False  # print the result as JSON
+    data: tyro.conf.FlagConversionOff[Data] = field(default_factory=Data)
+    train: tyro.conf.FlagConversionOff[Training] = field(default_factory=Training)
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    schedule: Schedule = field(default_factory=Schedule)
+    log: Logging = field(default_factory=Logging)
+
+
+def run(words: list[str]) -> int:
+    """Train; prints where the run and the newest grid are."""
+    default, words = _default(words)
+    start = Options(
+        default.model, data=default.data, train=default.train, optimizer=default.optimizer, schedule=default.schedule, log=default.log
+    )
+    options = parse(Options, words, PROG, start)
+    config = Config(default.recipe, options.model, options.data, options.optimizer, options.schedule, options.train, options.log)
+    config = with_one_budget(default, config)
+    if options.show_config:
+        print(to_json(config), end="")
+        return 0
+    display = Terminal()
+    try:
+        if options.resume is not None:
+            if options.out is not None:
+                raise UserError("a resumed run stays in its folder: leave out --out")
+            result = resume(options.resume, config, display=display)
+        else:
+            result = train(config, out=options.out, display=display)
+    finally:
+        display.close()
+    _tell(result, options.json)
+    return 0 if result.complete else 130
+
+
+def _default(words: list[str]) -> tuple[Config, list[str]]:
+    """The settings that the options start from, and the words without the recipe's name."""
+    name = words[0] if words and not words[0].startswith("-") else None
+    rest = words[1:] if name else words
+    folder, file = _value(rest, "--resume"), _value(rest, "--config")
+    if sum(x is not None for x in (name, folder, file)) > 1:
+        raise UserError("give one of RECIPE, --resume RUN and --config FILE: each brings all settings")
+    if folder is not None:
+        return Run.open(Path(folder)).read_config()[0], rest
+    if file is not None:
+        try:
+            text = Path(file).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"cannot read --config {file}: {getattr(error, 'strerror', None) or error}") from None
+        return _config_in(text), rest
+    return named(name or DEFAULT), rest
+
+
+def _config_in(text: str) -> Config:
+    """A configuration by itself, or the one inside a run's config.json."""
+    try:
+        whole = json.loads(text)
+    except json.JSONDecodeError:
+        return from_json(Config, text)
+    inner = whole.get("config", whole) if isinstance(whole, dict) else whole
+    return from_json(Config, json.dumps(inner))
+
+
+def _value(words: list[str], option: str) -> str | None:
+    for index, word in enumerate(words):
+        if word.startswith(option + "="):
+            return word[len(option) + 1 :]
+        if word == option and index + 1 < len(words):
+            return words[index + 1]
+    return None
+
+
+def _tell(result: Result, as_json: bool) -> None:
+    folder = result.run.folder
+    grids = sorted(result.run.samples.glob("step-*.png"))
+    grid = str(grids[-1]) if grids else None
+    if as_json:
+        facts = {"run": str(folder), "step": result.step, "steps": result.steps, "seconds": round(result.seconds, 2), "grid": grid}
+        print(json.dumps(facts | {"complete": result.complete}))
+        return
+    quoted = shlex.quote(str(folder))
+    if result.complete:
+        print(f"trained {result.steps:,} steps in {clock(result.seconds)}")
+        print(f"  samples  {grid}")
+        print(f"  run      {folder}")
+        print(f"  draw     calotype sample {quoted} --count 64 --out grid.png")
+    else:
+        print(f"stopped at step {result.step:,} of {result.steps:,}; all of it is saved. Continue with")
+        print(f"  calotype train --resume {quoted}")

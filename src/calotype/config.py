@@ -1,0 +1,182 @@
+"""The complete configuration of a run: frozen dataclasses that survive a round trip through JSON unchanged.
+
+An unknown key, a wrong type or a value out of range is a `UserError` of one line.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
+
+import tyro
+from pydantic import Field, TypeAdapter, ValidationError
+
+from calotype.errors import UserError
+from calotype.models import ModelConfig
+
+T = TypeVar("T")
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+alias = tyro.conf.arg
+
+BUDGETS = ("minutes", "steps", "epochs")
+"""The three ways to say how long; a configuration holds exactly one."""
+
+RESUMABLE = frozenset({"train.minutes", "train.steps", "train.epochs", "train.retries", "log.every", "log.checkpoints", "log.grid"})
+"""The settings that a resumed run may change: its budget and what it writes. Everything else would make it another run."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """Where the images come from and how they are brought to one shape."""
+
+    source: Annotated[str, alias(aliases=("--data",))] = (
+        "mnist5k"  # embedded name, mnist, fashion-mnist, cifar10, a folder, a zip, or a prepared file
+    )
+    size: Annotated[Annotated[int, Field(ge=8, le=1024)] | None, alias(aliases=("--size",))] = (
+        None  # height and width in pixels; the source's own where none is given
+    )
+    channels: Annotated[Literal[1, 3] | None, alias(aliases=("--channels",))] = None  # the source's own where none is given
+    fit: Literal["crop", "pad", "stretch"] = "crop"  # how an image that is not square becomes so
+    flip: bool = False  # mirror left and right at random: right for most photographs, wrong for digits and text
+    holdout: Annotated[float, Field(ge=0, le=0.5)] = 0.1  # the share never trained on (a source's own split comes first)
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """How gradients become steps; the same for every player up to its pace."""
+
+    name: Literal["sgd", "adam", "adamw", "rmsprop", "adagrad"] = "adam"
+    lr: Positive = 2e-4
+    betas: tuple[Share, Share] = (0.5, 0.999)  # adam and adamw
+    momentum: Share = 0.0  # sgd and rmsprop
+    weight_decay: NotNegative = 0.0  # L2; decoupled in adamw
+    l1: NotNegative = 0.0  # L1 penalty on the weights
+    clip: Positive | None = None  # largest norm of a player's whole gradient
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The learning rate over the budget that was asked for."""
+
+    kind: Literal["constant", "linear", "cosine"] = "constant"
+    warmup: Share = 0.0  # share of the budget in which the rate rises from zero
+    final: Share = 0.0  # where linear and cosine end, relative to the peak
+
+
+@dataclass(frozen=True)
+class Training:
+    """How long and on what. Of minutes, steps and epochs exactly one is given."""
+
+    batch: Count = 64
+    minutes: Annotated[Positive | None, alias(aliases=("--minutes",))] = None  # turned into a number of steps by timing the first ones
+    steps: Annotated[Count | None, alias(aliases=("--steps",))] = None
+    epochs: Annotated[Positive | None, alias(aliases=("--epochs",))] = None
+    seed: Annotated[int, Field(ge=0), alias(aliases=("--seed",))] = 0
+    ema: NotNegative = 0.05  # half-life of the averaged weights as a share of the images seen so far; 0 turns averaging off
+    ema_images: Count = 500_000  # the half-life never exceeds this many images
+    device: Annotated[str, alias(aliases=("--device",))] = "auto"  # auto, cpu, cuda, mps
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    channels_last: bool = True
+    compile: Literal["auto", "on", "off"] = "auto"
+    threads: Count | None = None  # of the processor; all where none is given
+    retries: Annotated[int, Field(ge=0)] = 3  # times that a run may go back to its last checkpoint after a non-finite number
+
+
+@dataclass(frozen=True)
+class Logging:
+    """What a run writes while it trains."""
+
+    every: Count = 50  # steps between two lines of log.jsonl
+    checkpoints: Count | None = None  # steps between two checkpoints; a fifth of the budget where none is given
+    grid: Count = 64  # images in the fixed-noise grid
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that decides what a run computes."""
+
+    recipe: str
+    model: ModelConfig
+    data: Data = field(default_factory=Data)
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    schedule: Schedule = field(default_factory=Schedule)
+    train: Training = field(default_factory=Training)
+    log: Logging = field(default_factory=Logging)
+
+
+def to_json(config: object) -> str:
+    """Any dataclass of this module, or of a model, as indented JSON."""
+    return json.dumps(asdict(config), indent=2) + "\n"  # type: ignore[call-overload]
+
+
+def from_json(kind: type[T], text: str) -> T:
+    """The dataclass that ``to_json`` wrote; `UserError` names the first key or value that does not fit."""
+    try:
+        raw = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(f"not a configuration: line {error.lineno} is not valid JSON ({error.msg})") from None
+    return checked(kind, raw)
+
+
+def checked(kind: type[T], raw: object) -> T:
+    """``raw`` (a dataclass or its JSON form) as a valid ``kind``: no unknown key, every value of its type and in its range."""
+    data = asdict(raw) if is_dataclass(raw) and not isinstance(raw, type) else raw
+    _refuse_unknown(kind, data, "")
+    try:
+        return TypeAdapter(kind).validate_json(json.dumps(data), strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        # the tag of the model's family stands in the path, as in model.gan.width: it is not a part of what the user wrote
+        where = [str(part) for part in first["loc"]]
+        path = ".".join(where[:1] + where[2:] if where[:1] == ["model"] else where)
+        raise UserError(f"{path or 'configuration'}: {first['msg'].lower()}, not {first.get('input')!r}") from None
+
+
+def differences(old: Config, new: Config) -> dict[str, tuple[Any, Any]]:
+    """The settings in which two configurations differ: dotted name -> (old, new)."""
+    before, after = _flat(asdict(old)), _flat(asdict(new))
+    return {key: (before.get(key), after.get(key)) for key in {**before, **after} if before.get(key) != after.get(key)}
+
+
+def with_one_budget(default: Config, config: Config) -> Config:
+    """``config`` with the one budget that was asked for: what differs from ``default`` replaces the default's."""
+    given = {name: getattr(config.train, name) for name in BUDGETS if getattr(config.train, name) is not None}
+    fresh = {name: value for name, value in given.items() if value != getattr(default.train, name)} or given
+    if len(fresh) != 1:
+        what = " and ".join(f"--{name}" for name in fresh) or "none of --minutes, --steps, --epochs"
+        raise UserError(f"a run needs exactly one budget, got {what}: give one of --minutes M, --steps N, --epochs E")
+    return replace(config, train=replace(config.train, **{**dict.fromkeys(BUDGETS), **fresh}))
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    leaves: dict[str, Any] = {}
+    for key, value in tree.items():
+        leaves.update(_flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value})
+    return leaves
+
+
+def _refuse_unknown(kind: Any, data: object, prefix: str) -> None:
+    if not isinstance(data, Mapping):
+        return
+    kind = getattr(kind, "__origin__", kind)  # what an Annotated annotates
+    members = [t for t in get_args(kind) if is_dataclass(t)] or [kind]
+    kind = next((t for t in members if _default(t, "kind") == data.get("kind")), members[0])
+    if not is_dataclass(kind):
+        return
+    hints = get_type_hints(kind)
+    for key, value in data.items():
+        if key not in hints:
+            near = get_close_matches(str(key), hints, n=1)
+            hint = f"did you mean {prefix}{near[0]}?" if near else f"known are {', '.join(hints)}"
+            raise UserError(f"unknown setting {prefix}{key}: {hint}")
+        _refuse_unknown(hints[key], value, f"{prefix}{key}.")
+
+
+def _default(kind: Any, name: str) -> object:
+    return next((f.default for f in fields(kind) if f.name == name), None)

@@ -1,0 +1,8 @@
+"""Images coming in: sources, decoding, preparing, checking, and the order in which training sees them."""
+
+from calotype.data.check import Advice, Check, Sizes, check
+from calotype.data.images import Images, Progress, Skipped, Split
+from calotype.data.load import ACCEPTED, load, prepare
+from calotype.data.sampler import Loader
+
+__all__ = ["ACCEPTED", "Advice", "Check", "Images", "Loader", "Progress", "Sizes", "Skipped", "Split", "check", "load", "prepare"]

@@ -1,0 +1,43 @@
+"""Sources that are arrays already: embedded sets, IDX files, CIFAR batches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calotype.data.fit import Fit, fit_array
+from calotype.data.images import Labels, Pixels, Split, holdout_count, holdout_order, make_images
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """A whole source in memory, with its own split where it has one."""
+
+    name: str
+    pixels: Pixels  # (N, H, W, C) uint8
+    labels: Labels | None  # (N,) int64
+    classes: tuple[str, ...]
+    holdout: NDArray[np.bool_] | None = None  # (N,) the source's own held-out part
+    arranged: bool = False  # whether the images are already in the order that ``order`` would give them
+
+    def order(self) -> tuple[NDArray[np.int64], int | None]:
+        """The images in an order that begins with the held-out ones, and how many those are where the source itself says so."""
+        own = None if self.holdout is None else int(self.holdout.sum())
+        if self.arranged:
+            return np.arange(len(self.pixels)), own
+        if self.holdout is None:
+            return holdout_order(len(self.pixels), self.labels), None
+        return np.argsort(~self.holdout, kind="stable"), own
+
+    def split(self, size: int | None, channels: int | None, fit: Fit, share: float) -> Split:
+        """Train and holdout at one shape: the source's own parts, else ``share`` of each class held out."""
+        order, own = self.order()
+        cut = holdout_count(len(order), share) if own is None else own
+        pixels = fit_array(self.pixels, size, channels, fit)
+        parts = [
+            make_images(pixels[index], None if self.labels is None else self.labels[index], self.classes, self.name)
+            for index in (order[cut:], order[:cut])
+        ]
+        return Split(*parts)

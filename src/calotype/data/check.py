@@ -1,0 +1,261 @@
+"""``check``: look at every image of a source before it costs a night, and say what to train on it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from calotype.data.arrays import Arrays
+from calotype.data.decode import Header, UnusableError, decode, read_header
+from calotype.data.duplicates import NEAR, SEARCHED, exact_groups, miniature, near_pairs
+from calotype.data.files import Files, printable
+from calotype.data.images import Pixels, Progress, Skipped, holdout_count
+from calotype.data.load import as_arrays, find
+from calotype.data.parallel import ordered
+from calotype.data.prepare import nothing_usable, recommended_size
+from calotype.data.prepared import Prepared
+from calotype.data.tree import Tree, arrange
+
+SHOWN = 10  # entries of a list that the text shows; the dictionary holds up to a hundred times as many
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Widths and heights in pixels, upright."""
+
+    smallest: tuple[int, int]  # by area
+    median: tuple[int, int]
+    largest: tuple[int, int]
+    common: tuple[tuple[str, int], ...]  # the most frequent sizes and their counts
+    different: int
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What to train with, each choice with its reason."""
+
+    size: int
+    channels: int
+    recipe: str
+    batch: int
+    reasons: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Check:
+    """What ``check`` found. Counts are of images unless they say otherwise."""
+
+    source: str
+    kind: str  # folder, zip, arrays
+    images: int
+    skipped: tuple[Skipped, ...]
+    others: int  # files that are not meant to be images
+    sizes: Sizes
+    modes: dict[str, int]
+    formats: dict[str, int]
+    animated: int
+    grey: int  # images without any color, however they are stored
+    classes: dict[str, int]
+    train: int
+    holdout: int
+    own_split: bool
+    exact: tuple[tuple[str, ...], ...]  # groups of the same pixels
+    exact_extra: int  # images that could go without losing any pixels
+    near: tuple[tuple[str, str, float], ...]  # two names and their difference
+    near_pairs: int
+    across: int  # pairs of duplicates, exact or near, with one image in each part
+    across_examples: tuple[tuple[str, str], ...]
+    advice: Advice
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as JSON can hold it."""
+        return asdict(self)
+
+    def lines(self) -> list[str]:
+        """Everything as lines for a terminal."""
+        from calotype.data.check_text import describe
+
+        return describe(self)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """One image, looked at."""
+
+    name: str
+    format: str
+    mode: str
+    animated: bool
+    width: int
+    height: int
+    grey: bool
+    digest: bytes
+    hash: int
+    small: Pixels
+
+
+def check(source: str, *, cache: Path | None = None, progress: Progress | None = None) -> Check:
+    """Decode every image of a source and report on it; nothing is written.
+
+    Raises:
+        UserError: If the source is unknown or has no usable image.
+    """
+    found = find(source, cache, progress)
+    if isinstance(found, Files):
+        with contextlib.closing(found):
+            return _check_files(source, found, progress)
+    return _check_arrays(source, as_arrays(found, source) if isinstance(found, Prepared) else found, progress)
+
+
+def _check_files(source: str, files: Files, progress: Progress | None) -> Check:
+    def look(name: str) -> _Seen | Skipped:
+        try:
+            data = files.read(name)
+            return _look(printable(name), decode(data, name), read_header(io.BytesIO(data), name))
+        except UnusableError as error:
+            return Skipped(printable(name), str(error))
+
+    listing = files.listing()
+    seen: dict[str, _Seen] = {}
+    skipped = list(listing.skipped)
+    for name, result in zip(listing.images, ordered(look, listing.images, progress), strict=True):
+        if isinstance(result, Skipped):
+            skipped.append(result)
+        else:
+            seen[name] = result
+    if not seen:
+        raise nothing_usable(files, tuple(skipped), listing.others)
+    tree = arrange(tuple(seen))
+    skipped.extend(tree.strays)
+    order, own = tree.order()
+    held = holdout_count(len(order), 0.1) if own is None else int(own.sum())
+    return _report(source, files.kind, [seen[name] for name in tree.names], tree, set(order[:held].tolist()), skipped, listing.others)
+
+
+def _check_arrays(source: str, arrays: Arrays, progress: Progress | None) -> Check:
+    def look(index: int) -> _Seen:
+        image = arrays.pixels[index]
+        picture = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
+        header = Header("array", picture.mode, picture.width, picture.height, picture.mode == "L", False)
+        return _look(f"image {index}", picture, header)
+
+    seen = list(ordered(look, range(len(arrays.pixels)), progress))
+    order, own = arrays.order()
+    held = holdout_count(len(order), 0.1) if own is None else own
+    tree = Tree(tuple(row.name for row in seen), arrays.labels, arrays.classes, arrays.holdout)
+    return _report(source, "arrays", seen, tree, set(order[:held].tolist()), [], 0)
+
+
+def _look(name: str, image: Image.Image, header: Header) -> _Seen:
+    pixels = np.asarray(image)
+    digest = hashlib.sha256(f"{image.mode}{image.size}".encode() + pixels.tobytes()).digest()
+    grey = pixels.ndim == 2 or bool((pixels == pixels[:, :, :1]).all())
+    mark, small = miniature(image)
+    return _Seen(name, header.format, header.mode, header.animated, image.width, image.height, grey, digest, mark, small)
+
+
+def _report(source: str, kind: str, seen: list[_Seen], tree: Tree, held: set[int], skipped: list[Skipped], others: int) -> Check:
+    exact = exact_groups(np.frombuffer(b"".join(row.digest for row in seen), np.uint8).reshape(-1, 32))
+    twin = {index for group in exact for index in group[1:]}
+    unique = np.array([index for index in range(len(seen)) if index not in twin], np.int64)
+    searched = unique[:SEARCHED]
+    near = near_pairs(np.array([seen[i].hash for i in searched], np.uint64), np.stack([seen[i].small for i in searched]))
+    close = [(int(searched[pair.first]), int(searched[pair.second]), pair.difference) for pair in near]
+    across = [(a, b) for a, b in _pairs(exact, close) if (a in held) != (b in held)]
+    grey = sum(row.grey for row in seen)
+    sizes = _sizes(seen)
+    labels: NDArray[np.int64] | None = tree.labels
+    classes = {} if labels is None else dict(zip(tree.classes, np.bincount(labels, minlength=len(tree.classes)).tolist(), strict=True))
+    return Check(
+        source=source,
+        kind=kind,
+        images=len(seen),
+        skipped=tuple(skipped),
+        others=others,
+        sizes=sizes,
+        modes=dict(Counter(row.mode for row in seen).most_common()),
+        formats=dict(Counter(row.format for row in seen).most_common()),
+        animated=sum(row.animated for row in seen),
+        grey=grey,
+        classes=classes,
+        train=len(seen) - len(held),
+        holdout=len(held),
+        own_split=tree.holdout is not None,
+        exact=tuple(tuple(seen[i].name for i in group) for group in exact[: 100 * SHOWN]),
+        exact_extra=len(twin),
+        near=tuple((seen[a].name, seen[b].name, round(difference, 4)) for a, b, difference in close[: 100 * SHOWN]),
+        near_pairs=len(close),
+        across=len(across),
+        across_examples=tuple((seen[a].name, seen[b].name) for a, b in across[: 100 * SHOWN]),
+        advice=_advise(len(seen) - len(held), sizes, grey == len(seen), classes),
+        notes=tuple(_notes(seen, classes, len(unique), len(held))),
+    )
+
+
+def _pairs(exact: list[list[int]], close: list[tuple[int, int, float]]) -> Iterable[tuple[int, int]]:
+    for group in exact:
+        yield from ((group[0], other) for other in group[1:])
+    yield from ((a, b) for a, b, _ in close)
+
+
+def _sizes(seen: list[_Seen]) -> Sizes:
+    sizes = sorted(((row.width, row.height) for row in seen), key=lambda size: (size[0] * size[1], size))
+    counts = Counter(sizes)
+    common = tuple((f"{width}x{height}", count) for (width, height), count in counts.most_common(5))
+    return Sizes(sizes[0], sizes[len(sizes) // 2], sizes[-1], common, len(counts))
+
+
+def recipe_for(size: int, channels: int) -> str:
+    """The recipe to begin with: flow matching for small grey images such as digits, where it is best after a minute; else ``dcgan``."""
+    return "flow-matching" if channels == 1 and size <= 32 else "dcgan"
+
+
+def _advise(train: int, sizes: Sizes, grey: bool, classes: dict[str, int]) -> Advice:
+    short = min(sizes.median)
+    square = sizes.different == 1 and sizes.median[0] == sizes.median[1] and 8 <= short <= 64
+    size = short if square else recommended_size(short)
+    channels = 1 if grey else 3
+    recipe = recipe_for(size, channels)
+    batch = 64
+    while batch > 4 and 4 * batch > train:
+        batch //= 2
+    reasons = {
+        "size": f"all images are {short}x{short}" if square else f"half of the images are at least {short} pixels on their shorter side",
+        "channels": "no image has any color" if grey else "there are images in color",
+        "recipe": "small and grey, like digits" if recipe == "flow-matching" else "the general choice, which is quick at this size",
+        "batch": "the usual one"
+        if batch == 64
+        else f"{train} images to train on make at least four such batches"
+        if batch > 4
+        else "there are few images",
+    }
+    if len(classes) > 1:
+        reasons["recipe"] += f"; the {len(classes)} classes can be asked for by label"
+    return Advice(size, channels, recipe, batch, reasons)
+
+
+def _notes(seen: list[_Seen], classes: dict[str, int], unique: int, held: int) -> Iterable[str]:
+    if len(seen) - held < 500:
+        yield f"{len(seen) - held} images to train on are few: a generator will soon repeat them; a thousand or more are better"
+    if classes and max(classes.values()) > 10 * max(1, min(classes.values())):
+        yield "the largest class is more than ten times the smallest: rare classes will be drawn badly"
+    long = sum(max(row.width, row.height) > 4 * min(row.width, row.height) for row in seen)
+    if long:
+        yield f"{long} images are more than four times as long as wide: cropping keeps little of them; consider --fit pad"
+    coded = sum(row.grey and row.mode not in ("1", "L", "LA", "I", "F") and not row.mode.startswith("I;16") for row in seen)
+    if coded and all(row.grey for row in seen):
+        yield "all images are grey although some are stored in color: give --channels 1"
+    if unique > SEARCHED:
+        yield f"near duplicates were searched among {SEARCHED:,} of the images"
+    yield f"near duplicates: miniatures that differ by at most {NEAR:g} of their contrast"

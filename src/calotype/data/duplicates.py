@@ -1,0 +1,89 @@
+"""Exact and near duplicates among many images, without comparing every pixel of every pair.
+
+Near duplicates are found in two stages. A difference hash (Krawetz 2013) of 64 bits, one for each step to the right in an
+8x9 miniature that gets brighter by more than 2 levels, names the candidates: pairs of which at most 8 bits differ. Since
+drawings and digits share most of these bits, each candidate is then measured on a miniature of 24x24: the root mean
+square difference, each miniature freed of its mean, over the smaller of the two standard deviations. At most 0.13 counts
+as near: moderate recompression, noise and a change of brightness stay below it, and so do the pictures that CIFAR-10 holds
+twice, recolored or cropped anew, while the closest two different digits among 10,000 of MNIST are at 0.139.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from calotype.data.images import Pixels
+
+HASH_BITS = 8  # candidates differ in at most this many of 64 bits
+NEAR = 0.13  # near duplicates differ by at most this
+SEARCHED = 100_000  # more images than this are not searched: the time grows with the square
+_SIDE = 24
+_STEP = 2  # levels; smaller steps are noise
+_MEANS = 32.0  # levels; larger differences of the mean are not near
+_FLOOR = 2.0  # levels; a smaller standard deviation counts as this one
+
+
+@dataclass(frozen=True)
+class Near:
+    """Two images that are nearly the same."""
+
+    first: int
+    second: int
+    difference: float  # 0 for the same miniature, about 1.4 for unrelated images
+
+
+def miniature(image: Image.Image) -> tuple[int, Pixels]:
+    """The difference hash and the (24, 24) uint8 miniature of an image of mode L or RGB."""
+    grey = image.convert("L")
+    table = np.asarray(grey.resize((9, 8), Image.Resampling.LANCZOS)).astype(np.int16)
+    bits = np.packbits((table[:, 1:] - table[:, :-1] > _STEP).ravel())
+    return int(bits.view(np.uint64)[0]), np.asarray(grey.resize((_SIDE, _SIDE), Image.Resampling.LANCZOS))
+
+
+def exact_groups(digest: NDArray[np.uint8]) -> list[list[int]]:
+    """Groups of at least two images with the same digest (N, 32), each in order."""
+    groups: dict[bytes, list[int]] = {}
+    for index, row in enumerate(digest):
+        groups.setdefault(row.tobytes(), []).append(index)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def near_pairs(hashes: NDArray[np.uint64], miniatures: Pixels, limit: int = 100_000) -> list[Near]:
+    """Pairs of near duplicates, closest first, given hashes (N,) and miniatures (N, 24, 24); at most ``limit`` of them."""
+    flat = miniatures.reshape(len(miniatures), -1).astype(np.float32)
+    mean = flat.mean(axis=1)
+    spread = np.maximum(flat.std(axis=1), _FLOOR)
+    coarse = miniatures.reshape(-1, 6, 4, 6, 4).mean(axis=(2, 4), dtype=np.float32).reshape(len(flat), 36) - mean[:, None]
+    found: list[Near] = []
+    for first, second in _candidates(hashes):
+        allowed = NEAR * np.minimum(spread[first], spread[second])
+        fits = (np.abs(mean[first] - mean[second]) <= _MEANS) & (np.abs(spread[first] - spread[second]) <= allowed)
+        first, second, allowed = first[fits], second[fits], allowed[fits]
+        # The means of blocks differ by no more than the pixels do, so that nothing near is lost here.
+        fits = ((coarse[first] - coarse[second]) ** 2).mean(axis=1) <= allowed**2
+        first, second, allowed = first[fits], second[fits], allowed[fits]
+        for start in range(0, len(first), 4096):
+            a, b = first[start : start + 4096], second[start : start + 4096]
+            apart = np.sqrt((((flat[a] - mean[a, None]) - (flat[b] - mean[b, None])) ** 2).mean(axis=1))
+            for index in np.flatnonzero(apart <= allowed[start : start + 4096]):
+                difference = float(apart[index] / allowed[start + index]) * NEAR
+                found.append(Near(int(a[index]), int(b[index]), difference))
+        if len(found) >= limit:
+            break
+    return sorted(found, key=lambda pair: (pair.difference, pair.first, pair.second))[:limit]
+
+
+def _candidates(hashes: NDArray[np.uint64]) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Pairs (first < second) of which at most ``HASH_BITS`` bits differ, a block of rows at a time."""
+    count = len(hashes)
+    rows = max(1, 2**22 // max(1, count))
+    for start in range(0, count, rows):
+        block = hashes[start : start + rows, None] ^ hashes[None, start:]
+        first, second = np.nonzero(np.bitwise_count(block) <= HASH_BITS)
+        ahead = second > first
+        yield first[ahead] + start, second[ahead] + start

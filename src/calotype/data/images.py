@@ -1,0 +1,117 @@
+"""A set of images of one shape, and the split of a source into what is trained on and what is held out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calotype.types import ImageSpec
+
+Progress = Callable[[int, int], None]  # (done, total)
+Pixels = NDArray[np.uint8]
+Labels = NDArray[np.int64]
+
+HOLDOUT_CAP = 10_000  # more held-out images than this make no score more certain
+_ORDER_SEED = 1841  # constant forever: it decides which images of a source are held out
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A file that could not be used, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images of one shape, in memory or memory-mapped.
+
+    ``fingerprint`` is the SHA-256 of shape, class names, labels and the SHA-256 of each image: equal fingerprints mean
+    equal contents in equal order, wherever the images came from.
+    """
+
+    pixels: Pixels  # (N, H, W, C) uint8
+    labels: Labels | None  # (N,) int64
+    classes: tuple[str, ...]  # class names in the order of their labels; () without labels
+    name: str  # short, fit for the name of a folder
+    fingerprint: str  # 64 hexadecimal digits
+    skipped: tuple[Skipped, ...] = ()
+
+    def __len__(self) -> int:
+        return int(self.pixels.shape[0])
+
+    @property
+    def spec(self) -> ImageSpec:
+        """What a model needs to know of these images."""
+        return ImageSpec(size=int(self.pixels.shape[1]), channels=int(self.pixels.shape[3]), classes=self.classes)
+
+
+@dataclass(frozen=True)
+class Split:
+    """A source in two parts without overlap. ``holdout`` may be empty."""
+
+    train: Images
+    holdout: Images
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 (hexadecimal) of both parts: what a run records of its data."""
+        return hashlib.sha256(f"{self.train.fingerprint}{self.holdout.fingerprint}".encode()).hexdigest()
+
+
+def digests(pixels: Pixels) -> NDArray[np.uint8]:
+    """SHA-256 of each image of (N, H, W, C) uint8, (N, 32) uint8."""
+    rows = (hashlib.sha256(np.ascontiguousarray(image).data).digest() for image in pixels)
+    return np.frombuffer(b"".join(rows), np.uint8).reshape(len(pixels), 32)
+
+
+def fingerprint(shape: Sequence[int], digest: NDArray[np.uint8], labels: Labels | None, classes: Iterable[str]) -> str:
+    """SHA-256 (hexadecimal) of an image set given ``digest`` (N, 32), the SHA-256 of each image."""
+    head = json.dumps({"shape": [int(n) for n in shape], "classes": list(classes), "labels": labels is not None})
+    whole = hashlib.sha256(head.encode())
+    whole.update(np.ascontiguousarray(digest).data)
+    if labels is not None:
+        whole.update(np.ascontiguousarray(labels, "<i8").data)
+    return whole.hexdigest()
+
+
+def make_images(
+    pixels: Pixels,
+    labels: Labels | None,
+    classes: Iterable[str],
+    name: str,
+    skipped: tuple[Skipped, ...] = (),
+    digest: NDArray[np.uint8] | None = None,
+) -> Images:
+    """An ``Images`` with its fingerprint; ``digest`` (N, 32) spares the hashing where it is known."""
+    names = tuple(classes) if labels is not None else ()
+    mark = fingerprint(pixels.shape, digests(pixels) if digest is None else digest, labels, names)
+    return Images(pixels, labels, names, name, mark, skipped)
+
+
+def holdout_order(count: int, labels: Labels | None) -> NDArray[np.int64]:
+    """A fixed order of ``count`` images in which every prefix holds each class in its share, (count,) int64.
+
+    The first images of this order are the holdout, so that a larger share contains the smaller one.
+    """
+    rng = np.random.RandomState(_ORDER_SEED)  # its streams are frozen across releases of numpy
+    order = rng.permutation(count)
+    if labels is None:
+        return order.astype(np.int64)
+    place = np.empty(count)
+    shuffled = np.asarray(labels)[order]
+    for label in np.unique(shuffled):
+        (mine,) = np.nonzero(shuffled == label)
+        place[mine] = (np.arange(len(mine)) + 0.5) / len(mine)
+    return order[np.argsort(place, kind="stable")].astype(np.int64)
+
+
+def holdout_count(count: int, share: float) -> int:
+    """How many of ``count`` images a share holds out: at most ``HOLDOUT_CAP``, and always leaving one to train on."""
+    return max(0, min(HOLDOUT_CAP, round(count * share), count - 1))

@@ -1,0 +1,205 @@
+"""``load``, ``prepare`` and the finding of a source by its name or path."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import zipfile
+from collections.abc import Iterator
+from difflib import get_close_matches
+from pathlib import Path
+
+import numpy as np
+
+from calotype.data.arrays import Arrays
+from calotype.data.download import PUBLIC, cache_folder, fetch
+from calotype.data.embedded import NAMES, read_embedded
+from calotype.data.files import Files, Folder, Zip
+from calotype.data.fit import Fit, check_options
+from calotype.data.idx_cifar import read_folder
+from calotype.data.images import Images, Progress, Split
+from calotype.data.prepare import write_arrays, write_files
+from calotype.data.prepared import SUFFIX, VERSION, DamagedError, Prepared, is_prepared, memory_limit, read_prepared
+from calotype.errors import UserError
+
+ACCEPTED = f"{', '.join((*NAMES, *PUBLIC))}, a folder, a zip archive, or a file written by 'calotype data prepare'"
+
+
+def load(
+    source: str,
+    *,
+    size: int | None = None,
+    channels: int | None = None,
+    fit: Fit = "crop",
+    holdout: float = 0.1,
+    cache: Path | None = None,
+    progress: Progress | None = None,
+) -> Split:
+    """Images to train on and images held out, from any source, at one shape.
+
+    Args:
+        source: ``mnist5k`` (embedded), ``mnist``, ``fashion-mnist`` or ``cifar10`` (downloaded once), a folder or zip of
+            images (class folders become labels), a folder with the original IDX or CIFAR files, or a prepared file.
+        size: Height and width in pixels, 8 to 1024; the source's own where all images are squares of one size.
+        channels: 1 or 3; by default 1 where all images are grey.
+        fit: How an image that is not square becomes so: ``crop`` its middle, ``pad`` it with black, ``stretch`` it.
+        holdout: The share of each class held out, at most 10,000 images; a split that the source itself has comes first.
+        cache: Folder for downloads and decoded images; by default ``$CALOTYPE_CACHE``, else ``~/.cache/calotype``.
+        progress: Called with (done, total) while files are downloaded or decoded.
+
+    Raises:
+        UserError: If the source is unknown, has no usable image, or cannot be brought to one shape.
+    """
+    check_options(size, channels, fit)
+    if not 0 <= holdout < 1:
+        raise UserError(f"a holdout of {holdout} is not possible: give a share from 0 to 0.5")
+    found = find(source, cache, progress)
+    if isinstance(found, Files):
+        with contextlib.closing(found):
+            return cached(found, size, channels, fit, cache, progress).split(holdout)
+    if isinstance(found, Prepared):
+        if not _differs(found, size, channels):
+            return found.split(holdout)
+        found = as_arrays(found, source)
+    return found.split(size, channels, fit, holdout)
+
+
+def prepare(
+    source: str,
+    out: Path | str,
+    *,
+    size: int | None = None,
+    channels: int | None = None,
+    fit: Fit = "crop",
+    cache: Path | None = None,
+    progress: Progress | None = None,
+) -> Images:
+    """Write a source as one prepared file, which ``load`` maps into memory, and return all its images.
+
+    ``out`` is the file to write; a name without the suffix ``.calotype`` gets it. For the rest see ``load``.
+    """
+    check_options(size, channels, fit)
+    target = Path(out)
+    if target.suffix != SUFFIX:
+        target = target.with_name(target.name + SUFFIX)
+    found = find(source, cache, progress)
+    if isinstance(found, Prepared):
+        found = as_arrays(found, source)
+    if isinstance(found, Files):
+        with contextlib.closing(found):
+            write_files(found, target, short_name(found.path), size, channels, fit, progress)
+    else:
+        write_arrays(found, target, size, channels, fit, progress)
+    return _opened(target).images()
+
+
+def find(source: str, cache: Path | None = None, progress: Progress | None = None) -> Arrays | Files | Prepared:
+    """What a name or path stands for, downloaded where it must be. Raises ``UserError`` where it stands for nothing."""
+    if not source.strip():
+        raise UserError(f"no source of images is given: accepted are {ACCEPTED}")
+    path = Path(source).expanduser()
+    if source in NAMES:
+        return read_embedded(source)
+    if source in PUBLIC:
+        public = PUBLIC[source]
+        folder = fetch(source, public.files, cache_folder(cache), progress)
+        found = read_folder(folder, source, public.classes)
+        assert found is not None
+        return found
+    try:
+        if path.is_dir():
+            return read_folder(path, short_name(path)) or Folder(path)
+        if path.is_file():
+            return _find_file(path)
+    except OSError as error:
+        raise UserError(f"{source} cannot be read: {error.strerror}") from error
+    if path.exists():
+        raise UserError(f"{source} is neither a file nor a folder: accepted are {ACCEPTED}")
+    raise _unknown(source, path)
+
+
+def short_name(path: Path) -> str:
+    """A name for a source at a path, fit for the name of a folder: lower case letters, digits and dashes."""
+    stem = path.resolve().name
+    stem = stem[: -len(path.suffix)] if path.suffix and path.is_file() else stem
+    return re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-")[:40] or "images"
+
+
+def cached(files: Files, size: int | None, channels: int | None, fit: Fit, cache: Path | None, progress: Progress | None) -> Prepared:
+    """A folder or archive as the prepared file that the cache keeps of it; written anew when the source changed or the file is damaged."""
+    folder = cache_folder(cache) / "prepared"
+    name = short_name(files.path)
+    place = hashlib.sha256(os.fsencode(files.path.resolve()) + f" {size} {channels} {fit}".encode()).hexdigest()[:12]
+    state = hashlib.sha256(f"{files.state()} {VERSION}".encode()).hexdigest()[:16]
+    target = folder / f"{name}-{place}-{state}{SUFFIX}"
+    with _alone(folder, f"{name}-{place}.lock"):
+        if target.exists():
+            with contextlib.suppress(DamagedError):
+                return read_prepared(target)
+        write_files(files, target, name, size, channels, fit, progress)
+        for old in folder.glob(f"{name}-{place}-*{SUFFIX}"):
+            if old != target:
+                with contextlib.suppress(OSError):
+                    old.unlink()
+        return _opened(target)
+
+
+def _find_file(path: Path) -> Arrays | Files | Prepared:
+    if is_prepared(path):
+        return _opened(path)
+    if path.suffix == SUFFIX:
+        raise UserError(f"{path} is not a prepared file, or a damaged one: write it again with 'calotype data prepare'")
+    if zipfile.is_zipfile(path) or path.suffix.lower() == ".zip":
+        return Zip(path)
+    found = read_folder(path, "cifar10")
+    if found is None:
+        raise UserError(f"{path} is not a source of images: accepted are {ACCEPTED}")
+    return found
+
+
+def _opened(path: Path, verify: bool = False) -> Prepared:
+    try:
+        return read_prepared(path, verify=verify)
+    except DamagedError as error:
+        raise UserError(f"{path} is damaged: {error}; write it again with 'calotype data prepare'") from error
+
+
+def _differs(found: Prepared, size: int | None, channels: int | None) -> bool:
+    _, _, width, depth = found.pixels.shape
+    return size not in (None, width) or channels not in (None, depth)
+
+
+def as_arrays(found: Prepared, source: str) -> Arrays:
+    """A prepared file as arrays, to be brought to another shape."""
+    if found.pixels.nbytes > memory_limit():
+        raise UserError(f"{source} is too large to be brought to another shape: prepare it again from its source")
+    own = found.header["holdout"]
+    held = None if own is None else np.arange(len(found.pixels)) < own
+    return Arrays(found.header["name"], found.pixels, found.labels, tuple(found.header["classes"]), held, arranged=True)
+
+
+@contextlib.contextmanager
+def _alone(folder: Path, name: str) -> Iterator[None]:
+    """One process at a time, so that the ranks of a training decode a source once; where locks do not exist, each decodes."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / name).open("w")
+    except OSError as error:
+        raise UserError(f"the cache folder {folder} cannot be written ({error.strerror}): set CALOTYPE_CACHE to one that can") from error
+    with lock:
+        with contextlib.suppress(ImportError, OSError):
+            import fcntl
+
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _unknown(source: str, path: Path) -> UserError:
+    names = [*NAMES, *PUBLIC]
+    with contextlib.suppress(OSError):
+        names += [str(path.parent / entry.name) for entry in path.parent.iterdir()]
+    near = get_close_matches(source, names, n=3, cutoff=0.6)
+    hint = f" (did you mean {' or '.join(near)}?)" if near else ""
+    return UserError(f"no data set or path {source!r}{hint}: accepted are {ACCEPTED}")

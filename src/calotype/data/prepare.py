@@ -1,0 +1,143 @@
+"""Folders and archives to prepared files: look at every header, decide on a shape, decode in parallel, write in order."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from calotype.data.arrays import Arrays
+from calotype.data.decode import Header, UnusableError, decode_fitted, read_header
+from calotype.data.files import Files, printable
+from calotype.data.fit import Fit, fit_array
+from calotype.data.images import Pixels, Progress, Skipped
+from calotype.data.parallel import ordered
+from calotype.data.prepared import Row, write_prepared
+from calotype.data.tree import Tree, arrange
+from calotype.errors import UserError
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What the headers of all files say."""
+
+    tree: Tree  # of the files whose headers could be read
+    headers: dict[str, Header]
+    skipped: tuple[Skipped, ...]
+    others: int  # files that are not meant to be images
+
+
+def survey(files: Files, progress: Progress | None = None) -> Survey:
+    """Read every header. Raises ``UserError`` where nothing is usable."""
+
+    def look(name: str) -> Header | Skipped:
+        try:
+            with files.open(name) as file:
+                return read_header(file, name)
+        except UnusableError as error:
+            return Skipped(printable(name), str(error))
+
+    listing = files.listing()
+    headers: dict[str, Header] = {}
+    skipped = list(listing.skipped)
+    for name, found in zip(listing.images, ordered(look, listing.images, progress), strict=True):
+        if isinstance(found, Header):
+            headers[name] = found
+        else:
+            skipped.append(found)
+    if not headers:
+        raise nothing_usable(files, tuple(skipped), listing.others)
+    tree = arrange(tuple(headers))
+    return Survey(tree, headers, (*skipped, *tree.strays), listing.others)
+
+
+def choose_size(seen: Survey) -> int:
+    """The one size of all images. Raises ``UserError`` with a recommendation where there is none."""
+    sizes = Counter((header.width, header.height) for header in seen.headers.values())
+    (width, height), most = sizes.most_common(1)[0]
+    if len(sizes) == 1 and width == height and 8 <= width <= 1024:
+        return width
+    shortest = sorted(min(size) for size in sizes.elements())
+    advice = recommended_size(shortest[len(shortest) // 2])
+    if len(sizes) > 1:
+        found = f"images have {len(sizes)} different sizes (most often {width}x{height}, {most} of {len(seen.headers)})"
+    else:
+        found = f"images are {width}x{height}, " + ("not square" if width != height else "a size out of range")
+    raise UserError(f"{found}: say to which size they are to be brought, for example --size {advice}")
+
+
+def recommended_size(short_side: int) -> int:
+    """The largest of 64, 32, 16 and 8 that images with this short side fill."""
+    return next((size for size in (64, 32, 16) if size <= short_side), 8)
+
+
+def choose_channels(seen: Survey) -> int:
+    """1 where every file says that it is grey, else 3."""
+    return 1 if all(header.grey for header in seen.headers.values()) else 3
+
+
+def write_files(files: Files, out: Path, name: str, size: int | None, channels: int | None, fit: Fit, progress: Progress | None) -> None:
+    """Decode a folder or an archive into a prepared file. Raises ``UserError``."""
+    seen = survey(files, None)
+    side = choose_size(seen) if size is None else size
+    depth = choose_channels(seen) if channels is None else channels
+    tree = seen.tree
+    order, own = tree.order()
+    names = [tree.names[i] for i in order]
+    finish: dict[str, Any] = {"source": str(files.path), "fit": fit, "others": seen.others, "holdout": None if own is None else 0}
+    skipped = list(seen.skipped)
+
+    def work(filename: str) -> Pixels | Skipped:
+        try:
+            return decode_fitted(files.read(filename), filename, side, depth, fit)
+        except UnusableError as error:
+            return Skipped(printable(filename), str(error))
+
+    def rows() -> Iterator[Row]:
+        for index, found in enumerate(ordered(work, names, progress)):
+            if isinstance(found, Skipped):
+                skipped.append(found)
+                continue
+            if own is not None:
+                finish["holdout"] += int(own[index])
+            yield found, int(tree.labels[order[index]]) if tree.labels is not None else -1
+        if len(skipped) - len(seen.skipped) == len(names):
+            raise nothing_usable(files, tuple(skipped), seen.others)
+        finish["skipped"] = skipped
+
+    write_prepared(out, rows(), (side, side, depth), name=name, classes=tree.classes, at_most=len(names), finish=finish)
+
+
+def write_arrays(source: Arrays, out: Path, size: int | None, channels: int | None, fit: Fit, progress: Progress | None) -> None:
+    """Write a source that is in memory as a prepared file. Raises ``UserError``."""
+    order, own = source.order()
+    count, step = len(order), 1024
+    shape = fit_array(source.pixels[:1], size, channels, fit).shape[1:]
+
+    def rows() -> Iterator[Row]:
+        for start in range(0, count, step):
+            chosen = order[start : start + step]
+            labels = np.full(len(chosen), -1) if source.labels is None else source.labels[chosen]
+            for pixels, label in zip(fit_array(source.pixels[chosen], size, channels, fit), labels, strict=True):
+                yield pixels, int(label)
+            if progress is not None:
+                progress(min(count, start + step), count)
+
+    finish = {"source": source.name, "fit": fit, "others": 0, "holdout": own, "skipped": []}
+    classes = source.classes if source.labels is not None else ()
+    write_prepared(out, rows(), shape, name=source.name, classes=classes, at_most=count, finish=finish)
+
+
+def nothing_usable(files: Files, skipped: tuple[Skipped, ...], others: int) -> UserError:
+    """Why a folder or an archive gives no image at all."""
+    if skipped:
+        return UserError(
+            f"{files.path} holds no usable image: {len(skipped)} files were skipped, the first ({skipped[0].name}): {skipped[0].reason}"
+        )
+    if others:
+        return UserError(f"{files.path} holds no image: none of its {others} files is a picture in a known format")
+    return UserError(f"{files.path} is empty: give a {files.kind} with images in it")

@@ -1,0 +1,244 @@
+"""Prepared files: one self-describing file of images of one shape that can be memory-mapped.
+
+Layout, little-endian: 64 bytes of preamble (magic, offset and length of the header, its SHA-256); the pixels from byte
+4,096 on, (N, H, W, C) uint8; the labels, (N,) int64, where there are any; the SHA-256 of each image, (N, 32); the header,
+JSON, which ends the file. The preamble is written last and the file is moved into place when it is whole, so that no
+reader ever sees half of one. The held-out images come first, so that both parts of a split are slices.
+
+Opening verifies length, header, labels and the table of digests; the pixels are verified against that table on request,
+and always when the file is small enough to be read into memory at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import struct
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calotype.data.images import Images, Labels, Pixels, Skipped, Split, digests, fingerprint, holdout_count, make_images
+from calotype.errors import UserError
+
+SUFFIX = ".calotype"
+VERSION = 1
+_MAGIC = b"CALOTYPE-IMAGES\x01"
+_PREAMBLE = struct.Struct("<16sQQ32s")
+_START = 4096  # of the pixels: a page boundary
+_CHECKED_BYTES = 256 * 2**20  # pixels of files up to this size are verified whenever they are read
+Row = tuple[Pixels, int]  # (H, W, C) uint8 and its label, -1 without
+
+
+class DamagedError(Exception):
+    """A prepared file is not what was written."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An open prepared file: its images, held-out ones first."""
+
+    pixels: Pixels
+    labels: Labels | None
+    digest: NDArray[np.uint8]  # (N, 32)
+    header: dict[str, Any]
+
+    @property
+    def skipped(self) -> tuple[Skipped, ...]:
+        """What could not be used when it was written."""
+        return tuple(Skipped(**row) for row in self.header["skipped"])
+
+    def images(self) -> Images:
+        """Everything in it as one set."""
+        return self._part(slice(0, len(self.pixels)), self.skipped)
+
+    def split(self, share: float) -> Split:
+        """The part that the source itself holds out, else the first ``share`` of the stratified order."""
+        own = self.header["holdout"]
+        cut = holdout_count(len(self.pixels), share) if own is None else own
+        return Split(self._part(slice(cut, len(self.pixels)), self.skipped), self._part(slice(0, cut), ()))
+
+    def _part(self, rows: slice, skipped: tuple[Skipped, ...]) -> Images:
+        labels = None if self.labels is None else self.labels[rows]
+        return make_images(self.pixels[rows], labels, self.header["classes"], self.header["name"], skipped, self.digest[rows])
+
+
+def is_prepared(path: Path) -> bool:
+    """Whether a file begins like a prepared one."""
+    try:
+        with path.open("rb") as file:
+            return file.read(15) == _MAGIC[:15]
+    except OSError:
+        return False
+
+
+def write_prepared(
+    out: Path,
+    rows: Iterable[Row],
+    shape: tuple[int, int, int],
+    *,
+    name: str,
+    classes: tuple[str, ...],
+    at_most: int,
+    finish: dict[str, Any],
+) -> None:
+    """Write a prepared file.
+
+    Args:
+        out: Where to; replaced when the new file is whole.
+        rows: The images in their order.
+        shape: (H, W, C).
+        name: A short name.
+        classes: Names of the classes; () without labels.
+        at_most: How many rows there can be, for the check of free space.
+        finish: Further entries of the header, among them ``skipped`` and ``holdout``; read after the last row.
+
+    Raises:
+        UserError: If the folder cannot be written or its disk is full; nothing is left behind.
+    """
+    with _replacing(out, at_most * (int(np.prod(shape)) + 40) + 2**20) as file:
+        file.write(b"\0" * _START)
+        labels, table = [], []
+        for pixels, label in rows:
+            data = pixels.tobytes()
+            file.write(data)
+            labels.append(label)
+            table.append(hashlib.sha256(data).digest())
+        count = len(labels)
+        _pad(file)
+        digest = np.frombuffer(b"".join(table), np.uint8).reshape(count, 32)
+        known = np.array(labels, "<i8") if classes else None
+        header: dict[str, Any] = {
+            "version": VERSION,
+            "name": name,
+            "shape": [count, *shape],
+            "classes": list(classes),
+            "labels": file.tell() if known is not None else None,
+        }
+        if known is not None:
+            file.write(known.tobytes())
+        header["digests"] = file.tell()
+        file.write(digest.tobytes())
+        header["fingerprint"] = fingerprint(header["shape"], digest, known, classes)
+        text = json.dumps(header | {key: _plain(value) for key, value in finish.items()}).encode()
+        place = file.tell()
+        file.write(text)
+        file.seek(0)
+        file.write(_PREAMBLE.pack(_MAGIC, place, len(text), hashlib.sha256(text).digest()))
+
+
+def read_prepared(path: Path, *, verify: bool = False, in_memory: int | None = None) -> Prepared:
+    """Open a prepared file.
+
+    Args:
+        path: The file.
+        verify: Whether to verify every image against its SHA-256.
+        in_memory: Pixels of up to this many bytes are read into memory, larger ones memory-mapped; by default 2 GiB
+            or a quarter of the machine's memory, whichever is less.
+
+    Raises:
+        DamagedError: If anything that was verified is wrong.
+    """
+    try:
+        with path.open("rb") as file:
+            header = _read_header(file, path)
+            shape = tuple(int(n) for n in header["shape"])
+            count, size = shape[0], int(np.prod(shape))
+            labels = None
+            if header["labels"] is not None:
+                labels = _read_table(file, header["labels"], "<i8", (count,)).astype(np.int64, copy=False)
+            digest = _read_table(file, header["digests"], "u1", (count, 32))
+            if fingerprint(shape, digest, labels, header["classes"]) != header["fingerprint"]:
+                raise DamagedError("its labels or digests do not match its fingerprint")
+            if size <= (memory_limit() if in_memory is None else in_memory):
+                pixels = _read_table(file, _START, "u1", shape)
+            else:
+                pixels = np.memmap(path, np.uint8, "r", _START, shape)
+    except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
+        raise DamagedError(f"it cannot be read ({error})") from error
+    if verify or (size <= _CHECKED_BYTES and not isinstance(pixels, np.memmap)):
+        wrong = np.flatnonzero((digests(pixels) != digest).any(axis=1))
+        if len(wrong):
+            raise DamagedError(f"{len(wrong)} of its {count} images are not what was written")
+    return Prepared(pixels, labels, digest, header)
+
+
+def memory_limit() -> int:
+    """Bytes of pixels that are kept in memory: 2 GiB or a quarter of the machine's memory, whichever is less."""
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        memory = 4 * 2**30
+    return min(2 * 2**30, memory // 4)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [asdict(entry) if isinstance(entry, Skipped) else entry for entry in value]
+    return value
+
+
+def _pad(file: BinaryIO) -> None:
+    file.write(b"\0" * (-file.tell() % 64))
+
+
+def _read_header(file: BinaryIO, path: Path) -> dict[str, Any]:
+    length = path.stat().st_size
+    magic, place, size, mark = _PREAMBLE.unpack(file.read(_PREAMBLE.size))
+    if magic[:15] != _MAGIC[:15]:
+        raise DamagedError("it does not begin like a prepared file")
+    if magic != _MAGIC:
+        raise DamagedError(f"it was written by another version of calotype (format {magic[15]}, this is {VERSION})")
+    if place + size != length:
+        raise DamagedError(f"it has {length:,} bytes where {place + size:,} were written")
+    file.seek(place)
+    text = file.read(size)
+    if hashlib.sha256(text).digest() != mark:
+        raise DamagedError("its header does not match its checksum")
+    header = json.loads(text)
+    assert isinstance(header, dict)
+    return header
+
+
+def _read_table(file: BinaryIO, place: int, kind: str, shape: tuple[int, ...]) -> NDArray[Any]:
+    table = np.empty(shape, kind)
+    file.seek(place)
+    if file.readinto(table.reshape(-1).view(np.uint8).data) != table.nbytes:  # type: ignore[attr-defined]
+        raise DamagedError("it is cut off")
+    return table
+
+
+@contextlib.contextmanager
+def _replacing(out: Path, size: int) -> Iterator[BinaryIO]:
+    """A temporary file beside ``out`` that takes its place, durably, when the block ends well, and vanishes when it does not."""
+    temporary: Path | None = None
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(out.parent).free
+        if free < size:
+            raise UserError(
+                f"{out.parent} has {free / 1e6:,.0f} MB free, {size / 1e6:,.0f} MB are needed: free some space or choose another folder"
+            )
+        handle, name = tempfile.mkstemp(prefix=f".{out.name[:40]}-", suffix=".part", dir=out.parent)
+        temporary = Path(name)
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(out)
+        temporary = None
+    except OSError as error:
+        raise UserError(f"cannot write {out}: {error.strerror or error}; free some space or choose another folder") from error
+    finally:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                temporary.unlink()

@@ -1,0 +1,1 @@
+"""The one loop and everything that keeps its work safe."""

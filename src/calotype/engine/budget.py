@@ -1,0 +1,49 @@
+"""From minutes, steps or epochs to the number of steps that a run will take."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+
+import torch
+
+from calotype.config import Config
+from calotype.data import Split
+from calotype.engine.display import Display
+from calotype.engine.distributed import World
+from calotype.engine.trainer import Progress, Trainer
+from calotype.errors import UserError
+
+
+def budget(config: Config, split: Split, device: torch.device, world: World, display: Display) -> tuple[int, float]:
+    """The number of steps to take, and the seconds that one takes (0 where nothing was timed)."""
+    if config.train.minutes is None:
+        return steps_of(config, split, 0.0), 0.0
+    display.say("timing the first steps ...")
+    window = min(5.0, 0.06 * config.train.minutes * 60)
+    trainer = Trainer(config, split, Progress(steps=1_000_000), device, world)
+    times: list[float] = []
+    # the first steps allocate and warm up; they are not like the others
+    while len(times) < 8 or (sum(times) < window and len(times) < 2_000):
+        began = time.perf_counter()
+        trainer.step()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        times.append(time.perf_counter() - began)
+        if sum(times) > 4 * window and len(times) >= 3:
+            break
+    pace = statistics.median(times[min(3, len(times) - 1) :])
+    pace = world.agree(round(pace * 1e9), device) / 1e9
+    return steps_of(config, split, pace), pace
+
+
+def steps_of(config: Config, split: Split, pace: float) -> int:
+    """The budget as a number of steps, given the seconds that one takes."""
+    if config.train.steps is not None:
+        return config.train.steps
+    if config.train.epochs is not None:
+        return max(1, math.ceil(config.train.epochs * len(split.train) / config.train.batch))
+    if not pace:
+        raise UserError("this run was not budgeted in minutes, so its speed is unknown: give --steps or --epochs")
+    return max(1, round((config.train.minutes or 0) * 60 / pace))

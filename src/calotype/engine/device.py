@@ -1,0 +1,80 @@
+"""Where and how the arithmetic runs: device, threads, precision, memory, compiler."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import platform
+import sys
+
+import torch
+from torch import nn
+
+from calotype.config import Training
+from calotype.errors import UserError
+from calotype.types import Model
+
+
+def pick_device(name: str) -> torch.device:
+    """The device that ``name`` (auto, cpu, cuda, cuda:1, mps) means on this machine."""
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = torch.device("meta")
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise UserError(f"unknown device {name!r}: choose auto, cpu, cuda, cuda:N or mps")
+    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}[device.type]
+    if not present or (device.index or 0) >= max(torch.cuda.device_count(), 1):
+        raise UserError(f"no device {name!r} on this machine: choose auto or cpu")
+    return device
+
+
+def pick_bf16(training: Training, model: Model, device: torch.device) -> bool:
+    """Whether to train under bfloat16 autocast: where the network gains and the hardware multiplies bfloat16 natively."""
+    if training.precision != "auto":
+        return training.precision == "bf16"
+    if not model.bf16_pays:
+        return False
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())
+
+
+def keep_big_blocks() -> None:
+    """Let glibc reuse large blocks instead of returning them to the system after every layer; elsewhere, nothing.
+
+    Page faults of fresh blocks cost 5 to 20% of a convolutional step on the processor (see docs/speed.md).
+    """
+    if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        m_trim_threshold, m_mmap_threshold = -1, -3
+        libc.mallopt(m_mmap_threshold, 1 << 30)
+        libc.mallopt(m_trim_threshold, 2**31 - 1)
+
+
+def compile_networks(training: Training, model: Model, steps: int, device: torch.device) -> bool:
+    """Compile the players' networks where that was asked for or pays; never a reason to fail.
+
+    ``auto`` compiles on CUDA for runs long enough to earn the compilation back; on processors it was measured to gain nothing.
+    """
+    worth = device.type == "cuda" and steps >= 5_000 and importlib.util.find_spec("triton") is not None
+    if training.compile == "off" or model.double_backward or (training.compile == "auto" and not worth):
+        return False
+    torch._dynamo.config.suppress_errors = True  # a network that cannot be compiled runs as it is
+    for player in model.players():
+        player.module.compile(dynamic=False)
+    return True
+
+
+def layout_of(training: Training) -> torch.memory_format:
+    """The order of the weights' dimensions in memory."""
+    return torch.channels_last if training.channels_last else torch.contiguous_format
+
+
+def trainable(module: nn.Module) -> list[nn.Parameter]:
+    """The parameters that training changes."""
+    return [p for p in module.parameters() if p.requires_grad]

@@ -1,0 +1,81 @@
+"""What a person sees while a run trains: a live bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+
+
+def clock(seconds: float) -> str:
+    """A duration for people.
+
+    >>> clock(5), clock(65), clock(3_700)
+    ('0:05', '1:05', '1:01:40')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+class Display:
+    """Where the loop reports to. This one says nothing."""
+
+    def say(self, line: str) -> None:
+        """Print a line that stays."""
+
+    def show(self, what: str, done: int, total: int, note: str = "") -> None:
+        """Report how far ``what`` has come."""
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+
+
+class Terminal(Display):
+    """A live bar on a terminal; elsewhere one plain line every ten seconds. Writes to stderr: stdout is for results."""
+
+    interval = 10.0
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self.stream = stream or sys.stderr
+        self._bar: Progress | None = None
+        self._task: tuple[str, TaskID] | None = None
+        self._began: dict[str, tuple[float, int]] = {}
+        self._last = -self.interval
+
+    def say(self, line: str) -> None:
+        """Print a line that stays, above the bar where there is one."""
+        if self._bar is not None:
+            self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        else:
+            print(line, file=self.stream, flush=True)
+
+    def show(self, what: str, done: int, total: int, note: str = "") -> None:
+        """Report how far ``what`` has come, with an estimate of the time that is left."""
+        now = time.monotonic()
+        began, first = self._began.setdefault(what, (now, done))
+        left = f"{clock((now - began) / (done - first) * (total - done))} left" if done > first else "..."
+        text = f"{left}  {note}"
+        if self.stream.isatty():
+            self._draw(what, done, total, text)
+        elif now - self._last >= self.interval or done == total:
+            self._last = now
+            print(f"{what} {done:,}/{total:,}  {text}".rstrip(), file=self.stream, flush=True)
+
+    def _draw(self, what: str, done: int, total: int, text: str) -> None:
+        if self._bar is None:
+            columns = (TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TextColumn("{task.fields[text]}"))
+            self._bar = Progress(*columns, console=Console(file=self.stream))
+            self._bar.start()
+        if self._task is None or self._task[0] != what:
+            self._task = (what, self._bar.add_task(what, total=total, text=text))
+        self._bar.update(self._task[1], completed=done, total=total, text=text)
+
+    def close(self) -> None:
+        """Leave the bar where it is and the terminal as it was."""
+        if self._bar is not None:
+            self._bar.stop()
+        self._bar = self._task = None

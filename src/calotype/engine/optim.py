@@ -1,0 +1,76 @@
+"""From gradients to steps: optimizers, learning-rate schedules, averaged weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from calotype.config import Optimizer, Schedule
+
+EMA_EVERY = 8  # steps between two updates of the averaged weights: the average hardly differs, the cost nearly vanishes
+
+
+def make_optimizer(config: Optimizer, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
+    """The optimizer of one player, in the fused form where PyTorch has one for the device."""
+    fused = all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in parameters)
+    lr, decay = config.lr, config.weight_decay
+    match config.name:
+        case "sgd":
+            return torch.optim.SGD(parameters, momentum=config.momentum, fused=fused, lr=lr, weight_decay=decay)
+        case "adam":
+            return torch.optim.Adam(parameters, betas=config.betas, fused=fused, lr=lr, weight_decay=decay)
+        case "adamw":
+            return torch.optim.AdamW(parameters, betas=config.betas, fused=fused, lr=lr, weight_decay=decay)
+        case "rmsprop":
+            return torch.optim.RMSprop(parameters, momentum=config.momentum, alpha=0.99, lr=lr, weight_decay=decay)
+        case "adagrad":
+            return torch.optim.Adagrad(parameters, fused=fused and parameters[0].device.type == "cpu", lr=lr, weight_decay=decay)
+
+
+def rate(schedule: Schedule, progress: float) -> float:
+    """The learning rate at ``progress`` in [0, 1] of the budget, relative to its peak.
+
+    >>> [rate(Schedule("linear", warmup=0.5), p) for p in (0.0, 0.25, 0.5, 0.75, 1.0)]
+    [0.0, 0.5, 1.0, 0.5, 0.0]
+    """
+    if progress < schedule.warmup:
+        return progress / schedule.warmup
+    share = (progress - schedule.warmup) / max(1 - schedule.warmup, 1e-12)
+    match schedule.kind:
+        case "constant":
+            return 1.0
+        case "linear":
+            shape = 1 - share
+        case "cosine":
+            shape = (1 + math.cos(math.pi * share)) / 2
+    return schedule.final + (1 - schedule.final) * shape
+
+
+def ema_decay(half_life_share: float, most_images: int, seen: int, fresh: int) -> float:
+    """The weight that the average keeps after ``fresh`` images more.
+
+    The half-life is a share of the images seen so far, capped at ``most_images``: an average that warms up by itself and has
+    the same shape for every budget (the ramp of Karras et al. 2022, appendix F.2).
+    """
+    half_life = min(half_life_share * seen, most_images)
+    return 0.5 ** (fresh / half_life) if half_life > 0 else 0.0
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
+    """Move the averaged weights and statistics towards the model's; counters are copied."""
+    old, new = list(average.state_dict().values()), list(model.state_dict().values())
+    floats = [t.is_floating_point() for t in old]
+    torch._foreach_lerp_([t for t, f in zip(old, floats, strict=True) if f], [t for t, f in zip(new, floats, strict=True) if f], 1 - decay)
+    for target, value, is_float in zip(old, new, floats, strict=True):
+        if not is_float:
+            target.copy_(value)
+
+
+def norm_of(tensors: Sequence[Tensor]) -> Tensor:
+    """The Euclidean norm of several tensors taken as one vector, as a scalar tensor."""
+    norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(list(tensors))))
+    return norm

@@ -1,0 +1,267 @@
+"""A whole training, from a configuration to a finished run folder."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import FrameType
+
+import torch
+from torch import Tensor
+
+from calotype import pictures
+from calotype.config import RESUMABLE, Config, checked, differences, with_one_budget
+from calotype.data import Split, load
+from calotype.engine import checkpoint, distributed
+from calotype.engine import device as machine
+from calotype.engine.budget import budget, steps_of
+from calotype.engine.display import Display
+from calotype.engine.run import Run
+from calotype.engine.trainer import Progress, Trainer
+from calotype.errors import TrainingError, UserError
+from calotype.types import Noise
+
+CALMER = 0.5  # the learning rate after a retreat, relative to the one before
+LIVE = ("d_real", "d_fake", "d_holdout")  # the scalars that are worth a place on the live line, beside the losses
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a training left behind."""
+
+    run: Run
+    step: int
+    steps: int
+    seconds: float
+
+    @property
+    def complete(self) -> bool:
+        """Whether the whole budget was spent."""
+        return self.step >= self.steps
+
+
+def train(config: Config, *, out: Path | None = None, display: Display | None = None) -> Result:
+    """Train from scratch into a new run folder.
+
+    Raises `UserError` for settings or data that cannot work, before anything is written, and `TrainingError` where training
+    itself fails; the run that it leaves can be resumed or sampled.
+    """
+    display = display or Display()
+    config = with_one_budget(config, checked(Config, config))
+    with _world(config) as (world, device):
+        threads = config.train.threads or torch.get_num_threads()
+        torch.set_num_threads(threads)
+        split = _load(config, display)
+        steps, pace = budget(config, split, device, world, display)
+        progress = Progress(steps=steps, settings={"threads": threads, "seconds_per_step": pace})
+        trainer = Trainer(config, split, progress, device, world)
+        run = _create(out, f"{config.recipe}-{split.train.name}", world)
+        with _training_in(run, world):
+            if world.leads:
+                run.write_config(config, split.fingerprint, {"steps": steps, **progress.settings})
+                _save(run, trainer)
+            return _loop(run, trainer, display)
+
+
+def resume(folder: Path, config: Config | None = None, *, display: Display | None = None) -> Result:
+    """Continue a run from its newest whole checkpoint, exactly as if it had never stopped.
+
+    ``config`` may change the budget and what is logged; any other difference is a `UserError` that names it, and so are a
+    finished run, a folder that is no run, and data that changed.
+    """
+    display = display or Display()
+    run = Run.open(folder)
+    before, facts = run.read_config()
+    config = with_one_budget(before, checked(Config, config or before))
+    changed = differences(before, config)
+    if forbidden := [f"{k}: {a!r} -> {b!r}" for k, (a, b) in changed.items() if k not in RESUMABLE]:
+        raise UserError(f"a resumed run keeps its settings ({'; '.join(forbidden)}): leave them out, or train anew")
+    with _world(config) as (world, device):
+        saved = checkpoint.load_newest(run.checkpoints)
+        if saved is None:
+            raise UserError(f"{folder} has no checkpoint to resume from: it stopped before the first one; train anew")
+        for reason in saved.damaged:
+            display.say(f"skipped a damaged checkpoint ({reason})")
+        progress = Progress(**saved.facts)
+        torch.set_num_threads(progress.settings["threads"])
+        split = _load(config, display)
+        if split.fingerprint != facts["data"]["fingerprint"]:
+            raise UserError(f"the images of {config.data.source} changed since the run began: restore them, or train anew")
+        if any(name in changed for name in ("train.minutes", "train.steps", "train.epochs")):
+            progress.steps = steps_of(config, split, progress.settings["seconds_per_step"])
+        if progress.step >= progress.steps:
+            raise UserError(
+                f"{folder} is complete at step {progress.step}: to train longer give a larger budget, such as --steps {2 * progress.step}"
+            )
+        trainer = Trainer(config, split, progress, device, world)
+        trainer.restore(saved)
+        with _training_in(run, world):
+            if world.leads:
+                run.log().rewind(progress.step)
+                if changed:
+                    run.write_config(config, split.fingerprint, {"steps": progress.steps, **progress.settings})
+            display.say(f"resuming {folder} at step {progress.step:,} of {progress.steps:,}")
+            return _loop(run, trainer, display)
+
+
+def _loop(run: Run, trainer: Trainer, display: Display) -> Result:
+    config, world, log = trainer.config, trainer.world, run.log()
+    display.say(f"run {run.folder}: {_about(trainer)}")
+    display.show("training", trainer.progress.step, trainer.progress.steps)
+    every = config.log.checkpoints or math.ceil(trainer.progress.steps / 5)
+    mark, marked = time.perf_counter(), trainer.progress.seen
+    with _interrupts() as interrupted:
+        while (at := trainer.progress).step < at.steps:
+            last = at.step + 1 == at.steps
+            watch = last or (at.step + 1) % config.log.every == 0
+            scalars = trainer.step(watch)
+            stop = world.any(bool(interrupted), trainer.device) if watch or world.size == 1 else False
+            keep = last or stop or at.step % every == 0
+            if (watch or keep) and not world.any(not trainer.sound(), trainer.device):
+                now = time.perf_counter()
+                at.seconds += now - mark
+                speed, mark, marked = (at.seen - marked) / (now - mark), now, at.seen
+                if world.leads and watch:
+                    _report(trainer, scalars, speed, log.write, display)
+                if world.leads and keep:
+                    _save(run, trainer)
+                    mark = time.perf_counter()
+            elif watch or keep:
+                _retreat(run, trainer, display)
+                mark, marked = time.perf_counter(), trainer.progress.seen
+            if stop:
+                break
+    display.close()
+    at = trainer.progress
+    return Result(run, at.step, at.steps, at.seconds)
+
+
+def _report(trainer: Trainer, scalars: dict[str, Tensor], speed: float, write: object, display: Display) -> None:
+    at = trainer.progress
+    record = {"step": at.step, "images": at.seen, "seconds": at.seconds, "images_per_second": speed, "lr_scale": at.lr_scale}
+    write(record | scalars)  # type: ignore[operator]
+    live = [f"{name.removesuffix('/loss')} {float(v):.3f}" for name, v in scalars.items() if name.endswith("/loss") or name in LIVE]
+    display.show("training", at.step, at.steps, f"{speed:,.0f} images/s  {'  '.join(live)}")
+
+
+def _save(run: Run, trainer: Trainer) -> None:
+    """A checkpoint, the model to sample from, and the fixed-noise grid."""
+    at, best = trainer.progress, trainer.best
+    checkpoint.save(run.checkpoints, at.step, trainer.state(), asdict(at))
+    best.eval()
+    run.export(best, trainer.config, best.spec, at.step)
+    if at.step and trainer.config.log.grid:
+        with torch.no_grad():
+            drawn = best.sample(Noise(trainer.config.log.grid, seed=trainer.config.train.seed, device=trainer.device))
+        run.samples.mkdir(exist_ok=True)
+        pictures.save(pictures.grid(pictures.to_uint8(drawn)), run.samples / f"step-{at.step:09d}.png")
+
+
+def _retreat(run: Run, trainer: Trainer, display: Display) -> None:
+    """Go back to the last good checkpoint with a lower learning rate; `TrainingError` after too many times."""
+    at, limit = trainer.progress, trainer.config.train.retries
+    saved = checkpoint.load_newest(run.checkpoints)
+    good = saved.facts["step"] if saved else 0
+    event = f"a loss, gradient or weight was not finite before step {at.step}"
+    if saved is None or at.retries >= limit:
+        display.close()
+        raise TrainingError(
+            f"{event}, after {at.retries} retries at a lower learning rate: {run.folder} is intact at step {good}; "
+            f"train anew with a smaller --optimizer.lr, or with --optimizer.clip 1"
+        )
+    retries, scale = at.retries + 1, at.lr_scale * CALMER
+    trainer.restore(saved)
+    trainer.progress.retries, trainer.progress.lr_scale = retries, scale
+    if trainer.world.leads:
+        run.log().rewind(good)
+        run.log().write({"event": "retreat", "step": at.step, "to": good, "lr_scale": scale})
+    display.say(f"{event}: back to step {good}, learning rate x {scale:g} (try {retries} of {limit})")
+
+
+def _about(trainer: Trainer) -> str:
+    count = sum(p.numel() for p in trainer.model.parameters())
+    precision = "bfloat16" if trainer.bf16 else "float32"
+    data = trainer.loader.images
+    return (
+        f"{count / 1e6:.2f} M parameters, {len(data):,} images of {data.spec.size}x{data.spec.size}x{data.spec.channels}, "
+        f"{trainer.progress.steps:,} steps of {trainer.config.train.batch}, {trainer.device.type}, {precision}"
+    )
+
+
+def _load(config: Config, display: Display) -> Split:
+    d = config.data
+    split = load(
+        d.source,
+        size=d.size,
+        channels=d.channels,
+        fit=d.fit,
+        holdout=d.holdout,
+        progress=lambda done, total: display.show("reading images", done, total),
+    )
+    if skipped := split.train.skipped:
+        names = ", ".join(f"{s.name} ({s.reason})" for s in skipped[:3])
+        more = f" and {len(skipped) - 3} more" if len(skipped) > 3 else ""
+        display.say(f"skipped {len(skipped)} unusable files: {names}{more}; calotype data check lists all")
+    return split
+
+
+def _create(out: Path | None, stem: str, world: distributed.World) -> Run:
+    if world.size == 1:
+        return Run.create(out, stem)
+    names = [str(Run.create(out, stem).folder) if world.leads else ""]
+    torch.distributed.broadcast_object_list(names, 0)
+    return Run(Path(names[0]))
+
+
+@contextmanager
+def _world(config: Config) -> Iterator[tuple[distributed.World, torch.device]]:
+    device = machine.pick_device(config.train.device)
+    world = distributed.join(device.type)
+    if world.size > 1 and device.type == "cuda":
+        device = torch.device("cuda", world.local)
+        torch.cuda.set_device(device)
+    if device.type == "cpu":
+        machine.keep_big_blocks()
+    try:
+        yield world, device
+    finally:
+        distributed.leave()
+
+
+@contextmanager
+def _training_in(run: Run, world: distributed.World) -> Iterator[None]:
+    """Hold the run's lock."""
+    handle = run.lock() if world.leads else None
+    try:
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
+@contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """The first Ctrl-C (or termination signal) fills the list, so that the loop can stop in order; the second stops at once."""
+    caught: list[int] = []
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
+        yield caught
+        return
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if caught:
+            raise KeyboardInterrupt
+        caught.append(number)
+
+    old = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield caught
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)

@@ -1,0 +1,200 @@
+"""The one loop: every family trains through `Trainer.step`, top to bottom."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from calotype.config import Config
+from calotype.data import Images, Loader, Split
+from calotype.engine import device as machine
+from calotype.engine.checkpoint import Checkpoint, finite
+from calotype.engine.distributed import World
+from calotype.engine.optim import EMA_EVERY, ema_decay, make_optimizer, norm_of, rate, update_average
+from calotype.errors import TrainingError, UserError
+from calotype.models import build
+from calotype.types import Batch, Model, Player, Step, mix
+
+WEIGHTS, STEPS, TORCH = 1, 2, 3  # the streams of random numbers of a run, kept apart by their first key
+
+
+@dataclass
+class Progress:
+    """Where a run stands; with the tensors, all that a checkpoint holds."""
+
+    steps: int  # the budget
+    step: int = 0  # optimizer steps taken
+    seen: int = 0  # images seen, over all processes
+    lr_scale: float = 1.0  # lowered each time the run had to go back
+    retries: int = 0
+    seconds: float = 0.0  # spent training
+    settings: dict[str, Any] = field(default_factory=dict)  # what "auto" was resolved to, so that a resume repeats it
+
+
+class Trainer:
+    """Model, optimizers, averaged weights and data of one run, and the step that moves them.
+
+    Nothing random is carried from one step to the next: every step reseeds from (seed, rank, images seen), and the order of the
+    data is a function of (seed, images seen). Restoring the tensors and `Progress` therefore repeats the run bit for bit.
+    """
+
+    def __init__(self, config: Config, split: Split, progress: Progress, device: torch.device, world: World) -> None:
+        self.config, self.device, self.world, self.progress = config, device, world, progress
+        torch.manual_seed(mix(config.train.seed, WEIGHTS))
+        model = build(config.model, split.train.spec)
+        self.model = model.to(device)
+        self.model.to(memory_format=machine.layout_of(config.train))  # type: ignore[call-overload]
+        self.average: Model = copy.deepcopy(self.model).eval().requires_grad_(False)
+        self.players = self.model.players()
+        self.parameters = {p.name: machine.trainable(p.module) for p in self.players}
+        check_ownership(self.model, self.players)
+        self.optimizers = {name: make_optimizer(config.optimizer, owned) for name, owned in self.parameters.items()}
+        self.turns = max(p.repeats for p in self.players)
+        self.loader = _loader(config, split.train, device, world)
+        self.holdout = _holdout_batch(config, split.holdout, device)
+        self.bf16 = progress.settings.setdefault("bf16", machine.pick_bf16(config.train, model, device))
+        self.compiled = machine.compile_networks(config.train, self.model, progress.steps, device)
+        self.healthy = torch.ones((), dtype=torch.bool, device=device)
+
+    def step(self, watch: bool = False) -> dict[str, Tensor]:
+        """Take one step of every player; returns scalars to log, with gradient norms and the holdout where ``watch`` says so."""
+        at, log = self.progress, {}
+        rng = torch.Generator(self.device).manual_seed(mix(self.config.train.seed, STEPS, self.world.rank, at.seen))
+        torch.manual_seed(mix(self.config.train.seed, TORCH, self.world.rank, at.seen))  # dropout
+        step = Step(at.step, rng, progress=at.step / at.steps)
+        batches: list[Batch] = []
+        scale = at.lr_scale * rate(self.config.schedule, step.progress)
+        self.model.train()
+        for player in self.players:
+            if at.step % player.every:
+                continue
+            for turn in range(player.repeats):
+                if turn == len(batches):
+                    batches.append(self.loader.batch_at(at.seen + turn * self.config.train.batch))
+                log.update(self._turn(player, batches[turn], step, scale, watch))
+        at.step += 1
+        at.seen += self.turns * self.config.train.batch
+        if self.config.train.ema and (at.step % EMA_EVERY == 0 or at.step == at.steps):
+            fresh = EMA_EVERY if at.step % EMA_EVERY == 0 else at.step % EMA_EVERY
+            images = fresh * self.turns * self.config.train.batch
+            update_average(self.average, self.model, ema_decay(self.config.train.ema, self.config.train.ema_images, at.seen, images))
+        if watch and self.holdout is not None:
+            with torch.no_grad(), self.precision():
+                log.update(self.model.watch(batches[0], self.holdout, step))
+        return log
+
+    def _turn(self, player: Player, batch: Batch, step: Step, scale: float, watch: bool) -> dict[str, Tensor]:
+        owned = self.parameters[player.name]
+        with self.precision():
+            terms = player.loss(batch, step)
+        # a player that plays every k-th step only weighs k times as much when it does
+        loss = terms["loss"] * player.every if player.every > 1 else terms["loss"]
+        grads = torch.autograd.grad(loss, owned, materialize_grads=True)
+        self.world.average(grads)
+        self.healthy &= torch.isfinite(loss.detach())
+        norm = self._shape_gradient(owned, grads, watch)
+        for parameter, grad in zip(owned, grads, strict=True):
+            parameter.grad = grad
+        optimizer = self.optimizers[player.name]
+        for group in optimizer.param_groups:
+            group["lr"] = self.config.optimizer.lr * player.pace * scale
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        if player.after is not None:
+            player.after()
+        log = {f"{player.name}/{name}": value.detach() for name, value in terms.items()} if watch else {}
+        if norm is not None and watch:
+            log[f"{player.name}/gradient_norm"] = norm
+        return log
+
+    def _shape_gradient(self, owned: list[nn.Parameter], grads: tuple[Tensor, ...], watch: bool) -> Tensor | None:
+        """Add the L1 term, clip; returns the norm before clipping where somebody needs it."""
+        options = self.config.optimizer
+        if options.l1:
+            torch._foreach_add_(list(grads), torch._foreach_sign([p.detach() for p in owned]), alpha=options.l1)
+        if not (watch or options.clip):
+            return None
+        norm = norm_of(grads)
+        self.healthy &= torch.isfinite(norm)
+        if options.clip:
+            torch._foreach_mul_(list(grads), (options.clip / (norm + 1e-6)).clamp(max=1.0))
+        return norm
+
+    def precision(self) -> torch.autocast:
+        """The context that losses are computed in."""
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16)
+
+    @property
+    def best(self) -> Model:
+        """The model to sample from: the averaged weights, or the trained ones where averaging is off."""
+        return self.average if self.config.train.ema else self.model
+
+    def state(self) -> dict[str, Tensor]:
+        """Every tensor that the next step depends on, by name."""
+        tensors = {f"model/{name}": t for name, t in self.model.state_dict().items()}
+        tensors |= {f"average/{name}": t for name, t in self.average.state_dict().items()}
+        for player, optimizer in self.optimizers.items():
+            for index, slots in optimizer.state_dict()["state"].items():
+                tensors |= {f"optimizer/{player}/{index}/{slot}": t for slot, t in slots.items() if isinstance(t, Tensor)}
+        return tensors
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Continue from a checkpoint; `UserError` where it belongs to another model."""
+        tensors = checkpoint.tensors
+        try:
+            self.model.load_state_dict(_part(tensors, "model/"))
+            self.average.load_state_dict(_part(tensors, "average/"))
+        except RuntimeError as error:
+            first = str(error).splitlines()[1].strip()
+            raise UserError(f"{checkpoint.path} does not fit the model of this version: {first}") from None
+        for player, optimizer in self.optimizers.items():
+            slots: dict[int, dict[str, Tensor]] = {}
+            for name, tensor in _part(tensors, f"optimizer/{player}/").items():
+                number, slot = name.split("/")
+                slots.setdefault(int(number), {})[slot] = tensor
+            # load_state_dict moves the tensors but keeps their layout, which must be the parameter's for the same bits to come out
+            for index, values in slots.items():
+                like = self.parameters[player][index]
+                for slot, tensor in values.items():
+                    if tensor.shape == like.shape:
+                        values[slot] = torch.empty_like(like, dtype=tensor.dtype).copy_(tensor)
+            optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
+        facts = dict(checkpoint.facts)
+        # the budget may be a new one; everything else is as it was
+        self.progress = Progress(**{**facts, "steps": self.progress.steps})
+        self.bf16 = self.progress.settings["bf16"]
+        self.healthy = torch.ones_like(self.healthy)
+
+    def sound(self) -> bool:
+        """Whether no loss or gradient since the last call, and no weight, is infinite or NaN."""
+        return bool(self.healthy) and finite(self.model.state_dict())
+
+
+def check_ownership(model: Model, players: Sequence[Player]) -> None:
+    """Raise `TrainingError` unless the players own every trainable parameter of the model, and none of them twice."""
+    names = {id(p): name for name, p in model.named_parameters() if p.requires_grad}
+    owned = [id(p) for player in players for p in machine.trainable(player.module)]
+    twice = sorted(names.get(i, "?") for i in set(owned) if owned.count(i) > 1)
+    orphans = sorted(name for i, name in names.items() if i not in set(owned))
+    if twice or orphans:
+        raise TrainingError(f"players must own each parameter once: owned twice {twice[:3]}, owned by nobody {orphans[:3]}")
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+
+
+def _loader(config: Config, images: Images, device: torch.device, world: World) -> Loader:
+    if config.train.batch % world.size:
+        raise UserError(f"batch {config.train.batch} cannot be shared by {world.size} processes: give a multiple with --train.batch")
+    return Loader(images, config.train.batch, config.train.seed, flip=config.data.flip, rank=world.rank, world=world.size, device=device)
+
+
+def _holdout_batch(config: Config, images: Images, device: torch.device) -> Batch | None:
+    count = min(len(images), config.train.batch)
+    return Loader(images, count, config.train.seed, device=device).batch_at(0) if count else None

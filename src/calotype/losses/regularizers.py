@@ -1,0 +1,80 @@
+"""What keeps a discriminator honest: penalties on its gradient, clipped weights, noise on what it sees.
+
+Images are (N, C, H, W) float32 (any shape with the batch first will do) and logits (N,) float32. A penalty is an unweighted
+scalar whose own gradient can be taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import relu
+
+Critic = Callable[[Tensor], Tensor]
+
+
+def squared_gradient(logits: Tensor, images: Tensor) -> Tensor:
+    """(N,) squared norms of the gradients of the logits by their images, which must have required gradients before the forward pass."""
+    (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
+    return gradient.square().flatten(1).sum(1)
+
+
+def r1(logits: Tensor, real: Tensor) -> Tensor:
+    """Half the mean squared gradient at real images (Mescheder et al. 2018, eq. 9); multiply by gamma."""
+    return 0.5 * squared_gradient(logits, real).mean()
+
+
+def r2(logits: Tensor, fake: Tensor) -> Tensor:
+    """Half the mean squared gradient at generated images (Mescheder et al. 2018, eq. 10); multiply by gamma."""
+    return 0.5 * squared_gradient(logits, fake).mean()
+
+
+def r1_r2(on_real: Tensor, real: Tensor, on_fake: Tensor, fake: Tensor) -> Tensor:
+    """``r1 + r2`` in one backward pass, for a discriminator that judges each image by itself or both kinds apart."""
+    of_real, of_fake = torch.autograd.grad(on_real.sum() + on_fake.sum(), (real, fake), create_graph=True)
+    return 0.5 * (of_real.square().sum() / len(real) + of_fake.square().sum() / len(fake))
+
+
+def gradient_penalty(critic: Critic, real: Tensor, fake: Tensor, rng: torch.Generator, *, one_sided: bool = False) -> Tensor:
+    """Mean squared distance of the gradient's norm from 1, at random points between real and generated images.
+
+    Gulrajani et al. 2017, eq. 3. ``one_sided`` punishes only norms above 1 (Petzka et al. 2018).
+    """
+    share = torch.rand(_per_image(real), generator=rng, device=real.device)
+    return _norm_penalty(critic, fake + share * (real - fake), one_sided)
+
+
+def dragan(critic: Critic, real: Tensor, rng: torch.Generator, *, scale: float = 0.5) -> Tensor:
+    """Mean squared distance of the gradient's norm from 1, around the real images (Kodali et al. 2017, eq. 1).
+
+    Each real image moves a random share of the way to itself plus uniform noise of ``scale`` standard deviations of the batch.
+    """
+    share = torch.rand(_per_image(real), generator=rng, device=real.device)
+    noise = torch.rand(real.shape, generator=rng, device=real.device)
+    return _norm_penalty(critic, real + share * noise * (scale * real.std()), False)
+
+
+def instance_noise(images: Tensor, strength: float, rng: torch.Generator) -> Tensor:
+    """The images with Gaussian noise of the given standard deviation (Sønderby et al. 2017); the images themselves stay as they are."""
+    return images + strength * torch.randn(images.shape, generator=rng, device=images.device)
+
+
+def clip_weights(module: nn.Module, limit: float) -> None:
+    """Clamp every parameter to [-limit, limit] in place (Arjovsky et al. 2017, algorithm 1)."""
+    with torch.no_grad():
+        weights: list[Tensor] = list(module.parameters())
+        torch._foreach_clamp_min_(weights, -limit)
+        torch._foreach_clamp_max_(weights, limit)
+
+
+def _norm_penalty(critic: Critic, points: Tensor, one_sided: bool) -> Tensor:
+    points = points.detach().requires_grad_()
+    # the small term keeps the root differentiable where the gradient is zero
+    excess = (squared_gradient(critic(points), points) + 1e-12).sqrt() - 1
+    return (relu(excess) if one_sided else excess).square().mean()
+
+
+def _per_image(images: Tensor) -> tuple[int, ...]:
+    return (len(images),) + (1,) * (images.ndim - 1)

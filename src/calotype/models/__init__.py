@@ -1,0 +1,25 @@
+"""One file a family. A model's configuration stands beside it and is passed to nothing else."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from calotype.models.flow_matching import FlowMatching, FlowMatchingConfig
+from calotype.models.gan import GAN, GANConfig
+from calotype.types import ImageSpec, Model
+
+ModelConfig = Annotated[GANConfig | FlowMatchingConfig, Field(discriminator="kind")]
+
+MODELS: dict[type, Any] = {GANConfig: GAN, FlowMatchingConfig: FlowMatching}
+"""The model that each configuration describes; each is built as ``model(config, spec)``."""
+
+
+def build(config: GANConfig | FlowMatchingConfig, spec: ImageSpec) -> Model:
+    """A new model with random weights for images like ``spec``."""
+    model: Model = MODELS[type(config)](config, spec)
+    return model
+
+
+__all__ = ["GAN", "MODELS", "FlowMatching", "FlowMatchingConfig", "GANConfig", "ModelConfig", "build"]

@@ -1,0 +1,257 @@
+"""Generative adversarial networks: two players, one makes images and the other tells them from real ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from calotype.errors import UserError
+from calotype.losses import regularizers
+from calotype.losses.adversarial import LOSSES, LossName
+from calotype.networks.blocks import ActivationName, NormName, evaluating
+from calotype.networks.dcgan import DCGANDiscriminator, DCGANGenerator
+from calotype.networks.mlp import MLPDiscriminator, MLPGenerator
+from calotype.types import Batch, Condition, ImageSpec, Model, Noise, Player, Step
+
+Count = Annotated[int, Field(ge=1)]
+NotNegative = Annotated[float, Field(ge=0)]
+PenaltyName = Literal["none", "gradient", "gradient_one_sided", "r1", "r2", "r1_r2", "dragan"]
+
+
+@dataclass(frozen=True)
+class GANConfig:
+    """A generator, a discriminator and the game between them."""
+
+    kind: Literal["gan"] = "gan"
+    network: Literal["mlp", "dcgan"] = "dcgan"
+    loss: LossName = "non_saturating"
+    conditional: bool = False  # generate by class: the data need labels
+    latent: Count = 100  # numbers that an image is made from
+    width: Count = 64  # units of a hidden layer (mlp), channels of the largest hidden map (dcgan)
+    discriminator_width: Count | None = None  # the generator's where none is given
+    depth: Count = 3  # hidden layers (mlp)
+    activation: ActivationName = "leaky_relu"  # of the hidden layers (mlp)
+    generator_norm: NormName = "batch"
+    discriminator_norm: NormName = "batch"
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0  # share of the discriminator's features that are dropped in training
+    spectral: bool = False  # spectral normalization of the discriminator
+    minibatch_std: bool = False  # show the discriminator how much a batch varies, against mode collapse
+    critic_steps: Count = 1  # turns of the discriminator for each of the generator
+    pace: Annotated[float, Field(gt=0)] = 1.0  # learning rate of the discriminator relative to the generator's
+    penalty: PenaltyName = "none"  # on the gradient of the discriminator
+    penalty_weight: NotNegative = 10.0  # lambda of the gradient penalties and dragan, gamma of r1 and r2
+    penalty_every: Count = 1  # steps between two penalties, each of which then counts so many times
+    clip_weights: Annotated[float, Field(gt=0)] | None = None  # largest absolute weight of the discriminator
+    smooth: Annotated[float, Field(gt=0.5, le=1)] = 1.0  # label of real images: below 1 is one-sided label smoothing
+    instance_noise: NotNegative = 0.0  # standard deviation of noise on what the discriminator sees, falling to 0 over the run
+
+
+class GAN(Model):
+    """Two networks trained against each other (Goodfellow et al. 2014).
+
+    Raises:
+        UserError: where options contradict each other or the images.
+    """
+
+    def __init__(self, config: GANConfig, spec: ImageSpec) -> None:
+        super().__init__()
+        _check(config, spec)
+        self.config = config
+        self.spec = spec
+        self.conditional = config.conditional
+        self.bf16_pays = config.network != "mlp"
+        self.double_backward = config.penalty != "none"
+        self.adversarial = LOSSES[config.loss]
+        self._loss = partial(self.adversarial.function, target=config.smooth) if self.adversarial.smooths else self.adversarial.function
+        self.generator, self.discriminator = _networks(config, spec)
+
+    def players(self) -> Sequence[Player]:
+        """The discriminator, then the generator."""
+        return (
+            Player("discriminator", self.discriminator, self._discriminate, repeats=self.config.critic_steps, pace=self.config.pace),
+            Player("generator", self.generator, self._generate),
+        )
+
+    def sample(self, noise: Noise, condition: Condition | None = None) -> Tensor:
+        """Draw (noise.n, C, H, W) float32 images in [-1, 1]; a conditional model without labels draws them uniformly.
+
+        Raises:
+            UserError: for labels that the model does not know.
+        """
+        latent = noise.normal(self.config.latent)
+        label = None if condition is None else condition.label
+        if not self.config.conditional:
+            if label is not None:
+                raise UserError("this model was trained without labels: sample without --label")
+        elif label is None:
+            label = (noise.uniform() * len(self.spec.classes)).long()
+        elif int(label.min()) < 0 or int(label.max()) >= len(self.spec.classes):
+            raise UserError(f"labels of this model are 0 to {len(self.spec.classes) - 1}")
+        images: Tensor = self.generator(latent, label)
+        return images
+
+    @torch.no_grad()
+    def watch(self, train: Batch, holdout: Batch, step: Step) -> dict[str, Tensor]:
+        """What the discriminator makes of real images it trains on, real images it never saw, and generated ones.
+
+        ``d_real``, ``d_holdout`` and ``d_fake`` are means as in the losses' terms; ``d_accuracy`` is the share of training and
+        generated images on the right side of the decision boundary, 0.5 where there is none but the middle of the two means.
+        Nothing is changed: no running statistic, no power iteration.
+        """
+        with evaluating(self.generator, self.discriminator):
+            fake = self.generator(self._latents(len(train.image), step), self._labels(train))
+            on_real = self.discriminator(train.image, self._labels(train))
+            on_fake = self.discriminator(fake, self._labels(train))
+            on_holdout = self.discriminator(holdout.image, self._labels(holdout))
+        boundary = 0.5 * (on_real.mean() + on_fake.mean()) if self.adversarial.boundary is None else self.adversarial.boundary
+        accuracy = 0.5 * ((on_real > boundary).float().mean() + (on_fake < boundary).float().mean())
+        return {
+            "d_real": self._belief(on_real),
+            "d_fake": self._belief(on_fake),
+            "d_holdout": self._belief(on_holdout),
+            "d_accuracy": accuracy,
+        }
+
+    def _discriminate(self, batch: Batch, step: Step) -> dict[str, Tensor]:
+        self._clip()
+        label = self._labels(batch)
+        real, fake = self._noisy(batch.image, step), self._noisy(self._fakes(label, len(batch.image), step).detach(), step)
+        if self.config.penalty == "none" or step.index % self.config.penalty_every:
+            on_real, on_fake = self._judge(real, fake, label)
+            loss = self._loss("discriminator", on_fake, on_real)
+            return {"loss": loss, **self._beliefs(on_real, on_fake)}
+        on_real, on_fake, penalty = self._judge_and_penalize(real, fake, label, step)
+        loss = self._loss("discriminator", on_fake, on_real) + self.config.penalty_weight * self.config.penalty_every * penalty
+        return {"loss": loss, "penalty": penalty, **self._beliefs(on_real, on_fake)}
+
+    def _generate(self, batch: Batch, step: Step) -> dict[str, Tensor]:
+        self._clip()
+        label = self._labels(batch)
+        fake = step.cache.pop("fake", None)
+        if fake is None:
+            fake = self.generator(self._latents(len(batch.image), step), label)
+        else:
+            label = step.cache.pop("label", None)
+        fake = self._noisy(fake, step)
+        if self.adversarial.needs_real:
+            on_real, on_fake = self._judge(self._noisy(batch.image, step), fake, label)
+            return {"loss": self._loss("generator", on_fake, on_real), **self._beliefs(on_real, on_fake)}
+        on_fake = self.discriminator(fake, label)
+        return {"loss": self._loss("generator", on_fake, None), "d_fake": self._belief(on_fake)}
+
+    def _fakes(self, label: Tensor | None, n: int, step: Step) -> Tensor:
+        """Images for the discriminator's turn. Where the turns alternate, the generator's turn takes the same ones with their graph."""
+        latent = self._latents(n, step)
+        # a loss that compares with real images compares within a class
+        if self.config.critic_steps > 1 or (self.adversarial.needs_real and label is not None):
+            with torch.no_grad():
+                alone: Tensor = self.generator(latent, label)
+            return alone
+        fake: Tensor = self.generator(latent, label)
+        step.cache["fake"] = fake
+        if label is not None:
+            step.cache["label"] = label
+        return fake
+
+    def _judge(self, real: Tensor, fake: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The logits of both: in one pass where the network judges each image by itself."""
+        if self.discriminator.mixes_batch:
+            return self.discriminator(real, label), self.discriminator(fake, label)
+        both = self.discriminator(torch.cat([real, fake]), None if label is None else torch.cat([label, label]))
+        on_real, on_fake = both.split([len(real), len(fake)])
+        return on_real, on_fake
+
+    def _judge_and_penalize(self, real: Tensor, fake: Tensor, label: Tensor | None, step: Step) -> tuple[Tensor, Tensor, Tensor]:
+        """The logits of both and the penalty."""
+        kind = self.config.penalty
+        if kind in ("r1", "r2", "r1_r2"):
+            # one backward pass serves both penalties; the batch itself must not learn that it requires gradients
+            real, fake = real.detach().requires_grad_(kind != "r2"), fake.detach().requires_grad_(kind != "r1")
+            if kind != "r1_r2":
+                on_real, on_fake = self.discriminator(real, label), self.discriminator(fake, label)
+                return on_real, on_fake, regularizers.r1(on_real, real) if kind == "r1" else regularizers.r2(on_fake, fake)
+            on_real, on_fake = self._judge(real, fake, label)
+            return on_real, on_fake, regularizers.r1_r2(on_real, real, on_fake, fake)
+        on_real, on_fake = self._judge(real, fake, label)
+        critic = partial(self.discriminator, label=label)
+        if kind == "dragan":
+            return on_real, on_fake, regularizers.dragan(critic, real, step.rng)
+        one_sided = kind == "gradient_one_sided"
+        return on_real, on_fake, regularizers.gradient_penalty(critic, real, fake, step.rng, one_sided=one_sided)
+
+    def _clip(self) -> None:
+        """Keep the critic's weights small. Done before a turn and not after an optimizer's step: the weights in use are the same."""
+        if self.config.clip_weights is not None:
+            regularizers.clip_weights(self.discriminator, self.config.clip_weights)
+
+    def _noisy(self, images: Tensor, step: Step) -> Tensor:
+        strength = self.config.instance_noise * (1 - step.progress)
+        return regularizers.instance_noise(images, strength, step.rng) if strength > 0 else images
+
+    def _latents(self, n: int, step: Step) -> Tensor:
+        return torch.randn(n, self.config.latent, generator=step.rng, device=step.rng.device)
+
+    def _labels(self, batch: Batch) -> Tensor | None:
+        if not self.config.conditional:
+            return None
+        if batch.condition.label is None:
+            raise UserError("a conditional model needs images with labels")
+        return batch.condition.label
+
+    def _belief(self, logits: Tensor) -> Tensor:
+        """The mean probability of being real where the loss gives logits that meaning, else the mean logit."""
+        logits = logits.detach()
+        return (logits.sigmoid() if self.adversarial.log_odds else logits).mean()
+
+    def _beliefs(self, on_real: Tensor, on_fake: Tensor) -> dict[str, Tensor]:
+        return {"d_real": self._belief(on_real), "d_fake": self._belief(on_fake)}
+
+
+def _networks(config: GANConfig, spec: ImageSpec) -> tuple[nn.Module, MLPDiscriminator | DCGANDiscriminator]:
+    c, classes = config, len(spec.classes) if config.conditional else 0
+    narrow = c.discriminator_width or c.width
+    if c.network == "dcgan":
+        return DCGANGenerator(spec.shape, latent=c.latent, width=c.width, norm=c.generator_norm, classes=classes), DCGANDiscriminator(
+            spec.shape,
+            width=narrow,
+            norm=c.discriminator_norm,
+            dropout=c.dropout,
+            classes=classes,
+            spectral=c.spectral,
+            minibatch_std=c.minibatch_std,
+        )
+    generator = MLPGenerator(
+        spec.shape, latent=c.latent, width=c.width, depth=c.depth, activation=c.activation, norm=c.generator_norm, classes=classes
+    )
+    discriminator = MLPDiscriminator(
+        spec.shape,
+        width=narrow,
+        depth=c.depth,
+        activation=c.activation,
+        norm=c.discriminator_norm,
+        dropout=c.dropout,
+        classes=classes,
+        spectral=c.spectral,
+        minibatch_std=c.minibatch_std,
+    )
+    return generator, discriminator
+
+
+def _check(config: GANConfig, spec: ImageSpec) -> None:
+    if config.conditional and not spec.classes:
+        raise UserError("a conditional model needs images with labels: give data with class subfolders or --model.conditional False")
+    if config.smooth != 1 and not LOSSES[config.loss].smooths:
+        able = ", ".join(name for name, loss in LOSSES.items() if loss.smooths)
+        raise UserError(f"label smoothing is not defined for the {config.loss} loss: set --model.smooth 1 or use one of {able}")
+    if config.penalty.startswith("gradient") and config.discriminator_norm == "batch":
+        raise UserError(
+            "a gradient penalty judges each image by itself, which batch normalization prevents: --model.discriminator-norm layer"
+        )
+    if config.clip_weights is not None and config.spectral:
+        raise UserError("clipped weights and spectral normalization do the same work: set one of them only")

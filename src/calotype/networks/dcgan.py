@@ -1,0 +1,108 @@
+"""Deep convolutional GAN (Radford et al. 2016), for images of any size from 8 to 256.
+
+At sizes that are powers of two the networks are the paper's: 1 -> 4 -> 8 -> ... by transposed convolutions of kernel 4 and stride 2, with
+``width`` channels in the last hidden map, twice as many in each smaller one, and never more than 8 times ``width``. Elsewhere the sizes
+are those of ``size_chain`` (28 -> 14 -> 7), and a kernel of 3 makes the odd ones.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from calotype.errors import UserError
+from calotype.networks.blocks import (
+    LabelEmbedding,
+    MinibatchStd,
+    NormName,
+    ProjectionHead,
+    add_spectral_norm,
+    init_normal,
+    init_scaled,
+    make_norm,
+    size_chain,
+)
+
+
+class DCGANGenerator(nn.Module):
+    """Latents (N, latent) to images (N, C, H, W) in [-1, 1]: normalized ReLU layers and a tanh."""
+
+    def __init__(
+        self, shape: tuple[int, int, int], *, latent: int = 100, width: int = 64, norm: NormName = "batch", classes: int = 0
+    ) -> None:
+        super().__init__()
+        sizes, channels = _plan(shape, width)
+        sizes, channels = sizes[::-1], channels[::-1]
+        bias = norm == "none"
+        self.join = LabelEmbedding(latent, classes)
+        layers: list[nn.Module] = [nn.ConvTranspose2d(self.join.features, channels[0], sizes[0], bias=bias)]
+        for (small, large), (fan_in, fan_out) in zip(pairwise(sizes[:-1]), pairwise(channels), strict=True):
+            layers += [make_norm(norm, fan_in), nn.ReLU(inplace=True)]
+            layers.append(nn.ConvTranspose2d(fan_in, fan_out, _kernel(small, large), stride=2, padding=1, bias=bias))
+        layers += [make_norm(norm, channels[-1]), nn.ReLU(inplace=True)]
+        layers.append(nn.ConvTranspose2d(channels[-1], shape[0], _kernel(sizes[-2], sizes[-1]), stride=2, padding=1))
+        self.layers = nn.Sequential(*(layer for layer in layers if not isinstance(layer, nn.Identity)))
+        (init_scaled if norm == "none" else init_normal)(self)
+
+    def forward(self, latent: Tensor, label: Tensor | None = None) -> Tensor:
+        """Images of latents (N, latent) and, if conditional, labels (N,)."""
+        out: Tensor = self.layers(self.join(latent, label)[:, :, None, None])
+        return out.float().tanh()
+
+
+class DCGANDiscriminator(nn.Module):
+    """Images (N, C, H, W) to logits (N,) float32: strided convolutions, LeakyReLU 0.2, normalized but for the first."""
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        *,
+        width: int = 64,
+        norm: NormName = "batch",
+        dropout: float = 0.0,
+        classes: int = 0,
+        spectral: bool = False,
+        minibatch_std: bool = False,
+    ) -> None:
+        super().__init__()
+        self.mixes_batch = norm == "batch" or minibatch_std
+        sizes, channels = _plan(shape, width)
+        layers: list[nn.Module] = []
+        previous = shape[0]
+        for i, (large, small) in enumerate(pairwise(sizes)):
+            if minibatch_std and i == len(channels) - 1:  # before the last convolution, which can make something of it
+                layers.append(MinibatchStd())
+                previous += 1
+            of_norm = make_norm(norm if i else "none", channels[i], running=False)
+            bias = isinstance(of_norm, nn.Identity)
+            layers += [nn.Conv2d(previous, channels[i], _kernel(small, large), stride=2, padding=1, bias=bias), of_norm]
+            layers.append(nn.LeakyReLU(0.2, inplace=True))
+            if dropout > 0:
+                layers.append(nn.Dropout2d(dropout))
+            previous = channels[i]
+        self.layers = nn.Sequential(*(layer for layer in layers if not isinstance(layer, nn.Identity)))
+        # over the whole map, as the paper's last convolution, which ends in 1x1
+        self.head = ProjectionHead(previous * sizes[-1] ** 2, classes)
+        (init_scaled if norm == "none" and not spectral else init_normal)(self)
+        if spectral:
+            add_spectral_norm(self)
+
+    def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:
+        """Logits of images (N, C, H, W) and, if conditional, their labels (N,)."""
+        logits: Tensor = self.head(self.layers(image).flatten(1), label)
+        return logits
+
+
+def _plan(shape: tuple[int, int, int], width: int) -> tuple[list[int], list[int]]:
+    """Sizes from the image down to the base, and the channels of each map after the image."""
+    size = shape[1]
+    if not 8 <= size <= 256:
+        raise UserError(f"the dcgan network takes images of 8 to 256 pixels, not {size}: give another --data.size or --model.network mlp")
+    sizes = size_chain(size)
+    return sizes, [width * min(2**i, 8) for i in range(len(sizes) - 1)]
+
+
+def _kernel(small: int, large: int) -> int:
+    """The kernel that leads with stride 2 and padding 1 from one size to the other: 4 doubles, 3 gives one less than double."""
+    return 4 if large == 2 * small else 3

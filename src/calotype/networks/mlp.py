@@ -1,0 +1,88 @@
+"""Fully connected networks: small, quick, and without any idea of what an image is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from math import prod
+
+from torch import Tensor, nn
+
+from calotype.networks.blocks import (
+    ACTIVATIONS,
+    ActivationName,
+    LabelEmbedding,
+    MinibatchStd,
+    NormName,
+    ProjectionHead,
+    add_spectral_norm,
+    make_flat_norm,
+)
+
+
+class MLPGenerator(nn.Module):
+    """Latents (N, latent) to images (N, C, H, W) in [-1, 1] through ``depth`` hidden layers of ``width`` units."""
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        *,
+        latent: int = 64,
+        width: int = 256,
+        depth: int = 3,
+        activation: ActivationName = "leaky_relu",
+        norm: NormName = "none",
+        dropout: float = 0.0,
+        classes: int = 0,
+    ) -> None:
+        super().__init__()
+        self.shape = shape
+        self.join = LabelEmbedding(latent, classes)
+        self.hidden = _hidden([self.join.features] + [width] * depth, activation, lambda n: make_flat_norm(norm, n), dropout)
+        self.out = nn.Linear(width, prod(shape))
+
+    def forward(self, latent: Tensor, label: Tensor | None = None) -> Tensor:
+        """Images of latents (N, latent) and, if conditional, labels (N,)."""
+        out: Tensor = self.out(self.hidden(self.join(latent, label)))
+        return out.float().tanh().view(-1, *self.shape)
+
+
+class MLPDiscriminator(nn.Module):
+    """Images (N, C, H, W) to logits (N,) float32 through ``depth`` hidden layers of ``width`` units."""
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        *,
+        width: int = 256,
+        depth: int = 3,
+        activation: ActivationName = "leaky_relu",
+        norm: NormName = "none",
+        dropout: float = 0.0,
+        classes: int = 0,
+        spectral: bool = False,
+        minibatch_std: bool = False,
+    ) -> None:
+        super().__init__()
+        self.mixes_batch = norm == "batch" or minibatch_std
+        self.hidden = _hidden([prod(shape)] + [width] * depth, activation, lambda n: make_flat_norm(norm, n, running=False), dropout)
+        self.spread = MinibatchStd() if minibatch_std else nn.Identity()
+        last = width + minibatch_std
+        self.mix = nn.Sequential(nn.Linear(last, width), ACTIVATIONS[activation]()) if minibatch_std else nn.Identity()
+        self.head = ProjectionHead(width, classes)
+        if spectral:
+            add_spectral_norm(self)
+
+    def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:
+        """Logits of images (N, C, H, W) and, if conditional, their labels (N,)."""
+        logits: Tensor = self.head(self.mix(self.spread(self.hidden(image.flatten(1)))), label)
+        return logits
+
+
+def _hidden(sizes: list[int], activation: ActivationName, norm: Callable[[int], nn.Module], dropout: float) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for fan_in, fan_out in pairwise(sizes):
+        layers += [nn.Linear(fan_in, fan_out), norm(fan_out), ACTIVATIONS[activation]()]
+        if dropout > 0:
+            layers.append(nn.Dropout(dropout))
+    return nn.Sequential(*(layer for layer in layers if not isinstance(layer, nn.Identity)))

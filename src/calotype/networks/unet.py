@@ -1,0 +1,176 @@
+"""A UNet for images with a time and a class: what diffusion and flow matching learn with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+FREQUENCIES = 32  # of the Fourier features of the time
+
+
+class ChannelNorm(nn.Module):
+    """Layer normalization over the channels of every pixel (Ba et al. 2016), without weights.
+
+    On channels-last maps it reads memory in order: on processors in bfloat16 four times faster than group normalization.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalize (N, C, H, W) over C, in the precision that it comes in."""
+        with torch.autocast(x.device.type, enabled=False):
+            return F.layer_norm(x.permute(0, 2, 3, 1), (x.shape[1],)).permute(0, 3, 1, 2)
+
+
+class Block(nn.Module):
+    """A residual block scaled and shifted by an embedding of time and class (He et al. 2016; Dhariwal & Nichol 2021).
+
+    The last convolution starts at zero, so that a new block is the identity.
+    """
+
+    def __init__(self, inputs: int, outputs: int, embedding: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.norm = ChannelNorm()
+        self.first = nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.modulate = nn.Linear(embedding, 2 * outputs)
+        self.dropout = nn.Dropout(dropout)
+        self.second = zeroed(nn.Conv2d(outputs, outputs, 3, padding=1))
+        self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        """(N, inputs, H, W) and (N, embedding) to (N, outputs, H, W)."""
+        scale, shift = self.modulate(embedding)[:, :, None, None].chunk(2, dim=1)
+        hidden = self.norm(self.first(F.silu(self.norm(x))))
+        hidden = F.silu(torch.addcmul(shift, hidden, 1 + scale))
+        out: Tensor = self.skip(x) + self.second(self.dropout(hidden))
+        return out
+
+
+class Attention(nn.Module):
+    """Multi-head attention among the pixels of a small map (Vaswani et al. 2017), added to it."""
+
+    def __init__(self, channels: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm = ChannelNorm()
+        self.qkv = nn.Conv2d(channels, 3 * channels, 1)
+        self.out = zeroed(nn.Conv2d(channels, channels, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to the same shape."""
+        n, c, h, w = x.shape
+        qkv = self.qkv(self.norm(x)).permute(0, 2, 3, 1).reshape(n, h * w, 3, self.heads, c // self.heads)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).reshape(n, h, w, c).permute(0, 3, 1, 2)
+        out: Tensor = x + self.out(mixed)
+        return out
+
+
+class Embedding(nn.Module):
+    """Fourier features of the time (Tancik et al. 2020) and a learned vector of the class, through two layers."""
+
+    frequencies: Tensor
+
+    def __init__(self, size: int, classes: int) -> None:
+        super().__init__()
+        # fixed numbers and not drawn ones: the same network at every seed
+        self.register_buffer("frequencies", 2 * math.pi * torch.special.ndtri((torch.arange(FREQUENCIES) + 0.5) / FREQUENCIES))
+        self.first = nn.Linear(2 * FREQUENCIES, size)
+        self.second = nn.Linear(size, size)
+        self.label = nn.Embedding(classes + 1, size) if classes else None  # the last row means "no label"
+
+    def forward(self, time: Tensor, label: Tensor | None) -> Tensor:
+        """(N,) times and labels to (N, size)."""
+        angle = time[:, None] * self.frequencies
+        hidden: Tensor = self.second(F.silu(self.first(torch.cat([angle.cos(), angle.sin()], dim=1))))
+        if self.label is not None:
+            missing = torch.full((len(time),), self.label.num_embeddings - 1, device=time.device) if label is None else label
+            hidden = hidden + self.label(missing)
+        return F.silu(hidden)
+
+
+class UNet(nn.Module):
+    """An encoder and a decoder with skips between them (Ronneberger et al. 2015; Ho et al. 2020), on pixel-unshuffled input.
+
+    The stem folds ``unshuffle`` x ``unshuffle`` pixels into channels (Hoogeboom et al. 2023): a quarter of the work at 2, for
+    little loss on small images. Images of any size are padded to the next size that halves evenly and cropped again.
+
+    Args:
+        channels: of the image, in and out.
+        width: channels of the first level.
+        multipliers: channels of each level relative to ``width``; every level halves the height and width of the one before.
+        depth: residual blocks of each level, on the way down and again on the way up.
+        unshuffle: pixels that the stem folds, 1 for none.
+        heads: of the attention at the lowest level; 0 for none.
+        embedding: numbers that time and class become.
+        classes: labels 0 to ``classes - 1``; the label ``classes`` means none.
+        dropout: share of features dropped in each block in training.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        width: int,
+        multipliers: Sequence[int],
+        depth: Sequence[int],
+        unshuffle: int = 2,
+        heads: int = 0,
+        embedding: int = 128,
+        classes: int = 0,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        widths = [width * m for m in multipliers]
+        folded = channels * unshuffle**2
+        self.unshuffle = unshuffle
+        self.multiple = unshuffle * 2 ** (len(widths) - 1)
+        self.classes = classes
+        self.embed = Embedding(embedding, classes)
+        self.stem = nn.Conv2d(folded, widths[0], 3, padding=1)
+        self.encoder = nn.ModuleList(
+            nn.ModuleList(Block(w, w, embedding, dropout) for _ in range(d)) for w, d in zip(widths, depth, strict=True)
+        )
+        self.shrink = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in pairwise(widths))
+        self.attention = Attention(widths[-1], heads) if heads else nn.Identity()
+        self.grow = nn.ModuleList(nn.Conv2d(b, 4 * a, 1) for a, b in pairwise(widths))
+        self.decoder = nn.ModuleList(
+            nn.ModuleList(Block(w if i else 2 * w, w, embedding, dropout) for i in range(d))
+            for w, d in zip(widths[:-1], depth[:-1], strict=True)
+        )
+        self.norm = ChannelNorm()
+        self.out = zeroed(nn.Conv2d(widths[0], folded, 3, padding=1))
+
+    def forward(self, image: Tensor, time: Tensor, label: Tensor | None = None) -> Tensor:
+        """(N, C, H, W) images, (N,) times and (N,) int64 labels to (N, C, H, W)."""
+        height, width = image.shape[-2:]
+        padded = F.pad(image, (0, -width % self.multiple, 0, -height % self.multiple))
+        hidden = self.stem(F.pixel_unshuffle(padded, self.unshuffle))
+        hidden = self._levels(hidden, self.embed(time, label))
+        out: Tensor = F.pixel_shuffle(self.out(F.silu(self.norm(hidden))), self.unshuffle)
+        return out[..., :height, :width]
+
+    def _levels(self, hidden: Tensor, embedding: Tensor) -> Tensor:
+        skips = []
+        for level, blocks in enumerate(self.encoder):
+            if level:
+                skips.append(hidden)
+                hidden = self.shrink[level - 1](hidden)
+            for block in blocks:  # type: ignore[attr-defined]
+                hidden = block(hidden, embedding)
+        hidden = self.attention(hidden)
+        for level in reversed(range(len(self.decoder))):
+            hidden = torch.cat([F.pixel_shuffle(self.grow[level](hidden), 2), skips[level]], dim=1)
+            for block in self.decoder[level]:  # type: ignore[attr-defined]
+                hidden = block(hidden, embedding)
+        return hidden
+
+
+def zeroed(layer: nn.Conv2d) -> nn.Conv2d:
+    """The same layer with every weight at zero."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+    return layer

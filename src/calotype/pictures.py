@@ -1,0 +1,48 @@
+"""The edge between tensors in [-1, 1] and pictures that people look at."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from calotype.files import write_atomic
+
+
+def to_uint8(images: Tensor) -> NDArray[np.uint8]:
+    """(N, C, H, W) float32 in [-1, 1] as (N, H, W, C) uint8, clipped and rounded to the nearest.
+
+    >>> to_uint8(torch.tensor([-2.0, -1.0, 0.0, 1.0]).reshape(1, 1, 1, 4)).ravel().tolist()
+    [0, 0, 128, 255]
+    """
+    scaled = (images.detach().float().clamp(-1, 1) * 127.5 + 127.5).round()
+    return scaled.to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+
+
+def to_picture(image: NDArray[np.uint8]) -> Image.Image:
+    """(H, W, C) uint8 with one or three channels as a picture."""
+    return Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+
+
+def grid(images: NDArray[np.uint8], columns: int | None = None, gap: int = 2, least: int = 480) -> Image.Image:
+    """(N, H, W, C) uint8 side by side on white, enlarged by a whole factor until the width is ``least`` pixels or more."""
+    count, height, width, channels = images.shape
+    columns = columns or math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    factor = max(1, math.ceil(least / (columns * (width + gap) + gap)))
+    sheet = np.full((rows * (height + gap) + gap, columns * (width + gap) + gap, channels), 255, np.uint8)
+    for index, image in enumerate(images):
+        top, left = (gap + at * (side + gap) for at, side in zip(divmod(index, columns), (height, width), strict=True))
+        sheet[top : top + height, left : left + width] = image
+    return to_picture(sheet.repeat(factor, 0).repeat(factor, 1))
+
+
+def save(picture: Image.Image, path: Path) -> None:
+    """Write a picture whole or not at all, in the format that the name says (PNG where it says none)."""
+    kind = Image.registered_extensions().get(path.suffix.lower(), "PNG")
+    write_atomic(path, lambda stream: picture.save(stream, kind))

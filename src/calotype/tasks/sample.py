@@ -1,0 +1,130 @@
+"""A trained model as a thing that draws images: all it needs is the run's ``model/`` folder."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load as parse_tensors
+from torch import Tensor
+
+from calotype import pictures
+from calotype.config import checked
+from calotype.engine.checkpoint import finite
+from calotype.engine.device import pick_device
+from calotype.errors import UserError
+from calotype.files import read_json
+from calotype.models import ModelConfig, build
+from calotype.types import Condition, ImageSpec, Model, Noise
+
+
+class Generator:
+    """A trained model, ready to sample."""
+
+    def __init__(self, model: Model, recipe: str, device: torch.device) -> None:
+        self.model = model.to(device).eval()
+        self.spec = model.spec
+        self.recipe = recipe
+        self.device = device
+
+    @torch.no_grad()
+    def sample(
+        self, count: int, *, seed: int = 0, label: int | str | None = None, batch_size: int = 64, start: int = 0, **options: float
+    ) -> Tensor:
+        """Draw ``count`` images, (count, C, H, W) float32 in [-1, 1] on the CPU.
+
+        Image ``i`` depends on ``seed`` and ``start + i`` alone, whatever the batch size. ``label`` is a class by number or name;
+        without one a conditional model draws its own. ``options`` are those of the model's ``sample`` (steps, guidance ...).
+
+        Raises `UserError` for a label or an option that the model does not have, and where the model yields NaN.
+        """
+        chunks = self.batches(count, options, seed=seed, label=label, batch_size=batch_size, start=start)
+        return torch.cat(list(chunks)) if count > 0 else torch.empty(0, *self.spec.shape)
+
+    @torch.no_grad()
+    def batches(
+        self,
+        count: int,
+        options: Mapping[str, float],
+        *,
+        seed: int = 0,
+        label: int | str | None = None,
+        batch_size: int = 64,
+        start: int = 0,
+    ) -> Iterator[Tensor]:
+        """What `sample` draws, a batch at a time."""
+        self._check(options)
+        number = self._label(label)
+        draw: Callable[..., Tensor] = self.model.sample
+        for first in range(0, count, batch_size):
+            n = min(batch_size, count - first)
+            noise = Noise(n, seed, start + first, self.device)
+            wanted = Condition() if number is None else Condition(label=torch.full((n,), number, device=self.device))
+            images = draw(noise, wanted, **options)
+            if not torch.isfinite(images).all():
+                raise UserError("the model yields images that are not finite: its weights are damaged, or its training diverged")
+            yield images.float().cpu()
+
+    def _label(self, label: int | str | None) -> int | None:
+        if label is None:
+            return None
+        names = self.spec.classes
+        if not self.model.conditional:
+            raise UserError(
+                f"this {self.recipe} model was trained without labels: leave --label out, or train with --model.conditional True"
+            )
+        if str(label) in names:
+            return names.index(str(label))
+        if str(label).isdecimal() and int(label) < len(names):
+            return int(label)
+        raise UserError(f"unknown label {label!r}: choose one of {', '.join(names)}")
+
+    def _check(self, options: Mapping[str, float]) -> None:
+        known = list(inspect.signature(self.model.sample).parameters)[2:]
+        for name in options:
+            if name not in known:
+                raise UserError(
+                    f"a {self.recipe} model has no sampling option {name!r}: {'known are ' + ', '.join(known) if known else 'it has none'}"
+                )
+
+
+def load(path: str | Path, device: str = "auto") -> Generator:
+    """The model of a run, or of a ``model/`` folder by itself.
+
+    Reads safetensors and JSON only: a model from elsewhere cannot run code. Raises `UserError` where the folder holds no model,
+    or a damaged one.
+    """
+    folder = Path(path)
+    folder = folder / "model" if (folder / "model" / "config.json").is_file() else folder
+    if not (folder / "model.safetensors").is_file() or not (folder / "config.json").is_file():
+        raise UserError(f"{path} holds no trained model: give a run folder, or its model/ folder with config.json and model.safetensors")
+    try:
+        facts: dict[str, Any] = read_json(folder / "config.json")
+        spec = ImageSpec(facts["spec"]["size"], facts["spec"]["channels"], tuple(facts["spec"]["classes"]))
+        model = build(checked(ModelConfig, facts["model"]), spec)  # type: ignore[arg-type]
+        tensors = parse_tensors((folder / "model.safetensors").read_bytes())
+        model.load_state_dict(tensors)
+    except (json.JSONDecodeError, KeyError, TypeError, SafetensorError, RuntimeError) as error:
+        raise UserError(f"the model in {folder} is damaged or from another version ({str(error).splitlines()[0]})") from None
+    if not finite(tensors):
+        raise UserError(f"the weights in {folder} are not finite: the training diverged, or the file is damaged")
+    return Generator(model, str(facts.get("recipe", "")), pick_device(device))
+
+
+def write_images(images: NDArray[np.uint8], folder: Path, start: int = 0, written: Callable[[int], None] | None = None) -> list[Path]:
+    """Write (N, H, W, C) uint8 as PNG files numbered from ``start``."""
+    paths = []
+    for index, image in enumerate(images, start):
+        path = folder / f"{index:06d}.png"
+        pictures.save(pictures.to_picture(image), path)
+        paths.append(path)
+        if written:
+            written(index)
+    return paths

@@ -1,0 +1,176 @@
+"""The words everything else is written in: read this first.
+
+Images inside the toolkit are (N, C, H, W) float32 in [-1, 1]; uint8 and [0, 1] exist only at the edges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class ImageSpec:
+    """What the images of one data set look like: all that a model needs to know to be built."""
+
+    size: int  # height and width in pixels
+    channels: int  # 1 or 3
+    classes: tuple[str, ...] = ()  # class names in the order of their labels; empty where there are no labels
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W)."""
+        return (self.channels, self.size, self.size)
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What an image is asked to be. Every field may be missing."""
+
+    label: Tensor | None = None  # (N,) int64
+    source: Tensor | None = None  # (N, C', H', W') float32 in [-1, 1]: the image to translate or restore
+
+    def to(self, device: torch.device | str) -> Condition:
+        """The same condition on another device."""
+        return Condition(*(None if t is None else t.to(device) for t in (self.label, self.source)))
+
+    def __getitem__(self, index: slice | Tensor) -> Condition:
+        """The condition of some of the images."""
+        return Condition(*(None if t is None else t[index] for t in (self.label, self.source)))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images and what is known of them. Players never change a batch."""
+
+    image: Tensor  # (N, C, H, W) float32 in [-1, 1]
+    condition: Condition = field(default_factory=Condition)
+
+    def with_image(self, image: Tensor) -> Batch:
+        """The same batch with other pixels."""
+        return replace(self, image=image)
+
+
+@dataclass
+class Step:
+    """One step of the loop, as its players see it."""
+
+    index: int  # optimizer steps taken before this one
+    rng: torch.Generator  # on the device of the batch, reseeded at every step: the only source of randomness of a loss
+    cache: dict[str, Tensor] = field(default_factory=dict)  # shared by the players of one step
+    progress: float = 0.0  # the share of the budget that is spent, in [0, 1)
+
+
+class Noise:
+    """The randomness of ``n`` images, each with its own generator keyed by (seed, index).
+
+    Row ``i`` of everything drawn depends on ``seed`` and ``start + i`` alone, never on ``n``: the batch size cannot
+    change an image. Numbers are drawn on the CPU, so that every device starts from the same noise.
+
+    >>> bool((Noise(3, seed=7).normal(2)[:2] == Noise(2, seed=7).normal(2)).all())
+    True
+    """
+
+    def __init__(self, n: int, seed: int = 0, start: int = 0, device: torch.device | str = "cpu") -> None:
+        self.n = n
+        self.device = torch.device(device)
+        self._generators = [torch.Generator().manual_seed(mix(seed, start + i)) for i in range(n)]
+
+    def normal(self, *shape: int) -> Tensor:
+        """Standard normal numbers, (n, *shape) float32."""
+        return torch.stack([torch.randn(shape, generator=g) for g in self._generators]).to(self.device)
+
+    def uniform(self, *shape: int) -> Tensor:
+        """Numbers uniform in [0, 1), (n, *shape) float32."""
+        return torch.stack([torch.rand(shape, generator=g) for g in self._generators]).to(self.device)
+
+
+def mix(*keys: int) -> int:
+    """One 63-bit seed from several integers, such that neighboring keys give unrelated seeds (splitmix64, Steele et al. 2014).
+
+    >>> mix(0, 1) == mix(0, 1), mix(0, 1) == mix(1, 0)
+    (True, False)
+    """
+    mask = (1 << 64) - 1
+    state = 0
+    for key in keys:
+        state = (state ^ (key & mask)) + 0x9E3779B97F4A7C15 & mask
+        state = (state ^ (state >> 30)) * 0xBF58476D1CE4E5B9 & mask
+        state = (state ^ (state >> 27)) * 0x94D049BB133111EB & mask
+        state ^= state >> 31
+    return state >> 1
+
+
+Loss = Callable[[Batch, Step], dict[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class Player:
+    """The owner of some parameters and of the loss that trains them: a VAE has one player, a GAN two.
+
+    ``loss`` returns scalars by name: ``"loss"`` is minimized, the rest is logged.
+    """
+
+    name: str
+    module: nn.Module
+    loss: Loss
+    every: int = 1  # plays at every ``every``-th step only (lazy regularization)
+    repeats: int = 1  # turns in one step, each with a fresh batch (n_critic)
+    pace: float = 1.0  # its learning rate relative to the optimizer's (two time-scale update rule, Heusel et al. 2017)
+    after: Callable[[], None] | None = None  # called after each of its optimizer steps (weight clipping)
+
+
+class Model(nn.Module):
+    """A module with players and a way to draw images from it."""
+
+    spec: ImageSpec
+    bf16_pays: bool = True  # whether autocast to bfloat16 was measured to be faster on processors that have it
+    conditional: bool = False  # whether it can be asked for a label
+    double_backward: bool = False  # whether a loss differentiates a gradient, which compiled networks cannot
+
+    def players(self) -> Sequence[Player]:
+        """The players in the order of their turns. Together they own every trainable parameter, none of them twice."""
+        raise NotImplementedError
+
+    def sample(self, noise: Noise, condition: Condition | None = None) -> Tensor:
+        """Draw (noise.n, C, H, W) float32 images in [-1, 1]. A subclass names its own options (steps, guidance ...)."""
+        raise NotImplementedError
+
+    def watch(self, train: Batch, holdout: Batch, step: Step) -> dict[str, Tensor]:
+        """Scalars worth a line in the log, computed only when a line is written, without gradients."""
+        return {}
+
+
+@runtime_checkable
+class HasLikelihood(Protocol):
+    """Exact likelihoods: flows and autoregressive models."""
+
+    def log_prob(self, x: Tensor, condition: Condition) -> Tensor:
+        """(N,) nats of the 8-bit image."""
+        ...
+
+
+@runtime_checkable
+class HasBound(Protocol):
+    """A lower bound of the likelihood (VAEs, diffusion), never reported as a likelihood."""
+
+    def elbo(self, x: Tensor, condition: Condition, *, rng: torch.Generator) -> Tensor:
+        """(N,) nats of the 8-bit image."""
+        ...
+
+
+@runtime_checkable
+class HasLatents(Protocol):
+    """A map to latents and back."""
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Latents of images, (N, ...)."""
+        ...
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Images of latents, (N, C, H, W) in [-1, 1]."""
+        ...

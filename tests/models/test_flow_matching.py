@@ -1,0 +1,219 @@
+"""Flow matching: its loss, its samples, and what it refuses."""
+
+import pytest
+import torch
+from torch import nn
+
+from calotype.errors import UserError
+from calotype.models.flow_matching import FlowMatching, FlowMatchingConfig
+from calotype.recipes.flow_matching import flow_matching
+from calotype.types import Batch, Condition, ImageSpec, Noise, Step
+
+LABELED = ImageSpec(16, 1, ("a", "b", "c"))
+PLAIN = ImageSpec(16, 1)
+TINY = {"width": 8, "depth": (1, 1), "embedding": 16, "steps": 3}
+
+
+def model(spec=LABELED, seed=0, **options):
+    """A small model with random weights everywhere: a new one predicts zero."""
+    made = FlowMatching(FlowMatchingConfig(**{**TINY, **options}), spec).eval()
+    rng = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=rng) * (1.0 / max(1, parameter[0].numel())) ** 0.5)
+    return made
+
+
+def batch(n=6, spec=LABELED, seed=0):
+    rng = torch.Generator().manual_seed(seed)
+    label = torch.arange(n) % len(spec.classes) if spec.classes else None
+    return Batch(torch.rand(n, *spec.shape, generator=rng) * 2 - 1, Condition(label))
+
+
+def loss(made, images, seed=0):
+    return made.players()[0].loss(images, Step(0, torch.Generator().manual_seed(seed)))["loss"]
+
+
+class Oracle(nn.Module):
+    """The mean image given the state, exact for images whose pixels are all N(mean, spread^2)."""
+
+    def __init__(self, mean, spread, predict):
+        super().__init__()
+        self.mean, self.spread, self.predict = mean, spread, predict
+
+    def forward(self, x, time, label=None):
+        t = time[:, None, None, None]
+        image = self.mean + t * self.spread**2 / ((1 - t) ** 2 + (t * self.spread) ** 2) * (x - t * self.mean)
+        return image if self.predict == "image" else (image - x) / (1 - t)
+
+
+@pytest.mark.parametrize("predict", ["image", "velocity"])
+def test_the_exact_network_samples_gaussian_images(predict):
+    made = model(spec=PLAIN, predict=predict)
+    made.network = Oracle(0.2, 0.1, predict)
+    images = made.sample(Noise(8, seed=3), steps=100)
+    assert torch.allclose(images, 0.2 + 0.1 * Noise(8, seed=3).normal(1, 16, 16), atol=2e-3)
+
+
+@pytest.mark.parametrize("predict", ["image", "velocity"])
+def test_the_loss_of_a_single_known_image_is_zero_and_of_another_is_not(predict):
+    made = model(spec=PLAIN, predict=predict, label_dropout=0.0)
+    made.network = Oracle(0.2, 0.0, predict)
+    known = Batch(torch.full((64, 1, 16, 16), 0.2))
+    assert float(loss(made, known)) == pytest.approx(0, abs=1e-6)
+    assert float(loss(made, Batch(known.image + 0.1))) > 0.01
+
+
+def test_both_predictions_have_the_same_loss_where_they_mean_the_same():
+    images = Batch(torch.randn(64, 1, 16, 16).clamp(-1, 1))
+    losses = []
+    for predict in ("image", "velocity"):
+        made = model(spec=PLAIN, predict=predict, time_mean=-2.0, time_spread=0.5)  # far from the end, where the weight is bounded
+        made.network = Oracle(0.0, 0.6, predict)
+        losses.append(float(loss(made, images)))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def test_the_loss_depends_on_the_generator_of_the_step_alone():
+    made, images = model(), batch()
+    before = images.image.clone()
+    torch.manual_seed(1)
+    first = loss(made, images)
+    torch.manual_seed(2)
+    state = torch.get_rng_state()
+    assert torch.equal(loss(made, images), first)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert not torch.equal(loss(made, images, seed=1), first)
+    assert torch.equal(images.image, before)
+
+
+@pytest.mark.parametrize("spec", [LABELED, PLAIN, ImageSpec(9, 3, ("a", "b"))])
+def test_every_parameter_gets_a_gradient(spec):
+    made = model(spec, label_dropout=0.5).train()
+    (player,) = made.players()
+    grads = torch.autograd.grad(loss(made, batch(32, spec)), list(player.module.parameters()))
+    assert len(grads) == len(list(made.parameters()))
+    for (name, _), grad in zip(player.module.named_parameters(), grads, strict=True):
+        assert float(grad.abs().max()) > 0, name
+
+
+def test_training_lowers_the_loss():
+    torch.manual_seed(0)
+    made = FlowMatching(FlowMatchingConfig(**TINY), LABELED)
+    images = batch(32)
+    optimizer = torch.optim.Adam(made.parameters(), 3e-3)
+    start = float(loss(made, images))
+    for step in range(40):
+        optimizer.zero_grad()
+        loss(made, images, seed=step).backward()
+        optimizer.step()
+    assert float(loss(made, images)) < 0.7 * start
+
+
+def test_labels_are_hidden_at_the_given_share():
+    made = model(label_dropout=0.25)
+    label = torch.zeros(4000, dtype=torch.long)
+    hidden = made._hidden(label, torch.Generator().manual_seed(0), 0.25)
+    assert set(hidden.tolist()) == {0, 3}
+    assert float((hidden == 3).float().mean()) == pytest.approx(0.25, abs=0.03)
+
+
+def test_an_image_does_not_depend_on_how_many_are_drawn():
+    made = model()
+    many = made.sample(Noise(5, seed=1))
+    assert many.shape == (5, 1, 16, 16)
+    assert torch.allclose(made.sample(Noise(2, seed=1)), many[:2], atol=1e-5)
+    assert torch.allclose(made.sample(Noise(2, seed=1, start=3)), many[3:], atol=1e-5)
+    assert not torch.allclose(many[0], many[1], atol=1e-2)
+    assert float(many.abs().max()) <= 1
+
+
+def test_without_labels_they_are_drawn_uniformly_from_the_noise():
+    made = model()
+    label = made._labels(Noise(600, seed=0), None)
+    assert torch.bincount(label, minlength=3).min() > 150
+    noise = Noise(4, seed=0)
+    noise.normal(*LABELED.shape)
+    drawn = made._labels(noise, None)
+    assert torch.equal(made.sample(Noise(4, seed=0)), made.sample(Noise(4, seed=0), Condition(drawn)))
+
+
+def test_guidance_one_ignores_and_zero_obeys_the_network_without_label():
+    made = model()
+    a, b = Condition(torch.zeros(3, dtype=torch.long)), Condition(torch.ones(3, dtype=torch.long))
+
+    def draw(condition, guidance):
+        return made.sample(Noise(3), condition, guidance=guidance)
+
+    assert torch.allclose(draw(a, 0.0), draw(b, 0.0), atol=1e-6)
+    assert not torch.allclose(draw(a, 1.0), draw(b, 1.0), atol=1e-3)
+    before = draw(a, 1.0), draw(a, 2.0)
+    with torch.no_grad():
+        made.network.embed.label.weight[3].add_(1.0)  # the embedding that means no label
+    assert torch.equal(draw(a, 1.0), before[0])
+    assert not torch.allclose(draw(a, 2.0), before[1], atol=1e-3)
+
+
+def test_guidance_outside_of_its_interval_changes_nothing():
+    made = model(guidance_interval=(0.9, 0.95), steps=4)
+    condition = Condition(torch.tensor([0, 1]))
+    assert torch.equal(made.sample(Noise(2), condition, guidance=5.0), made.sample(Noise(2), condition, guidance=1.0))
+
+
+def test_more_steps_come_closer_to_the_limit():
+    made = model(spec=PLAIN)
+    limit = made.sample(Noise(4), steps=200)
+    errors = [float((made.sample(Noise(4), steps=steps) - limit).square().mean()) for steps in (4, 16)]
+    assert errors[1] < 0.3 * errors[0]
+
+
+def test_data_without_labels_train_and_sample_unconditionally():
+    made = model(PLAIN)
+    assert not made.conditional
+    assert float(loss(made, batch(spec=PLAIN))) > 0
+    assert made.sample(Noise(2)).shape == (2, 1, 16, 16)
+    off = model(LABELED, conditional=False)
+    assert not off.conditional
+    assert float(loss(off, batch())) > 0
+    with pytest.raises(UserError, match="without labels"):
+        off.sample(Noise(1), Condition(torch.tensor([0])))
+
+
+def test_watching_reports_the_loss_on_images_not_trained_on():
+    made = model()
+    known, unknown = batch(seed=0), batch(seed=1)
+    first = made.watch(known, unknown, Step(0, torch.Generator().manual_seed(0)))["loss_holdout"]
+    assert not first.requires_grad
+    assert torch.equal(made.watch(unknown, unknown, Step(0, torch.Generator().manual_seed(0)))["loss_holdout"], first)
+    assert not torch.equal(made.watch(known, known, Step(0, torch.Generator().manual_seed(0)))["loss_holdout"], first)
+
+
+@pytest.mark.parametrize("label", [-1, 3])
+def test_unknown_labels_are_refused(label):
+    with pytest.raises(UserError, match="0 to 2"):
+        model().sample(Noise(1), Condition(torch.tensor([label])))
+
+
+def test_no_steps_are_refused():
+    with pytest.raises(UserError, match="at least one step"):
+        model().sample(Noise(1), steps=0)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"multipliers": (1, 2, 2)}, "same levels"),
+        ({"multipliers": (), "depth": ()}, "at least one level"),
+        ({"heads": 3}, "3 heads"),
+        ({"guidance_interval": (0.6, 0.5)}, "ends before"),
+    ],
+)
+def test_contradictions_are_refused(options, message):
+    with pytest.raises(UserError, match=message):
+        model(**options)
+
+
+def test_the_recipe_builds_a_model_of_moderate_size():
+    config = flow_matching()
+    made = FlowMatching(config.model, ImageSpec(28, 1, tuple("0123456789")))
+    assert 1e5 < sum(p.numel() for p in made.parameters()) < 2e6

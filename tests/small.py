@@ -1,0 +1,40 @@
+"""Recipes cut down until a step takes milliseconds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from calotype.config import Config, Logging
+from calotype.engine import checkpoint
+from calotype.models import GANConfig
+from calotype.recipes import named
+
+
+def small(name: str, steps: int = 6, **model: Any) -> Config:
+    """The recipe as it is but for its size: its losses, penalties, optimizers and schedules are what is under test."""
+    config = named(name)
+    narrow: dict[str, Any] = {"width": 8} if isinstance(config.model, GANConfig) else {"width": 16}
+    train = replace(config.train, batch=8, minutes=None, steps=steps, threads=1)
+    return replace(config, model=replace(config.model, **{**narrow, **model}), train=train, log=Logging(every=2, checkpoints=2, grid=4))
+
+
+def tiny_gan(steps: int) -> Config:
+    """A fully connected GAN that takes thousands of steps a second."""
+    return small("gan", steps, width=16, latent=4, depth=1)
+
+
+def final_state(run: Path) -> dict[str, Tensor]:
+    """Every tensor of the newest checkpoint."""
+    saved = checkpoint.load_newest(run / "checkpoints")
+    assert saved is not None
+    return saved.tensors
+
+
+def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
+    """Whether two states are equal bit for bit."""
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
