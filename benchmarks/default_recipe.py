@@ -1,8 +1,8 @@
 """Which recipe draws the best digits after a minute? Train several, judge their samples by a recognizer that none of them knows.
 
     python benchmarks/default_recipe.py --judge FOLDER                  # FOLDER holds the 10,000 MNIST test digits as IDX files
-    python benchmarks/default_recipe.py --judge FOLDER --recipes hinge rpgan --minutes 1.25
-    python benchmarks/default_recipe.py --judge FOLDER --recipes flow-matching --steps 2300 --seeds 3
+    python benchmarks/default_recipe.py --judge FOLDER --candidates hinge rpgan --minutes 1.25
+    python benchmarks/default_recipe.py --judge FOLDER --candidates flow-matching --steps 2000 --seeds 3
 
 The judge is a small convolutional network that the script trains on the images of FOLDER, which no recipe sees (keep it so: the
 embedded digits come from the other part of MNIST). A thousand samples of each run are compared with a thousand embedded digits:
@@ -15,7 +15,8 @@ embedded digits come from the other part of MNIST). A thousand samples of each r
     copies     median distance of a sample to the nearest training image, relative to that of a held-out image: near 0 for copies
 
 The first row judges other real digits: no recipe can be expected to do better. Confidence alone rewards collapse; read it with
-coverage beside it. With --minutes the number of steps depends on what else the machine does; --steps repeats exactly.
+coverage beside it. With --minutes the number of steps depends on what else the machine does. --cpu-seconds does not: it takes as
+many steps as need so many seconds of processor time, and --steps repeats a run exactly.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import dataclasses
 import json
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -38,10 +39,18 @@ import calotype
 from calotype.config import Config
 from calotype.data import Images
 
+CLASSES = 10
+CANDIDATES: dict[str, Callable[[], Config]] = {
+    **calotype.recipes.RECIPES,
+    "hinge by class": lambda: of_model("hinge", conditional=True),
+    "rpgan by class": lambda: of_model("rpgan", conditional=True),
+    "flow, no labels": lambda: of_model("flow-matching", conditional=False),
+    "flow, no guidance": lambda: of_model("flow-matching", guidance=1.0),
+    "flow, velocity": lambda: of_model("flow-matching", predict="velocity"),
+}
 COUNT = 1_000  # samples of a run, and real digits to compare with
 NEIGHBORS = 5
 CONFIDENT = 0.9
-CLASSES = 10
 
 
 class Judge(nn.Module):
@@ -146,13 +155,33 @@ def scores(judge: Judge, samples: Tensor, against: Reference) -> dict[str, float
     }
 
 
+def of_model(recipe: str, **changes: object) -> Config:
+    """A recipe with other settings of its model."""
+    config = calotype.recipes.named(recipe)
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, **changes))  # type: ignore[arg-type]
+
+
+def with_budget(config: Config, *, seed: int = 0, minutes: float | None = None, steps: int | None = None) -> Config:
+    return dataclasses.replace(config, train=dataclasses.replace(config.train, seed=seed, minutes=minutes, steps=steps, epochs=None))
+
+
+def steps_in(seconds: float, config: Config) -> int:
+    """How many steps take so many seconds of processor time: what twenty of them cost beyond the first ten."""
+    costs = []
+    for steps in (10, 30):
+        with tempfile.TemporaryDirectory() as folder:
+            began = time.process_time()
+            calotype.train(with_budget(config, steps=steps), out=Path(folder) / "run")
+            costs.append(time.process_time() - began)
+    return max(1, round(20 * seconds / (costs[1] - costs[0])))
+
+
 def configurations(options: argparse.Namespace) -> Iterator[tuple[str, Config]]:
-    for name in options.recipes:
-        config = calotype.recipes.named(name)
+    for name in options.candidates:
+        config = CANDIDATES[name]()
+        steps = steps_in(options.cpu_seconds, config) if options.cpu_seconds else options.steps
         for seed in range(options.seeds):
-            minutes = None if options.steps else options.minutes
-            training = dataclasses.replace(config.train, seed=seed, minutes=minutes, steps=options.steps, epochs=None)
-            yield f"{name}, seed {seed}", dataclasses.replace(config, train=training)
+            yield f"{name}, seed {seed}", with_budget(config, seed=seed, minutes=None if steps else options.minutes, steps=steps)
 
 
 def line(name: str, cells: dict[str, float]) -> str:
@@ -163,9 +192,10 @@ def line(name: str, cells: dict[str, float]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--judge", required=True, metavar="SOURCE", help="labeled digits that no recipe trains on")
-    parser.add_argument("--recipes", nargs="+", default=list(calotype.recipes.RECIPES), choices=list(calotype.recipes.RECIPES))
+    parser.add_argument("--candidates", nargs="+", default=list(CANDIDATES), choices=list(CANDIDATES))
     parser.add_argument("--minutes", type=float, default=1.25, help="of training for each run")
     parser.add_argument("--steps", type=int, help="of training for each run, instead of minutes")
+    parser.add_argument("--cpu-seconds", type=float, help="of processor time for each run, instead of minutes")
     parser.add_argument("--seeds", type=int, default=1, help="runs of each recipe")
     parser.add_argument("--epochs", type=int, default=12, help="of the judge's training")
     parser.add_argument("--json", type=Path, help="append one object for each run to this file")

@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
+
+settings.register_profile("calotype", deadline=None)  # a busy machine is no failure
+settings.load_profile("calotype")
 
 
 @pytest.fixture(autouse=True)

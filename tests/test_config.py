@@ -5,8 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from calotype.config import Training, differences, from_json, to_json, with_one_budget
-from calotype.config import Config
+from calotype.config import Config, Training, differences, from_json, to_json, with_one_budget
 from calotype.errors import UserError
 from calotype.recipes import RECIPES, named
 

@@ -49,9 +49,9 @@ def test_epochs_and_seeds_differ() -> None:
 @given(st.integers(4, 20), st.integers(1, 4), SEEDS, st.integers(0, 100))
 def test_ranks_partition_the_batch(batch: int, world: int, seed: int, seen: int) -> None:
     images = numbered(20)
-    whole = Loader(images, batch, seed).batch_at(seen)
+    whole = Loader(images, batch, seed, flip=True).batch_at(seen)
     for rank in range(world):
-        part = Loader(images, batch, seed, rank=rank, world=world).batch_at(seen)
+        part = Loader(images, batch, seed, flip=True, rank=rank, world=world).batch_at(seen)
         assert torch.equal(part.image, whole.image[rank::world])
         assert part.condition.label is not None
         assert whole.condition.label is not None

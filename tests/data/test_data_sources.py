@@ -208,7 +208,7 @@ def test_unknown_sources(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     with pytest.raises(UserError, match="did you mean mnist5k"):
         load("mnist5")
-    with pytest.raises(UserError, match="did you mean .*photos"):
+    with pytest.raises(UserError, match=r"did you mean .*photos"):
         load(str(tmp_path / "photo"))
     with pytest.raises(UserError, match="accepted are mnist5k, mnist, fashion-mnist, cifar10, a folder"):
         load("zebra")

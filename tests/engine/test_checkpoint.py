@@ -64,7 +64,7 @@ def test_a_damaged_checkpoint_is_found_and_the_one_before_it_used(tmp_path: Path
 def test_all_damaged_is_an_error_that_says_so(tmp_path: Path) -> None:
     path = checkpoint.save(tmp_path, 1, state(1.0), {"step": 1})
     (path / "manifest.json").unlink()
-    with pytest.raises(UserError, match="every checkpoint .* is damaged"):
+    with pytest.raises(UserError, match=r"every checkpoint .* is damaged"):
         checkpoint.load_newest(tmp_path)
 
 

@@ -213,6 +213,13 @@ def test_contradictions_are_refused(options, message):
         model(**options)
 
 
+@pytest.mark.parametrize(("size", "factor"), [(8, 2), (28, 2), (48, 2), (49, 4), (64, 4), (128, 8), (256, 8)])
+def test_larger_images_are_folded_more(size, factor):
+    spec = ImageSpec(size, 3)
+    assert FlowMatching(FlowMatchingConfig(**TINY), spec).network.unshuffle == factor
+    assert FlowMatching(FlowMatchingConfig(**TINY, unshuffle=1), spec).network.unshuffle == 1
+
+
 def test_the_recipe_builds_a_model_of_moderate_size():
     config = flow_matching()
     made = FlowMatching(config.model, ImageSpec(28, 1, tuple("0123456789")))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
@@ -24,6 +24,9 @@ calotype data prepare photos.zip photos.calotype --size 64
 
 calotype data check --help and calotype data prepare --help show the options."""
 
+_ABOUT = "a folder, a zip, an embedded name (mnist5k), mnist, fashion-mnist, cifar10, or a prepared file"
+Source = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE", help=_ABOUT)]
+
 
 @dataclass(frozen=True)
 class CheckOptions:
@@ -35,7 +38,7 @@ class CheckOptions:
     calotype data check photos/
     """
 
-    source: tyro.conf.Positional[str]  # a folder, a zip, an embedded name, mnist, fashion-mnist, cifar10, or a prepared file
+    source: Source
     json: bool = False  # print as JSON
 
 
@@ -47,8 +50,8 @@ class PrepareOptions:
     calotype data prepare photos.zip photos.calotype --size 64
     """
 
-    source: tyro.conf.Positional[str]  # a folder, a zip, an embedded name, mnist, fashion-mnist, cifar10
-    out: tyro.conf.Positional[Path]  # the file to write
+    source: Source
+    out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]  # the file to write
     size: int | None = None  # height and width in pixels; the source's own where none is given
     channels: Literal[1, 3] | None = None  # the source's own where none is given
     fit: Literal["crop", "pad", "stretch"] = "crop"  # how an image that is not square becomes so

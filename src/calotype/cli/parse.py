@@ -27,13 +27,13 @@ def parse(kind: type[T], words: Sequence[str], prog: str, default: T | None = No
     except SystemExit as stop:
         if stop.code == 0:
             raise
-        raise UserError(f"{_one_line(complaint.getvalue())}; {prog.split(' [')[0]} --help lists the options") from None
+        command = prog.split(" [")[0]
+        raise UserError(f"{_one_line(complaint.getvalue(), command)}; {command} --help lists the options") from None
 
 
-def _one_line(box: str) -> str:
+def _one_line(box: str, command: str) -> str:
     """The words of tyro's framed message without its frame, title and closing hint."""
     lines = [line.strip("│╭╮╰╯ ") for line in re.sub(r"\x1b\[[0-9;]*m", "", box).splitlines()]
-    lines = [line for line in lines[1:] if line]
-    end = next((i for i, line in enumerate(lines) if set(line) <= {"─"}), len(lines))
-    text = " ".join(lines[:end])
+    said = [line for line in lines[1:] if not set(line) <= {"─", "-"} and not line.startswith("For full helptext")]
+    text = " ".join(said).split("Argument helptext:")[0].replace(f"{command} --help", "").strip(" .,")
     return text[:1].lower() + text[1:] if text else "the options do not fit"

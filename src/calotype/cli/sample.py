@@ -28,7 +28,7 @@ class Options:
     calotype sample runs/flow-matching-mnist5k-0001 --count 1000 --label 3 --dir threes
     """
 
-    run: tyro.conf.Positional[Path]  # a run, or a model/ folder
+    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]  # a run, or a model/ folder
     count: int = 64  # images to draw
     seed: int = 0  # another seed, other images
     label: str | None = None  # class to draw, by name or number (conditional models)
@@ -88,6 +88,6 @@ def write_npy(path: Path, images: np.ndarray) -> None:
 def _number(word: str) -> tuple[str, float]:
     name, _, value = word.partition("=")
     try:
-        return name, float(value)
+        return name, int(value) if value.isdecimal() else float(value)
     except ValueError:
         raise UserError(f"--option takes NAME=NUMBER, such as steps=50, not {word!r}") from None

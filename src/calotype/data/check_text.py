@@ -43,7 +43,7 @@ def _duplicates(found: Check) -> list[str]:
 
 
 def _unusable(found: Check) -> list[str]:
-    return _first([f"  unusable  {entry.name}: {entry.reason}" for entry in found.skipped])
+    return _first([f"  unusable  {entry.name}: {entry.reason}" for entry in found.skipped], 3 * SHOWN)
 
 
 def _advice(found: Check) -> list[str]:
@@ -64,5 +64,5 @@ def _counts(counts: dict[str, int]) -> str:
     )
 
 
-def _first(lines: list[str]) -> list[str]:
-    return lines[:SHOWN] + ([f"    ... {len(lines) - SHOWN:,} more"] if len(lines) > SHOWN else [])
+def _first(lines: list[str], shown: int = SHOWN) -> list[str]:
+    return lines[:shown] + ([f"    ... {len(lines) - shown:,} more"] if len(lines) > shown else [])

@@ -44,6 +44,18 @@ def pick_bf16(training: Training, model: Model, device: torch.device) -> bool:
     return device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())
 
 
+def reseed(device: torch.device, seed: int) -> None:
+    """Seed the generators that layers draw from by themselves (dropout).
+
+    ``torch.manual_seed`` would do, but where CUDA is not in use it queues a call with a stack trace each time, for ever.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed)
+
+
 def keep_big_blocks() -> None:
     """Let glibc reuse large blocks instead of returning them to the system after every layer; elsewhere, nothing.
 

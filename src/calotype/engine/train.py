@@ -29,7 +29,7 @@ from calotype.errors import TrainingError, UserError
 from calotype.types import Noise
 
 CALMER = 0.5  # the learning rate after a retreat, relative to the one before
-LIVE = ("d_real", "d_fake", "d_holdout")  # the scalars that are worth a place on the live line, beside the losses
+LIVE = ("d_real", "d_fake", "d_holdout", "loss_holdout")  # the scalars that are worth a place on the live line, beside the losses
 
 
 @dataclass(frozen=True)
@@ -152,9 +152,8 @@ def _report(trainer: Trainer, scalars: dict[str, Tensor], speed: float, write: o
 
 
 def _save(run: Run, trainer: Trainer) -> None:
-    """A checkpoint, the model to sample from, and the fixed-noise grid."""
+    """The model to sample from, the fixed-noise grid, and last the checkpoint: a kill in between repeats all of it."""
     at, best = trainer.progress, trainer.best
-    checkpoint.save(run.checkpoints, at.step, trainer.state(), asdict(at))
     best.eval()
     run.export(best, trainer.config, best.spec, at.step)
     if at.step and trainer.config.log.grid:
@@ -162,6 +161,7 @@ def _save(run: Run, trainer: Trainer) -> None:
             drawn = best.sample(Noise(trainer.config.log.grid, seed=trainer.config.train.seed, device=trainer.device))
         run.samples.mkdir(exist_ok=True)
         pictures.save(pictures.grid(pictures.to_uint8(drawn)), run.samples / f"step-{at.step:09d}.png")
+    checkpoint.save(run.checkpoints, at.step, trainer.state(), asdict(at))
 
 
 def _retreat(run: Run, trainer: Trainer, display: Display) -> None:

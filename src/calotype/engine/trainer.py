@@ -45,7 +45,7 @@ class Trainer:
 
     def __init__(self, config: Config, split: Split, progress: Progress, device: torch.device, world: World) -> None:
         self.config, self.device, self.world, self.progress = config, device, world, progress
-        torch.manual_seed(mix(config.train.seed, WEIGHTS))
+        machine.reseed(torch.device("cpu"), mix(config.train.seed, WEIGHTS))
         model = build(config.model, split.train.spec)
         self.model = model.to(device)
         self.model.to(memory_format=machine.layout_of(config.train))  # type: ignore[call-overload]
@@ -65,7 +65,7 @@ class Trainer:
         """Take one step of every player; returns scalars to log, with gradient norms and the holdout where ``watch`` says so."""
         at, log = self.progress, {}
         rng = torch.Generator(self.device).manual_seed(mix(self.config.train.seed, STEPS, self.world.rank, at.seen))
-        torch.manual_seed(mix(self.config.train.seed, TORCH, self.world.rank, at.seen))  # dropout
+        machine.reseed(self.device, mix(self.config.train.seed, TORCH, self.world.rank, at.seen))  # dropout
         step = Step(at.step, rng, progress=at.step / at.steps)
         batches: list[Batch] = []
         scale = at.lr_scale * rate(self.config.schedule, step.progress)
@@ -104,7 +104,8 @@ class Trainer:
         for group in optimizer.param_groups:
             group["lr"] = self.config.optimizer.lr * player.pace * scale
         optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        for parameter in owned:
+            parameter.grad = None
         if player.after is not None:
             player.after()
         log = {f"{player.name}/{name}": value.detach() for name, value in terms.items()} if watch else {}

@@ -73,8 +73,12 @@ class GAN(Model):
 
     def players(self) -> Sequence[Player]:
         """The discriminator, then the generator."""
+        c = self.config
+        after = None
+        if c.clip_weights is not None:
+            after = partial(regularizers.clip_weights, self.discriminator, c.clip_weights)
         return (
-            Player("discriminator", self.discriminator, self._discriminate, repeats=self.config.critic_steps, pace=self.config.pace),
+            Player("discriminator", self.discriminator, self._discriminate, repeats=c.critic_steps, pace=c.pace, after=after),
             Player("generator", self.generator, self._generate),
         )
 
@@ -119,7 +123,6 @@ class GAN(Model):
         }
 
     def _discriminate(self, batch: Batch, step: Step) -> dict[str, Tensor]:
-        self._clip()
         label = self._labels(batch)
         real, fake = self._noisy(batch.image, step), self._noisy(self._fakes(label, len(batch.image), step).detach(), step)
         if self.config.penalty == "none" or step.index % self.config.penalty_every:
@@ -131,7 +134,6 @@ class GAN(Model):
         return {"loss": loss, "penalty": penalty, **self._beliefs(on_real, on_fake)}
 
     def _generate(self, batch: Batch, step: Step) -> dict[str, Tensor]:
-        self._clip()
         label = self._labels(batch)
         fake = step.cache.pop("fake", None)
         if fake is None:
@@ -184,11 +186,6 @@ class GAN(Model):
             return on_real, on_fake, regularizers.dragan(critic, real, step.rng)
         one_sided = kind == "gradient_one_sided"
         return on_real, on_fake, regularizers.gradient_penalty(critic, real, fake, step.rng, one_sided=one_sided)
-
-    def _clip(self) -> None:
-        """Keep the critic's weights small. Done before a turn and not after an optimizer's step: the weights in use are the same."""
-        if self.config.clip_weights is not None:
-            regularizers.clip_weights(self.discriminator, self.config.clip_weights)
 
     def _noisy(self, images: Tensor, step: Step) -> Tensor:
         strength = self.config.instance_noise * (1 - step.progress)

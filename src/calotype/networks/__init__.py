@@ -1,0 +1,1 @@
+"""Architectures, free of any loss."""

@@ -116,14 +116,14 @@ class LabelEmbedding(nn.Module):
 
 
 def size_chain(size: int) -> list[int]:
-    """The sizes from ``size`` down to a base of at most 7, each the half of the one before, rounded up.
+    """The sizes from ``size`` down to a base of 4, 5 or 6, each the half of the one before, rounded up.
 
     >>> size_chain(64), size_chain(28), size_chain(17)
-    ([64, 32, 16, 8, 4], [28, 14, 7], [17, 9, 5])
+    ([64, 32, 16, 8, 4], [28, 14, 7, 4], [17, 9, 5])
     """
     sizes = [size]
-    while sizes[-1] > 7:
-        sizes.append((sizes[-1] + 1) // 2)
+    while (half := (sizes[-1] + 1) // 2) >= 4:
+        sizes.append(half)
     return sizes
 
 

@@ -2,7 +2,7 @@
 
 At sizes that are powers of two the networks are the paper's: 1 -> 4 -> 8 -> ... by transposed convolutions of kernel 4 and stride 2, with
 ``width`` channels in the last hidden map, twice as many in each smaller one, and never more than 8 times ``width``. Elsewhere the sizes
-are those of ``size_chain`` (28 -> 14 -> 7), and a kernel of 3 makes the odd ones.
+are those of ``size_chain`` (4 -> 7 -> 14 -> 28), and a kernel of 3 makes the odd ones.
 """
 
 from __future__ import annotations
@@ -90,7 +90,8 @@ class DCGANDiscriminator(nn.Module):
 
     def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:
         """Logits of images (N, C, H, W) and, if conditional, their labels (N,)."""
-        logits: Tensor = self.head(self.layers(image).flatten(1), label)
+        features = self.layers(image).permute(0, 2, 3, 1).flatten(1)  # this order costs no copy where channels lie last in memory
+        logits: Tensor = self.head(features, label)
         return logits
 
 

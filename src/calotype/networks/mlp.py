@@ -82,7 +82,9 @@ class MLPDiscriminator(nn.Module):
 def _hidden(sizes: list[int], activation: ActivationName, norm: Callable[[int], nn.Module], dropout: float) -> nn.Sequential:
     layers: list[nn.Module] = []
     for fan_in, fan_out in pairwise(sizes):
-        layers += [nn.Linear(fan_in, fan_out), norm(fan_out), ACTIVATIONS[activation]()]
+        normalize = norm(fan_out)
+        # batch norm subtracts whatever a bias adds
+        layers += [nn.Linear(fan_in, fan_out, bias=not isinstance(normalize, nn.BatchNorm1d)), normalize, ACTIVATIONS[activation]()]
         if dropout > 0:
             layers.append(nn.Dropout(dropout))
     return nn.Sequential(*(layer for layer in layers if not isinstance(layer, nn.Identity)))

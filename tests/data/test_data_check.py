@@ -1,0 +1,132 @@
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from data_samples import OTHERS, UNUSABLE, USABLE, encode, smooth
+from PIL import Image
+
+from calotype.data import check, load, prepare
+from calotype.data.check import recipe_for
+from calotype.data.duplicates import exact_groups, miniature, near_pairs
+from calotype.errors import UserError
+
+Write = Callable[[dict[str, Image.Image | bytes]], Path]
+
+
+def test_hostile_folder(hostile: Path) -> None:
+    found = check(str(hostile))
+    assert found.images == USABLE
+    assert len(found.skipped) == UNUSABLE + 1
+    assert found.others == OTHERS
+    assert found.animated == 1
+    assert found.modes["CMYK"] == 1
+    assert found.formats["GIF"] == 1
+    assert found.sizes.smallest == (1, 1)
+    assert found.sizes.largest == (2000, 2)
+    assert found.sizes.common[0][0] == "40x40"
+    assert {"really-a-png.jpg", "no extension", "deep/er/nested.bmp"} in [set(group) for group in found.exact]
+    json.dumps(found.to_dict())
+    text = "\n".join(found.lines())
+    for word in ("bad/truncated.jpg: cut off", "20 usable images, 11 unusable", "--size", "four times as long"):
+        assert word in text
+
+
+def test_clean_digits() -> None:
+    found = check("mnist5k")
+    assert found.images == 5000
+    assert found.classes == {str(n): 500 for n in range(10)}
+    assert (found.exact_extra, found.near_pairs, found.across) == (0, 0, 0)
+    assert (found.train, found.holdout, found.own_split) == (4500, 500, True)
+    assert (found.advice.size, found.advice.channels, found.advice.recipe, found.advice.batch) == (28, 1, "flow-matching", 64)
+    assert set(found.advice.reasons) == {"size", "channels", "recipe", "batch"}
+
+
+def test_duplicates_across_the_split_are_called_out(write_tree: Write) -> None:
+    def jpeg(image: Image.Image) -> bytes:
+        return encode(image, "JPEG", quality=70)
+
+    files: dict[str, Image.Image | bytes] = {f"train/{n}.png": smooth(48, 48, n) for n in range(12)}
+    files["test/a.png"] = smooth(48, 48, 3)  # exactly
+    files["test/b.jpg"] = jpeg(smooth(48, 48, 5))  # nearly
+    files["test/c.png"] = smooth(48, 48, 77)
+    files["train/copy.jpg"] = jpeg(smooth(48, 48, 7))
+    found = check(str(write_tree(files)))
+    assert found.exact == (("test/a.png", "train/3.png"),)
+    assert found.exact_extra == 1
+    assert {tuple(pair[:2]) for pair in found.near} == {("test/b.jpg", "train/5.png"), ("train/7.png", "train/copy.jpg")}
+    assert set(found.across_examples) == {("test/a.png", "train/3.png"), ("test/b.jpg", "train/5.png")}
+    assert found.across == 2
+    assert any("WARNING" in line for line in found.lines())
+
+
+def changed(image: Image.Image) -> dict[str, Image.Image]:
+    noise = np.random.RandomState(0).randint(-5, 6, (*image.size[::-1], 3))
+    return {
+        "recompressed": Image.open(io.BytesIO(encode(image, "JPEG", quality=60))),
+        "resized": image.resize((80, 80), Image.Resampling.BICUBIC),
+        "brighter": image.point(lambda level: min(255, int(level * 1.08))),
+        "noisy": Image.fromarray(np.clip(np.asarray(image).astype(int) + noise, 0, 255).astype(np.uint8)),
+        "grey": image.convert("L"),
+    }
+
+
+@pytest.mark.parametrize("kind", ["recompressed", "resized", "brighter", "noisy", "grey"])
+def test_near_duplicates_are_found_and_others_are_not(kind: str) -> None:
+    originals = [smooth(64, 64, n) for n in range(40)]
+    looks = [miniature(image) for image in (*originals, *(changed(image)[kind] for image in originals[:10]))]
+    pairs = near_pairs(np.array([look[0] for look in looks], np.uint64), np.stack([look[1] for look in looks]))
+    assert {(pair.first, pair.second) for pair in pairs} == {(n, 40 + n) for n in range(10)}
+    assert all(0 <= pair.difference <= 0.13 for pair in pairs)
+
+
+def test_shifted_and_mirrored_digits_are_no_duplicates() -> None:
+    digits = load("mnist5k").holdout.pixels[:100, :, :, 0]
+    other = np.concatenate([np.roll(digits, 2, axis=2), digits[:, :, ::-1]])
+    looks = [miniature(Image.fromarray(image)) for image in (*digits, *other)]
+    pairs = near_pairs(np.array([look[0] for look in looks], np.uint64), np.stack([look[1] for look in looks]))
+    assert len(pairs) < 10  # a zero or an eight may be its own mirror image
+
+
+def test_flat_images_are_compared_by_their_level() -> None:
+    looks = [miniature(Image.new("L", (20, 20), level)) for level in (0, 0, 100, 255)]
+    pairs = near_pairs(np.array([look[0] for look in looks], np.uint64), np.stack([look[1] for look in looks]))
+    assert [(pair.first, pair.second) for pair in pairs] == [(0, 1)]
+
+
+def test_exact_groups() -> None:
+    table = np.array([[1], [2], [1], [3], [2], [1]], np.uint8).repeat(32, axis=1)
+    assert exact_groups(table) == [[0, 2, 5], [1, 4]]
+
+
+def test_prepared_file_is_checked_too(tmp_path: Path) -> None:
+    prepare("mnist5k", tmp_path / "a")
+    found = check(str(tmp_path / "a.calotype"))
+    assert (found.images, found.train, found.own_split) == (5000, 4500, True)
+
+
+def test_advice(write_tree: Write) -> None:
+    few = check(str(write_tree({f"{n}.png": smooth(100, 90, n) for n in range(20)})))
+    assert (few.advice.size, few.advice.channels, few.advice.recipe, few.advice.batch) == (64, 3, "dcgan", 4)
+    assert any("few" in note for note in few.notes)
+    coded = check(str(write_tree({f"{n}.png": smooth(24, 24, n).convert("L").convert("RGB") for n in range(20)})))
+    assert (coded.advice.size, coded.advice.channels) == (24, 1)
+    assert any("--channels 1" in note for note in coded.notes)
+    assert recipe_for(32, 1) == "flow-matching"
+    assert recipe_for(64, 1) == recipe_for(32, 3) == "dcgan"
+
+
+def test_nothing_to_check(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="empty"):
+        check(str(tmp_path))
+
+
+def test_import_is_light() -> None:
+    code = (
+        "import sys, calotype.data; print([m for m in ('scipy', 'sklearn', 'pooch', 'requests', 'pydantic', 'rich') if m in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.strip() == "[]"

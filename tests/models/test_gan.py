@@ -1,0 +1,305 @@
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from calotype.config import checked
+from calotype.errors import UserError
+from calotype.losses.adversarial import LOSSES
+from calotype.models.gan import GAN, GANConfig
+from calotype.types import Batch, Condition, ImageSpec, Noise, Step
+
+SPEC = ImageSpec(12, 1, ("zero", "one", "two"))
+SMALL = GANConfig(latent=6, width=4)
+PLAIN = replace(SMALL, discriminator_norm="none")
+
+VARIANTS: dict[str, GANConfig] = {
+    "mlp": replace(PLAIN, network="mlp", width=16, generator_norm="none", dropout=0.2),
+    "mlp batch norm": replace(SMALL, network="mlp", width=16),
+    "mlp conditional": replace(PLAIN, network="mlp", width=16, conditional=True),
+    "dcgan": SMALL,
+    "dcgan conditional": replace(SMALL, conditional=True),
+    "smooth and noisy": replace(SMALL, smooth=0.9, instance_noise=0.2),
+    "minimax": replace(PLAIN, loss="minimax"),
+    "lsgan": replace(SMALL, loss="least_squares", smooth=0.9),
+    "spectral": replace(PLAIN, loss="hinge", spectral=True, minibatch_std=True, pace=2.0),
+    "spectral conditional": replace(PLAIN, loss="hinge", spectral=True, conditional=True),
+    "wgan": replace(SMALL, loss="wasserstein", clip_weights=0.01, critic_steps=2),
+    "wgan-gp": replace(SMALL, loss="wasserstein", discriminator_norm="layer", penalty="gradient", critic_steps=2),
+    "wgan-lp": replace(PLAIN, loss="wasserstein", penalty="gradient_one_sided"),
+    "dragan": replace(PLAIN, penalty="dragan"),
+    "r1": replace(PLAIN, penalty="r1"),
+    "r2": replace(PLAIN, penalty="r2"),
+    "rpgan": replace(PLAIN, loss="relativistic_pairing", penalty="r1_r2", generator_norm="none"),
+    "rpgan conditional": replace(PLAIN, loss="relativistic_pairing", penalty="r1_r2", conditional=True, penalty_every=2),
+    "ragan": replace(SMALL, loss="relativistic_average"),
+}
+
+
+def make(config: GANConfig, seed: int = 0) -> GAN:
+    torch.manual_seed(seed)
+    return GAN(config, SPEC).train()
+
+
+def batch(n: int = 8, seed: int = 0) -> Batch:
+    g = torch.Generator().manual_seed(seed)
+    return Batch(torch.rand(n, 1, 12, 12, generator=g) * 2 - 1, Condition(torch.randint(3, (n,), generator=g)))
+
+
+def at(index: int = 0, progress: float = 0.0, seed: int = 0) -> Step:
+    return Step(index, torch.Generator().manual_seed(seed), progress=progress)
+
+
+def snapshot(module: nn.Module) -> dict[str, Tensor]:
+    return {k: v.clone() for k, v in module.state_dict().items()}
+
+
+def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_step_of_every_variant(name: str) -> None:
+    """Both players get a finite gradient for every parameter; the batch and the other player stay as they are."""
+    model, given, step = make(VARIANTS[name]), batch(), at()
+    before = given.image.clone()
+    for player in model.players():
+        terms = player.loss(given, step)
+        names, owned = zip(*player.module.named_parameters(), strict=True)
+        grads = torch.autograd.grad(terms["loss"], owned)
+        assert all(v.ndim == 0 and v.dtype == torch.float32 and v.isfinite() for v in terms.values())
+        assert all(g.isfinite().all() for g in grads)
+        idle = [n for n, g in zip(names, grads, strict=True) if not g.abs().max() > 0]
+        # the bias before a batch normalization of the mlp, and the last bias under a loss of differences, move nothing
+        assert all(n.endswith("bias") for n in idle), idle
+        assert len(idle) <= 4
+    assert torch.equal(given.image, before)
+    assert not given.image.requires_grad
+    assert [p.name for p in model.players()] == ["discriminator", "generator"]
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_sampling_depends_on_seed_and_index_alone(name: str) -> None:
+    model = make(VARIANTS[name]).eval()
+    with torch.no_grad():
+        images = model.sample(Noise(7, seed=3))
+        pieces = torch.cat([model.sample(Noise(3, seed=3)), model.sample(Noise(4, seed=3, start=3))])
+        other = model.sample(Noise(7, seed=4))
+    assert images.shape == (7, 1, 12, 12)
+    assert images.abs().max() <= 1
+    assert torch.allclose(images, pieces, atol=1e-5)
+    assert not torch.allclose(images, other, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_watching_changes_nothing(name: str) -> None:
+    model = make(VARIANTS[name])
+    before, modes = snapshot(model), [m.training for m in model.modules()]
+    seen = model.watch(batch(), batch(5, seed=1), at())
+    assert set(seen) == {"d_real", "d_fake", "d_holdout", "d_accuracy"}
+    assert all(v.isfinite() and not v.requires_grad for v in seen.values())
+    assert 0 <= seen["d_accuracy"] <= 1
+    assert same(before, snapshot(model))
+    assert modes == [m.training for m in model.modules()]
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_step_repeats_bit_for_bit_from_a_copy_and_from_a_state(name: str) -> None:
+    first = make(VARIANTS[name])
+    second = copy.deepcopy(first)
+    third = make(VARIANTS[name], seed=1)
+    third.load_state_dict(first.state_dict())
+    for model in (first, second, third):
+        torch.manual_seed(5)
+        _train(model, 3)
+    assert same(snapshot(first), snapshot(second))
+    assert same(snapshot(first), snapshot(third))
+
+
+def _train(model: GAN, steps: int) -> None:
+    for index in range(steps):
+        step = at(index, index / steps, seed=index)
+        for player in model.players():
+            for turn in range(player.repeats):
+                owned = list(player.module.parameters())
+                grads = torch.autograd.grad(player.loss(batch(seed=index + turn), step)["loss"], owned)
+                with torch.no_grad():
+                    for p, g in zip(owned, grads, strict=True):
+                        p.sub_(0.01 * g)
+                if player.after:
+                    player.after()
+
+
+def test_turns_share_one_generator_pass_where_they_alternate() -> None:
+    calls: list[int] = []
+    for config, want in (
+        (SMALL, 1),
+        (replace(SMALL, conditional=True), 1),
+        (replace(SMALL, critic_steps=2), 3),
+        (replace(PLAIN, loss="relativistic_pairing"), 1),
+        (replace(PLAIN, loss="relativistic_pairing", conditional=True), 2),
+    ):
+        model, step = make(config), at()
+        calls.clear()
+        model.generator.register_forward_hook(lambda *_: calls.append(1))
+        for player in model.players():
+            for _ in range(player.repeats):
+                player.loss(batch(), step)
+        assert len(calls) == want
+        assert not step.cache
+
+
+def test_a_shared_pass_gives_the_gradient_of_a_fresh_one() -> None:
+    model = make(replace(PLAIN, conditional=True))
+    discriminator, generator = model.players()
+    step = at()
+    discriminator.loss(batch(), step)
+    shared = torch.autograd.grad(generator.loss(batch(seed=9), step)["loss"], list(model.generator.parameters()))
+    fresh = torch.autograd.grad(generator.loss(batch(), at())["loss"], list(model.generator.parameters()))
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(shared, fresh, strict=True))
+
+
+def test_one_pass_over_both_kinds_equals_two() -> None:
+    model = make(replace(PLAIN, conditional=True))
+    given = batch()
+    fake, label = torch.randn(8, 1, 12, 12), given.condition.label
+    with torch.no_grad():
+        joint = model._judge(given.image, fake, label)
+        apart = model.discriminator(given.image, label), model.discriminator(fake, label)
+    assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(joint, apart, strict=True))
+
+
+def test_logged_beliefs_are_probabilities_only_where_logits_mean_odds() -> None:
+    given = batch()
+    for name, entry in LOSSES.items():
+        model = make(replace(PLAIN, loss=name))
+        with torch.no_grad():
+            model.discriminator.head.linear.bias.fill_(40.0)
+            terms = model.players()[0].loss(given, at())
+        if entry.log_odds:
+            assert abs(terms["d_real"].item() - 1) < 1e-5
+        else:
+            assert terms["d_real"].item() > 10
+
+
+def test_accuracy_of_the_discriminator() -> None:
+    model = make(replace(PLAIN, latent=6))
+
+    class Mean(nn.Module):
+        mixes_batch = False
+
+        def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:
+            return image.flatten(1).mean(1)
+
+    model.discriminator = Mean()  # type: ignore[assignment]
+    bright, dark = Batch(torch.ones(4, 1, 12, 12)), Batch(-torch.ones(4, 1, 12, 12))
+    with torch.no_grad():
+        for p in model.generator.parameters():
+            p.zero_()
+        list(model.generator.parameters())[-1].fill_(-3.0)  # the last bias: every image is dark
+    assert model.watch(bright, dark, at())["d_accuracy"] == 1
+    assert model.watch(dark, dark, at())["d_accuracy"] == 0.5
+    seen = model.watch(bright, dark, at())
+    assert seen["d_real"] > 0.7 > 0.3 > seen["d_holdout"]
+
+
+@pytest.mark.parametrize("penalty", ["gradient", "gradient_one_sided", "r1", "r2", "r1_r2", "dragan"])
+def test_a_lazy_penalty_weighs_as_much_as_an_eager_one(penalty: Any) -> None:
+    config = replace(PLAIN, penalty=penalty, penalty_weight=2.0)
+    free = make(replace(config, penalty="none"))
+    lazy, eager = make(replace(config, penalty_every=4)), make(config)
+    assert lazy.double_backward
+    assert not free.double_backward
+    given = batch()
+    terms = lazy.players()[0].loss(given, at(8))
+    assert torch.allclose(terms["loss"], free.players()[0].loss(given, at(8))["loss"] + 8 * terms["penalty"], rtol=1e-5)
+    assert torch.allclose(eager.players()[0].loss(given, at(8))["penalty"], terms["penalty"], rtol=1e-5)
+    between = lazy.players()[0].loss(given, at(9))
+    assert "penalty" not in between
+    assert torch.allclose(between["loss"], free.players()[0].loss(given, at(9))["loss"], rtol=1e-5)
+
+
+def test_weights_are_clipped_after_the_critics_step_only() -> None:
+    model = make(VARIANTS["wgan"])
+    critic, generator = model.players()
+    assert generator.after is None
+    assert critic.after is not None
+    assert critic.repeats == 2
+    loose = snapshot(model.generator)
+    critic.after()
+    assert all(p.abs().max() <= 0.01 for p in model.discriminator.parameters())
+    assert same(loose, snapshot(model.generator))
+
+
+def test_instance_noise_fades() -> None:
+    model = make(replace(SMALL, instance_noise=0.5))
+    quiet = make(SMALL)
+    noisy, late = (model.players()[0].loss(batch(), at(progress=p))["loss"] for p in (0.0, 1.0))
+    plain = quiet.players()[0].loss(batch(), at(progress=1.0))["loss"]
+    assert torch.equal(late, plain)
+    assert not torch.allclose(noisy, plain)
+
+
+def test_autocast_gives_nearly_the_same_gradients() -> None:
+    for name in ("wgan-gp", "rpgan", "spectral"):
+        one, two = make(VARIANTS[name]), make(VARIANTS[name])
+        gradients = []
+        for model, on in ((one, False), (two, True)):
+            with torch.autocast("cpu", torch.bfloat16, enabled=on):
+                loss = model.players()[0].loss(batch(), at())["loss"]
+            assert loss.dtype == torch.float32
+            gradients.append(torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(model.discriminator.parameters()))]))
+        assert torch.nn.functional.cosine_similarity(*gradients, dim=0) > 0.99
+
+
+def test_labels_of_samples() -> None:
+    model = make(replace(PLAIN, conditional=True)).eval()
+    seen: list[Tensor] = []
+    model.generator.register_forward_hook(lambda _, args, __: seen.append(args[1]))
+    model.sample(Noise(300, seed=1))
+    assert seen[0].dtype == torch.int64
+    assert (torch.bincount(seen[0], minlength=3) > 70).all()
+    label = torch.tensor([2, 0])
+    model.sample(Noise(2), Condition(label))
+    assert torch.equal(seen[1], label)
+    with pytest.raises(UserError, match="0 to 2"):
+        model.sample(Noise(1), Condition(torch.tensor([3])))
+    with pytest.raises(UserError, match="without labels"):
+        make(SMALL).eval().sample(Noise(1), Condition(torch.tensor([0])))
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"smooth": 0.9, "loss": "hinge"}, "smoothing"),
+        ({"penalty": "gradient"}, "batch normalization"),
+        ({"clip_weights": 0.1, "spectral": True}, "spectral"),
+        ({"network": "mlp", "generator_norm": "instance"}, "instance"),
+    ],
+)
+def test_contradictions_are_the_users_error(change: dict[str, Any], match: str) -> None:
+    with pytest.raises(UserError, match=match):
+        GAN(replace(SMALL, **change), SPEC)
+
+
+def test_a_conditional_model_needs_labels() -> None:
+    config = replace(SMALL, conditional=True)
+    assert GAN(config, SPEC).conditional
+    with pytest.raises(UserError, match="labels"):
+        GAN(config, ImageSpec(12, 1))
+    with pytest.raises(UserError, match="labels"):
+        make(config).players()[0].loss(Batch(torch.zeros(2, 1, 12, 12)), at())
+
+
+@pytest.mark.parametrize(
+    "change", [{"latent": 0}, {"dropout": 1.0}, {"smooth": 1.1}, {"loss": "hinges"}, {"pace": 0.0}, {"penalty_every": 0}]
+)
+def test_values_out_of_range_are_the_users_error(change: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=next(iter(change))):
+        checked(GANConfig, {"kind": "gan", **change})
+    checked(GANConfig, GANConfig())
