@@ -32,6 +32,7 @@ from calotype.data import Split
 from calotype.engine.device import keep_big_blocks, trainable
 from calotype.engine.distributed import World
 from calotype.engine.trainer import Progress, Trainer
+from calotype.models import GANConfig
 from calotype.recipes import named
 from calotype.types import Step
 
@@ -172,9 +173,11 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     keep_big_blocks()
     dcgan, mlp = named("dcgan"), named("gan")
+    assert isinstance(mlp.model, GANConfig)
+    plain = replace(mlp.model, width=128, depth=4, dropout=0.0, generator_norm="none")
     cases = {
         "dcgan": Case("DCGAN, 32x32", replace(dcgan, data=replace(dcgan.data, size=32), train=replace(dcgan.train, batch=64)), 20),
-        "mlp": Case("MLP GAN, 28x28, from image files", replace(mlp, train=replace(mlp.train, batch=64)), 100),
+        "mlp": Case("MLP GAN 4x128, 28x28, from image files", replace(mlp, model=plain, train=replace(mlp.train, batch=64)), 100),
     }
     for name, case in cases.items():
         if options.only in (None, name):

@@ -10,6 +10,7 @@ from calotype.data.decode import UnusableError, decode, decode_fitted, read_head
 from calotype.data.fit import fit_image
 
 FILES = hostile_files()
+pytestmark = pytest.mark.filterwarnings("ignore:Corrupt EXIF data")  # Pillow's own; whole sources are read without it
 
 
 def pixels(data: bytes, name: str = "x") -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,7 +70,8 @@ class Trainer:
         step = Step(at.step, rng, progress=at.step / at.steps)
         batches: list[Batch] = []
         scale = at.lr_scale * rate(self.config.schedule, step.progress)
-        self.model.train()
+        if not self.model.training:  # asked first: setting the mode walks every module
+            self.model.train()
         for player in self.players:
             if at.step % player.every:
                 continue
@@ -126,9 +128,9 @@ class Trainer:
             torch._foreach_mul_(list(grads), (options.clip / (norm + 1e-6)).clamp(max=1.0))
         return norm
 
-    def precision(self) -> torch.autocast:
+    def precision(self) -> AbstractContextManager[object]:
         """The context that losses are computed in."""
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16)
+        return torch.autocast(self.device.type, dtype=torch.bfloat16) if self.bf16 else nullcontext()
 
     @property
     def best(self) -> Model:
