@@ -7,30 +7,41 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from calotype.errors import TrainingError
+from calotype.errors import CalotypeError
 
 SPARE = 16 << 20  # bytes of free space that are left alone
 
 
-def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write a file by ``write(stream)`` under another name, flush it to the disk, then put it in its place in one operation."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A stream to another name, which takes the place of ``path`` in one operation, durably, when the block ends well.
+
+    When it does not, nothing is left of it. Raises `CalotypeError` where the disk is full.
+    """
+    temporary = path.with_name(f".{path.name[:40]}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as stream:
-            write(stream)
+            yield stream
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(temporary, path)
-    except OSError as error:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
-        if error.errno == errno.ENOSPC:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             raise disk_full(path) from None
         raise
     sync_folder(path.parent)
+
+
+def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file by ``write(stream)``, whole or not at all."""
+    with replacing(path) as stream:
+        write(stream)
 
 
 def write_json(path: Path, value: object) -> None:
@@ -61,13 +72,13 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def require_space(folder: Path, size: int) -> None:
-    """Raise `TrainingError` where ``folder`` has no room for ``size`` bytes more."""
-    if shutil.disk_usage(folder).free < size + SPARE:
-        raise disk_full(folder, size)
+def has_space(folder: Path, size: int) -> bool:
+    """Whether the disk of ``folder``, which need not exist yet, has room for ``size`` bytes more."""
+    there = next(place for place in (folder, *folder.resolve().parents) if place.exists())
+    return shutil.disk_usage(there).free >= size + SPARE
 
 
-def disk_full(path: Path, size: int | None = None) -> TrainingError:
+def disk_full(path: Path, size: int | None = None) -> CalotypeError:
     """The error for a disk with no room left."""
     amount = "" if size is None else f": {size / 1e6:.0f} MB are needed"
-    return TrainingError(f"no space left on the disk of {path}{amount}; free some, then resume: nothing saved before is lost")
+    return CalotypeError(f"no space left on the disk of {path}{amount}; free some and go on: nothing saved before is lost")

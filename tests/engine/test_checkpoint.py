@@ -9,7 +9,7 @@ import torch
 
 from calotype import files
 from calotype.engine import checkpoint
-from calotype.errors import TrainingError, UserError
+from calotype.errors import CalotypeError, UserError
 
 
 def state(value: float) -> dict[str, torch.Tensor]:
@@ -71,7 +71,7 @@ def test_all_damaged_is_an_error_that_says_so(tmp_path: Path) -> None:
 def test_a_full_disk_is_seen_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoint.save(tmp_path, 1, state(1.0), {"step": 1})
     monkeypatch.setattr(files, "SPARE", 1 << 60)
-    with pytest.raises(TrainingError, match="no space left"):
+    with pytest.raises(CalotypeError, match="no space left"):
         checkpoint.save(tmp_path, 2, state(2.0), {"step": 2})
     assert [p.name for p in tmp_path.iterdir()] == ["step-000000001"]
 
@@ -83,7 +83,7 @@ def test_a_disk_that_fills_up_while_writing_leaves_the_old_checkpoint(tmp_path: 
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(TrainingError, match="no space left"):
+    with pytest.raises(CalotypeError, match="no space left"):
         checkpoint.save(tmp_path, 2, state(2.0), {"step": 2})
     monkeypatch.undo()
     assert [p.name for p in tmp_path.iterdir()] == ["step-000000001"]

@@ -29,7 +29,7 @@ def go(folder: str, failpoint: str | None = None) -> None:
     import torch
 
     from calotype.engine.train import resume, train
-    from calotype.errors import TrainingError, UserError
+    from calotype.errors import CalotypeError, UserError
 
     torch.set_num_threads(1)
     if failpoint is not None:
@@ -44,10 +44,10 @@ def go(folder: str, failpoint: str | None = None) -> None:
 
             shutil.rmtree(folder, ignore_errors=True)  # killed before its first checkpoint: there is nothing to resume
             train(config, out=Path(folder))
-    except TrainingError:
-        sys.exit(FAILED)
     except UserError as error:  # killed after its last checkpoint, before its last breath
         sys.exit(COMPLETE if "is complete" in str(error) else str(error))
+    except CalotypeError:
+        sys.exit(FAILED)
 
 
 def plant(failpoint: str) -> None:

@@ -15,9 +15,7 @@ import contextlib
 import hashlib
 import json
 import os
-import shutil
 import struct
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,6 +26,7 @@ from numpy.typing import NDArray
 
 from calotype.data.images import Images, Labels, Pixels, Skipped, Split, digests, fingerprint, holdout_count, make_images
 from calotype.errors import UserError
+from calotype.files import has_space, replacing
 
 SUFFIX = ".calotype"
 VERSION = 1
@@ -219,26 +218,11 @@ def _read_table(file: BinaryIO, place: int, kind: str, shape: tuple[int, ...]) -
 @contextlib.contextmanager
 def _replacing(out: Path, size: int) -> Iterator[BinaryIO]:
     """A temporary file beside ``out`` that takes its place, durably, when the block ends well, and vanishes when it does not."""
-    temporary: Path | None = None
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(out.parent).free
-        if free < size:
-            raise UserError(
-                f"{out.parent} has {free / 1e6:,.0f} MB free, {size / 1e6:,.0f} MB are needed: free some space or choose another folder"
-            )
-        handle, name = tempfile.mkstemp(prefix=f".{out.name[:40]}-", suffix=".part", dir=out.parent)
-        temporary = Path(name)
-        with os.fdopen(handle, "wb") as file:
+        if not has_space(out.parent, size):
+            raise UserError(f"no space for {out}: {size / 1e6:,.0f} MB are needed; free some, or choose another disk")
+        with replacing(out) as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(out)
-        temporary = None
     except OSError as error:
-        raise UserError(f"cannot write {out}: {error.strerror or error}; free some space or choose another folder") from error
-    finally:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
+        raise UserError(f"cannot write {out}: {error.strerror or error}; choose another place") from error

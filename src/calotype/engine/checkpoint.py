@@ -20,7 +20,7 @@ from safetensors.torch import save as pack_tensors
 from torch import Tensor
 
 from calotype.errors import UserError
-from calotype.files import read_json, require_space, sha256, sync_folder, write_atomic, write_json
+from calotype.files import disk_full, has_space, read_json, sha256, sync_folder, write_atomic, write_json
 
 GENERATIONS = 2
 
@@ -38,13 +38,14 @@ class Checkpoint:
 def save(folder: Path, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Path:
     """Write the checkpoint of ``step`` into ``folder`` and drop all but the newest generations.
 
-    Raises `TrainingError` where the disk is full; the checkpoints that were there are untouched then.
+    Raises `CalotypeError` where the disk is full; the checkpoints that were there are untouched then.
     """
     folder.mkdir(parents=True, exist_ok=True)
     _sweep(folder)
     # safetensors stores contiguous memory; the layout of a tensor comes back from the module that loads it
     payload = pack_tensors({name: t.detach().cpu().contiguous() for name, t in tensors.items()})
-    require_space(folder, len(payload))
+    if not has_space(folder, len(payload)):
+        raise disk_full(folder, len(payload))
     target = folder / f"step-{step:09d}"
     temporary = folder / f".{target.name}.{os.getpid()}.tmp"
     temporary.mkdir()

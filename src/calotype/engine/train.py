@@ -26,6 +26,7 @@ from calotype.engine.display import Display
 from calotype.engine.run import Run
 from calotype.engine.trainer import Progress, Trainer
 from calotype.errors import TrainingError, UserError
+from calotype.files import has_space
 from calotype.types import Noise
 
 CALMER = 0.5  # the learning rate after a retreat, relative to the one before
@@ -62,6 +63,7 @@ def train(config: Config, *, out: Path | None = None, display: Display | None = 
         steps, pace = budget(config, split, device, world, display)
         progress = Progress(steps=steps, settings={"threads": threads, "seconds_per_step": pace})
         trainer = Trainer(config, split, progress, device, world)
+        _require_space(out or Path("runs"), trainer)
         run = _create(out, f"{config.recipe}-{split.train.name}", world)
         with _training_in(run, world):
             if world.leads:
@@ -210,6 +212,14 @@ def _load(config: Config, display: Display) -> Split:
         more = f" and {len(skipped) - 3} more" if len(skipped) > 3 else ""
         display.say(f"skipped {len(skipped)} unusable files: {names}{more}; calotype data check lists all")
     return split
+
+
+def _require_space(folder: Path, trainer: Trainer) -> None:
+    """Raise `UserError` where the disk cannot hold the run, before anything of it is written."""
+    weights = sum(t.numel() * t.element_size() for t in trainer.state().values())
+    size = 7 * weights  # weights, averages and two moments, in two generations and one that is being written, and the model
+    if not has_space(folder, size):
+        raise UserError(f"no space for a run in {folder}: {size / 1e6:.0f} MB are needed; free some, or choose another disk with --out")
 
 
 def _create(out: Path | None, stem: str, world: distributed.World) -> Run:
