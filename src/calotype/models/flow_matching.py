@@ -39,7 +39,7 @@ class FlowMatchingConfig:
     embedding: Count = 128  # numbers that time and class become
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0  # share of features dropped in training
     predict: Literal["image", "velocity"] = "image"  # what the network puts out; the other follows from it
-    time_mean: float = 0.0  # of the logit of the training times: above 0 trains more near the image, below 0 near the noise
+    time_mean: float = -0.8  # of the logit of the training times: above 0 trains more near the image, below 0 near the noise
     time_spread: Positive = 1.0  # standard deviation of the logit of the training times
     label_dropout: Share = 0.1  # share of labels hidden in training, which guidance needs
     solver: SolverName = "heun"  # euler: one evaluation a step; heun: two, and far more exact

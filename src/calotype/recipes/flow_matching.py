@@ -11,7 +11,7 @@ def flow_matching() -> Config:
     return Config(
         recipe="flow-matching",
         model=FlowMatchingConfig(),
-        optimizer=Optimizer("adamw", lr=4e-3, betas=(0.9, 0.99)),
+        optimizer=Optimizer("adamw", lr=2e-3, betas=(0.9, 0.99)),
         schedule=Schedule("cosine", warmup=0.05),
-        train=Training(batch=64, minutes=1.25),
+        train=Training(batch=32, minutes=1.25, ema=0.1),
     )
