@@ -166,14 +166,14 @@ def with_budget(config: Config, *, seed: int = 0, minutes: float | None = None, 
 
 
 def steps_in(seconds: float, config: Config) -> int:
-    """How many steps take so many seconds of processor time: what twenty of them cost beyond the first ten."""
-    costs = []
-    for steps in (10, 30):
+    """How many steps take so many seconds of processor time: by what a hundred of them cost beyond the first twenty."""
+    config, costs = dataclasses.replace(config, log=dataclasses.replace(config.log, grid=1)), []
+    for steps in (20, 120):
         with tempfile.TemporaryDirectory() as folder:
             began = time.process_time()
             calotype.train(with_budget(config, steps=steps), out=Path(folder) / "run")
             costs.append(time.process_time() - began)
-    return max(1, round(20 * seconds / (costs[1] - costs[0])))
+    return max(1, round(100 * seconds / (costs[1] - costs[0])))
 
 
 def configurations(options: argparse.Namespace) -> Iterator[tuple[str, Config]]:

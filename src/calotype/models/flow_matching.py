@@ -45,8 +45,8 @@ class FlowMatchingConfig:
     solver: SolverName = "heun"  # euler: one evaluation a step; heun: two, and far more exact
     steps: Count = 8  # of the solver when sampling
     shift: Positive = 1.0  # above 1 puts more steps near the noise
-    guidance: Annotated[float, Field(ge=0)] = 1.4  # towards the class: 1 for none, more for clearer and less varied images
-    guidance_interval: tuple[Share, Share] = (0.0, 1.0)  # times between noise (0) and image (1) at which guidance acts
+    guidance: Annotated[float, Field(ge=0)] = 2.0  # towards the class: 1 for none, more for clearer and less varied images
+    guidance_interval: tuple[Share, Share] = (0.3, 1.0)  # times between noise (0) and image (1) at which guidance acts
 
 
 class FlowMatching(Model):
