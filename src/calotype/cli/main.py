@@ -20,6 +20,8 @@ COMMANDS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 done, 1 failed during work, 2 bad input, 130 interrupted."""
     words = list(sys.argv[1:] if argv is None else argv)
+    # Threads that wait for each other by spinning lose their turns on a busy machine; PyTorch reads this when it is imported
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
         return _command(words)
     except CalotypeError as error:
