@@ -84,7 +84,7 @@ class Training:
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     channels_last: bool = True
     compile: Literal["auto", "on", "off"] = "auto"
-    threads: Count | None = None  # of the processor; all where none is given
+    threads: Count | None = None  # of the processor; by measurement for a budget in minutes, else all, where none is given
     retries: Annotated[int, Field(ge=0)] = 3  # times that a run may go back to its last checkpoint after a non-finite number
 
 

@@ -15,27 +15,46 @@ from calotype.engine.distributed import World
 from calotype.engine.trainer import Progress, Trainer
 from calotype.errors import UserError
 
+WORTH = 1.5  # how many times faster all threads must be than one to be worth their risk
+
 
 def budget(config: Config, split: Split, device: torch.device, world: World, display: Display) -> tuple[int, float]:
-    """The number of steps to take, and the seconds that one takes (0 where nothing was timed)."""
+    """The number of steps to take, and the seconds that one takes (0 where nothing was timed).
+
+    Timing a processor also settles the number of threads, where none was asked for: a small network gains little from another
+    thread, and threads that wait for each other lose far more when something else runs on the machine.
+    """
     if config.train.minutes is None:
         return steps_of(config, split, 0.0), 0.0
     display.say("timing the first steps ...")
-    window = min(5.0, 0.06 * config.train.minutes * 60)
+    window = min(4.0, 0.05 * config.train.minutes * 60)
     trainer = Trainer(config, split, Progress(steps=1_000_000), device, world)
+    threads = torch.get_num_threads()
+    pace = _pace(trainer, window)
+    if device.type == "cpu" and threads > 1 and config.train.threads is None and world.size == 1:
+        torch.set_num_threads(1)
+        alone = _pace(trainer, window)
+        if alone > WORTH * pace:
+            torch.set_num_threads(threads)
+        else:
+            pace = alone
+    pace = world.agree(round(pace * 1e9), device) / 1e9
+    return steps_of(config, split, pace), pace
+
+
+def _pace(trainer: Trainer, window: float) -> float:
+    """The median seconds of a step, over about ``window`` seconds."""
     times: list[float] = []
-    # the first steps allocate and warm up; they are not like the others
     while len(times) < 8 or (sum(times) < window and len(times) < 2_000):
         began = time.perf_counter()
         trainer.step()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        if trainer.device.type == "cuda":
+            torch.cuda.synchronize(trainer.device)
         times.append(time.perf_counter() - began)
         if sum(times) > 4 * window and len(times) >= 3:
             break
-    pace = statistics.median(times[min(3, len(times) - 1) :])
-    pace = world.agree(round(pace * 1e9), device) / 1e9
-    return steps_of(config, split, pace), pace
+    # the first steps allocate and warm up; they are not like the others
+    return statistics.median(times[min(3, len(times) - 1) :])
 
 
 def steps_of(config: Config, split: Split, pace: float) -> int:

@@ -57,11 +57,10 @@ def train(config: Config, *, out: Path | None = None, display: Display | None = 
     display = display or Display()
     config = with_one_budget(config, checked(Config, config))
     with _world(config) as (world, device):
-        threads = config.train.threads or torch.get_num_threads()
-        torch.set_num_threads(threads)
+        torch.set_num_threads(config.train.threads or torch.get_num_threads())
         split = _load(config, display)
         steps, pace = budget(config, split, device, world, display)
-        progress = Progress(steps=steps, settings={"threads": threads, "seconds_per_step": pace})
+        progress = Progress(steps=steps, settings={"threads": torch.get_num_threads(), "seconds_per_step": pace})
         trainer = Trainer(config, split, progress, device, world)
         _require_space(out or Path("runs"), trainer)
         run = _create(out, f"{config.recipe}-{split.train.name}", world)
@@ -193,8 +192,13 @@ def _about(trainer: Trainer) -> str:
     data = trainer.loader.images
     return (
         f"{count / 1e6:.2f} M parameters, {len(data):,} images of {data.spec.size}x{data.spec.size}x{data.spec.channels}, "
-        f"{trainer.progress.steps:,} steps of {trainer.config.train.batch}, {trainer.device.type}, {precision}"
+        f"{trainer.progress.steps:,} steps of {trainer.config.train.batch}, {_place(trainer)}, {precision}"
     )
+
+
+def _place(trainer: Trainer) -> str:
+    threads = torch.get_num_threads()
+    return f"{threads} thread{'s' * (threads > 1)}" if trainer.device.type == "cpu" else str(trainer.device)
 
 
 def _load(config: Config, display: Display) -> Split:
