@@ -84,7 +84,7 @@ class DCGANDiscriminator(nn.Module):
         self.layers = nn.Sequential(*(layer for layer in layers if not isinstance(layer, nn.Identity)))
         # over the whole map, as the paper's last convolution, which ends in 1x1
         self.head = ProjectionHead(previous * sizes[-1] ** 2, classes)
-        (init_scaled if norm == "none" else init_normal)(self)
+        (init_scaled if norm == "none" and not spectral else init_normal)(self)
         if spectral:
             add_spectral_norm(self)
 

@@ -1,20 +1,25 @@
-"""The adversarial recipes. Each fits its published original to small images and to minutes of two processor cores."""
+"""The adversarial recipes. Each fits its published original to small images and to minutes of two processor cores.
+
+They share one finding (docs/recipes.md has the numbers): on a budget of thousands of steps Adam without momentum, a short memory of
+squares and a high rate that falls to zero reach in 2,000 steps what the rates of the papers do not reach in 6,000.
+"""
 
 from __future__ import annotations
 
 from calotype.config import Config, Optimizer, Schedule, Training
 from calotype.models.gan import GANConfig
 
-_TRAINING = Training(batch=64, minutes=4.0)
+_ADAM = Optimizer("adam", lr=1e-3, betas=(0.0, 0.99))
 _DECAY = Schedule("linear")
+_TRAINING = Training(batch=64, minutes=4.0)
 
 
 def gan() -> Config:
     """The original GAN on fully connected networks (Goodfellow et al. 2014)."""
     return Config(
         recipe="gan",
-        model=GANConfig(network="mlp", width=256, generator_norm="batch", discriminator_norm="none", dropout=0.3),
-        optimizer=Optimizer("adam", lr=5e-4, betas=(0.5, 0.999)),
+        model=GANConfig(network="mlp", width=256, discriminator_norm="none", dropout=0.3),
+        optimizer=_ADAM,
         schedule=_DECAY,
         train=_TRAINING,
     )
@@ -22,32 +27,20 @@ def gan() -> Config:
 
 def dcgan() -> Config:
     """Deep convolutional GAN (Radford et al. 2016)."""
-    return Config(
-        recipe="dcgan",
-        model=GANConfig(width=32),
-        optimizer=Optimizer("adam", lr=2e-4, betas=(0.5, 0.999)),
-        schedule=_DECAY,
-        train=_TRAINING,
-    )
+    return Config(recipe="dcgan", model=GANConfig(width=32), optimizer=_ADAM, schedule=_DECAY, train=_TRAINING)
 
 
 def lsgan() -> Config:
     """Least squares GAN (Mao et al. 2017)."""
-    return Config(
-        recipe="lsgan",
-        model=GANConfig(width=32, loss="least_squares"),
-        optimizer=Optimizer("adam", lr=2e-4, betas=(0.5, 0.999)),
-        schedule=_DECAY,
-        train=_TRAINING,
-    )
+    return Config(recipe="lsgan", model=GANConfig(width=32, loss="least_squares"), optimizer=_ADAM, schedule=_DECAY, train=_TRAINING)
 
 
 def wgan() -> Config:
     """Wasserstein GAN with clipped weights (Arjovsky et al. 2017)."""
     return Config(
         recipe="wgan",
-        model=GANConfig(width=32, loss="wasserstein", critic_steps=3, clip_weights=0.01),
-        optimizer=Optimizer("rmsprop", lr=2e-4),
+        model=GANConfig(width=32, loss="wasserstein", critic_steps=2, clip_weights=0.03),
+        optimizer=Optimizer("rmsprop", lr=1e-3),
         schedule=_DECAY,
         train=_TRAINING,
     )
@@ -57,8 +50,8 @@ def wgan_gp() -> Config:
     """Wasserstein GAN with a gradient penalty (Gulrajani et al. 2017)."""
     return Config(
         recipe="wgan-gp",
-        model=GANConfig(width=32, loss="wasserstein", discriminator_norm="layer", critic_steps=2, penalty="gradient", penalty_weight=10.0),
-        optimizer=Optimizer("adam", lr=5e-4, betas=(0.0, 0.9)),
+        model=GANConfig(width=32, loss="wasserstein", discriminator_norm="layer", critic_steps=2, penalty="gradient", penalty_weight=1.0),
+        optimizer=_ADAM,
         schedule=_DECAY,
         train=_TRAINING,
     )
@@ -69,31 +62,31 @@ def sngan() -> Config:
     return Config(
         recipe="sngan",
         model=GANConfig(width=32, discriminator_norm="none", spectral=True),
-        optimizer=Optimizer("adam", lr=5e-4, betas=(0.5, 0.999)),
+        optimizer=_ADAM,
         schedule=_DECAY,
         train=_TRAINING,
     )
 
 
 def hinge() -> Config:
-    """Spectrally normalized GAN with the hinge loss and two learning rates (Lim and Ye 2017; Heusel et al. 2017)."""
+    """Spectrally normalized GAN with the hinge loss (Lim and Ye 2017; Miyato et al. 2018)."""
     return Config(
         recipe="hinge",
-        model=GANConfig(width=32, loss="hinge", discriminator_norm="none", spectral=True, pace=2.0),
-        optimizer=Optimizer("adam", lr=5e-4, betas=(0.5, 0.999)),
+        model=GANConfig(width=32, loss="hinge", discriminator_norm="none", spectral=True),
+        optimizer=_ADAM,
         schedule=_DECAY,
         train=_TRAINING,
     )
 
 
 def rpgan() -> Config:
-    """Relativistic pairing GAN with R1 and R2 (Huang et al. 2024), without normalization in the discriminator."""
+    """Relativistic pairing GAN with R1 and R2 (Huang et al. 2024): nothing normalizes the discriminator."""
     return Config(
         recipe="rpgan",
         model=GANConfig(
-            width=32, loss="relativistic_pairing", discriminator_norm="none", penalty="r1_r2", penalty_weight=0.3, penalty_every=4
+            width=32, loss="relativistic_pairing", discriminator_norm="none", penalty="r1_r2", penalty_weight=0.1, penalty_every=4
         ),
-        optimizer=Optimizer("adam", lr=5e-4, betas=(0.0, 0.99)),
+        optimizer=_ADAM,
         schedule=_DECAY,
         train=_TRAINING,
     )
