@@ -1,7 +1,7 @@
 """The adversarial recipes. Each fits its published original to small images and to minutes of two processor cores.
 
-They share one finding (docs/recipes.md has the numbers): on a budget of thousands of steps Adam without momentum, a short memory of
-squares and a high rate that falls to zero reach in 2,000 steps what the rates of the papers do not reach in 6,000.
+They share one finding: on a budget of thousands of steps Adam without momentum, with a short memory of squares and a high rate that
+falls to zero, learns several times faster than with the settings of the papers, which were made for hundreds of thousands.
 """
 
 from __future__ import annotations
