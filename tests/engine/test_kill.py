@@ -124,7 +124,7 @@ def test_sigkill_at_random_instants(runs: Path, undisturbed: tuple[Path, float],
         folder, rounds = runs / f"run{rounds}", rounds + 1
         while True:
             process = start(folder)
-            process.join(random.uniform(0, seconds) if killed < kills else None)
+            process.join(random.uniform(0, 0.6 * seconds) if killed < kills else None)
             if process.exitcode is not None:
                 assert process.exitcode == COMPLETE
                 break
