@@ -101,3 +101,13 @@ def test_atomic_files_keep_usual_permissions_and_replace_whole(tmp_path: Path) -
     with pytest.raises(RuntimeError):
         files.write_atomic(path, broken)
     assert files.read_json(path) == [1]
+
+
+def test_a_later_checkpoint_of_an_abandoned_future_is_dropped(tmp_path: Path) -> None:
+    for step in (1, 2, 9):
+        checkpoint.save(tmp_path, step, state(1.0), {"step": step})
+    checkpoint.save(tmp_path, 3, state(3.0), {"step": 3})  # the run went back to step 2 and took another way
+    loaded = checkpoint.load_newest(tmp_path)
+    assert loaded is not None
+    assert loaded.facts == {"step": 3}
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["step-000000002", "step-000000003"]
