@@ -41,7 +41,7 @@ from calotype.data import Images
 
 CLASSES = 10
 CANDIDATES: dict[str, Callable[[], Config]] = {
-    **calotype.recipes.RECIPES,
+    **{name: recipe for name, recipe in calotype.recipes.RECIPES.items() if name != "classifier"},
     "hinge by class": lambda: of_model("hinge", conditional=True),
     "rpgan by class": lambda: of_model("rpgan", conditional=True),
     "flow, no labels": lambda: of_model("flow-matching", conditional=False),

@@ -15,13 +15,20 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from calotype import config, data, recipes
     from calotype.engine.train import resume, train
+    from calotype.report.evaluate import evaluate
     from calotype.tasks.sample import Generator, load
 
 # The names above are imported at their first use, so that importing the package stays fast.
-_HOMES = {"train": "engine.train", "resume": "engine.train", "load": "tasks.sample", "Generator": "tasks.sample"}
+_HOMES = {
+    "train": "engine.train",
+    "resume": "engine.train",
+    "evaluate": "report.evaluate",
+    "load": "tasks.sample",
+    "Generator": "tasks.sample",
+}
 _MODULES = ("config", "data", "recipes")
 
-__all__ = ["Generator", "__version__", "config", "data", "load", "recipes", "resume", "train"]
+__all__ = ["Generator", "__version__", "config", "data", "evaluate", "load", "recipes", "resume", "train"]
 
 
 def __getattr__(name: str) -> Any:

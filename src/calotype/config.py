@@ -27,7 +27,20 @@ alias = tyro.conf.arg
 BUDGETS = ("minutes", "steps", "epochs")
 """The three ways to say how long; a configuration holds exactly one."""
 
-RESUMABLE = frozenset({"train.minutes", "train.steps", "train.epochs", "train.retries", "log.every", "log.checkpoints", "log.grid"})
+RESUMABLE = frozenset(
+    {
+        "train.minutes",
+        "train.steps",
+        "train.epochs",
+        "train.retries",
+        "log.every",
+        "log.checkpoints",
+        "log.grid",
+        "log.evaluate",
+        "log.evaluate_images",
+        "log.patience",
+    }
+)
 """The settings that a resumed run may change: its budget and what it writes. Everything else would make it another run."""
 
 
@@ -35,13 +48,11 @@ RESUMABLE = frozenset({"train.minutes", "train.steps", "train.epochs", "train.re
 class Data:
     """Where the images come from and how they are brought to one shape."""
 
-    source: Annotated[str, alias(aliases=("--data",))] = (
-        "mnist5k"  # embedded name, mnist, fashion-mnist, cifar10, a folder, a zip, or a prepared file
-    )
-    size: Annotated[Annotated[int, Field(ge=8, le=1024)] | None, alias(aliases=("--size",))] = (
-        None  # height and width in pixels; the source's own where none is given
-    )
-    channels: Annotated[Literal[1, 3] | None, alias(aliases=("--channels",))] = None  # the source's own where none is given
+    # mnist5k (embedded), mnist, fashion-mnist, cifar10, a folder, a zip, or a prepared file
+    source: Annotated[str, alias(aliases=("--data",))] = "mnist5k"
+    # height and width in pixels; the source's own where none is given
+    size: Annotated[Annotated[int, Field(ge=8, le=1024)] | None, alias(aliases=("--size",))] = None
+    channels: Annotated[Literal[1, 3] | None, alias(aliases=("--channels",))] = None  # 1 grey, 3 color; else the source's own
     fit: Literal["crop", "pad", "stretch"] = "crop"  # how an image that is not square becomes so
     flip: bool = False  # mirror left and right at random: right for most photographs, wrong for digits and text
     holdout: Annotated[float, Field(ge=0, le=0.5)] = 0.1  # the share never trained on (a source's own split comes first)
@@ -51,8 +62,8 @@ class Data:
 class Optimizer:
     """How gradients become steps; the same for every player up to its pace."""
 
-    name: Literal["sgd", "adam", "adamw", "rmsprop", "adagrad"] = "adam"
-    lr: Positive = 2e-4
+    name: Literal["sgd", "adam", "adamw", "rmsprop", "adagrad"] = "adam"  # the rule that turns gradients into steps
+    lr: Positive = 2e-4  # learning rate: how far a step goes
     betas: tuple[Share, Share] = (0.5, 0.999)  # adam and adamw
     momentum: Share = 0.0  # sgd and rmsprop
     weight_decay: NotNegative = 0.0  # L2; decoupled in adamw
@@ -64,7 +75,7 @@ class Optimizer:
 class Schedule:
     """The learning rate over the budget that was asked for."""
 
-    kind: Literal["constant", "linear", "cosine"] = "constant"
+    kind: Literal["constant", "linear", "cosine"] = "constant"  # how the rate falls
     warmup: Share = 0.0  # share of the budget in which the rate rises from zero
     final: Share = 0.0  # where linear and cosine end, relative to the peak
 
@@ -73,17 +84,17 @@ class Schedule:
 class Training:
     """How long and on what. Of minutes, steps and epochs exactly one is given."""
 
-    batch: Count = 64
+    batch: Count = 64  # images of each step
     minutes: Annotated[Positive | None, alias(aliases=("--minutes",))] = None  # turned into a number of steps by timing the first ones
-    steps: Annotated[Count | None, alias(aliases=("--steps",))] = None
-    epochs: Annotated[Positive | None, alias(aliases=("--epochs",))] = None
-    seed: Annotated[int, Field(ge=0), alias(aliases=("--seed",))] = 0
+    steps: Annotated[Count | None, alias(aliases=("--steps",))] = None  # optimizer steps
+    epochs: Annotated[Positive | None, alias(aliases=("--epochs",))] = None  # passes through the training images
+    seed: Annotated[int, Field(ge=0), alias(aliases=("--seed",))] = 0  # another seed, another run
     ema: NotNegative = 0.05  # half-life of the averaged weights as a share of the images seen so far; 0 turns averaging off
     ema_images: Count = 500_000  # the half-life never exceeds this many images
     device: Annotated[str, alias(aliases=("--device",))] = "auto"  # auto, cpu, cuda, mps
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    channels_last: bool = True
-    compile: Literal["auto", "on", "off"] = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"  # of the arithmetic; auto takes what was measured to be faster
+    channels_last: bool = True  # keep the channels of a pixel side by side in memory, which is faster
+    compile: Literal["auto", "on", "off"] = "auto"  # by torch.compile; auto: for long runs on CUDA
     threads: Count | None = None  # of the processor; by measurement for a budget in minutes, else all, where none is given
     retries: Annotated[int, Field(ge=0)] = 3  # times that a run may go back to its last checkpoint after a non-finite number
 
@@ -93,8 +104,11 @@ class Logging:
     """What a run writes while it trains."""
 
     every: Count = 50  # steps between two lines of log.jsonl
-    checkpoints: Count | None = None  # steps between two checkpoints; a fifth of the budget where none is given
+    checkpoints: Count | None = None  # steps between two checkpoints; a tenth of the budget where none is given
     grid: Count = 64  # images in the fixed-noise grid
+    evaluate: Annotated[Count | None, alias(aliases=("--evaluate-every",))] = None  # steps between two scores; the best weights go to best/
+    evaluate_images: Count = 500  # images drawn for such a score
+    patience: Annotated[Count | None, alias(aliases=("--patience",))] = None  # scores in a row without a better one that end the training
 
 
 @dataclass(frozen=True)

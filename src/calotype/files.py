@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,7 +21,8 @@ SPARE = 16 << 20  # bytes of free space that are left alone
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """A stream to another name, which takes the place of ``path`` in one operation, durably, when the block ends well.
 
-    When it does not, nothing is left of it. Raises `CalotypeError` where the disk is full.
+    When it does not, nothing is left of it. Raises `CalotypeError` where the disk is full, and any other ``OSError`` in the name of
+    ``path``.
     """
     temporary = path.with_name(f".{path.name[:40]}.{os.getpid()}.tmp")
     try:
@@ -31,9 +32,12 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             os.fsync(stream.fileno())
         os.replace(temporary, path)
     except BaseException as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             raise disk_full(path) from None
+        if isinstance(error, OSError) and error.errno is not None and error.filename in (None, str(temporary)):
+            raise OSError(error.errno, os.strerror(error.errno), str(path)) from None
         raise
     sync_folder(path.parent)
 
@@ -73,9 +77,46 @@ def sha256(path: Path) -> str:
 
 
 def has_space(folder: Path, size: int) -> bool:
-    """Whether the disk of ``folder``, which need not exist yet, has room for ``size`` bytes more."""
-    there = next(place for place in (folder, *folder.resolve().parents) if place.exists())
-    return shutil.disk_usage(there).free >= size + SPARE
+    """Whether the disk of ``folder``, which need not exist yet, has room for ``size`` bytes more.
+
+    Where nothing can be written at all, or where the file system counts no space, this does not say no: the writer will say why.
+    """
+    there = _nearest(folder)
+    usage = shutil.disk_usage(there)
+    return usage.free >= size + SPARE or usage.total == 0 or not os.access(there, os.W_OK)
+
+
+def obstacle(path: Path, *, folder: bool = False) -> str | None:
+    """Why a file (or a folder with files in it) cannot be written at ``path``, in a few words, or None where it can.
+
+    It is tried out, since permissions alone do not tell; nothing is left behind.
+    """
+    try:
+        if folder and path.exists() and not path.is_dir():
+            return "it is a file, not a folder"
+        if not folder and path.is_dir():
+            return "it is a folder"
+        if not folder and path.exists() and not path.is_file():
+            return "it is a device"
+        if not folder and not path.parent.is_dir():
+            return f"there is no folder {path.parent}"
+        place = _nearest(path if folder else path.parent)
+    except OSError as error:
+        return os.strerror(error.errno) if error.errno else str(error)
+    if not place.is_dir():
+        return f"{place} is a file, not a folder"
+    trial = place / f".{os.getpid()}.tmp"
+    try:
+        open(trial, "xb").close()
+        trial.unlink()
+    except OSError as error:
+        return f"the folder {place} cannot be written" + ("" if error.errno == errno.ENOENT else f" ({error.strerror})")
+    return None
+
+
+def _nearest(folder: Path) -> Path:
+    """The first of ``folder`` and the folders around it that exists."""
+    return next(place for place in (folder, *folder.absolute().parents) if place.exists())
 
 
 def disk_full(path: Path, size: int | None = None) -> CalotypeError:

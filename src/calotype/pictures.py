@@ -42,6 +42,19 @@ def grid(images: NDArray[np.uint8], columns: int | None = None, gap: int = 2, le
     return to_picture(sheet.repeat(factor, 0).repeat(factor, 1))
 
 
+def ungrid(picture: Image.Image, count: int, size: int, channels: int, gap: int = 2) -> NDArray[np.uint8] | None:
+    """The images that ``grid`` laid side by side, (count, size, size, channels) uint8; None where the picture is no such grid."""
+    columns = math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    wide, high = (n * (size + gap) + gap for n in (columns, rows))
+    factor = picture.width // wide
+    if factor < 1 or picture.size != (wide * factor, high * factor) or picture.mode != ("L" if channels == 1 else "RGB"):
+        return None
+    sheet = np.asarray(picture).reshape(high * factor, wide * factor, channels)[::factor, ::factor]
+    corners = ((gap + at * (size + gap) for at in divmod(index, columns)) for index in range(count))
+    return np.stack([sheet[top : top + size, left : left + size] for top, left in corners])
+
+
 def save(picture: Image.Image, path: Path) -> None:
     """Write a picture whole or not at all, in the format that the name says (PNG where it says none)."""
     kind = Image.registered_extensions().get(path.suffix.lower(), "PNG")

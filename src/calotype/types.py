@@ -129,6 +129,7 @@ class Model(nn.Module):
 
     spec: ImageSpec
     bf16_pays: bool = True  # whether autocast to bfloat16 was measured to be faster on processors that have it
+    draws: bool = True  # whether it makes images: a classifier does not
     conditional: bool = False  # whether it can be asked for a label
     double_backward: bool = False  # whether a loss differentiates a gradient, which compiled networks cannot
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,8 +16,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from calotype.cli import main
+from calotype.cli import main, sample
 from calotype.cli.main import COMMANDS
+from calotype.engine.run import Run
+from calotype.errors import CalotypeError
+from calotype.models import build
+from calotype.types import ImageSpec
+from scripts import demo
+from tests.small import small
 
 TINY = ["gan", "--steps", "4", "--model.width", "8", "--train.batch", "8", "--train.threads", "1", "--log.grid", "4", "--device", "cpu"]
 
@@ -66,37 +74,74 @@ def test_a_run_repeats_from_its_own_config_file(runs: Path, capsys: pytest.Captu
     [
         (["tarin"], "unknown command 'tarin'"),
         (["train", "dcgna"], "did you mean dcgan?"),
-        (["train", "gan", "--model.widht", "3"], "--model.widht"),
+        (["train", "DCGAN"], "did you mean dcgan?"),
+        (["train", "gan", "--model.widht", "3"], "unknown option --model.widht: did you mean --model.width?"),
+        (["train", "gan", "--optimizer.lrr", "3"], "unknown option --optimizer.lrr: did you mean --optimizer.lr?"),
+        (["train", "gan", "--stepz=3", "--seed", "2"], "unknown option --stepz: did you mean --steps?"),
+        (["train", "gan", "--lr", "3"], "unknown option --lr: did you mean --optimizer.lr?"),
+        (["train", "gan", "--zzz", "4"], "unknown option --zzz: calotype train --help lists the options"),
+        (["train", "gan", "-x"], "unknown option -x: calotype train --help lists the options"),
+        (["train", "gan", "--steps", "1.5"], "--steps: '1.5' is not a whole number"),
+        (["train", "gan", "--optimizer.lr", "fast"], "--optimizer.lr: 'fast' is not a number"),
+        (["train", "gan", "--optimizer.betas", "0.5", "x"], "--optimizer.betas cannot take '0.5' 'x'"),
+        (["train", "gan", "--optimizer.betas", "0.5"], "--optimizer.betas needs 2 values"),
+        (["train", "gan", "--model.conditional", "yes"], "--model.conditional: 'yes' is neither True nor False"),
+        (["train", "gan", "--channels", "2"], "--channels: '2' is none of 1, 3"),
+        (["train", "gan", "--model.loss", "hing"], "(did you mean hinge?)"),
+        (["train", "gan", "--train.batch"], "--train.batch needs a value"),
+        (["train", "--show-config", "dcgan"], "'dcgan' belongs to no option; RECIPE comes first"),
         (["train", "gan", "--train.batch", "zero"], "--train.batch"),
         (["train", "gan", "--train.batch", "0"], "train.batch"),
         (["train", "gan", "--size", "4"], "data.size"),
+        (["train", "gan", "--steps", "1", "--train.threads", "5000"], "processor cores, not 5000"),
         (["train", "gan", "--minutes", "1", "--steps", "2"], "exactly one budget"),
         (["train", "gan", "--data", "mnist5"], "mnist5k"),
         (["train", "gan", "--data", "empty", "--steps", "1"], "empty"),
         (["train", "gan", "--data", "broken", "--steps", "1"], "broken"),
-        (["train", "gan", "--steps", "1", "--train.batch", "4501"], "4501"),
+        (["train", "gan", "--steps", "1", "--train.batch", "4501"], "4,501"),
         (["train", "gan", "--device", "tpu", "--steps", "1"], "unknown device"),
         (["train", "gan", "--resume", "a"], "one of RECIPE, --resume"),
         (["train", "--resume", "nowhere"], "nowhere is not a run"),
         (["train", "--resume", "empty"], "empty is not a run"),
         (["train", "--config", "nowhere.json"], "nowhere.json"),
-        (["train", "--config", "bad.json"], "not valid JSON"),
-        (["train", "gan", "--steps", "1", "--out", "occupied"], "not empty"),
+        (["train", "--config", "bad.json"], "--config bad.json: not a configuration: line 1 is not valid JSON"),
+        (["train", "gan", "--steps", "1", "--out", "occupied"], "--out occupied is not empty: choose a new"),
+        (["train", "gan", "--steps", "1", "--out", "bad.json"], "--out bad.json is a file: choose another"),
         (["train", "gan", "--steps", "1", "--out", "bad.json/run"], "cannot create"),
         (["train", "gan", "--steps", "1", "--model.conditional", "True", "--data", "plain", "--size", "8"], "labels"),
         (["sample", "nowhere"], "holds no trained model"),
         (["sample", "empty"], "holds no trained model"),
         (["sample", "empty", "--count", "0"], "--count"),
         (["sample", "empty", "--out", "no/such/grid.png"], "no folder"),
-        (["sample"], "RUN"),
+        (["sample", "empty", "--seed", "-1"], "--seed must be 0 or more"),
+        (["sample", "empty", "--count", "many"], "--count: 'many' is not a whole number"),
+        (["sample", "empty", "--out", "empty"], "cannot write empty: it is a folder"),
+        (["sample", "empty", "--out", "bad.json/x.png"], "there is no folder bad.json"),
+        (["sample", "empty", "--out", "x.foo"], "unknown suffix .foo, choose one of .png"),
+        (["sample", "empty", "--out", 300 * "x"], "File name too long"),
+        (["sample", "empty", "--npy", "empty"], "cannot write empty: it is a folder"),
+        (["sample", "empty", "--npy", "x.png"], "unknown suffix .png, choose .npy"),
+        (["sample", "empty", "--npy", "pipe"], "cannot write pipe: it is a device"),
+        (["sample", "empty", "--dir", "bad.json"], "cannot write into bad.json: it is a file"),
+        (["sample", "empty", "--dir", "bad.json/x"], "bad.json is a file, not a folder"),
+        (["sample", "empty", "--dir", "taken"], "taken holds 000007.png already"),
+        (["sample", "empty", "--option"], "--option needs NAME=NUMBER"),
+        (["sample", "empty", "--option", "steps"], "not 'steps'"),
+        (["sample", "empty", "--option", "steps=2", "--option", "guidance=2"], "give all in one"),
+        (["sample", "empty", "--option", "steps=2", "steps=3"], "steps twice"),
+        (["sample", "empty", "--json=3"], "--json takes no value"),
+        (["sample"], "RUN is missing"),
         (["data", "chekc"], "data check"),
         (["data", "check", "nowhere"], "nowhere"),
         (["data", "prepare", "empty", "out.calotype"], "empty"),
+        (["data", "prepare", "plain", "z"], "z.calotype: it is a folder"),
     ],
 )
 def test_a_mistake_gets_one_line_and_leaves_nothing(runs: Path, capsys: pytest.CaptureFixture[str], words: list[str], tells: str) -> None:
-    for folder in ("empty", "occupied", "broken", "plain"):
+    for folder in ("empty", "occupied", "broken", "plain", "taken", "z.calotype"):
         (runs / folder).mkdir()
+    (runs / "taken/000007.png").write_text("mine")
+    os.mkfifo(runs / "pipe")
     (runs / "occupied/notes.txt").write_text("mine")
     (runs / "broken/a.png").write_bytes(b"\x89PNG\r\n\x1a\n half")
     for index in range(80):
@@ -120,6 +165,104 @@ def test_help_shows_an_example(capsys: pytest.CaptureFixture[str], words: list[s
         code = int(stop.code or 0)
     assert code == 0
     assert f"calotype {' '.join(words[:1])}".strip() in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not os.access("/proc", os.F_OK), reason="needs a folder that nobody can write, not even root")
+@pytest.mark.parametrize(
+    ("words", "tells"),
+    [
+        (["sample", "m", "--out", "/proc/x.png"], "cannot write /proc/x.png: the folder /proc cannot be written"),
+        (["sample", "m", "--npy", "/proc/x.npy"], "cannot write /proc/x.npy: the folder /proc cannot be written"),
+        (["sample", "m", "--dir", "/proc/x/y"], "cannot write into /proc/x/y: the folder /proc cannot be written"),
+        (["train", "gan", "--steps", "1", "--out", "/proc/x"], "cannot create a run in /proc/x: the folder /proc cannot be written"),
+        (["data", "prepare", "mnist5k", "/proc/x"], "/proc/x.calotype: the folder /proc cannot be written"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_said_before_the_work(
+    runs: Path, capsys: pytest.CaptureFixture[str], words: list[str], tells: str
+) -> None:
+    exported(runs / "m")
+    code, out, err = run(capsys, *words)
+    assert (code, out) == (2, "")
+    assert tells in err
+    assert "sampling" not in err
+    assert "no space" not in err
+
+
+def test_options_of_the_model_are_told_from_good_ones_before_anything_is_written(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    exported(runs / "m")
+    code, _, err = run(capsys, "sample", "m", "--count", "2", "--dir", "d", "--option", "steps=2.5")
+    assert (code, err) == (2, "calotype: sampling option steps=2.5: give a whole number\n")
+    assert not (runs / "d").exists()
+    code, out, _ = run(capsys, "sample", "m", "--count", "2", "--dir", "d/e", "--option", "steps=1", "guidance=0.5", "--json")
+    assert (code, json.loads(out)["written"]) == (0, ["d/e"])
+    code, out, err = run(capsys, "sample", "m", "--count", "1", "--out", "grid", "--npy", "x", "--option", "steps=1")
+    assert (code, out) == (0, "1 image in grid.png, x.npy\n")
+    assert err.startswith("sampling 1/1  done")
+    assert Image.open("grid.png").format == "PNG"
+    before = (runs / "d/e/000001.png").read_bytes()
+    assert run(capsys, "sample", "m", "--count", "2", "--dir", "d/e", "--seed", "1", "--option", "steps=1")[0] == 2
+    assert (runs / "d/e/000001.png").read_bytes() == before
+
+
+def test_a_picture_too_large_for_its_format_is_said_in_one_line(runs: Path) -> None:
+    wide = np.zeros((1, 1, 17_000, 1), np.uint8)
+    with pytest.raises(CalotypeError, match=r"grid.webp: a picture of 1 image is more than its format holds"):
+        sample.write_grid(Path("grid.webp"), wide)
+    assert list(runs.iterdir()) == []
+    sample.write_grid(Path("grid.png"), wide)
+    assert Image.open("grid.png").width == 17_004
+
+
+def exported(folder: Path) -> None:
+    """A folder that holds an untrained model."""
+    config = small("flow-matching", width=8, embedding=8)
+    spec = ImageSpec(8, 1, ("a", "b"))
+    folder.mkdir()
+    Run(folder).export(build(config.model, spec), config, spec, 0)
+
+
+def test_only_a_run_is_offered_to_be_continued(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "train", *TINY, "--report", "False", "--out", "a b")[0] == 0
+    code, _, err = run(capsys, "train", *TINY, "--out", "a b")
+    assert code == 2
+    assert "--resume 'a b'" in err
+    (runs / "a b/config.json").unlink()
+    code, _, err = run(capsys, "train", *TINY, "--out", "a b")
+    assert code == 2
+    assert "--resume" not in err
+
+
+def test_truth_may_be_written_in_any_case(capsys: pytest.CaptureFixture[str]) -> None:
+    for word, truth in (("true", True), ("TRUE", True), ("False", False), ("false", False)):
+        _, out, _ = run(capsys, "train", "gan", "--model.conditional", word, "--show-config")
+        assert json.loads(out)["model"]["conditional"] is truth
+
+
+def test_help_says_what_an_option_takes_and_nothing_of_none(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["sample"], ["train", "gan"], ["train", "flow-matching"], ["data", "prepare"]):
+        with pytest.raises(SystemExit):
+            main([*words, "--help"])
+        out = capsys.readouterr().out
+        assert "{None" not in out
+        assert "INT" in out
+    text = " ".join(out.split())
+    assert "its name ends in .calotype" in text
+
+
+def test_the_demo_prints_commands_that_work_as_typed(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "train", *TINY, "--report", "False", "--out", "runs/demo")[0] == 0
+    for _ in range(2):  # the run of before, and one that was interrupted
+        assert demo.demo(Path("runs/demo")) == 0
+        out = capsys.readouterr().out
+        line = next(line for line in out.splitlines() if line.startswith("  draw"))
+        name, command, *rest = shlex.split(line)
+        assert (name, rest[0]) == ("draw", "sample")
+        assert Path(shutil.which(command) or "").samefile(Path(sys.executable).with_name("calotype"))
+        (checkpoint,) = sorted((runs / "runs/demo/checkpoints").iterdir())[-1:]
+        shutil.rmtree(checkpoint)
+    near = demo.command(runs / ".venv/bin/python")
+    assert near == ".venv/bin/calotype"
 
 
 def test_recipes_are_listed_with_what_they_are(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,13 +14,14 @@ from calotype.engine.distributed import World
 from calotype.engine.train import resume, train
 from calotype.engine.trainer import Progress, Trainer
 from calotype.errors import UserError
-from calotype.models import build
-from calotype.recipes import RECIPES
+from calotype.models import MODELS, build
+from calotype.recipes import RECIPES, named
 from calotype.types import Batch, Condition, ImageSpec, Noise, Step
 from tests.engine.test_resume import interrupt
 from tests.small import final_state, same, small
 
 every_recipe = pytest.mark.parametrize("name", RECIPES)
+every_generator = pytest.mark.parametrize("name", [name for name in RECIPES if MODELS[type(named(name).model)].draws])
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,7 @@ def scrambled(name: str) -> calotype.Generator:
     return calotype.Generator(model, name, torch.device("cpu"))
 
 
-@every_recipe
+@every_generator
 @pytest.mark.parametrize(("size", "channels"), [(28, 1), (8, 3), (33, 3), (64, 1)])
 def test_samples_have_the_shape_of_the_data(name: str, size: int, channels: int) -> None:
     spec = ImageSpec(size, channels, ("a", "b", "c"))
@@ -95,7 +96,7 @@ def test_training_moves_every_player_and_watching_moves_nothing(name: str, split
         assert any(not torch.equal(before[f"model/{n}"], trainer.state()[f"model/{n}"]) for n in names)
 
 
-@every_recipe
+@every_generator
 def test_an_image_depends_on_its_seed_and_number_alone(name: str) -> None:
     generator = scrambled(name)
     whole = generator.sample(7, seed=3)
@@ -116,7 +117,7 @@ def test_resume_is_bitwise_the_uninterrupted_run(name: str, runs: Path) -> None:
     assert same(final_state(runs / "a"), final_state(runs / "b"))
 
 
-@every_recipe
+@every_generator
 def test_a_saved_model_draws_what_the_trained_one_drew(name: str, split: Split, runs: Path) -> None:
     config = small(name, steps=3)
     train(config, out=runs / "run")
@@ -128,7 +129,7 @@ def test_a_saved_model_draws_what_the_trained_one_drew(name: str, split: Split, 
     assert torch.allclose(calotype.load(runs / "run", device="cpu").sample(4, seed=5), expected, atol=1e-5)
 
 
-@every_recipe
+@every_generator
 def test_labels_are_followed_or_refused(name: str) -> None:
     generator = scrambled(name)
     if generator.model.conditional:

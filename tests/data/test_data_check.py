@@ -10,7 +10,7 @@ import pytest
 from data_samples import OTHERS, UNUSABLE, USABLE, encode, smooth
 from PIL import Image
 
-from calotype.data import check, load, prepare
+from calotype.data import Loader, check, load, prepare
 from calotype.data.check import recipe_for
 from calotype.data.duplicates import exact_groups, miniature, near_pairs
 from calotype.errors import UserError
@@ -107,6 +107,75 @@ def test_prepared_file_is_checked_too(tmp_path: Path) -> None:
     prepare("mnist5k", tmp_path / "a")
     found = check(str(tmp_path / "a.calotype"))
     assert (found.images, found.train, found.own_split) == (5000, 4500, True)
+
+
+def test_what_a_prepared_file_left_out_is_listed(hostile: Path, tmp_path: Path) -> None:
+    skipped = check(str(hostile)).skipped
+    prepare(str(hostile), tmp_path / "a", size=16)
+    prepare(str(tmp_path / "a.calotype"), tmp_path / "b", size=8)  # what was lost on the way stays known
+    for name in ("a", "b"):
+        found = check(str(tmp_path / f"{name}.calotype"))
+        assert found.kind == "prepared"
+        assert set(found.skipped) == set(skipped)
+        assert found.others == OTHERS
+    assert any(line.startswith("  unusable  bad/half.png: cut off") for line in found.lines())
+    assert set(load(str(tmp_path / "a.calotype"), size=8).train.skipped) == set(skipped)
+    assert check("mnist5k").skipped == ()
+
+
+def test_check_and_training_give_one_reason_for_each_file(hostile: Path) -> None:
+    jpeg, png = encode(smooth(), "JPEG"), encode(smooth(), "PNG")
+    for name, data in {"head.jpg": jpeg[:100], "middle.jpg": jpeg[:-50], "head.png": png[:20], "middle.png": png[:60]}.items():
+        (hostile / "bad" / name).write_bytes(data)
+    checked, trained = check(str(hostile)).skipped, load(str(hostile), size=16).train.skipped
+    assert len(checked) == UNUSABLE + 5
+    assert set(checked) == set(trained)
+    reasons = {entry.name: entry.reason for entry in checked}
+    assert reasons["bad/head.jpg"] == "cut off: the JPEG file ends in its header"
+    assert reasons["bad/head.png"] == "cut off: the end of the PNG data is missing"
+
+
+def test_sizes_are_of_upright_images(write_tree: Write) -> None:
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    sideways = encode(smooth(54, 165), "JPEG", exif=turned)
+    folder = write_tree({"a.jpg": sideways, "b.jpg": sideways, "c.jpg": encode(smooth(165, 54), "JPEG")})
+    found = check(str(folder))
+    assert found.sizes.common == (("165x54", 3),)
+    with pytest.raises(UserError, match="images are 165x54, not square"):
+        load(str(folder))
+    long = check(str(write_tree({"a.png": smooth(300, 4), "b.png": smooth(90, 80), "c.png": smooth(1, 2)})))
+    assert (long.sizes.widths, long.sizes.heights) == ((1, 300), (2, 80))
+    assert "widths 1 to 300, heights 2 to 80, median 300x4" in long.lines()[1]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 11])
+def test_the_batch_advised_is_one_that_training_takes(write_tree: Write, count: int) -> None:
+    folder = str(write_tree({f"{n}.png": smooth(16, 16, n) for n in range(count)}))
+    found = check(folder)
+    split = load(folder)
+    assert found.train == len(split.train)
+    Loader(split.train, found.advice.batch, seed=0)
+    with pytest.raises(UserError, match="too few for a batch"):
+        Loader(split.train, found.train + 1, seed=0)
+    assert found.advice.batch == {1: 1, 2: 2, 3: 2, 4: 4, 11: 4}[count]
+    text = "\n".join(found.lines())
+    assert ("none held out" in text) == (count < 11)
+    assert "0 held out" not in text
+
+
+def test_numbers_agree_with_their_words(write_tree: Write) -> None:
+    files: dict[str, Image.Image | bytes] = {f"{n}.png": smooth(48, 48, n) for n in range(4)}
+    alone = "\n".join(check(str(write_tree(files))).lines())
+    assert "0 images repeat another" in alone
+    assert "0 pairs are nearly the same" in alone
+    assert "near duplicates: miniatures" not in alone
+    files |= {"same.png": smooth(48, 48, 1), "near.jpg": encode(smooth(48, 48, 2), "JPEG", quality=70), "note.txt": b"hello"}
+    paired = "\n".join(check(str(write_tree(files))).lines())
+    assert "1 image repeats another" in paired
+    assert "1 pair is nearly the same" in paired
+    assert "near duplicates: miniatures" in paired
+    assert "1 other file\n" in paired
 
 
 def test_advice(write_tree: Write) -> None:

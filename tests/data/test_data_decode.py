@@ -197,6 +197,16 @@ def test_channels_on_request() -> None:
     assert (color[..., 0] == color[..., 1]).all()
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_header_knows_the_upright_size(kind: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encode(smooth(30, 20), kind, exif=exif)
+    header = read_header(io.BytesIO(data), "x")
+    assert (header.width, header.height) == decode(data, "x").size == ((20, 30) if orientation > 4 else (30, 20))
+
+
 @pytest.mark.parametrize(
     ("image", "grey"),
     [

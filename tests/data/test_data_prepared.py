@@ -1,3 +1,4 @@
+import errno
 import os
 import shutil
 import zipfile
@@ -13,6 +14,7 @@ from calotype.data import load, prepare
 from calotype.data.fit import fit_array
 from calotype.data.prepared import DamagedError, read_prepared
 from calotype.errors import CalotypeError, UserError
+from calotype.files import has_space, obstacle, write_json
 
 
 @pytest.fixture
@@ -169,6 +171,46 @@ def test_disk_that_fills_up_leaves_nothing(archive: Path, tmp_path: Path, monkey
     with pytest.raises(CalotypeError, match="no space left"):
         prepare(str(archive), out / "a")
     assert [(p.name, p.read_bytes()) for p in out.iterdir()] == [("a.calotype", b"old")]
+
+
+def test_any_other_failure_names_the_file_and_not_its_temporary(tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    for name, problem in (("replace", PermissionError), ("fsync", OSError)):
+        with pytest.MonkeyPatch.context() as patch:
+            number = errno.EACCES if problem is PermissionError else errno.EIO
+
+            def fail(*places: object, number: int = number) -> None:
+                raise OSError(number, "?", *(str(place) for place in places if isinstance(place, Path)))
+
+            patch.setattr(os, name, fail)
+            with pytest.raises(problem) as caught:
+                write_json(out, {})
+        assert caught.value.filename == str(out)
+        assert caught.value.errno == number
+    assert list(tmp_path.iterdir()) == []
+    write_json(out, {})
+    assert [place.name for place in tmp_path.iterdir()] == ["out.json"]
+
+
+def test_file_system_that_counts_no_space_is_not_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(0, 0, 0))
+    assert has_space(tmp_path / "new", 10**9)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**9, 10**9, 0))
+    assert not has_space(tmp_path / "new", 10**9)
+
+
+def test_obstacles_are_found_and_nothing_is_left(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    assert obstacle(tmp_path / "new") is None
+    assert obstacle(tmp_path / "file") is None  # a file is replaced
+    assert obstacle(tmp_path / "a" / "b", folder=True) is None
+    assert obstacle(tmp_path) == "it is a folder"
+    assert obstacle(tmp_path / "a" / "b") == f"there is no folder {tmp_path / 'a'}"
+    assert obstacle(tmp_path / "file", folder=True) == "it is a file, not a folder"
+    assert obstacle(tmp_path / "file" / "a" / "b", folder=True) == f"{tmp_path / 'file'} is a file, not a folder"
+    assert [place.name for place in tmp_path.iterdir()] == ["file"]
+    assert (tmp_path / "file").read_text() == "mine"
 
 
 def test_interruption_leaves_nothing(archive: Path, tmp_path: Path) -> None:

@@ -187,7 +187,9 @@ def test_size_and_channels_of_the_source(write_tree: Write) -> None:
         ({"1.png": smooth(40, 50), "2.png": smooth(40, 50)}, "40x50, not square.*--size 32"),
         ({"1.png": smooth(5, 5)}, "5x5, a size out of range.*--size 8"),
         ({}, "is empty"),
-        ({"a.txt": b"hello"}, "holds no image"),
+        ({"a.txt": b"hello"}, "holds no image: its one file is no picture"),
+        ({"a.txt": b"hello", "b.txt": b"hello"}, "holds no image: none of its 2 files is a picture"),
+        ({"a.png": b"hello"}, "no usable image: 1 file was skipped"),
         ({"a.png": b"hello", "b.jpg": b""}, "no usable image: 2 files were skipped"),
     ],
 )

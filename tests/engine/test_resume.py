@@ -99,7 +99,7 @@ def test_an_occupied_folder_is_left_alone(runs: Path) -> None:
 
 def test_too_few_images_for_the_batch_write_nothing(runs: Path) -> None:
     config = tiny_gan(2)
-    with pytest.raises(UserError, match="5000"):
+    with pytest.raises(UserError, match="5,000"):
         train(replace(config, train=replace(config.train, batch=5000)), out=runs / "a")
     assert list(runs.iterdir()) == []
 

@@ -101,7 +101,7 @@ def test_watching_changes_nothing(name: str) -> None:
     model = make(VARIANTS[name])
     before, modes = snapshot(model), [m.training for m in model.modules()]
     seen = model.watch(batch(), batch(5, seed=1), at())
-    assert set(seen) == {"d_real", "d_fake", "d_holdout", "d_accuracy"}
+    assert set(seen) == {"d_real", "d_fake", "d_holdout", "d_accuracy", "d_sign", "d_auc"}
     assert all(v.isfinite() and not v.requires_grad for v in seen.values())
     assert 0 <= seen["d_accuracy"] <= 1
     assert same(before, snapshot(model))
@@ -303,3 +303,22 @@ def test_values_out_of_range_are_the_users_error(change: dict[str, Any]) -> None
     with pytest.raises(UserError, match=next(iter(change))):
         checked(GANConfig, {"kind": "gan", **change})
     checked(GANConfig, GANConfig())
+
+
+def test_signs_of_a_discriminator_that_learns_by_heart() -> None:
+    model = make(replace(PLAIN, latent=6))
+
+    class Mean(nn.Module):
+        mixes_batch = False
+
+        def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:
+            return image.flatten(1).mean(1)
+
+    model.discriminator = Mean()  # type: ignore[assignment]
+    levels = torch.tensor([-0.5, 0.1, 0.2, 0.9])
+    known = Batch(levels[:, None, None, None].expand(4, 1, 12, 12))
+    unknown = Batch(torch.tensor([-0.9, 0.1])[:, None, None, None].expand(2, 1, 12, 12))
+    seen = model.watch(known, unknown, at())
+    assert float(seen["d_auc"]) == pytest.approx((4 + 2 + 0.5) / 8)  # four above -.9; two above .1, and a tie
+    assert float(seen["d_sign"]) == pytest.approx(0.5)
+    assert float(model.watch(known, known, at())["d_auc"]) == pytest.approx(0.5)

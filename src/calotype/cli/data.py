@@ -11,6 +11,8 @@ import tyro
 
 from calotype.cli.parse import parse
 from calotype.data import check, prepare
+from calotype.data.images import some
+from calotype.data.prepared import prepared_path
 from calotype.engine.display import Terminal
 from calotype.errors import UserError
 
@@ -51,7 +53,7 @@ class PrepareOptions:
     """
 
     source: Source
-    out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]  # the file to write
+    out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]  # the file to write; its name ends in .calotype, or will
     size: int | None = None  # height and width in pixels; the source's own where none is given
     channels: Literal[1, 3] | None = None  # the source's own where none is given
     fit: Literal["crop", "pad", "stretch"] = "crop"  # how an image that is not square becomes so
@@ -95,10 +97,11 @@ def _prepare(words: list[str]) -> int:
         )
     finally:
         display.close()
-    facts = {"out": str(options.out), "images": len(images), "fingerprint": images.fingerprint, "skipped": len(images.skipped)}
+    out = prepared_path(options.out)
+    facts = {"out": str(out), "images": len(images), "fingerprint": images.fingerprint, "skipped": len(images.skipped)}
     if options.json:
         print(json.dumps(facts))
     else:
         shape = f"{images.spec.size}x{images.spec.size}x{images.spec.channels}"
-        print(f"{len(images):,} images of {shape} in {options.out}, {len(images.skipped)} files skipped")
+        print(f"{some(len(images), 'image')} of {shape} in {out}, {some(len(images.skipped), 'file')} skipped")
     return 0

@@ -12,6 +12,9 @@ from calotype.errors import CalotypeError, UserError
 COMMANDS = {
     "train": "train a model, or continue a run",
     "sample": "draw images from a trained model",
+    "evaluate": "judge a run, a model or a folder of images: scores, verdicts, a page",
+    "compare": "judge several of them alike, on one page",
+    "selftest": "measure what the verdicts see and miss, on your own images",
     "data": "check a source of images, or prepare it for fast loading",
     "recipes": "list the recipes",
 }
@@ -61,6 +64,18 @@ def _runner(name: str) -> Callable[[list[str]], int]:
             from calotype.cli import sample
 
             return sample.run
+        case "evaluate":
+            from calotype.cli import evaluate
+
+            return evaluate.run
+        case "compare":
+            from calotype.cli import evaluate
+
+            return evaluate.run_compare
+        case "selftest":
+            from calotype.cli import selftest
+
+            return selftest.run
         case "data":
             from calotype.cli import data
 
@@ -83,6 +98,7 @@ def _overview() -> str:
         "calotype train                          a minute on two cores: handwritten digits that did not exist before",
         "calotype train dcgan --data my/photos --size 64 --minutes 30",
         "calotype sample runs/dcgan-photos-0001 --count 64 --out grid.png",
+        "calotype evaluate runs/dcgan-photos-0001",
         "",
         "calotype COMMAND --help shows the options of a command.",
     ]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -12,32 +13,37 @@ import tyro
 
 from calotype import pictures
 from calotype.cli.parse import parse
+from calotype.data.images import some
 from calotype.engine.display import Terminal
-from calotype.errors import UserError
-from calotype.tasks.sample import load, write_images
+from calotype.errors import CalotypeError, UserError
+from calotype.files import obstacle, write_atomic
+from calotype.tasks.sample import Generator, load, write_images
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+_OPTION = "of the model: steps=N and guidance=X of flow-matching models (more steps: finer; more guidance: closer to the class)"
 
 
 @dataclass(frozen=True)
 class Options:
     """Draw images from a trained model.
 
-    Reads the run's model/ folder alone. The same seed gives the same images, whatever the batch size.
+    Reads the run's model/ folder alone. The same seed gives the same images, whatever the batch size. The picture is samples.png
+    where none of --out, --dir and --npy is given.
 
     Examples:
     calotype sample runs/flow-matching-mnist5k-0001 --count 64 --seed 0 --out grid.png
     calotype sample runs/flow-matching-mnist5k-0001 --count 1000 --label 3 --dir threes
+    calotype sample runs/flow-matching-mnist5k-0001 --option steps=4 guidance=4
     """
 
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]  # a run, or a model/ folder
     count: int = 64  # images to draw
     seed: int = 0  # another seed, other images
     label: str | None = None  # class to draw, by name or number (conditional models)
-    out: Path | None = None  # write one picture of all of them side by side
-    dir: Path | None = None  # write each as a PNG of its own into this folder
-    npy: Path | None = None  # write all as one (N, H, W, C) uint8 array
-    option: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=NUMBER")] = field(
-        default=()
-    )  # of the model, such as steps=50 guidance=2
+    out: Path | None = None  # write one picture of all of them side by side (a name without suffix gets .png)
+    dir: Path | None = None  # write each as a PNG of its own into this folder, which must not hold images of the same names
+    npy: Path | None = None  # write all as one (N, H, W, C) uint8 array (a name without suffix gets .npy)
+    option: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=NUMBER", help=_OPTION)] = ()
     batch_size: int = 64  # drawn at once
     device: str = "auto"  # auto, cpu, cuda, mps
     json: bool = False  # print the result as JSON
@@ -48,46 +54,102 @@ def run(words: list[str]) -> int:
     options = parse(Options, words, "calotype sample")
     if options.count < 1 or options.batch_size < 1:
         raise UserError("--count and --batch-size must be 1 or more")
-    out = options.out
-    if out is None and options.dir is None and options.npy is None:
+    if options.seed < 0:
+        raise UserError(f"--seed must be 0 or more, not {options.seed}")
+    settings = _settings(words, options.option)
+    out, npy = _named(options.out, ".png", SUFFIXES), _named(options.npy, ".npy", (".npy",))
+    if out is None and options.dir is None and npy is None:
         out = Path("samples.png")
-    for path in (out, options.npy):
-        if path is not None and not path.parent.is_dir():
-            raise UserError(f"no folder {path.parent} to write {path.name} into: create it, or choose another place")
-    generator = load(options.run, options.device)
-    settings = dict(_number(word) for word in options.option)
-    display, chunks, done = Terminal(), [], 0
-    if options.dir is not None:
-        options.dir.mkdir(parents=True, exist_ok=True)
-    keep = out is not None or options.npy is not None
+    _require_places(options, out, npy)
+    display = Terminal()
+    try:
+        chunks = _drawn(load(options.run, options.device), options, settings, out is not None or npy is not None, display)
+    finally:
+        display.close()
+    if npy is not None:
+        write_npy(npy, np.concatenate(chunks))
+    if out is not None:
+        write_grid(out, np.concatenate(chunks))
+    places = [str(p) for p in (out, options.dir, npy) if p is not None]
+    facts = {"count": options.count, "seed": options.seed, "written": places}
+    print(json.dumps(facts) if options.json else f"{some(options.count, 'image')} in {', '.join(places)}")
+    return 0
+
+
+def _drawn(generator: Generator, options: Options, settings: dict[str, float], keep: bool, display: Terminal) -> list[np.ndarray]:
+    """Draw; each image goes into its file at once, and all of them are returned where ``keep`` says so."""
+    chunks, done = [], 0
     for batch in generator.batches(options.count, settings, seed=options.seed, label=options.label, batch_size=options.batch_size):
         images = pictures.to_uint8(batch)
         if options.dir is not None:
+            options.dir.mkdir(parents=True, exist_ok=True)
             write_images(images, options.dir, done)
         if keep:
             chunks.append(images)
         done += len(images)
         display.show("sampling", done, options.count)
-    display.close()
-    if options.npy is not None:
-        write_npy(options.npy, np.concatenate(chunks))
-    if out is not None:
-        pictures.save(pictures.grid(np.concatenate(chunks)), out)
-    places = [str(p) for p in (out, options.dir, options.npy) if p is not None]
-    print(json.dumps({"count": done, "seed": options.seed, "written": places}) if options.json else f"{done} images in {', '.join(places)}")
-    return 0
+    return chunks
 
 
 def write_npy(path: Path, images: np.ndarray) -> None:
     """Write an array as a .npy file, whole or not at all."""
-    from calotype.files import write_atomic
-
     write_atomic(path, lambda stream: np.save(stream, images, allow_pickle=False))
+
+
+def write_grid(path: Path, images: np.ndarray) -> None:
+    """Write all images side by side, in the format that the name says, whole or not at all."""
+    try:
+        pictures.save(pictures.grid(images), path)
+    except (OSError, ValueError) as error:
+        if getattr(error, "errno", None) is not None:
+            raise
+        raise CalotypeError(
+            f"{path}: a picture of {some(len(images), 'image')} is more than its format holds; give a name in .png"
+        ) from None
+
+
+def _named(path: Path | None, suffix: str, known: tuple[str, ...]) -> Path | None:
+    """``path`` with a suffix that says what will be in the file."""
+    if path is None or not path.name or (os.path.exists(path) and not os.path.isfile(path)):
+        return path  # a folder or a device, which is refused later
+    if not path.suffix:
+        return path.with_name(path.name + suffix)
+    if path.suffix.lower() not in known:
+        raise UserError(f"{path}: unknown suffix {path.suffix}, choose {'one of ' * (len(known) > 1)}{', '.join(known)}")
+    return path
+
+
+def _require_places(options: Options, out: Path | None, npy: Path | None) -> None:
+    """Raise `UserError` where something cannot be written, before anything is drawn."""
+    for path in (out, npy):
+        if path is not None and (reason := obstacle(path)):
+            raise UserError(f"cannot write {path}: {reason}; choose another place")
+    if options.dir is None:
+        return
+    if reason := obstacle(options.dir, folder=True):
+        raise UserError(f"cannot write into {options.dir}: {reason}; choose another --dir")
+    there = {path.name for path in options.dir.iterdir()} if options.dir.is_dir() else set()
+    if taken := next((name for index in range(options.count) if (name := f"{index:06d}.png") in there), None):
+        raise UserError(f"{options.dir} holds {taken} already: choose another --dir, or take the images out of it first")
+
+
+def _settings(words: list[str], given: tuple[str, ...]) -> dict[str, float]:
+    """The options of the model. Raises `UserError` for what is not NAME=NUMBER, and where tyro would drop some of them."""
+    times = sum(word.split("=")[0] == "--option" for word in words)
+    if times > 1:
+        raise UserError("--option is given more than once: give all in one, such as --option steps=4 guidance=4")
+    if times and not given:
+        raise UserError("--option needs NAME=NUMBER, such as --option steps=4")
+    settings = [_number(word) for word in given]
+    names = [name for name, _ in settings]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise UserError(f"--option gives {twice} twice: give it once")
+    return dict(settings)
 
 
 def _number(word: str) -> tuple[str, float]:
     name, _, value = word.partition("=")
     try:
-        return name, int(value) if value.isdecimal() else float(value)
+        return name, int(value) if value.removeprefix("-").isdecimal() else float(value)
     except ValueError:
-        raise UserError(f"--option takes NAME=NUMBER, such as steps=50, not {word!r}") from None
+        raise UserError(f"--option takes NAME=NUMBER, such as steps=4, not {word!r}") from None

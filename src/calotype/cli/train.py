@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
 from dataclasses import dataclass, field
@@ -14,9 +15,14 @@ from calotype.config import Config, Data, Logging, Optimizer, Schedule, Training
 from calotype.engine.display import Terminal, clock
 from calotype.engine.run import Run
 from calotype.engine.train import Result, resume, train
-from calotype.errors import UserError
+from calotype.errors import CalotypeError, UserError
 from calotype.models import ModelConfig
 from calotype.recipes import DEFAULT, named
+from calotype.report.card import Report
+from calotype.report.evaluate import SHORT, evaluate
+from calotype.report.files import save
+from calotype.report.words import text
+from calotype.tasks.sample import load
 
 PROG = "calotype train [RECIPE]"
 
@@ -39,6 +45,7 @@ class Options:
     resume: Path | None = None  # continue this run from its newest checkpoint
     config: Path | None = None  # take all settings from this JSON file instead of a recipe
     show_config: bool = False  # print the settings as JSON and stop
+    report: tyro.conf.FlagConversionOff[bool] = True  # judge the result by a short report, as calotype evaluate does at length
     json: bool = False  # print the result as JSON
     data: tyro.conf.FlagConversionOff[Data] = field(default_factory=Data)
     train: tyro.conf.FlagConversionOff[Training] = field(default_factory=Training)
@@ -69,8 +76,25 @@ def run(words: list[str]) -> int:
             result = train(config, out=options.out, display=display)
     finally:
         display.close()
-    _tell(result, options.json)
+    report = _judged(result, display) if options.report and result.complete else None
+    _tell(result, report, options.json)
     return 0 if result.complete else 130
+
+
+def _judged(result: Result, display: Terminal) -> Report | None:
+    """A short report in the run's folder. A training that went well does not fail because its result cannot be judged."""
+    folder = result.run.folder
+    if not load(folder).model.draws:
+        return None
+    try:
+        report = evaluate(folder, count=SHORT, short=True, say=display.show)
+        save(report, folder / "report")
+    except CalotypeError as error:
+        display.say(f"no report: {error}")
+        return None
+    finally:
+        display.close()
+    return report
 
 
 def _default(words: list[str]) -> tuple[Config, list[str]]:
@@ -87,18 +111,19 @@ def _default(words: list[str]) -> tuple[Config, list[str]]:
             text = Path(file).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"cannot read --config {file}: {getattr(error, 'strerror', None) or error}") from None
-        return _config_in(text), rest
+        return _config_in(text, file), rest
     return named(name or DEFAULT), rest
 
 
-def _config_in(text: str) -> Config:
+def _config_in(text: str, file: str) -> Config:
     """A configuration by itself, or the one inside a run's config.json."""
     try:
-        whole = json.loads(text)
-    except json.JSONDecodeError:
+        with contextlib.suppress(json.JSONDecodeError):
+            whole = json.loads(text)
+            text = json.dumps(whole.get("config", whole) if isinstance(whole, dict) else whole)
         return from_json(Config, text)
-    inner = whole.get("config", whole) if isinstance(whole, dict) else whole
-    return from_json(Config, json.dumps(inner))
+    except UserError as error:
+        raise UserError(f"--config {file}: {error}") from None
 
 
 def _value(words: list[str], option: str) -> str | None:
@@ -110,20 +135,28 @@ def _value(words: list[str], option: str) -> str | None:
     return None
 
 
-def _tell(result: Result, as_json: bool) -> None:
+def _tell(result: Result, report: Report | None, as_json: bool) -> None:
     folder = result.run.folder
     grids = sorted(result.run.samples.glob("step-*.png"))
-    grid = str(grids[-1]) if grids else None
+    grid, page = str(grids[-1]) if grids else None, folder / "report" / "report.html"
     if as_json:
         facts = {"run": str(folder), "step": result.step, "steps": result.steps, "seconds": round(result.seconds, 2), "grid": grid}
-        print(json.dumps(facts | {"complete": result.complete}))
+        facts |= {"complete": result.complete, "report": str(page) if report else None, "status": report.status if report else None}
+        print(json.dumps(facts))
         return
     quoted = shlex.quote(str(folder))
     if result.complete:
+        if report:
+            print(text(report) + "\n")
         print(f"trained {result.steps:,} steps in {clock(result.seconds)}")
-        print(f"  samples  {grid}")
+        if grid:
+            print(f"  samples  {grid}")
+        if report:
+            print(f"  report   {page}")
         print(f"  run      {folder}")
-        print(f"  draw     calotype sample {quoted} --count 64 --out grid.png")
+        if grid:
+            print(f"  draw     calotype sample {quoted} --count 64 --out grid.png")
+            print(f"  judge    calotype evaluate {quoted}")
     else:
         print(f"stopped at step {result.step:,} of {result.steps:,}; all of it is saved. Continue with")
         print(f"  calotype train --resume {quoted}")

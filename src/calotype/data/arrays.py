@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calotype.data.fit import Fit, fit_array
-from calotype.data.images import Labels, Pixels, Split, holdout_count, holdout_order, make_images
+from calotype.data.images import Labels, Pixels, Skipped, Split, holdout_count, holdout_order, make_images
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,8 @@ class Arrays:
     labels: Labels | None  # (N,) int64
     classes: tuple[str, ...]
     holdout: NDArray[np.bool_] | None = None  # (N,) the source's own held-out part
+    skipped: tuple[Skipped, ...] = ()  # what could not be used when this was prepared
+    others: int = 0  # files beside them that are not meant to be images
     arranged: bool = False  # whether the images are already in the order that ``order`` would give them
 
     def order(self) -> tuple[NDArray[np.int64], int | None]:
@@ -37,7 +39,7 @@ class Arrays:
         cut = holdout_count(len(order), share) if own is None else own
         pixels = fit_array(self.pixels, size, channels, fit)
         parts = [
-            make_images(pixels[index], None if self.labels is None else self.labels[index], self.classes, self.name)
-            for index in (order[cut:], order[:cut])
+            make_images(pixels[index], None if self.labels is None else self.labels[index], self.classes, self.name, skipped)
+            for index, skipped in ((order[cut:], self.skipped), (order[:cut], ()))
         ]
         return Split(*parts)

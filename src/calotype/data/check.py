@@ -19,7 +19,7 @@ from calotype.data.arrays import Arrays
 from calotype.data.decode import Header, UnusableError, decode, read_header
 from calotype.data.duplicates import NEAR, SEARCHED, exact_groups, miniature, near_pairs
 from calotype.data.files import Files, printable
-from calotype.data.images import Pixels, Progress, Skipped, holdout_count
+from calotype.data.images import Pixels, Progress, Skipped, holdout_count, some
 from calotype.data.load import as_arrays, find
 from calotype.data.parallel import ordered
 from calotype.data.prepare import nothing_usable, recommended_size
@@ -33,9 +33,11 @@ SHOWN = 10  # entries of a list that the text shows; the dictionary holds up to 
 class Sizes:
     """Widths and heights in pixels, upright."""
 
-    smallest: tuple[int, int]  # by area
+    smallest: tuple[int, int]  # by area, like the next two
     median: tuple[int, int]
     largest: tuple[int, int]
+    widths: tuple[int, int]  # the smallest and the largest
+    heights: tuple[int, int]
     common: tuple[tuple[str, int], ...]  # the most frequent sizes and their counts
     different: int
 
@@ -56,7 +58,7 @@ class Check:
     """What ``check`` found. Counts are of images unless they say otherwise."""
 
     source: str
-    kind: str  # folder, zip, arrays
+    kind: str  # folder, zip, prepared, arrays
     images: int
     skipped: tuple[Skipped, ...]
     others: int  # files that are not meant to be images
@@ -115,7 +117,9 @@ def check(source: str, *, cache: Path | None = None, progress: Progress | None =
     if isinstance(found, Files):
         with contextlib.closing(found):
             return _check_files(source, found, progress)
-    return _check_arrays(source, as_arrays(found, source) if isinstance(found, Prepared) else found, progress)
+    if isinstance(found, Prepared):
+        return _check_arrays(source, "prepared", as_arrays(found, source), progress)
+    return _check_arrays(source, "arrays", found, progress)
 
 
 def _check_files(source: str, files: Files, progress: Progress | None) -> Check:
@@ -143,7 +147,7 @@ def _check_files(source: str, files: Files, progress: Progress | None) -> Check:
     return _report(source, files.kind, [seen[name] for name in tree.names], tree, set(order[:held].tolist()), skipped, listing.others)
 
 
-def _check_arrays(source: str, arrays: Arrays, progress: Progress | None) -> Check:
+def _check_arrays(source: str, kind: str, arrays: Arrays, progress: Progress | None) -> Check:
     def look(index: int) -> _Seen:
         image = arrays.pixels[index]
         picture = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
@@ -154,7 +158,7 @@ def _check_arrays(source: str, arrays: Arrays, progress: Progress | None) -> Che
     order, own = arrays.order()
     held = holdout_count(len(order), 0.1) if own is None else own
     tree = Tree(tuple(row.name for row in seen), arrays.labels, arrays.classes, arrays.holdout)
-    return _report(source, "arrays", seen, tree, set(order[:held].tolist()), [], 0)
+    return _report(source, kind, seen, tree, set(order[:held].tolist()), list(arrays.skipped), arrays.others)
 
 
 def _look(name: str, image: Image.Image, header: Header) -> _Seen:
@@ -199,7 +203,7 @@ def _report(source: str, kind: str, seen: list[_Seen], tree: Tree, held: set[int
         across=len(across),
         across_examples=tuple((seen[a].name, seen[b].name) for a, b in across[: 100 * SHOWN]),
         advice=_advise(len(seen) - len(held), sizes, grey == len(seen), classes),
-        notes=tuple(_notes(seen, classes, len(unique), len(held))),
+        notes=tuple(_notes(seen, classes, len(unique), len(held), bool(close))),
     )
 
 
@@ -213,7 +217,9 @@ def _sizes(seen: list[_Seen]) -> Sizes:
     sizes = sorted(((row.width, row.height) for row in seen), key=lambda size: (size[0] * size[1], size))
     counts = Counter(sizes)
     common = tuple((f"{width}x{height}", count) for (width, height), count in counts.most_common(5))
-    return Sizes(sizes[0], sizes[len(sizes) // 2], sizes[-1], common, len(counts))
+    widths, heights = (tuple(sorted({size[axis] for size in sizes})) for axis in (0, 1))
+    ends = (widths[0], widths[-1]), (heights[0], heights[-1])
+    return Sizes(sizes[0], sizes[len(sizes) // 2], sizes[-1], *ends, common, len(counts))
 
 
 def recipe_for(size: int, channels: int) -> str:
@@ -228,7 +234,7 @@ def _advise(train: int, sizes: Sizes, grey: bool, classes: dict[str, int]) -> Ad
     channels = 1 if grey else 3
     recipe = recipe_for(size, channels)
     batch = 64
-    while batch > 4 and 4 * batch > train:
+    while batch > 1 and (4 * batch > train if batch > 4 else batch > train):
         batch //= 2
     reasons = {
         "size": f"all images are {short}x{short}" if square else f"half of the images are at least {short} pixels on their shorter side",
@@ -236,26 +242,33 @@ def _advise(train: int, sizes: Sizes, grey: bool, classes: dict[str, int]) -> Ad
         "recipe": "small and grey, like digits" if recipe == "flow-matching" else "the general choice, which is quick at this size",
         "batch": "the usual one"
         if batch == 64
-        else f"{train} images to train on make at least four such batches"
+        else f"{train:,} images to train on make at least four such batches"
         if batch > 4
-        else "there are few images",
+        else "there are few images"
+        if batch == 4
+        else f"there {'is' if train == 1 else 'are'} only {some(train, 'image')}: too few to learn anything from",
     }
     if len(classes) > 1:
         reasons["recipe"] += f"; the {len(classes)} classes can be asked for by label"
     return Advice(size, channels, recipe, batch, reasons)
 
 
-def _notes(seen: list[_Seen], classes: dict[str, int], unique: int, held: int) -> Iterable[str]:
-    if len(seen) - held < 500:
-        yield f"{len(seen) - held} images to train on are few: a generator will soon repeat them; a thousand or more are better"
+def _notes(seen: list[_Seen], classes: dict[str, int], unique: int, held: int, near: bool) -> Iterable[str]:
+    if (train := len(seen) - held) < 500:
+        few = some(train, "image", " to train on is", " to train on are")
+        yield f"{few} few: a generator will soon repeat {'it' if train == 1 else 'them'}; a thousand or more are better"
+    if not held:
+        yield "nothing is held out, so that training and evaluation have no unseen image to compare with"
     if classes and max(classes.values()) > 10 * max(1, min(classes.values())):
         yield "the largest class is more than ten times the smallest: rare classes will be drawn badly"
     long = sum(max(row.width, row.height) > 4 * min(row.width, row.height) for row in seen)
     if long:
-        yield f"{long} images are more than four times as long as wide: cropping keeps little of them; consider --fit pad"
+        are, them = some(long, "image", " is", " are"), "it" if long == 1 else "them"
+        yield f"{are} more than four times as long as wide: cropping keeps little of {them}; consider --data.fit pad"
     coded = sum(row.grey and row.mode not in ("1", "L", "LA", "I", "F") and not row.mode.startswith("I;16") for row in seen)
     if coded and all(row.grey for row in seen):
         yield "all images are grey although some are stored in color: give --channels 1"
     if unique > SEARCHED:
         yield f"near duplicates were searched among {SEARCHED:,} of the images"
-    yield f"near duplicates: miniatures that differ by at most {NEAR:g} of their contrast"
+    if near:
+        yield f"near duplicates: miniatures that differ by at most {NEAR:g} of their contrast"

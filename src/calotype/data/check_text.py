@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from calotype.data.check import SHOWN, Check
+from calotype.data.images import some
 
 
 def describe(found: Check) -> list[str]:
     """The lines: counts, what is wrong, what to train with."""
-    head = f"{found.source} ({found.kind}): {found.images:,} usable images, {len(found.skipped):,} unusable, {found.others:,} other files"
+    counts = f"{some(found.images, 'usable image')}, {len(found.skipped):,} unusable, {some(found.others, 'other file')}"
+    head = f"{found.source} ({found.kind}): {counts}"
     return [
         head,
         *_contents(found),
@@ -20,24 +22,28 @@ def describe(found: Check) -> list[str]:
 
 def _contents(found: Check) -> list[str]:
     sizes, animated = found.sizes, f"; {found.animated:,} animated, of which the first frame counts" if found.animated else ""
-    rest = f" and {sizes.different - len(sizes.common)} more sizes" if sizes.different > len(sizes.common) else ""
-    split = "the source says so" if found.own_split else "a tenth" + (" of each class" if found.classes else "")
+    rest = f" and {some(sizes.different - len(sizes.common), 'more size')}" if sizes.different > len(sizes.common) else ""
+    median = f"{sizes.median[0]}x{sizes.median[1]}"
+    ranges = f"widths {_range(sizes.widths)}, heights {_range(sizes.heights)}, median {median}; " if sizes.different > 1 else ""
+    how = "the source says so" if found.own_split else "a tenth" + (" of each class" if found.classes else "")
+    split = f"{found.holdout:,} held out ({how})" if found.holdout else "none held out"
     return [
-        f"  size      {_size(sizes.smallest)} to {_size(sizes.largest)}, median {_size(sizes.median)}; {_counts(dict(sizes.common))}{rest}",
+        f"  size      {ranges}{_counts(dict(sizes.common))}{rest}",
         f"  modes     {_counts(found.modes)}" + (f"; {found.grey:,} without color" if found.grey else ""),
         f"  formats   {_counts(found.formats)}{animated}",
         f"  classes   {_counts(found.classes) if found.classes else 'none'}",
-        f"  split     {found.train:,} to train on, {found.holdout:,} held out ({split})",
+        f"  split     {found.train:,} to train on, {split}",
     ]
 
 
 def _duplicates(found: Check) -> list[str]:
-    lines = [f"  the same  {found.exact_extra:,} images repeat another one pixel for pixel"]
+    lines = [f"  the same  {some(found.exact_extra, 'image', ' repeats', ' repeat')} another one pixel for pixel"]
     lines += _first(["    " + " = ".join(group[:4]) + (" ..." if len(group) > 4 else "") for group in found.exact])
-    lines.append(f"  similar   {found.near_pairs:,} pairs are nearly the same")
+    lines.append(f"  similar   {some(found.near_pairs, 'pair', ' is', ' are')} nearly the same")
     lines += _first([f"    {a} ~ {b} ({difference:.3f})" for a, b, difference in found.near])
     if found.across:
-        lines.append(f"  WARNING   {found.across:,} of these pairs have one image in each part of the split: scores will flatter")
+        have = "pair has" if found.across == 1 else "pairs have"
+        lines.append(f"  WARNING   {found.across:,} {have} one image in each part of the split: scores will flatter")
         lines += _first([f"    {a} | {b}" for a, b in found.across_examples])
     return lines
 
@@ -53,8 +59,8 @@ def _advice(found: Check) -> list[str]:
     return lines + [f"    {key}: {reason}" for key, reason in advice.reasons.items()]
 
 
-def _size(size: tuple[int, int]) -> str:
-    return f"{size[0]}x{size[1]}"
+def _range(ends: tuple[int, int]) -> str:
+    return f"{ends[0]:,} to {ends[1]:,}" if ends[0] < ends[1] else f"{ends[0]:,}"
 
 
 def _counts(counts: dict[str, int]) -> str:

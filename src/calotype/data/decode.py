@@ -32,6 +32,7 @@ _MAGIC = re.compile(
     rb"|\x00\x00\x00\x0cjP  |\xff\x4f\xff\x51|qoif",
     re.DOTALL,
 )
+_ORIENTATION, _SIDEWAYS = 0x0112, {5, 6, 7, 8}  # the EXIF tag, and its values that turn the image by a quarter
 _GREY = {"1", "L", "LA", "La", "I", "F"}
 
 
@@ -45,7 +46,7 @@ class Header:
 
     format: str
     mode: str
-    width: int  # as stored; an orientation may swap the two
+    width: int  # upright, as far as the header tells
     height: int
     grey: bool
     animated: bool
@@ -76,8 +77,8 @@ def decode(data: bytes, name: str, at_least: int | None = None) -> Image.Image:
         at_least: The caller will shrink to this height and width, so that a large JPEG may be decoded at the
             smallest of 1/2, 1/4, 1/8 of its size that still is twice as large in both directions.
     """
-    check_complete(data)
     with _open(io.BytesIO(data), name) as image:
+        check_complete(data)
         try:
             if at_least is not None:
                 image.draft(None, (2 * at_least, 2 * at_least))
@@ -159,13 +160,11 @@ def _open(file: BinaryIO, name: str) -> Image.Image:
         raise UnusableError("the file is empty")
     try:
         image = Image.open(file, formats=formats)
-    except UnidentifiedImageError as error:
-        broken = looks_like_image(start)
-        raise UnusableError("begins like an image but its header is broken" if broken else "not an image in a known format") from error
-    except Image.DecompressionBombError as error:
-        raise UnusableError(f"more pixels than the limit of {MAX_PIXELS:,}") from error
     except Exception as error:
-        raise UnusableError(f"its header cannot be read: {_first_line(error)}") from error
+        if not isinstance(error, Image.DecompressionBombError):
+            file.seek(0)
+            check_complete(file.read())  # what is missing says more than how the decoder stumbled over it
+        raise UnusableError(_why_closed(error, start)) from error
     if image.width * image.height > MAX_PIXELS:
         image.close()
         raise UnusableError(f"{image.width}x{image.height} pixels are more than the limit of {MAX_PIXELS:,}")
@@ -175,13 +174,25 @@ def _open(file: BinaryIO, name: str) -> Image.Image:
     return image
 
 
+def _why_closed(error: Exception, start: bytes) -> str:
+    if isinstance(error, Image.DecompressionBombError):
+        return f"more pixels than the limit of {MAX_PIXELS:,}"
+    if isinstance(error, UnidentifiedImageError):
+        return "begins like an image but its header is broken" if looks_like_image(start) else "not an image in a known format"
+    return f"its header cannot be read: {_first_line(error)}"
+
+
 def _describe(image: Image.Image) -> Header:
     grey = image.mode in _GREY or image.mode.startswith("I;16")
     if image.mode == "P":
         colors = np.array(image.getpalette() or [0, 0, 0], np.uint8).reshape(-1, 3)
         grey = bool((colors == colors[:, :1]).all())
     frames = getattr(image, "is_animated", False) if image.format != "MPO" else False
-    return Header(image.format or "?", image.mode, image.width, image.height, grey, bool(frames))
+    width, height = image.size
+    with suppress(Exception):  # of broken EXIF data
+        if "exif" in image.info and image.getexif().get(_ORIENTATION) in _SIDEWAYS:
+            width, height = height, width
+    return Header(image.format or "?", image.mode, width, height, grey, bool(frames))
 
 
 def _first_line(error: Exception) -> str:

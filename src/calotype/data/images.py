@@ -115,3 +115,12 @@ def holdout_order(count: int, labels: Labels | None) -> NDArray[np.int64]:
 def holdout_count(count: int, share: float) -> int:
     """How many of ``count`` images a share holds out: at most ``HOLDOUT_CAP``, and always leaving one to train on."""
     return max(0, min(HOLDOUT_CAP, round(count * share), count - 1))
+
+
+def some(count: int, noun: str, one: str = "", many: str = "") -> str:
+    """A number of things in words; ``one`` and ``many`` follow a single thing and several.
+
+    >>> some(1, "image"), some(1200, "image", " is", " are")
+    ('1 image', '1,200 images are')
+    """
+    return f"{count:,} {noun}{one}" if count == 1 else f"{count:,} {noun}s{many}"

@@ -21,7 +21,7 @@ from calotype.data.fit import Fit, check_options
 from calotype.data.idx_cifar import read_folder
 from calotype.data.images import Images, Progress, Split
 from calotype.data.prepare import write_arrays, write_files
-from calotype.data.prepared import SUFFIX, VERSION, DamagedError, Prepared, is_prepared, memory_limit, read_prepared
+from calotype.data.prepared import SUFFIX, VERSION, DamagedError, Prepared, is_prepared, memory_limit, prepared_path, read_prepared
 from calotype.errors import UserError
 
 ACCEPTED = f"{', '.join((*NAMES, *PUBLIC))}, a folder, a zip archive, or a file written by 'calotype data prepare'"
@@ -81,9 +81,9 @@ def prepare(
     ``out`` is the file to write; a name without the suffix ``.calotype`` gets it. For the rest see ``load``.
     """
     check_options(size, channels, fit)
-    target = Path(out)
-    if target.suffix != SUFFIX:
-        target = target.with_name(target.name + SUFFIX)
+    target = prepared_path(Path(out))
+    if target.is_dir():
+        raise UserError(f"cannot write {target}: it is a folder; choose another place")
     found = find(source, cache, progress)
     if isinstance(found, Prepared):
         found = as_arrays(found, source)
@@ -177,7 +177,8 @@ def as_arrays(found: Prepared, source: str) -> Arrays:
         raise UserError(f"{source} is too large to be brought to another shape: prepare it again from its source")
     own = found.header["holdout"]
     held = None if own is None else np.arange(len(found.pixels)) < own
-    return Arrays(found.header["name"], found.pixels, found.labels, tuple(found.header["classes"]), held, arranged=True)
+    names, others = tuple(found.header["classes"]), int(found.header.get("others", 0))
+    return Arrays(found.header["name"], found.pixels, found.labels, names, held, found.skipped, others, arranged=True)
 
 
 @contextlib.contextmanager

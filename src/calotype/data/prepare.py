@@ -14,7 +14,7 @@ from calotype.data.arrays import Arrays
 from calotype.data.decode import Header, UnusableError, decode_fitted, read_header
 from calotype.data.files import Files, printable
 from calotype.data.fit import Fit, fit_array
-from calotype.data.images import Pixels, Progress, Skipped
+from calotype.data.images import Pixels, Progress, Skipped, some
 from calotype.data.parallel import ordered
 from calotype.data.prepared import Row, write_prepared
 from calotype.data.tree import Tree, arrange
@@ -64,7 +64,7 @@ def choose_size(seen: Survey) -> int:
     shortest = sorted(min(size) for size in sizes.elements())
     advice = recommended_size(shortest[len(shortest) // 2])
     if len(sizes) > 1:
-        found = f"images have {len(sizes)} different sizes (most often {width}x{height}, {most} of {len(seen.headers)})"
+        found = f"images have {len(sizes):,} different sizes (most often {width}x{height}, {most:,} of {len(seen.headers):,})"
     else:
         found = f"images are {width}x{height}, " + ("not square" if width != height else "a size out of range")
     raise UserError(f"{found}: say to which size they are to be brought, for example --size {advice}")
@@ -127,7 +127,7 @@ def write_arrays(source: Arrays, out: Path, size: int | None, channels: int | No
             if progress is not None:
                 progress(min(count, start + step), count)
 
-    finish = {"source": source.name, "fit": fit, "others": 0, "holdout": own, "skipped": []}
+    finish = {"source": source.name, "fit": fit, "others": source.others, "holdout": own, "skipped": source.skipped}
     classes = source.classes if source.labels is not None else ()
     write_prepared(out, rows(), shape, name=source.name, classes=classes, at_most=count, finish=finish)
 
@@ -136,8 +136,10 @@ def nothing_usable(files: Files, skipped: tuple[Skipped, ...], others: int) -> U
     """Why a folder or an archive gives no image at all."""
     if skipped:
         return UserError(
-            f"{files.path} holds no usable image: {len(skipped)} files were skipped, the first ({skipped[0].name}): {skipped[0].reason}"
+            f"{files.path} holds no usable image: {some(len(skipped), 'file', ' was', ' were')} skipped, "
+            f"the first ({skipped[0].name}): {skipped[0].reason}"
         )
     if others:
-        return UserError(f"{files.path} holds no image: none of its {others} files is a picture in a known format")
+        which = "its one file is no" if others == 1 else f"none of its {others:,} files is a"
+        return UserError(f"{files.path} holds no image: {which} picture in a known format")
     return UserError(f"{files.path} is empty: give a {files.kind} with images in it")

@@ -24,9 +24,9 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from calotype.data.images import Images, Labels, Pixels, Skipped, Split, digests, fingerprint, holdout_count, make_images
+from calotype.data.images import Images, Labels, Pixels, Skipped, Split, digests, fingerprint, holdout_count, make_images, some
 from calotype.errors import UserError
-from calotype.files import has_space, replacing
+from calotype.files import has_space, obstacle, replacing
 
 SUFFIX = ".calotype"
 VERSION = 1
@@ -68,6 +68,11 @@ class Prepared:
     def _part(self, rows: slice, skipped: tuple[Skipped, ...]) -> Images:
         labels = None if self.labels is None else self.labels[rows]
         return make_images(self.pixels[rows], labels, self.header["classes"], self.header["name"], skipped, self.digest[rows])
+
+
+def prepared_path(path: Path) -> Path:
+    """Where a prepared file goes: ``path`` with the suffix that it must have."""
+    return path if path.suffix == SUFFIX else path.with_name(path.name + SUFFIX)
 
 
 def is_prepared(path: Path) -> bool:
@@ -166,7 +171,7 @@ def read_prepared(path: Path, *, verify: bool = False, in_memory: int | None = N
     if verify or (size <= _CHECKED_BYTES and not isinstance(pixels, np.memmap)):
         wrong = np.flatnonzero((digests(pixels) != digest).any(axis=1))
         if len(wrong):
-            raise DamagedError(f"{len(wrong)} of its {count} images are not what was written")
+            raise DamagedError(f"{len(wrong):,} of its {some(count, 'image')} {'is' if len(wrong) == 1 else 'are'} not what was written")
     return Prepared(pixels, labels, digest, header)
 
 
@@ -220,6 +225,8 @@ def _replacing(out: Path, size: int) -> Iterator[BinaryIO]:
     """A temporary file beside ``out`` that takes its place, durably, when the block ends well, and vanishes when it does not."""
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
+        if reason := obstacle(out):
+            raise UserError(f"cannot write {out}: {reason}; choose another place")
         if not has_space(out.parent, size):
             raise UserError(f"no space for {out}: {size / 1e6:,.0f} MB are needed; free some, or choose another disk")
         with replacing(out) as file:

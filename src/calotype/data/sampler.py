@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from calotype.data.images import Images, Labels, Pixels
+from calotype.data.images import Images, Labels, Pixels, some
 from calotype.errors import UserError
 from calotype.types import Batch, Condition, mix
 
@@ -89,10 +89,11 @@ class Loader:
         device: torch.device | str = "cpu",
     ) -> None:
         if batch < 1 or not 0 <= rank < world <= batch:
-            raise UserError(f"a batch of {batch} cannot be shared by {world} processes: give at least one image to each")
+            raise UserError(f"a batch of {batch:,} cannot be shared by {world} processes: give at least one image to each")
         if len(images) < batch:
             raise UserError(
-                f"{images.name} has {len(images)} images to train on, too few for a batch of {batch}: give a smaller batch or more images"
+                f"{images.name} has {some(len(images), 'image')} to train on, too few for a batch of {batch:,}: "
+                "give a smaller --train.batch or more images"
             )
         self.images = images
         self.batch = batch

@@ -57,7 +57,10 @@ class Terminal(Display):
         """Report how far ``what`` has come, with an estimate of the time that is left."""
         now = time.monotonic()
         began, first = self._began.setdefault(what, (now, done))
-        left = f"{clock((now - began) / (done - first) * (total - done))} left" if done > first else "..."
+        if done >= total:
+            left = "done"
+        else:
+            left = f"{clock((now - began) / (done - first) * (total - done))} left" if done > first else "..."
         text = f"{left}  {note}"
         if self.stream.isatty():
             self._draw(what, done, total, text)

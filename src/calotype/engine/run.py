@@ -7,6 +7,7 @@ import math
 import os
 import platform
 import re
+import shlex
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from torch import Tensor
 import calotype
 from calotype.config import Config, checked
 from calotype.errors import UserError
-from calotype.files import read_json, write_atomic, write_json
+from calotype.files import obstacle, read_json, write_atomic, write_json
 from calotype.types import ImageSpec, Model
 
 
@@ -39,6 +40,11 @@ class Run:
         return self.folder / "model"
 
     @property
+    def best(self) -> Path:
+        """The model with the best score, where scores are taken during training."""
+        return self.folder / "best"
+
+    @property
     def samples(self) -> Path:
         """The same noise drawn at each checkpoint."""
         return self.folder / "samples"
@@ -47,9 +53,13 @@ class Run:
     def create(out: Path | None, stem: str) -> Run:
         """A new empty run folder: ``out``, or the next number of ``runs/{stem}-NNNN``."""
         if out is not None:
-            if out.exists() and (not out.is_dir() or any(out.iterdir())):
-                raise UserError(f"{out} exists and is not empty: choose another --out, or continue that run with --resume {out}")
+            if out.is_file():
+                raise UserError(f"--out {out} is a file: choose another place")
+            if (out / "config.json").is_file() and (out / "checkpoints").is_dir():
+                raise UserError(f"{out} holds a run: choose another --out, or continue that run with --resume {shlex.quote(str(out))}")
             _make(out)
+            if any(out.iterdir()):
+                raise UserError(f"--out {out} is not empty: choose a new or an empty folder")
             return Run(out)
         root = Path("runs")
         _make(root)
@@ -97,14 +107,15 @@ class Run:
                 raise UserError(f"another process is training in {self.folder}: wait for it, or stop it first") from None
         return handle
 
-    def export(self, model: Model, config: Config, spec: ImageSpec, step: int) -> None:
-        """Write what sampling needs: weights, what they mean, and a card for people."""
-        self.model.mkdir(exist_ok=True)
+    def export(self, model: Model, config: Config, spec: ImageSpec, step: int, folder: Path | None = None) -> None:
+        """Write what sampling needs into ``model/`` or another folder: weights, what they mean, and a card for people."""
+        folder = folder or self.model
+        folder.mkdir(exist_ok=True)
         facts = {"model": asdict(config.model), "spec": asdict(spec), "recipe": config.recipe, "calotype": calotype.__version__}
-        write_json(self.model / "config.json", facts)
-        write_atomic(self.model / "README.md", lambda stream: stream.write(model_card(config, spec, model, step).encode()))
+        write_json(folder / "config.json", facts)
+        write_atomic(folder / "README.md", lambda stream: stream.write(model_card(config, spec, model, step).encode()))
         tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
-        write_atomic(self.model / "model.safetensors", lambda stream: stream.write(pack_tensors(tensors)))
+        write_atomic(folder / "model.safetensors", lambda stream: stream.write(pack_tensors(tensors)))
 
     def log(self) -> Log:
         """The log of this run."""
@@ -134,8 +145,8 @@ class Log:
         return records
 
     def rewind(self, step: int) -> None:
-        """Forget what was logged after ``step``, because those steps will be taken again; events stay."""
-        kept = [r for r in self.read() if r.get("step", 0) <= step or "event" in r]
+        """Forget what was logged after ``step``, because those steps will be taken again; that the run went back stays."""
+        kept = [r for r in self.read() if r.get("step", 0) <= step or r.get("event") == "retreat"]
         text = "".join(json.dumps(r) + "\n" for r in kept)
         write_atomic(self.path, lambda stream: stream.write(text.encode()))
 
@@ -144,23 +155,34 @@ def model_card(config: Config, spec: ImageSpec, model: Model, step: int) -> str:
     """A short description of a trained model for people."""
     parameters = sum(p.numel() for p in model.parameters())
     kinds = f"{len(spec.classes)} classes ({', '.join(spec.classes[:12])})" if spec.classes else "no labels"
+    what, use, warning = (
+        "generator",
+        "sample . --count 64 --seed 0 --out grid.png",
+        "Generated images repeat the biases of the training data",
+    )
+    warning += " and may resemble single training images."
+    if not model.draws:
+        what, use = "classifier", "evaluate RUN --features ."
+        warning = "It knows the kinds of images that it was trained on, and will name one of its classes for any other image too."
     return (
         f"# {config.recipe} on {config.data.source}\n\n"
-        f"A generator of {spec.size}x{spec.size} {'color' if spec.channels == 3 else 'grey'} images, trained by "
+        f"A {what} of {spec.size}x{spec.size} {'color' if spec.channels == 3 else 'grey'} images, trained by "
         f"[Calotype](https://pypi.org/project/calotype/) {calotype.__version__}.\n\n"
         f"- model: {config.model.kind}, {parameters:,} parameters, {step:,} steps of {config.train.batch} images\n"
         f"- training data: `{config.data.source}`, {kinds}\n"
         f"- files: `model.safetensors` (weights), `config.json` (what they mean); nothing in here is executable\n\n"
-        f"```\ncalotype sample . --count 64 --seed 0 --out grid.png\n```\n\n"
-        f"Generated images repeat the biases of the training data and may resemble single training images.\n"
+        f"```\ncalotype {use}\n```\n\n"
+        f"{warning}\n"
     )
 
 
 def _make(folder: Path) -> None:
+    if reason := obstacle(folder, folder=True):
+        raise UserError(f"cannot create a run in {folder}: {reason}; choose another place with --out")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"cannot create {folder}: {error.strerror or error}; choose another --out") from None
+        raise UserError(f"cannot create {folder}: {error.strerror or error}; choose another place with --out") from None
 
 
 def _plain(value: object) -> object:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,16 +20,19 @@ from torch import Tensor
 from calotype import pictures
 from calotype.config import RESUMABLE, Config, checked, differences, with_one_budget
 from calotype.data import Split, load
-from calotype.engine import checkpoint, distributed
+from calotype.diagnose.training import Watcher
+from calotype.engine import checkpoint, distributed, keeper
 from calotype.engine import device as machine
 from calotype.engine.budget import budget, steps_of
 from calotype.engine.display import Display
-from calotype.engine.run import Run
+from calotype.engine.keeper import Keeper
+from calotype.engine.run import Log, Run
 from calotype.engine.trainer import Progress, Trainer
 from calotype.errors import TrainingError, UserError
 from calotype.files import has_space
 from calotype.types import Noise
 
+CHECKPOINTS = 10  # in a run, where nothing else is asked for
 CALMER = 0.5  # the learning rate after a retreat, relative to the one before
 LIVE = ("d_real", "d_fake", "d_holdout", "loss_holdout")  # the scalars that are worth a place on the live line, beside the losses
 
@@ -41,11 +45,12 @@ class Result:
     step: int
     steps: int
     seconds: float
+    early: bool = False  # stopped because its scores no longer improved
 
     @property
     def complete(self) -> bool:
-        """Whether the whole budget was spent."""
-        return self.step >= self.steps
+        """Whether the whole budget was spent, or more of it would not have helped."""
+        return self.early or self.step >= self.steps
 
 
 def train(config: Config, *, out: Path | None = None, display: Display | None = None) -> Result:
@@ -57,8 +62,9 @@ def train(config: Config, *, out: Path | None = None, display: Display | None = 
     display = display or Display()
     config = with_one_budget(config, checked(Config, config))
     with _world(config) as (world, device):
-        torch.set_num_threads(config.train.threads or torch.get_num_threads())
+        torch.set_num_threads(_threads(config))
         split = _load(config, display)
+        keeper.require(config, split.train)
         steps, pace = budget(config, split, device, world, display)
         progress = Progress(steps=steps, settings={"threads": torch.get_num_threads(), "seconds_per_step": pace})
         trainer = Trainer(config, split, progress, device, world)
@@ -95,6 +101,7 @@ def resume(folder: Path, config: Config | None = None, *, display: Display | Non
         split = _load(config, display)
         if split.fingerprint != facts["data"]["fingerprint"]:
             raise UserError(f"the images of {config.data.source} changed since the run began: restore them, or train anew")
+        keeper.require(config, split.train)
         if any(name in changed for name in ("train.minutes", "train.steps", "train.epochs")):
             progress.steps = steps_of(config, split, progress.settings["seconds_per_step"])
         if progress.step >= progress.steps:
@@ -116,21 +123,26 @@ def _loop(run: Run, trainer: Trainer, display: Display) -> Result:
     config, world, log = trainer.config, trainer.world, run.log()
     display.say(f"run {run.folder}: {_about(trainer)}")
     display.show("training", trainer.progress.step, trainer.progress.steps)
-    every = config.log.checkpoints or math.ceil(trainer.progress.steps / 5)
+    every = config.log.checkpoints or math.ceil(trainer.progress.steps / CHECKPOINTS)
+    records = log.read()
+    watcher, scorer = Watcher(records), _scorer(run, trainer, records)
+    early = False
     mark, marked = time.perf_counter(), trainer.progress.seen
     with _interrupts() as interrupted:
         while (at := trainer.progress).step < at.steps:
             last = at.step + 1 == at.steps
             watch = last or (at.step + 1) % config.log.every == 0
             scalars = trainer.step(watch)
-            stop = world.any(bool(interrupted), trainer.device) if watch or world.size == 1 else False
+            if config.log.evaluate and at.step % config.log.evaluate == 0:
+                early = world.any(_scored(scorer, log, display), trainer.device)
+            stop = early or (world.any(bool(interrupted), trainer.device) if watch or world.size == 1 else False)
             keep = last or stop or at.step % every == 0
             if (watch or keep) and not world.any(not trainer.sound(), trainer.device):
                 now = time.perf_counter()
                 at.seconds += now - mark
                 speed, mark, marked = (at.seen - marked) / (now - mark), now, at.seen
                 if world.leads and watch:
-                    _report(trainer, scalars, speed, log.write, display)
+                    _report(trainer, scalars, speed, log, watcher, display)
                 if world.leads and keep:
                     _save(run, trainer)
                     mark = time.perf_counter()
@@ -141,13 +153,39 @@ def _loop(run: Run, trainer: Trainer, display: Display) -> Result:
                 break
     display.close()
     at = trainer.progress
-    return Result(run, at.step, at.steps, at.seconds)
+    return Result(run, at.step, at.steps, at.seconds, early)
 
 
-def _report(trainer: Trainer, scalars: dict[str, Tensor], speed: float, write: object, display: Display) -> None:
+def _scorer(run: Run, trainer: Trainer, records: list[dict[str, Any]]) -> Keeper | None:
+    wanted = trainer.config.log.evaluate is not None and trainer.world.leads
+    return Keeper(run, trainer, trainer.loader.images, records) if wanted else None
+
+
+def _scored(scorer: Keeper | None, log: Log, display: Display) -> bool:
+    """Take a score; returns whether the training should end."""
+    if scorer is None:
+        return False
+    event = scorer.look()
+    log.write(event)
+    display.say(
+        f"step {event['step']:,}: FD {event['FD']:.3g} on {event['n']} images, of which {event['bias']:.2g} is bias; "
+        + ("the best so far" if event["best"] else f"the best is {scorer.best:.3g}")
+    )
+    if scorer.tired:
+        display.say(
+            f"{scorer.since} scores in a row brought nothing better: the training ends, and {scorer.run.best} holds the best weights"
+        )
+    return scorer.tired
+
+
+def _report(trainer: Trainer, scalars: dict[str, Tensor], speed: float, log: Log, watcher: Watcher, display: Display) -> None:
     at = trainer.progress
     record = {"step": at.step, "images": at.seen, "seconds": at.seconds, "images_per_second": speed, "lr_scale": at.lr_scale}
-    write(record | scalars)  # type: ignore[operator]
+    record |= {name: float(value) for name, value in scalars.items()}
+    log.write(record)
+    for event in watcher.see(record):
+        log.write(event)
+        display.say(f"step {at.step:,}: {event['says']}")
     live = [f"{name.removesuffix('/loss')} {float(v):.3f}" for name, v in scalars.items() if name.endswith("/loss") or name in LIVE]
     display.show("training", at.step, at.steps, f"{speed:,.0f} images/s  {'  '.join(live)}")
 
@@ -157,7 +195,7 @@ def _save(run: Run, trainer: Trainer) -> None:
     at, best = trainer.progress, trainer.best
     best.eval()
     run.export(best, trainer.config, best.spec, at.step)
-    if at.step and trainer.config.log.grid:
+    if best.draws and at.step and trainer.config.log.grid:
         with torch.no_grad():
             drawn = best.sample(Noise(trainer.config.log.grid, seed=trainer.config.train.seed, device=trainer.device))
         run.samples.mkdir(exist_ok=True)
@@ -216,6 +254,13 @@ def _load(config: Config, display: Display) -> Split:
         more = f" and {len(skipped) - 3} more" if len(skipped) > 3 else ""
         display.say(f"skipped {len(skipped)} unusable files: {names}{more}; calotype data check lists all")
     return split
+
+
+def _threads(config: Config) -> int:
+    wanted, there = config.train.threads or torch.get_num_threads(), os.cpu_count() or 1
+    if wanted > there:  # threads that wait for a core wait for each other, and a step takes hours
+        raise UserError(f"this machine has {there} processor cores, not {wanted}: give a smaller --train.threads")
+    return wanted
 
 
 def _require_space(folder: Path, trainer: Trainer) -> None:

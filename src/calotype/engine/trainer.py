@@ -57,7 +57,7 @@ class Trainer:
         self.optimizers = {name: make_optimizer(config.optimizer, owned) for name, owned in self.parameters.items()}
         self.turns = max(p.repeats for p in self.players)
         self.loader = _loader(config, split.train, device, world)
-        self.holdout = _holdout_batch(config, split.holdout, device)
+        self.holdout = _holdout(config, split.holdout, device)
         self.bf16 = progress.settings.setdefault("bf16", machine.pick_bf16(config.train, model, device))
         self.compiled = machine.compile_networks(config.train, self.model, progress.steps, device)
         self.healthy = torch.ones((), dtype=torch.bool, device=device)
@@ -86,8 +86,9 @@ class Trainer:
             images = fresh * self.turns * self.config.train.batch
             update_average(self.average, self.model, ema_decay(self.config.train.ema, self.config.train.ema_images, at.seen, images))
         if watch and self.holdout is not None:
+            # the next batch of each: one that was not trained on a moment ago, and other held-out images every time
             with torch.no_grad(), self.precision():
-                log.update(self.model.watch(batches[0], self.holdout, step))
+                log.update(self.model.watch(self.loader.batch_at(at.seen), self.holdout.batch_at(at.seen), step))
         return log
 
     def _turn(self, player: Player, batch: Batch, step: Step, scale: float, watch: bool) -> dict[str, Tensor]:
@@ -198,6 +199,6 @@ def _loader(config: Config, images: Images, device: torch.device, world: World) 
     return Loader(images, config.train.batch, config.train.seed, flip=config.data.flip, rank=world.rank, world=world.size, device=device)
 
 
-def _holdout_batch(config: Config, images: Images, device: torch.device) -> Batch | None:
+def _holdout(config: Config, images: Images, device: torch.device) -> Loader | None:
     count = min(len(images), config.train.batch)
-    return Loader(images, count, config.train.seed, device=device).batch_at(0) if count else None
+    return Loader(images, count, config.train.seed, device=device) if count else None

@@ -6,20 +6,31 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from calotype.models.classifier import Classifier, ClassifierConfig
 from calotype.models.flow_matching import FlowMatching, FlowMatchingConfig
 from calotype.models.gan import GAN, GANConfig
 from calotype.types import ImageSpec, Model
 
-ModelConfig = Annotated[GANConfig | FlowMatchingConfig, Field(discriminator="kind")]
+ModelConfig = Annotated[GANConfig | FlowMatchingConfig | ClassifierConfig, Field(discriminator="kind")]
 
-MODELS: dict[type, Any] = {GANConfig: GAN, FlowMatchingConfig: FlowMatching}
+MODELS: dict[type, Any] = {GANConfig: GAN, FlowMatchingConfig: FlowMatching, ClassifierConfig: Classifier}
 """The model that each configuration describes; each is built as ``model(config, spec)``."""
 
 
-def build(config: GANConfig | FlowMatchingConfig, spec: ImageSpec) -> Model:
+def build(config: GANConfig | FlowMatchingConfig | ClassifierConfig, spec: ImageSpec) -> Model:
     """A new model with random weights for images like ``spec``."""
     model: Model = MODELS[type(config)](config, spec)
     return model
 
 
-__all__ = ["GAN", "MODELS", "FlowMatching", "FlowMatchingConfig", "GANConfig", "ModelConfig", "build"]
+__all__ = [
+    "GAN",
+    "MODELS",
+    "Classifier",
+    "ClassifierConfig",
+    "FlowMatching",
+    "FlowMatchingConfig",
+    "GANConfig",
+    "ModelConfig",
+    "build",
+]

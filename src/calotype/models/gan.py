@@ -106,6 +106,8 @@ class GAN(Model):
 
         ``d_real``, ``d_holdout`` and ``d_fake`` are means as in the losses' terms; ``d_accuracy`` is the share of training and
         generated images on the right side of the decision boundary, 0.5 where there is none but the middle of the two means.
+        Two signs of a discriminator that learns by heart: ``d_sign``, the mean sign of its logits on training images relative to
+        that boundary (r_t of Karras et al. 2020, eq. 1), and ``d_auc``, how often it ranks a training image above a held-out one.
         Nothing is changed: no running statistic, no power iteration.
         """
         with evaluating(self.generator, self.discriminator):
@@ -120,6 +122,8 @@ class GAN(Model):
             "d_fake": self._belief(on_fake),
             "d_holdout": self._belief(on_holdout),
             "d_accuracy": accuracy,
+            "d_sign": (on_real - boundary).sign().mean(),
+            "d_auc": _auc(on_real, on_holdout),
         }
 
     def _discriminate(self, batch: Batch, step: Step) -> dict[str, Tensor]:
@@ -238,6 +242,12 @@ def _networks(config: GANConfig, spec: ImageSpec) -> tuple[nn.Module, MLPDiscrim
         minibatch_std=c.minibatch_std,
     )
     return generator, discriminator
+
+
+def _auc(above: Tensor, below: Tensor) -> Tensor:
+    """The share of pairs in which a logit of the first kind is the larger one; ties count half."""
+    gap = above[:, None] - below[None, :]
+    return 0.5 * (1 + gap.sign().mean())
 
 
 def _check(config: GANConfig, spec: ImageSpec) -> None:

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 
 from calotype.config import Config
 from calotype.errors import UserError
-from calotype.recipes import flow_matching, gan
+from calotype.recipes import classifier, flow_matching, gan
 
 RECIPES: dict[str, Callable[[], Config]] = {
     "flow-matching": flow_matching.flow_matching,
@@ -19,6 +19,7 @@ RECIPES: dict[str, Callable[[], Config]] = {
     "sngan": gan.sngan,
     "hinge": gan.hinge,
     "rpgan": gan.rpgan,
+    "classifier": classifier.classifier,
 }
 
 DEFAULT = "flow-matching"

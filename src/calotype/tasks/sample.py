@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 import torch
@@ -43,12 +45,11 @@ class Generator:
         Image ``i`` depends on ``seed`` and ``start + i`` alone, whatever the batch size. ``label`` is a class by number or name;
         without one a conditional model draws its own. ``options`` are those of the model's ``sample`` (steps, guidance ...).
 
-        Raises `UserError` for a label or an option that the model does not have, and where the model yields NaN.
+        Raises `UserError` for a label, an option or its value that the model does not take, and where the model yields NaN.
         """
         chunks = self.batches(count, options, seed=seed, label=label, batch_size=batch_size, start=start)
         return torch.cat(list(chunks)) if count > 0 else torch.empty(0, *self.spec.shape)
 
-    @torch.no_grad()
     def batches(
         self,
         count: int,
@@ -59,9 +60,16 @@ class Generator:
         batch_size: int = 64,
         start: int = 0,
     ) -> Iterator[Tensor]:
-        """What `sample` draws, a batch at a time."""
+        """What `sample` draws, a batch at a time. What cannot be drawn is refused here, before the first one."""
+        if not self.model.draws:
+            raise UserError(f"a {self.recipe} model draws no images: give it to calotype evaluate --features, and sample from a generator")
         self._check(options)
-        number = self._label(label)
+        return self._drawn(count, options, seed, self._label(label), batch_size, start)
+
+    @torch.no_grad()
+    def _drawn(
+        self, count: int, options: Mapping[str, float], seed: int, number: int | None, batch_size: int, start: int
+    ) -> Iterator[Tensor]:
         draw: Callable[..., Tensor] = self.model.sample
         for first in range(0, count, batch_size):
             n = min(batch_size, count - first)
@@ -69,7 +77,9 @@ class Generator:
             wanted = Condition() if number is None else Condition(label=torch.full((n,), number, device=self.device))
             images = draw(noise, wanted, **options)
             if not torch.isfinite(images).all():
-                raise UserError("the model yields images that are not finite: its weights are damaged, or its training diverged")
+                asked = f" with {', '.join(f'{name}={value:g}' for name, value in options.items())}" if options else ""
+                mend = "give less extreme options" if options else "its weights are damaged, or its training diverged"
+                raise UserError(f"the model yields images that are not finite{asked}: {mend}")
             yield images.float().cpu()
 
     def _label(self, label: int | str | None) -> int | None:
@@ -87,12 +97,25 @@ class Generator:
         raise UserError(f"unknown label {label!r}: choose one of {', '.join(names)}")
 
     def _check(self, options: Mapping[str, float]) -> None:
+        """Names and types are those of the model's ``sample``; a range is that of the setting of the same name."""
         known = list(inspect.signature(self.model.sample).parameters)[2:]
-        for name in options:
+        hints = get_type_hints(self.model.sample)
+        for name, value in options.items():
             if name not in known:
                 raise UserError(
                     f"a {self.recipe} model has no sampling option {name!r}: {'known are ' + ', '.join(known) if known else 'it has none'}"
                 )
+            kinds = get_args(hints[name]) or (hints[name],)
+            if not math.isfinite(value):
+                raise UserError(f"sampling option {name}={value}: give a finite number")
+            if float not in kinds and not isinstance(value, int):
+                raise UserError(f"sampling option {name}={value}: give a whole number")
+            config: Any = getattr(self.model, "config", None)
+            if hasattr(config, name):
+                try:
+                    checked(type(config), {**asdict(config), name: value})
+                except UserError as error:
+                    raise UserError(f"sampling option {error}") from None
 
 
 def load(path: str | Path, device: str = "auto") -> Generator:

@@ -1,0 +1,58 @@
+"""``calotype selftest``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Annotated
+
+import tyro
+
+from calotype.cli.parse import parse
+from calotype.engine.display import Terminal
+from calotype.errors import UserError
+from calotype.report.selftest import selftest, table
+
+
+@dataclass(frozen=True)
+class Options:
+    """Measure what the verdicts see and miss: plant each failure into real images and count the alarms.
+
+    Example:
+    calotype selftest --data photos/ --size 64 --trials 20
+    """
+
+    data: str = "mnist5k"  # any source that calotype train takes
+    size: Annotated[int | None, tyro.conf.arg(metavar="PIXELS")] = None  # the source's own where none is given
+    channels: int | None = None  # 1 or 3; the source's own where none is given
+    count: int = 1_000  # images that play the generated ones
+    trials: int = 20  # random divisions of the images
+    features: str | None = None  # as for calotype evaluate
+    seed: int = 0
+    json: bool = False  # print the result as JSON
+
+
+def run(words: list[str]) -> int:
+    """Test; prints the share of alarms of each verdict for each planted failure."""
+    options = parse(Options, words, "calotype selftest")
+    if options.trials < 1:
+        raise UserError("--trials must be 1 or more")
+    display = Terminal()
+    try:
+        rows = selftest(
+            options.data,
+            count=options.count,
+            trials=options.trials,
+            size=options.size,
+            channels=options.channels,
+            features=options.features,
+            seed=options.seed,
+            say=display.show,
+        )
+    finally:
+        display.close()
+    if options.json:
+        print(json.dumps([asdict(row) for row in rows], indent=2))
+    else:
+        print(f"alarms (WARN or FAIL) in {options.trials} trials\n\n{table(rows)}")
+    return 0

@@ -1,0 +1,64 @@
+"""Known failures, planted into real images: a scale to read scores on, and a test of every verdict.
+
+All take and return (N, H, W, C) uint8, with as many images as before.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]
+Rng = np.random.Generator
+
+
+def blur(pixels: Pixels, sigma: float) -> Pixels:
+    """A Gaussian blur of ``sigma`` pixels."""
+    radius = max(1, int(np.ceil(3 * sigma)))
+    weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
+    weights /= weights.sum()
+    x = pixels.astype(np.float32)
+    for axis in (1, 2):
+        margin = [(0, 0)] * 4
+        margin[axis] = (radius, radius)
+        wide, size = np.pad(x, margin, mode="edge"), x.shape[axis]
+        x = sum(w * np.take(wide, np.arange(i, i + size), axis) for i, w in enumerate(weights))
+    return _bytes(x)
+
+
+def noise(pixels: Pixels, levels: float, rng: Rng) -> Pixels:
+    """Gaussian noise with a standard deviation of so many levels of 255."""
+    return _bytes(pixels + levels * rng.standard_normal(pixels.shape, np.float32))
+
+
+def collapse(pixels: Pixels, labels: NDArray[np.int64], count: int, rng: Rng) -> Pixels:
+    """``count`` classes replaced by more images of the others."""
+    gone = rng.choice(np.unique(labels), count, replace=False)
+    kept = np.flatnonzero(~np.isin(labels, gone))
+    collapsed: Pixels = pixels[rng.permutation(np.concatenate([kept, rng.choice(kept, len(pixels) - len(kept))]))]
+    return collapsed
+
+
+def copies(pixels: Pixels, train: Pixels, rate: float, rng: Rng) -> Pixels:
+    """A share of the images replaced by training images."""
+    count = round(rate * len(pixels))
+    out = pixels.copy()
+    out[rng.choice(len(out), count, replace=False)] = train[rng.choice(len(train), count, replace=count > len(train))]
+    return out
+
+
+def shrink(pixels: Pixels, share: float, rng: Rng) -> Pixels:
+    """Only a share of the images is different; the others repeat them."""
+    kept = rng.choice(len(pixels), max(1, round(share * len(pixels))), replace=False)
+    repeated: Pixels = pixels[rng.choice(kept, len(pixels))]
+    return repeated
+
+
+def swap(pixels: Pixels, rng: Rng) -> Pixels:
+    """The left half of each image beside the right half of another: right in every detail, wrong as a whole."""
+    other, middle = pixels[rng.permutation(len(pixels))], pixels.shape[2] // 2
+    return np.concatenate([pixels[:, :, :middle], other[:, :, middle:]], axis=2)
+
+
+def _bytes(x: NDArray[np.float32]) -> Pixels:
+    return np.clip(np.rint(x), 0, 255).astype(np.uint8)

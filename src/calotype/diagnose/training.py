@@ -1,0 +1,210 @@
+"""What the log of a training tells: vanishing gradients, an overfitting discriminator, oscillation, divergence.
+
+Records are those of ``log.jsonl``, in the order of their steps. The same rules run while the training does (`Watcher`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calotype.diagnose.verdict import SEES, Finding, Verdict, cannot_tell, tail
+
+Record = dict[str, Any]
+NO_DISCRIMINATOR = "This family has no discriminator."
+NO_LOG = "There is no log of the training."
+SUSTAINED = 5  # log lines in a row that make a state of a moment
+LATE = 0.5  # the share of the training that the verdicts on its outcome look at
+
+
+def vanishing_gradient(records: Sequence[Record]) -> Finding | Verdict:
+    """Whether the generator learned nothing because the discriminator was always right.
+
+    The generator's gradient below 1% of its early median while the discriminator's accuracy is above .99, sustained over
+    ``SUSTAINED`` log lines. The effect is the share of the log in that state: a FAIL where the training ends in it.
+    """
+    name = "vanishing-gradient"
+    rows = [(r["generator/gradient_norm"], r["d_accuracy"]) for r in records if _has(r, "generator/gradient_norm", "d_accuracy")]
+    if not rows:
+        return cannot_tell(name, NO_DISCRIMINATOR if records else NO_LOG)
+    if len(rows) < 2 * SUSTAINED:
+        return cannot_tell(name, f"The log has {len(rows)} lines; {2 * SUSTAINED} are needed: train longer, or with --log.every 10.")
+    gradient, accuracy = np.array(rows, float).T
+    early = float(np.median(gradient[: max(SUSTAINED, len(rows) // 10)]))
+    dead = (gradient < 0.01 * early) & (accuracy > 0.99)
+    stuck = int(_longest(dead))
+    at_end = bool(dead[-SUSTAINED:].all())
+    share = float(dead.mean()) if stuck >= SUSTAINED else 0.0
+    late, right = float(np.median(gradient[-SUSTAINED:])), 100 * accuracy[-SUSTAINED:].mean()
+    return Finding(
+        name,
+        effect=1.0 if at_end else share,
+        warn=1e-9,
+        fail=1.0,
+        detectable=SUSTAINED / len(rows),
+        says={
+            "PASS": "The generator got a useful gradient all along.",
+            "FAIL": "The discriminator is always right, and the generator no longer learns from it.",
+            "WARN": "For a while the discriminator was always right, and the generator learned nothing from it.",
+        },
+        evidence=f"gradient of the generator {late:.2g} at the end, {early:.2g} early; discriminator right in {right:.0f}% at the end",
+        remedies=(
+            "--model.loss non_saturating",
+            "--model.loss relativistic_pairing --model.penalty r1_r2 --model.penalty-weight 0.1",
+            "--model.pace 0.25",
+            "--model.instance-noise 0.1",
+            "--model.smooth 0.9",
+        ),
+    )
+
+
+def overfitting_discriminator(records: Sequence[Record]) -> Finding | Verdict:
+    """Whether the discriminator tells training images from held-out ones, which it can only by heart.
+
+    Over the last half of the log: the area under the curve of its logits on training against held-out images, .5 where it
+    cannot tell them apart; FAIL from .65, WARN from .58 (no source; Karras et al. 2020 use the share of training images taken
+    for real above .6, r_t, which is given as evidence).
+    """
+    name = "overfitting-discriminator"
+    rows = [r["d_auc"] for r in records if _has(r, "d_auc")]
+    if not rows:
+        judged = not records or any(_has(r, "d_accuracy") for r in records)
+        return cannot_tell(name, "The log does not compare training with held-out images." if judged else NO_DISCRIMINATOR)
+    rows = rows[-max(1, round(LATE * len(rows))) :]
+    auc = np.array(rows, float)
+    error = max(float(auc.std(ddof=1) / math.sqrt(len(auc))), 1e-6) if len(auc) > 1 else 0.1
+    signs = [r["d_sign"] for r in records[-len(rows) :] if _has(r, "d_sign")]
+    sign = f"; r_t {np.mean(signs):.2f}" if signs else ""
+    gap = float(auc.mean() - 0.5)
+    return Finding(
+        name,
+        effect=max(0.0, gap),
+        warn=0.08,
+        fail=0.15,
+        p=tail(gap / error),
+        detectable=SEES * error,
+        says={
+            "PASS": "The discriminator judges unseen real images like those it trains on.",
+            "FAIL": "The discriminator knows the training images by heart, so its advice to the generator is memory.",
+        },
+        evidence=f"it ranks a training image above a held-out one in {100 * auc.mean():.0f}% of pairs (chance is 50%){sign}",
+        remedies=(
+            "more training images",
+            "--data.flip True (not for digits or text)",
+            "--model.dropout 0.3",
+            "--model.penalty r1",
+            "a shorter --minutes",
+        ),
+    )
+
+
+def divergence(records: Sequence[Record]) -> Finding | Verdict:
+    """How often the training had to go back because a number was not finite, and whether it ended well."""
+    name = "divergence"
+    if not records:
+        return cannot_tell(name, NO_LOG)
+    retreats = [r for r in records if r.get("event") == "retreat"]
+    gone = any(r.get("event") == "gave up" for r in records)
+    steps = ", ".join(str(r.get("step")) for r in retreats[:5])
+    return Finding(
+        name,
+        effect=2.0 if gone else float(bool(retreats)),
+        warn=1,
+        fail=2,
+        says={
+            "PASS": "Every loss, gradient and weight stayed finite.",
+            "FAIL": "The training diverged and was given up.",
+            "WARN": "The training diverged, went back to an earlier checkpoint and went on at a lower learning rate.",
+        },
+        evidence=f"{len(retreats)} retreats" + (f", at steps {steps}" if steps else ""),
+        remedies=("a lower --optimizer.lr", "--optimizer.clip 1", "--schedule.warmup 0.05", "--train.precision fp32"),
+    )
+
+
+def oscillation(drawn: Sequence[NDArray[np.float32]], steps: Sequence[int]) -> Finding | Verdict:
+    """Whether what the generator makes keeps changing from checkpoint to checkpoint instead of settling.
+
+    ``drawn`` are features (or class probabilities) (n, d) of images from the same noise at each checkpoint. The squared distance
+    of the means of two neighbors, in units of what two independent samples of n would show: 1 is chance. Over the later half of
+    the training, the effect is the median of these; FAIL above 3 (no source), WARN above 2.
+    """
+    name = "oscillation"
+    late = [i for i, step in enumerate(steps) if step >= LATE * steps[-1]] if steps else []
+    if len(late) < 3:
+        return cannot_tell(name, "It takes three checkpoints in the later half of the training: keep more with --log.checkpoints.")
+    drift = [_drift(drawn[a], drawn[b]) for a, b in pairwise(late)]
+    effect = float(np.median(drift))
+    return Finding(
+        name,
+        effect=effect,
+        warn=2.0,
+        fail=3.0,
+        says={
+            "PASS": "The generator settles: it makes much the same at each of the last checkpoints.",
+            "FAIL": "The generator swings between different kinds of images and does not settle.",
+        },
+        evidence=f"drift between checkpoints in units of chance: {', '.join(f'{d:.1f}' for d in drift)}; effect: the median",
+        remedies=("--schedule.kind linear", "--train.ema 0.1", "a lower --optimizer.lr", "--optimizer.betas 0 0.99", "--model.penalty r1"),
+        data={"steps": [steps[i] for i in late], "drift": drift},
+    )
+
+
+class Watcher:
+    """The verdicts of a running training: says each trouble once when it begins, and once when it is over."""
+
+    def __init__(self, records: Iterable[Record] = ()) -> None:
+        self.records = [r for r in records if "event" not in r]
+        self.troubles: set[str] = set()
+        self._update()
+
+    def see(self, record: Record) -> list[Record]:
+        """Take one more record; returns the events to log, each with ``event``, ``step``, ``name``, ``status`` and ``says``."""
+        self.records.append(record)
+        before = dict.fromkeys(self.troubles)
+        found = self._update()
+        step = record["step"]
+        begun = [
+            {"event": "verdict", "step": step, "name": n, "status": "WARN", "says": says} for n, says in found.items() if n not in before
+        ]
+        ended = [
+            {"event": "verdict", "step": step, "name": n, "status": "PASS", "says": f"{n} is over"}
+            for n in before
+            if n not in self.troubles
+        ]
+        return begun + ended
+
+    def _update(self) -> dict[str, str]:
+        recent = self.records[-4 * SUSTAINED :]
+        head = self.records[:SUSTAINED]
+        found: dict[str, str] = {}
+        gradient = vanishing_gradient([*head, *head, *recent]) if len(self.records) > 4 * SUSTAINED else None
+        if isinstance(gradient, Finding) and gradient.effect >= 1:
+            found[gradient.name] = f"{gradient.says['FAIL']} ({gradient.evidence})"
+        memory = overfitting_discriminator(recent) if len(recent) == 4 * SUSTAINED else None
+        if isinstance(memory, Finding) and memory.effect >= memory.fail and (memory.p or 0) < 1e-3:
+            found[memory.name] = f"{memory.says['FAIL']} ({memory.evidence})"
+        self.troubles = set(found)
+        return found
+
+
+def _drift(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    moved = float(np.square(a.mean(0, dtype=np.float64) - b.mean(0, dtype=np.float64)).sum())
+    chance = float(a.var(0, dtype=np.float64).sum() / len(a) + b.var(0, dtype=np.float64).sum() / len(b))
+    return moved / max(chance, 1e-12)
+
+
+def _longest(flags: NDArray[np.bool_]) -> int:
+    best = run = 0
+    for flag in flags:
+        run = run + 1 if flag else 0
+        best = max(best, run)
+    return best
+
+
+def _has(record: Record, *names: str) -> bool:
+    return all(isinstance(record.get(n), int | float) for n in names)

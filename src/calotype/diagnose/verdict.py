@@ -1,0 +1,125 @@
+"""What a diagnosis finds, and how findings become verdicts."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from calotype.metrics.diversity import holm
+
+Status = Literal["PASS", "WARN", "FAIL", "CANNOT TELL"]
+RANK: tuple[Status, ...] = ("FAIL", "WARN", "CANNOT TELL", "PASS")
+"""Worst first: the order in which verdicts are shown."""
+
+SURE, LIKELY = 0.01, 0.05
+"""Corrected p-values below which a finding may be a FAIL and a WARN."""
+
+SEES = 1.96 + 1.28
+"""Standard errors that an effect needs to be seen at the 5% level (two-sided) in 9 of 10 samples."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One answer, with all that is needed to trust or doubt it."""
+
+    name: str  # "mode-collapse", "copying" ...
+    status: Status
+    says: str  # one sentence for somebody who never heard of the measure
+    effect: float | None = None  # how large the trouble is, in the unit that ``evidence`` names
+    p: float | None = None  # probability of an effect this large where there is no trouble, corrected for the number of questions
+    detectable: float | None = None  # the smallest effect that this sample would have shown in 9 of 10 cases
+    evidence: str = ""  # what was measured, in numbers
+    remedies: tuple[str, ...] = ()  # settings of this toolkit that are known to help
+    data: dict[str, Any] | None = None  # what a picture of the evidence needs; plain numbers and lists
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One measurement that a verdict rests on; several may share a name.
+
+    An effect of at least ``fail`` is a FAIL and one of at least ``warn`` a WARN, provided that chance does not explain it: the
+    p-value, corrected for the number of findings, must be below ``SURE`` and ``LIKELY``. A finding without a p-value counts
+    things instead of estimating them.
+    """
+
+    name: str
+    effect: float
+    warn: float
+    fail: float
+    says: Mapping[Status, str]  # a sentence for PASS and for FAIL; WARN takes that of FAIL where it has none
+    evidence: str
+    p: float | None = None
+    detectable: float | None = None
+    blind: float | None = None  # a PASS that could only have seen a larger effect than this is none; ``fail`` where nothing is given
+    remedies: tuple[str, ...] = ()
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+def cannot_tell(name: str, why: str) -> Verdict:
+    """No verdict, because something is missing."""
+    return Verdict(name, "CANNOT TELL", why)
+
+
+def conclude(findings: Iterable[Finding | Verdict]) -> list[Verdict]:
+    """Verdicts from all findings of one evaluation, one for each name, in the order of their first appearance.
+
+    A finding that sees nothing although it could not have seen a grave trouble either is CANNOT TELL.
+    """
+    known = list(findings)
+    measured = [f for f in known if isinstance(f, Finding)]
+    tested = [f for f in measured if f.p is not None]
+    adjusted = holm(np.array([f.p for f in tested], np.float64)).tolist() if tested else []
+    corrected: dict[int, float] = dict(zip(map(id, tested), adjusted, strict=True))
+    verdicts: dict[str, Verdict] = {}
+    for one in known:
+        new = _verdict(one, corrected.get(id(one))) if isinstance(one, Finding) else one
+        old = verdicts.get(one.name)
+        verdicts[one.name] = new if old is None else _join(old, new)
+    return list(verdicts.values())
+
+
+def tail(z: float) -> float:
+    """The probability that a standard normal number exceeds ``z``.
+
+    >>> round(tail(1.959964), 4)
+    0.025
+    """
+    return 0.5 * math.erfc(z / math.sqrt(2))
+
+
+def fitting(verdict: Verdict, settings: Collection[str]) -> Verdict:
+    """The verdict without remedies that are settings of other families: ``settings`` are the names that the model has."""
+    known = {name.replace("_", "-") for name in settings}
+    fit = tuple(r for r in verdict.remedies if set(re.findall(r"--model\.([a-z-]*[a-z])", r)) <= known)
+    return replace(verdict, remedies=fit)
+
+
+def worst_first(verdicts: Iterable[Verdict]) -> list[Verdict]:
+    """Verdicts in the order in which a reader should meet them."""
+    return sorted(verdicts, key=lambda v: RANK.index(v.status))
+
+
+def _verdict(found: Finding, p: float | None) -> Verdict:
+    status: Status = "PASS"
+    if found.effect >= found.fail and (p is None or p < SURE):
+        status = "FAIL"
+    elif found.effect >= found.warn and (p is None or p < LIKELY):
+        status = "WARN"
+    elif found.detectable is not None and found.detectable > (found.fail if found.blind is None else found.blind):
+        status = "CANNOT TELL"
+    says = {"WARN": found.says["FAIL"], "CANNOT TELL": "too few images to see it", **found.says}[status]
+    remedies = found.remedies if status in ("WARN", "FAIL") else ()
+    return Verdict(found.name, status, says, found.effect, p, found.detectable, found.evidence, remedies, found.data or None)
+
+
+def _join(a: Verdict, b: Verdict) -> Verdict:
+    """The worse of two verdicts with the evidence of both. That one measurement could not tell does not undo what another saw."""
+    order: tuple[Status, ...] = ("FAIL", "WARN", "PASS", "CANNOT TELL")
+    worse, other = sorted((a, b), key=lambda v: order.index(v.status))
+    data = {**(other.data or {}), **(worse.data or {})}
+    return replace(worse, evidence="; ".join(filter(None, (worse.evidence, other.evidence))), data=data or None)

@@ -1,0 +1,1 @@
+"""Scores as functions of arrays: features, probabilities and pixels in, numbers with their uncertainty out."""

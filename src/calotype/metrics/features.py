@@ -1,0 +1,59 @@
+"""The door to feature spaces: pick one by name or by the images, and keep what it makes of real images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from calotype.errors import UserError
+from calotype.metrics.features_cache import cached
+from calotype.metrics.features_kinds import DIGITS, coarse, digits, of_classifier, of_run, random, recognized
+from calotype.metrics.features_space import Extracted, FeatureSpace
+from calotype.types import ImageSpec
+
+NAMES = ("digits", "random", "inception", "dinov2")
+"""The spaces that have a name; a path to a run of ``calotype train classifier`` names one too."""
+
+
+def pick(name: str | None, spec: ImageSpec, device: torch.device | str = "cpu") -> tuple[FeatureSpace, ...]:
+    """The feature spaces to judge images like ``spec`` in: one, or several whose scores are averaged and their spread printed.
+
+    Args:
+        name: ``digits``, ``random`` (three networks), ``inception``, ``dinov2``, or the folder of a trained classifier. Where
+            none is given: ``digits`` for grey 28x28 images of the classes 0 to 9, else ``random``.
+        spec: of the real images.
+        device: where the networks run.
+
+    Raises:
+        UserError: for a name that is none, weights that are not there, or a space that does not take such images.
+    """
+    if name is None:
+        name = "digits" if spec == DIGITS else "random"
+    if name == "digits":
+        spaces: tuple[FeatureSpace, ...] = (digits(device),)
+    elif name == "random":
+        spaces = random(spec, device)
+    elif name == "inception":
+        from calotype.metrics.features_pretrained import inception
+
+        spaces = (inception(device),)
+    elif name == "dinov2":
+        from calotype.metrics.features_pretrained import dinov2
+
+        spaces = (dinov2(device),)
+    elif Path(name).expanduser().exists():
+        spaces = (of_run(Path(name).expanduser(), device),)
+    else:
+        raise UserError(f"no features {name!r}: choose {', '.join(NAMES)}, or the run folder of a classifier")
+    for space in spaces:
+        space.require(spec.size, spec.channels)
+    return spaces
+
+
+def second(primary: FeatureSpace, spec: ImageSpec, device: torch.device | str = "cpu") -> FeatureSpace:
+    """A space unlike ``primary``, in which a finding of copies must show again: coarse pictures, or a random network beside those."""
+    return coarse(spec, device) if primary.name != "coarse" else random(spec, device)[0]
+
+
+__all__ = ["NAMES", "Extracted", "FeatureSpace", "cached", "coarse", "of_classifier", "pick", "recognized", "second"]

@@ -1,0 +1,29 @@
+"""What every score carries besides its value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number and how far it can be trusted."""
+
+    value: float
+    interval: Interval | None = None  # of 95%, where a way to compute it is known
+
+
+@dataclass(frozen=True)
+class Score:
+    """One number of a report. Numbers of different ``features``, ``n`` or ``protocol`` cannot be compared."""
+
+    name: str  # "FD", "KID", "precision" ...
+    value: float
+    interval: Interval | None  # of 95%
+    floor: float | None  # the same score of held-out real images: what a perfect generator would get
+    n: int  # generated images
+    m: int  # real images
+    features: str  # the space it was computed in, as "digits@1a2b3c4d, penultimate, 64"; "pixels" where none is needed
+    kind: str  # "lower" or "higher" is better, or "match" where the real value is the best

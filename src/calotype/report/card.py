@@ -1,0 +1,255 @@
+"""Everything a report knows: plain data, without a word on how it is drawn.
+
+Every part may be missing; what is missing is left out of the page.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calotype.diagnose.verdict import Status, Verdict, worst_first
+from calotype.errors import UserError
+from calotype.metrics.score import Interval, Score
+
+Pixels = NDArray[np.uint8]
+
+SCHEMA = 1
+"""Grows when a field of ``report.json`` changes its meaning."""
+
+VERDICTS = (
+    "mode-collapse",
+    "oscillation",
+    "vanishing-gradient",
+    "overfitting-discriminator",
+    "copying",
+    "blur",
+    "noise",
+    "posterior-collapse",
+    "likelihood-overfit",
+    "divergence",
+)
+"""The names a verdict may have."""
+
+
+@dataclass(frozen=True)
+class Neighbors:
+    """Generated images, each beside the nearest real ones. Distances are those of the feature space named."""
+
+    generated: Pixels  # (N, H, W, C) uint8
+    train: Pixels | None = None  # (N, H, W, C): the nearest training image of each
+    holdout: Pixels | None = None  # (N, H, W, C): the nearest held-out image of each
+    train_distance: tuple[float, ...] = ()
+    holdout_distance: tuple[float, ...] = ()
+    features: str = ""  # the space in which they are near
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The images of a report."""
+
+    samples: Pixels | None = None  # (N, H, W, C) uint8, drawn from fixed noise, not selected
+    reals: Pixels | None = None  # (N, H, W, C) uint8, not selected
+    neighbors: Neighbors | None = None  # of the first samples
+    copies: Neighbors | None = None  # the generated images closest to a training image, closest first
+
+
+@dataclass(frozen=True)
+class Series:
+    """One curve of the training log."""
+
+    name: str  # as in log.jsonl: "discriminator/loss"
+    step: tuple[int, ...]
+    value: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened at one step of the training."""
+
+    step: int
+    says: str  # a few words: "went back to step 400"
+    kind: str = "event"  # "retreat", "verdict" ...
+
+
+@dataclass(frozen=True)
+class Curves:
+    """How the training went."""
+
+    series: tuple[Series, ...]
+    events: tuple[Event, ...] = ()
+
+
+@dataclass(frozen=True)
+class ClassCounts:
+    """How often each class was generated, and how often it is in the real images."""
+
+    names: tuple[str, ...]
+    generated: tuple[int, ...]
+    real: tuple[int, ...]
+    interval: tuple[Interval, ...]  # exact (Clopper and Pearson 1934) 95% interval of each generated share, in [0, 1]
+    judge: str = ""  # who told the classes: "digits@1a2b3c4d, 99.1% right on held-out images"
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Radially averaged power by spatial frequency, and the band in which real images lie."""
+
+    frequency: tuple[float, ...]  # cycles per pixel, in (0, 0.5]
+    low: tuple[float, ...]  # power; lower end of the band of real images
+    median: tuple[float, ...]
+    high: tuple[float, ...]
+    generated: tuple[float, ...]  # median of the generated images
+
+
+@dataclass(frozen=True)
+class LadderRow:
+    """What a known failure, planted into real images, does to the scores: a scale to read them on."""
+
+    name: str  # "blur of 1 pixel", "5% copies"
+    scores: Mapping[str, float]  # by the name of the score
+
+
+@dataclass(frozen=True)
+class Extrapolation:
+    """The Frechet distance at several sample sizes and where it goes for infinitely many images."""
+
+    points: tuple[tuple[int, float], ...]  # (N, FD)
+    infinite: float  # intercept of the line FD = infinite + slope / N
+    slope: float
+
+
+@dataclass(frozen=True)
+class Data:
+    """The real images that a report measures against."""
+
+    name: str
+    train: int  # images
+    holdout: int  # images
+    fingerprint: str  # SHA-256 of both, hexadecimal
+    holdout_fingerprint: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """The judgement of one generator. It holds no date and no path, so that the same evaluation gives the same report."""
+
+    subject: str  # the run, model or folder that was judged, as the user knows it
+    scores: tuple[Score, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
+    about: Mapping[str, str] = field(default_factory=dict)  # of the subject, for people: model, parameters, steps ...
+    data: Data | None = None
+    protocol: Mapping[str, str] = field(default_factory=dict)  # what two reports must share to be compared, besides what scores carry
+    versions: Mapping[str, str] = field(default_factory=dict)  # calotype, torch, numpy ...
+    seed: int = 0  # of the evaluation
+    command: str = ""  # repeats the evaluation
+    recipe: str | None = None  # equal for runs that differ in nothing but their training seed
+    train_seed: int | None = None
+    notes: tuple[str, ...] = ()  # warnings about the evaluation itself: "N is below 5 times the dimension"
+    pictures: Pictures = field(default_factory=Pictures)
+    curves: Curves | None = None
+    classes: ClassCounts | None = None
+    spectrum: Spectrum | None = None
+    ladder: tuple[LadderRow, ...] = ()
+    extrapolation: Extrapolation | None = None
+
+    @property
+    def verdicts_worst_first(self) -> list[Verdict]:
+        """In the order in which they are shown."""
+        return worst_first(self.verdicts)
+
+    @property
+    def status(self) -> Status:
+        """The worst verdict; CANNOT TELL where there is none."""
+        return self.verdicts_worst_first[0].status if self.verdicts else "CANNOT TELL"
+
+    def score(self, name: str) -> Score | None:
+        """The first score of that name."""
+        return next((s for s in self.scores if s.name == name), None)
+
+
+_TEXTS = ("subject", "about", "protocol", "versions", "seed", "command", "recipe", "train_seed", "notes")
+_PARTS: dict[str, Any] = {"data": Data, "spectrum": Spectrum, "classes": ClassCounts, "extrapolation": Extrapolation}
+
+
+def to_json(report: Report) -> dict[str, Any]:
+    """``report.json``: all of the report but its pictures, as docs/report.schema.json describes it.
+
+    Numbers that JSON cannot hold (infinite, not a number) become null.
+    """
+    tree: dict[str, Any] = {"schema": SCHEMA, "status": report.status}
+    tree |= {name: getattr(report, name) for name in _TEXTS}
+    tree["scores"] = [_score(score) for score in report.scores]
+    tree["verdicts"] = [asdict(verdict) for verdict in report.verdicts_worst_first]
+    tree |= {name: None if (part := getattr(report, name)) is None else asdict(part) for name in _PARTS}
+    tree["ladder"] = [{"name": row.name, "scores": dict(row.scores)} for row in report.ladder]
+    tree["curves"] = None if report.curves is None else asdict(report.curves)
+    return plain(tree)  # type: ignore[no-any-return]
+
+
+def from_json(tree: Mapping[str, Any]) -> Report:
+    """The report, without pictures, that `to_json` wrote. `UserError` where ``tree`` is no such thing."""
+    if tree.get("schema") != SCHEMA:
+        raise UserError(f"not a report of this version of Calotype (schema {tree.get('schema')}, not {SCHEMA}): evaluate it again")
+    try:
+        return _from_json(tree)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"the report is damaged ({error!r}): evaluate again") from None
+
+
+def _from_json(tree: Mapping[str, Any]) -> Report:
+    curves = tree["curves"]
+    texts: dict[str, Any] = {name: _freeze(tree[name]) for name in _TEXTS}
+    parts: dict[str, Any] = {name: None if tree[name] is None else kind(**_tuples(tree[name])) for name, kind in _PARTS.items()}
+    return Report(
+        **texts,
+        **parts,
+        scores=tuple(Score(**_tuples(score) | {"value": _number(score["value"])}) for score in tree["scores"]),
+        verdicts=tuple(Verdict(**verdict | {"remedies": tuple(verdict["remedies"])}) for verdict in tree["verdicts"]),
+        ladder=tuple(LadderRow(row["name"], row["scores"]) for row in tree["ladder"]),
+        curves=None
+        if curves is None
+        else Curves(
+            tuple(Series(s["name"], tuple(s["step"]), tuple(map(_number, s["value"]))) for s in curves["series"]),
+            tuple(Event(**event) for event in curves["events"]),
+        ),
+    )
+
+
+def _score(score: Score) -> dict[str, Any]:
+    known = score.interval is not None and all(map(math.isfinite, score.interval))
+    return asdict(score) | {"interval": score.interval if known else None}
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def _tuples(tree: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _freeze(value) for name, value in tree.items()}
+
+
+def _freeze(value: Any) -> Any:
+    return tuple(_freeze(v) for v in value) if isinstance(value, list) else value
+
+
+def plain(value: Any) -> Any:
+    """``value`` in the words of JSON: numpy numbers and arrays unpacked, tuples as lists, non-finite numbers as null.
+
+    >>> plain({"a": np.float32(0.5), "b": (1, float("nan"))})
+    {'a': 0.5, 'b': [1, None]}
+    """
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {str(key): plain(v) for key, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

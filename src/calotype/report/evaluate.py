@@ -1,0 +1,139 @@
+"""From a subject to a report: draw, measure, judge."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+import sys
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import calotype
+from calotype.diagnose.verdict import Verdict, cannot_tell, conclude, fitting
+from calotype.errors import UserError
+from calotype.metrics.frechet import check_count
+from calotype.report import card, evidence
+from calotype.report.ground import Ground, drawn_in
+from calotype.report.scores import overfitting, score_all
+from calotype.report.subject import Say, Subject, open_subject
+from calotype.report.verdicts import OF_IMAGES, Findings, of_images, of_training
+
+FULL, SHORT = 2_000, 600
+"""Images that a report draws, and those of the short one at the end of a training."""
+
+
+def evaluate(
+    path: str | Path,
+    *,
+    data: str | None = None,
+    holdout: str | None = None,
+    count: int = FULL,
+    features: str | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    short: bool = False,
+    say: Say | None = None,
+) -> card.Report:
+    """Judge a run, a model or a folder of images.
+
+    Args:
+        path: A run, a ``model/`` folder, or a folder or zip of generated images.
+        data: Source of the training images; a run knows its own.
+        holdout: Source of real images that the generator never saw; a run knows its own.
+        count: Images to draw, or to take from the folder.
+        features: Feature space (`calotype.metrics.features.pick`).
+        seed: Of the noise that images are drawn from, and of everything random in the evaluation.
+        device: Where a model draws.
+        short: Leave out the planted ladder and the extrapolation.
+        say: Called with (what, done, total) as the work goes on.
+
+    Raises:
+        UserError: where there is nothing to judge, and for too few images for the feature space.
+    """
+    if count < 2:
+        raise UserError(f"a judgement needs hundreds of images, not {count}: give a larger --count")
+    subject = open_subject(Path(path), count, seed, data=data, holdout=holdout, device=device, say=say)
+    about_training = of_training(subject)
+    words = [("--data", data), ("--holdout", holdout), ("--features", features), ("--count", str(count)), ("--seed", str(seed))]
+    report = card.Report(
+        subject=subject.name,
+        about=subject.about,
+        versions=versions(),
+        seed=seed,
+        command=shlex.join(["calotype", "evaluate", subject.name, *(w for option in words if option[1] is not None for w in option if w)]),
+        recipe=subject.recipe,
+        train_seed=subject.train_seed,
+        notes=subject.notes,
+        pictures=card.Pictures(samples=subject.images[: evidence.SHOWN]),
+        curves=evidence.curves(subject),
+    )
+    if subject.train is None:
+        why = "There are no training images to compare with: name them with --data."
+        verdicts = _fitting(subject, conclude([*(cannot_tell(name, why) for name in OF_IMAGES), *about_training]))
+        return replace(report, verdicts=tuple(verdicts), notes=(*report.notes, "without training images there are no scores"))
+    if say:
+        say("extracting features", 0, 1)
+    return _against(Ground.of(subject, features, seed), subject, report, about_training, short, say)
+
+
+def _against(ground: Ground, subject: Subject, report: card.Report, about_training: Findings, short: bool, say: Say | None) -> card.Report:
+    """The report with everything that real images tell."""
+    pixels, seed = subject.images, report.seed
+    drawn, confirm = drawn_in(ground, pixels)
+    if say:
+        say("comparing", 0, 1)
+    scores = score_all(ground.spaces, drawn, ground.reference.features, ground.floor.features, pixels, ground.floor.images.pixels)
+    space, train_in, held_in = ground.spaces[0], ground.train.features[0], ground.holdout.features[0]
+    scores += overfitting(drawn[0], train_in, held_in, space.label)
+    findings, nearby = of_images(pixels, drawn, confirm, ground, seed)
+    train, held = ground.train.images, ground.holdout.images
+    report = replace(
+        report,
+        scores=tuple(scores),
+        verdicts=tuple(_fitting(subject, conclude([*findings, *about_training]))),
+        data=card.Data(train.name, len(train), len(held), train.fingerprint, held.fingerprint if len(held) else ""),
+        protocol=_protocol(ground),
+        notes=(*report.notes, *_notes(ground, len(pixels))),
+        pictures=evidence.pictures(pixels, drawn[0], ground, nearby),
+        classes=evidence.classes(ground, drawn[0]),
+        spectrum=evidence.spectrum(pixels, ground.floor.images.pixels),
+    )
+    if short:
+        return report
+    if say:
+        say("planting failures for scale", 0, 1)
+    return replace(report, ladder=evidence.ladder(ground, seed), extrapolation=evidence.extrapolation(drawn, ground))
+
+
+def _fitting(subject: Subject, verdicts: list[Verdict]) -> list[Verdict]:
+    """Verdicts without remedies that the judged model has no setting for."""
+    config = None if subject.generator is None else getattr(subject.generator.model, "config", None)
+    return verdicts if config is None else [fitting(v, [f.name for f in fields(config)]) for v in verdicts]
+
+
+def _notes(ground: Ground, n: int) -> list[str]:
+    space = ground.spaces[0]
+    notes = [check_count(min(n, len(ground.reference)), space.dimension)]
+    if len(ground.floor) < n:
+        notes.append(f"the floor rests on {len(ground.floor)} real images, fewer than the {n} generated ones: give more with --holdout")
+    if space.accuracy is not None:
+        notes.append(f"the network of the features is right in {100 * space.accuracy:.1f}% of images that it never saw")
+    return [note for note in notes if note]
+
+
+def _protocol(ground: Ground) -> dict[str, str]:
+    return {
+        "features": ", ".join(space.label for space in ground.spaces),
+        "reference": f"{len(ground.reference):,} training images",
+        "floor": f"{len(ground.floor):,} other real images",
+        "reals": ground.train.images.fingerprint[:16],
+    }
+
+
+def versions() -> dict[str, str]:
+    """What the numbers may depend on."""
+    own = {"calotype": calotype.__version__, "torch": torch.__version__, "numpy": np.__version__}
+    return own | {"python": platform.python_version(), "platform": sys.platform}

@@ -1,0 +1,133 @@
+"""The parts of a report that are looked at: pictures, curves, counts, spectra, the ladder of planted failures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calotype.diagnose import planted
+from calotype.metrics import spectrum as of_spectrum
+from calotype.metrics.features import Extracted
+from calotype.metrics.frechet import Moments, extrapolated, frechet
+from calotype.metrics.manifold import nearest, prdc
+from calotype.report import card
+from calotype.report.ground import Ground
+from calotype.report.subject import Pixels, Subject
+from calotype.report.verdicts import Nearby
+
+SHOWN, NEIGHBORS, WORST = 64, 8, 6
+QUIET = ("step", "images", "seconds", "images_per_second", "lr_scale")  # columns of the log that are no curves
+
+
+def ladder(ground: Ground, seed: int) -> tuple[card.LadderRow, ...]:
+    """What planted failures do to the scores of real images."""
+    rng, pixels = np.random.default_rng([seed, 11]), ground.floor.images.pixels
+    rows: list[tuple[str, Pixels]] = [
+        ("real images", pixels),
+        ("blur of 1 pixel", planted.blur(pixels, 1.0)),
+        ("noise of 10 levels", planted.noise(pixels, 10, rng)),
+        ("halves exchanged", planted.swap(pixels, rng)),
+        ("a tenth of the variety", planted.shrink(pixels, 0.1, rng)),
+        ("5% copies of training images", planted.copies(pixels, ground.train.images.pixels, 0.05, rng)),
+    ]
+    labels = labels_of(ground)
+    if labels is not None and len(np.unique(labels)) > 3:
+        rows.insert(3, ("3 classes missing", planted.collapse(pixels, labels, 3, rng)))
+    return tuple(card.LadderRow(name, _rung(ground, damaged)) for name, damaged in rows)
+
+
+def _rung(ground: Ground, pixels: Pixels) -> dict[str, float]:
+    parts = []
+    for space, real in zip(ground.spaces, ground.reference.features, strict=True):
+        x, y = space.of(pixels).features, real.features
+        parts.append({"FD": frechet(Moments.of(x), Moments.of(y))} | {name: e.value for name, e in prdc(x, y).items()})
+    return {name: float(np.mean([part[name] for part in parts])) for name in parts[0]}
+
+
+def labels_of(ground: Ground) -> NDArray[np.int64] | None:
+    """Classes of the images of the floor: their labels, or what the network takes them for."""
+    beliefs = ground.floor.features[0].probabilities
+    return ground.floor.images.labels if beliefs is None else beliefs.argmax(1)
+
+
+def extrapolation(drawn: Sequence[Extracted], ground: Ground) -> card.Extrapolation:
+    """The Frechet distance against 1/N, averaged over the spaces."""
+    found = [extrapolated(x.features, y.features) for x, y in zip(drawn, ground.reference.features, strict=True)]
+    infinite, points = float(np.mean([value for value, _ in found])), np.mean([points for _, points in found], axis=0)
+    sizes, values = points.T
+    slope = float(np.polyfit(1 / sizes, values, 1)[0]) if len(points) > 1 else 0.0
+    return card.Extrapolation(tuple((int(n), float(v)) for n, v in points), infinite, slope)
+
+
+def pictures(shown: Pixels, drawn: Extracted, ground: Ground, nearby: Nearby | None) -> card.Pictures:
+    """Samples and reals, the first samples beside their nearest real images, and the pairs that look most like copies."""
+    train, held = ground.train, ground.holdout
+    some = drawn.features[:NEIGHBORS]
+    rows, distance = nearest(some, train.features[0].features)
+    around = card.Neighbors(
+        shown[:NEIGHBORS], train.images.pixels[rows], train_distance=tuple(distance.tolist()), features=ground.spaces[0].label
+    )
+    if len(held):
+        rows, distance = nearest(some, held.features[0].features)
+        around = replace(around, holdout=held.images.pixels[rows], holdout_distance=tuple(distance.tolist()))
+    worst = None
+    if nearby is not None and len(nearby.generated):
+        pairs = slice(0, WORST)
+        worst = card.Neighbors(
+            shown[nearby.generated[pairs]],
+            train.images.pixels[nearby.train[pairs]],
+            train_distance=tuple(nearby.distance[pairs].tolist()),
+            features=nearby.features,
+        )
+    real = ground.reference.images.pixels
+    spaced = np.linspace(0, len(real) - 1, min(SHOWN, len(real))).astype(int)  # a folder's order is often by class
+    return card.Pictures(shown[:SHOWN], real[spaced], around, worst)
+
+
+def curves(subject: Subject) -> card.Curves | None:
+    """The training log as curves, with its events."""
+    lines = [r for r in subject.records if "event" not in r]
+    series = []
+    for name in lines[-1] if lines else ():
+        rows = [(r["step"], r[name]) for r in lines if isinstance(r.get(name), int | float)]
+        if rows and name not in QUIET:
+            steps, values = zip(*rows, strict=True)
+            series.append(card.Series(name, tuple(steps), tuple(values)))
+    events = tuple(card.Event(int(r.get("step", 0)), _event(r), str(r["event"])) for r in subject.records if "event" in r)
+    return card.Curves(tuple(series), events) if series else None
+
+
+def _event(record: dict[str, object]) -> str:
+    if record["event"] == "retreat":
+        return f"went back to step {record.get('to')}"
+    return " ".join(str(record[key]) for key in ("name", "status") if key in record) or str(record["event"])
+
+
+def classes(ground: Ground, drawn: Extracted) -> card.ClassCounts | None:
+    """How often each class came out, with exact intervals."""
+    space, real = ground.spaces[0], ground.train.features[0].probabilities
+    if drawn.probabilities is None or real is None or not space.classes:
+        return None
+    from scipy.stats import beta
+
+    generated, reals = (np.bincount(p.argmax(1), minlength=len(space.classes)) for p in (drawn.probabilities, real))
+    n = int(generated.sum())
+    low = np.where(generated == 0, 0.0, beta.ppf(0.025, np.maximum(generated, 1e-9), n - generated + 1))
+    high = np.where(generated == n, 1.0, beta.ppf(0.975, generated + 1, np.maximum(n - generated, 1e-9)))
+    judge = space.label if space.accuracy is None else f"{space.label}; right in {100 * space.accuracy:.1f}% of images that it never saw"
+    intervals = tuple((float(a), float(b)) for a, b in zip(low, high, strict=True))
+    return card.ClassCounts(space.classes, tuple(generated.tolist()), tuple(reals.tolist()), intervals, judge)
+
+
+def spectrum(pixels: Pixels, real: Pixels) -> card.Spectrum | None:
+    """Power by frequency beside the band of real images."""
+    if min(pixels.shape[1:3]) < of_spectrum.SMALLEST:
+        return None
+    frequency, power = of_spectrum.radial_power(real)
+    low, median, high = np.quantile(power, (0.05, 0.5, 0.95), axis=0)
+    generated = np.median(of_spectrum.radial_power(pixels)[1], axis=0)
+    keep = frequency > 0
+    return card.Spectrum(*(tuple(line[keep].tolist()) for line in (frequency, low, median, high, generated)))

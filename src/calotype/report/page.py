@@ -1,0 +1,276 @@
+"""The page of a report: from plain data to one self-contained HTML file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from calotype.diagnose.verdict import Verdict
+from calotype.metrics.score import Score
+from calotype.report import plots
+from calotype.report.card import Neighbors, Pixels, Report
+from calotype.report.compare import compare_html
+from calotype.report.markup import alike, document, facts, picture, prose, sheet, shrunk, status_mark, table, tag, text, tone
+from calotype.report.plots import BETTER, number
+from calotype.report.words import (
+    MEANING,
+    distance_in_words,
+    explain,
+    headline,
+    main_scores,
+    measures,
+    question,
+    sentence,
+    tally,
+    where,
+)
+
+__all__ = ["compare_html", "html"]
+
+_SAMPLES = 64
+_NEAREST = 12
+_SMALL = 64  # pixels: the side of an image in a row of neighbors
+_CURVES: dict[str, tuple[str, ...]] = {  # the part of the log that shows each trouble
+    "oscillation": ("loss",),
+    "vanishing-gradient": ("gradient", "accuracy"),
+    "overfitting-discriminator": ("d_real", "d_fake", "d_holdout", "accuracy"),
+    "posterior-collapse": ("kl", "active"),
+    "likelihood-overfit": ("bits", "nll", "holdout"),
+    "divergence": ("loss", "gradient"),
+}
+
+
+def html(report: Report) -> str:
+    """The whole page: no scripts, nothing loaded from anywhere. What the report lacks is left out."""
+    sections = [(name, title, make(report)) for name, title, make in _SECTIONS]
+    present = [(name, title, inside) for name, title, inside in sections if inside]
+    links = "".join(f'<a href="#{name}">{title}</a>' for name, title, _ in present)
+    body = "".join(f'<section id="{name}"><h2>{title}</h2>{inside}</section>' for name, title, inside in present)
+    nav = f'<nav aria-label="Parts of this page">{links}</nav>'
+    return document(f"{report.subject}: report", f"<header>{_header(report)}{nav}</header><main>{body}</main>")
+
+
+def _header(report: Report) -> str:
+    said = tag("p", text(headline(report)), kind="lead")
+    if far := distance_in_words(report):
+        said += tag("p", text(far), kind="lead")
+    counts = "".join(f"<li>{status_mark(status)} <span>{count}</span></li>" for status, count in tally(report))
+    tiles = "".join(
+        f"<div><dt>{text(s.name)}</dt><dd><strong>{number(s.value)}</strong>{_beside(s)}</dd></div>" for s in main_scores(report)
+    )
+    notes = "".join(tag("p", prose(sentence(note))) for note in report.notes)
+    return (
+        f'<p class="eyebrow">Calotype report</p><h1>{text(report.subject)}</h1>{said}'
+        + (f'<ul class="tally" aria-label="Verdicts">{counts}</ul>' if counts else "")
+        + (f'<dl class="tiles">{tiles}</dl>' if tiles else "")
+        + (f'<div class="notes">{notes}</div>' if notes else "")
+    )
+
+
+def _beside(score: Score) -> str:
+    lines = [] if score.interval is None else [f"between {number(score.interval[0])} and {number(score.interval[1])}"]
+    lines += [] if score.floor is None else [f"real images: {number(score.floor)}"]
+    return "<br>".join([*lines, BETTER[score.kind]])
+
+
+def _verdicts(report: Report) -> str:
+    if not report.verdicts:
+        return ""
+    present = [status for status, _ in tally(report)]
+    key = "".join(f"<li>{status_mark(status)} {MEANING[status]}</li>" for status in present)
+    return f'<ul class="key quiet">{key}</ul>' + "".join(_verdict(report, v) for v in report.verdicts_worst_first)
+
+
+def _verdict(report: Report, verdict: Verdict) -> str:
+    grave = verdict.status in ("FAIL", "WARN")
+    inside = tag("p", prose(sentence(verdict.evidence))) if verdict.evidence else ""
+    inside += "".join(tag("p", text(said), kind="quiet") for said in measures(verdict))
+    if verdict.remedies and verdict.status != "PASS":
+        inside += "<h4>What to try</h4><ul>" + "".join(f"<li>{prose(remedy)}</li>" for remedy in verdict.remedies) + "</ul>"
+    if grave:
+        inside += _evidence(report, verdict)
+    top = f'{status_mark(verdict.status)}<h3>{text(question(verdict))}</h3><span class="more"></span><p>{prose(sentence(verdict.says))}</p>'
+    if not inside:
+        return f'<details class="verdict {tone(verdict.status)}" open><summary>{top.replace("more", "none")}</summary></details>'
+    inside += tag("p", f"Known to programs as <code>{text(verdict.name)}</code>", kind="quiet")
+    opened = " open" if grave else ""
+    return f'<details class="verdict {tone(verdict.status)}"{opened}><summary>{top}</summary><div class="inside">{inside}</div></details>'
+
+
+def _evidence(report: Report, verdict: Verdict) -> str:
+    """The picture that shows the trouble, where the report holds one."""
+    if verdict.name == "mode-collapse" and report.classes is not None:
+        return _figure(plots.classes(report.classes), "How often each class comes out, against real images.")
+    if verdict.name in ("blur", "noise") and report.spectrum is not None:
+        return _figure(
+            plots.spectrum(report.spectrum), "Strength of coarse (left) to fine (right) detail, against the band of real images."
+        )
+    if verdict.name == "copying" and report.pictures.copies is not None:
+        return _near(report.pictures.copies, "The generated images closest to a training image.")
+    if verdict.name in _CURVES and report.curves is not None and (drawn := plots.curves(report.curves, _CURVES[verdict.name])):
+        return _figure(_side_by_side(drawn), "From the training log.")
+    return ""
+
+
+def _figure(drawing: str, caption: str) -> str:
+    return f"<figure><figcaption>{text(caption)}</figcaption>{drawing}</figure>"
+
+
+def _side_by_side(drawings: Sequence[str]) -> str:
+    return '<div class="pair">' + "".join(f"<figure>{drawing}</figure>" for drawing in drawings) + "</div>"
+
+
+def _samples(report: Report) -> str:
+    wanted = [
+        ("Generated", "drawn from fixed noise, the first ones, not selected", report.pictures.samples),
+        ("Real", "not selected either", report.pictures.reals),
+    ]
+    present = [(what, how, images[:_SAMPLES]) for what, how, images in wanted if images is not None and len(images)]
+    cells = ""
+    for (what, how, _), made in zip(present, alike([images for _, _, images in present], columns=8), strict=True):
+        shown = picture(made, f"A grid of {what.lower()} images")
+        cells += f"<figure><figcaption><strong>{what}</strong>: {made.shown} images, {how}.</figcaption>{shown}</figure>"
+    return tag("div", cells, kind="pair") if cells else ""
+
+
+def _neighbors(report: Report) -> str:
+    near = report.pictures.neighbors
+    made = "" if near is None else _near(near, "The first generated images, not selected.")
+    told = any(v.name == "copying" and v.status in ("FAIL", "WARN") for v in report.verdicts)  # then they stand with the verdict
+    copies = None if told else report.pictures.copies
+    worst = (
+        ""
+        if copies is None
+        else "<h3>Closest to the training set</h3>" + _near(copies, "Of all generated images, those nearest to a training image.")
+    )
+    if not made + worst:
+        return ""
+    lead = "A generator that learned, rather than copied, is as close to images it never saw as to those it was trained on."
+    return tag("p", lead) + made + worst
+
+
+def _near(near: Neighbors, caption: str) -> str:
+    """Small figures: each generated image beside its nearest real ones, with the distances below."""
+    parts: list[tuple[str, Pixels, tuple[float, ...]]] = [("generated", near.generated, ())]
+    for name, images, far in (
+        ("nearest in training", near.train, near.train_distance),
+        ("nearest held out", near.holdout, near.holdout_distance),
+    ):
+        if images is not None:
+            parts.append((name, images, far))
+    wide = {1: 4, 2: 8, 3: 11}[len(parts)]
+    cells = ""
+    for i in range(min(_NEAREST, len(near.generated))):
+        row = np.stack([images[i] for _, images, _ in parts])
+        said = [number(far[i]) if i < len(far) else "" for _, _, far in parts]
+        alt = f"Generated image {i + 1}" + "".join(f", {name}" for name, _, _ in parts[1:])
+        shown = picture(sheet(shrunk(row, _SMALL), columns=len(row)), alt, width=16 * wide)
+        labels = "".join(f"<span>{text(s)}</span>" for s in said)
+        cells += f"<figure>{shown}<figcaption>{labels}</figcaption></figure>"
+    order = ", ".join(name for name, _, _ in parts)
+    below = f" Below: the distance ({text(near.features)})." if near.features else ""
+    return f'<p class="quiet">{caption} Left to right: {order}.{below}</p><div class="near" style="--wide: {wide}rem">{cells}</div>'
+
+
+def _scores(report: Report) -> str:
+    if not report.scores:
+        return ""
+    rows, common = [], where(report.scores[0])
+    for s in report.scores:
+        span = "" if s.interval is None else f"<br><span class='quiet nowrap'>{number(s.interval[0])} to {number(s.interval[1])}</span>"
+        floor = "" if s.floor is None else number(s.floor)
+        other = "" if where(s) == common else f" Measured in {text(where(s))}."
+        rows.append([text(s.name), number(s.value) + span, floor, plots.strip(s), f"{explain(s)} {BETTER[s.kind].capitalize()}.{other}"])
+    lead = (
+        "Dot: the score. Bar: the interval in which it lies with 95% certainty. Line: the floor, the same score of held-out real images; "
+        "the shaded side is as good as real."
+    )
+    return tag("p", f"Measured in {text(common)}, unless said otherwise. {lead}", kind="quiet") + table(
+        ["Score", "Value, 95% interval", "Floor", "", "What it says"], rows, kind="scores"
+    )
+
+
+def _ladder(report: Report) -> str:
+    if not report.ladder:
+        return ""
+    names = list(dict.fromkeys(name for row in report.ladder for name in row.scores))
+    known = {name: s for name in names if (s := report.score(name)) is not None}
+    lead = tag("p", "Failures planted into real images, scored in the same way, show how bad a score is.")
+    drawn = _ladder_plot(report, next(iter(known.values()))) if known else ""
+    rows = [[text(row.name), *(number(row.scores[n]) if n in row.scores else "" for n in names)] for row in report.ladder]
+    floors = [number(s.floor) if (s := known.get(n)) and s.floor is not None else "" for n in names]
+    if not any(_is_real(row.name) for row in report.ladder):
+        rows.insert(0, ["other real images", *floors])
+    rows.append(["this model", *(number(known[n].value) if n in known else "" for n in names)])
+    return lead + f'<div class="pair">{drawn}<figure>{table(["", *map(text, names)], rows, marked=len(rows) - 1)}</figure></div>'
+
+
+def _ladder_plot(report: Report, score: Score) -> str:
+    rows = [(r.name, r.scores[score.name], "real" if _is_real(r.name) else "planted") for r in report.ladder if score.name in r.scores]
+    if score.floor is not None and not any(kind == "real" for _, _, kind in rows):
+        rows.append(("other real images", score.floor, "real"))
+    rows = sorted([*rows, ("this model", score.value, "made")], key=lambda row: row[1], reverse=score.kind == "higher")
+    return f"<figure>{plots.ladder(score.name, rows)}</figure>"
+
+
+def _is_real(name: str) -> bool:
+    return name in ("real images", "other real images")
+
+
+def _extrapolation(report: Report) -> str:
+    if report.extrapolation is None or not report.extrapolation.points:
+        return ""
+    lead = "A Frechet distance from few images is too large. Its straight line against one over the number of images shows where it goes."
+    return tag("p", lead) + f"<figure>{plots.extrapolation(report.extrapolation)}</figure>"
+
+
+def _classes(report: Report) -> str:
+    if report.classes is None or not report.classes.names:
+        return ""
+    counts, judge = report.classes, f" Told apart by {report.classes.judge}." if report.classes.judge else ""
+    left_out = len(counts.names) - plots.MOST_CLASSES
+    more = f" The {plots.MOST_CLASSES} that differ most are shown; {left_out} are left out." if left_out > 0 else ""
+    caption = f"Dots whose bar does not reach the end of the shaded real share come out too often or too seldom.{more}{judge}"
+    return _figure(plots.classes(counts), caption)
+
+
+def _spectrum(report: Report) -> str:
+    if report.spectrum is None:
+        return ""
+    caption = "Below the band on the right: blur. Above it: noise. Peaks on the right: a checkerboard from upsampling."
+    return _figure(plots.spectrum(report.spectrum), caption)
+
+
+def _curves(report: Report) -> str:
+    if report.curves is None or not (drawn := plots.curves(report.curves)):
+        return ""
+    events = report.curves.events
+    listed = "".join(f"<li>step {event.step:,}: {text(event.says)}</li>" for event in events)
+    return _side_by_side(drawn) + (f"<h3>Events</h3><ol>{listed}</ol>" if listed else "")
+
+
+def _protocol(report: Report) -> str:
+    rows = dict(report.about)
+    if report.data is not None:
+        d = report.data
+        rows |= {"real images": f"{d.name}: {d.train:,} for training, {d.holdout:,} held out", "their fingerprint": d.fingerprint}
+    rows |= dict(report.protocol) | {"seed of the evaluation": str(report.seed)}
+    rows |= {} if report.train_seed is None else {"seed of the training": str(report.train_seed)}
+    rows |= {f"{name} version": version for name, version in report.versions.items()}
+    repeat = f"<p>The same command gives the same page:</p><p><code>{text(report.command)}</code></p>" if report.command else ""
+    return repeat + tag("div", facts(rows), kind="facts")
+
+
+_SECTIONS: Sequence[tuple[str, str, Callable[[Report], str]]] = (
+    ("verdicts", "What was found", _verdicts),
+    ("samples", "Images", _samples),
+    ("neighbors", "Nearest real images", _neighbors),
+    ("scores", "Scores", _scores),
+    ("ladder", "A scale to read the scores on", _ladder),
+    ("sample-size", "Number of images", _extrapolation),
+    ("classes", "Classes", _classes),
+    ("detail", "Fine detail", _spectrum),
+    ("training", "Training", _curves),
+    ("repeat", "How this was measured", _protocol),
+)

@@ -1,0 +1,388 @@
+"""The plots of a report as inline SVG.
+
+Colors are names of CSS variables and text stays text, so that one drawing serves light, dark and paper. The same numbers
+give the same bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from calotype.metrics.score import Score
+from calotype.report.card import ClassCounts, Curves, Extrapolation, Series, Spectrum
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
+
+# drawn in colors that nothing else uses, each then replaced by the variable it stands for
+INK, MUTED, LINE, REAL, MADE, OTHER, ALERT, BAND = (f"#0{i}0{i + 1}0{i + 2}" for i in range(8))
+_VARIABLES = dict(
+    zip(
+        (INK, MUTED, LINE, REAL, MADE, OTHER, ALERT, BAND),
+        ("ink", "muted", "line", "real", "made", "other", "alert", "band"),
+        strict=True,
+    )
+)
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "text.parse_math": False,  # a class may be called "$1 bills$"
+    "font.size": 12,
+    "text.color": INK,
+    "axes.edgecolor": LINE,
+    "axes.labelcolor": MUTED,
+    "axes.labelsize": 12,
+    "axes.titlesize": 13,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.facecolor": "none",
+    "figure.facecolor": "none",
+    "grid.color": LINE,
+    "grid.linewidth": 0.6,
+    "xtick.color": LINE,
+    "ytick.color": LINE,
+    "xtick.labelcolor": MUTED,
+    "ytick.labelcolor": MUTED,
+    "xtick.labelsize": 11.5,
+    "ytick.labelsize": 11.5,
+    "legend.frameon": False,
+    "legend.fontsize": 11.5,
+    "lines.linewidth": 1.6,
+    "lines.solid_capstyle": "round",
+}
+BETTER = {"lower": "lower is better", "higher": "higher is better", "match": "closest to real images is best"}
+"""What the kind of a score means."""
+
+WIDTH = 430  # of a plot, in the units that its text is measured in
+MOST_CLASSES = 24  # rows of a class plot
+MOST_PANELS = 6  # of the training curves
+_BUCKETS = 120  # a longer curve is thinned to the lowest and highest value of this many stretches
+
+
+@contextmanager
+def _drawing(width: float, height: float, salt: str) -> Iterator[Figure]:
+    """A figure of that many CSS pixels. Settings of the user's own matplotlib are left out and left alone."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about scripts that the font used for measuring lacks: the browser has them
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_STYLE | {"svg.hashsalt": salt})
+        yield Figure(figsize=(width / 72, height / 72), layout="constrained")
+
+
+def draw(label: str, width: float, height: float, fill: Callable[[Figure], object]) -> str:
+    """The SVG of what ``fill`` draws, ``width`` x ``height`` CSS pixels; ``label`` tells it to those who cannot see it."""
+    with _drawing(width, height, label) as figure:
+        fill(figure)
+        stream = io.StringIO()
+        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    return _inline(stream.getvalue(), label, width, height)
+
+
+def _inline(svg: str, label: str, width: float, height: float) -> str:
+    from html import escape
+
+    body = svg[svg.index("<svg") :]
+    body = body[body.index(">") + 1 :]
+    body = re.sub(r"<!--.*?-->|<style[^>]*>.*?</style>", "", body, flags=re.S)
+    body = re.sub(r'<g id="[^"]*"', "<g", body)  # names like "axes_1" would occur in every drawing of the page
+    body = re.sub(r"'DejaVu Sans'[^;\"]*?sans-serif", "var(--sans)", body)
+    body = re.sub(r"#0\d0\d0\d", lambda found: f"var(--{_VARIABLES.get(found[0], 'ink')})", body)
+    body = re.sub(r"\n\s*", " ", body)
+    head = f'<svg class="plot" role="img" aria-label="{escape(label)}" viewBox="0 0 {width:g} {height:g}" width="{1.12 * width:.0f}"'
+    return f'{head} xmlns:xlink="http://www.w3.org/1999/xlink">{body}'.strip()
+
+
+def number(value: float | None) -> str:
+    """A number for people: three significant digits, no exponent where that can be avoided.
+
+    >>> [number(v) for v in (0.12345, 1234.5, 0.0, 0.00001234, None, float("nan"))]
+    ['0.123', '1,234', '0', '1.23e-05', 'unknown', 'unknown']
+    """
+    if value is None or not math.isfinite(value):
+        return "unknown"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
+
+
+def strip(score: Score) -> str:
+    """One score on its own axis: a dot, its interval as a bar, and the floor as a band."""
+    said = f"{score.name} {number(score.value)}" + (f", real images {number(score.floor)}" if score.floor is not None else "")
+
+    def fill(figure: Figure) -> None:
+        axes = figure.add_axes((0.04, 0.4, 0.92, 0.56))
+        _dots(axes, [score], size=30)
+        axes.set_yticks([])
+        axes.set_xlim(*_limits([score]))
+        axes.locator_params(axis="x", nbins=4)
+        _calm(axes)
+
+    return draw(said, 240, 48, fill)
+
+
+def models(name: str, rows: Sequence[tuple[str, Score]]) -> str:
+    """One score of several models: one row each, with intervals, and the floor as a band."""
+
+    def fill(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        _dots(axes, [score for _, score in rows], size=36)
+        axes.set_yticks(range(len(rows)), [short(label, 28) for label, _ in rows], color=INK)
+        axes.set_ylim(len(rows) - 0.4, -0.6)
+        axes.set_xlim(*_limits([score for _, score in rows]))
+        axes.locator_params(axis="x", nbins=6)
+        axes.grid(axis="x")
+        _calm(axes)
+        axes.set_xlabel(f"{name} ({BETTER[rows[0][1].kind]})" if rows else name)
+
+    said = "; ".join(f"{label}: {number(score.value)}" for label, score in rows)
+    return draw(f"{name} of each model. {said}", WIDTH, 64 + 28 * len(rows), fill)
+
+
+def _dots(axes: Axes, scores: Sequence[Score], size: float) -> None:
+    low, high = _limits(scores)
+    floors = sorted({score.floor for score in scores if score.floor is not None and math.isfinite(score.floor)})
+    if floors:
+        kind = scores[0].kind
+        ends = (low, floors[-1]) if kind == "lower" else (floors[0], high) if kind == "higher" else (floors[0], floors[-1])
+        axes.axvspan(*ends, color=BAND, linewidth=0, zorder=0)
+        for floor in floors:
+            axes.axvline(floor, color=REAL, linewidth=1.2, zorder=1)
+    for row, score in enumerate(scores):
+        if score.interval is not None and all(map(_known, score.interval)):
+            axes.plot(score.interval, [row, row], color=MADE, linewidth=2.4, zorder=2)
+        if _known(score.value):
+            axes.scatter([score.value], [row], s=size, color=MADE, zorder=3)
+
+
+def _limits(scores: Sequence[Score]) -> tuple[float, float]:
+    found = [v for s in scores for v in (s.value, s.floor, *(s.interval or ())) if v is not None and math.isfinite(v)] or [0.0, 1.0]
+    low, high = min(found), max(found)
+    room = (high - low) * 0.12 or abs(high) * 0.1 or 1.0
+    return low - room, high + room
+
+
+def ladder(name: str, rows: Sequence[tuple[str, float, str]]) -> str:
+    """Planted failures, real images and the model on one axis, best on top; the third of a row is "real", "made" or "planted"."""
+    values = [value for _, value, _ in rows if value > 0]
+    wide = len(values) == len(rows) and bool(values) and max(values) > 30 * min(values)
+    marks = {"real": (REAL, "D", 34), "made": (MADE, "o", 46), "planted": (MUTED, "o", 22)}
+
+    def fill(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        for row, (_, value, kind) in enumerate(rows):
+            color, marker, size = marks[kind]
+            axes.axhline(row, color=LINE, linewidth=0.6, zorder=0)
+            axes.scatter([value], [row], s=size, color=color, marker=marker, zorder=3)
+        axes.set_yticks(range(len(rows)), [short(label, 30) for label, _, _ in rows])
+        for tick, (_, _, kind) in zip(axes.get_yticklabels(), rows, strict=True):
+            tick.set_color(INK if kind == "made" else MUTED)
+            tick.set_fontweight("bold" if kind == "made" else "normal")
+        axes.set_ylim(len(rows) - 0.4, -0.6)
+        if wide:
+            _logarithmic(axes.set_xscale, axes.xaxis)
+        axes.set_xlabel(name + (", logarithmic scale" if wide else ""))
+        _calm(axes)
+
+    said = "; ".join(f"{label}: {number(value)}" for label, value, _ in rows)
+    return draw(f"{name} of known failures and of this model. {said}", WIDTH, 62 + 27 * len(rows), fill)
+
+
+def extrapolation(found: Extrapolation, name: str = "FD") -> str:
+    """The Frechet distance against 1 / N with the line that meets the axis at its value for infinitely many images."""
+
+    def fill(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        inverse = [1 / n for n, _ in found.points]
+        end = max(inverse, default=1.0) * 1.08
+        axes.plot([0, end], [found.infinite, found.infinite + found.slope * end], color=MUTED, linewidth=1, zorder=1)
+        axes.scatter(inverse, [value for _, value in found.points], s=26, color=MADE, zorder=3)
+        axes.scatter([0], [found.infinite], s=46, facecolor="none", edgecolor=MADE, linewidth=1.8, zorder=3, clip_on=False)
+        axes.annotate(number(found.infinite), (0, found.infinite), (10, 14), textcoords="offset points", fontsize=12)
+        axes.set_xlim(0, end)
+        ticks = _roomy([n for n, _ in found.points], end)
+        axes.set_xticks([0, *(1 / n for n in ticks)], ["infinite", *(f"{n:,}" for n in ticks)])
+        axes.get_xticklabels()[0].set_horizontalalignment("left")
+        axes.set_xlabel("number of images, on a scale of 1 / N")
+        axes.set_ylabel(name)
+        axes.grid(axis="y")
+        _calm(axes)
+
+    return draw(f"{name} against one over the number of images; for infinitely many {number(found.infinite)}", WIDTH, 290, fill)
+
+
+def _roomy(places: Sequence[int], end: float) -> list[int]:
+    """Those N whose labels on an axis of 1 / N up to ``end`` do not run into each other, smallest N first."""
+    kept: list[int] = []
+    for n in sorted(places):
+        if 1 / n > 0.16 * end and (not kept or 1 / kept[-1] - 1 / n > 0.14 * end):
+            kept.append(n)
+    return kept
+
+
+def classes(counts: ClassCounts) -> str:
+    """The share of each class among generated images, with exact intervals, against the real share."""
+    made, real = sum(counts.generated) or 1, sum(counts.real) or 1
+    gap = [abs(g / made - r / real) for g, r in zip(counts.generated, counts.real, strict=True)]
+    chosen = sorted(sorted(range(len(gap)), key=lambda i: -gap[i])[:MOST_CLASSES])
+
+    def fill(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        rows = range(len(chosen))
+        axes.barh(rows, [100 * counts.real[i] / real for i in chosen], color=BAND, height=0.72, zorder=1, label="real images")
+        for row, i in zip(rows, chosen, strict=True):
+            low, high = counts.interval[i]
+            rare = high < 0.5 * counts.real[i] / real  # the rule of the verdict on mode collapse
+            axes.plot([100 * low, 100 * high], [row, row], color=ALERT if rare else MADE, linewidth=2.2, zorder=2)
+            axes.scatter([100 * counts.generated[i] / made], [row], s=28, color=ALERT if rare else MADE, zorder=3)
+        axes.scatter([], [], s=28, color=MADE, label="generated, 95% interval")
+        axes.scatter([], [], s=28, color=ALERT, label="under half its share")
+        axes.set_yticks(rows, [short(counts.names[i], 24) for i in chosen], color=INK)
+        axes.set_ylim(len(chosen) - 0.4, -0.6)
+        axes.set_xlim(left=0)
+        axes.set_xlabel("share of all images, %")
+        axes.grid(axis="x")
+        _calm(axes)
+        figure.legend(loc="outside upper left", ncols=3, handletextpad=0.5, columnspacing=1.6)
+
+    shares = ((counts.names[i], 100 * counts.generated[i] / made, 100 * counts.real[i] / real) for i in chosen)
+    said = "; ".join(f"{name} {a:.1f}% of generated, {b:.1f}% of real" for name, a, b in shares)
+    return draw(f"Classes. {said}", WIDTH, 88 + 26 * len(chosen), fill)
+
+
+def spectrum(found: Spectrum) -> str:
+    """Power by spatial frequency: the generated images against the band in which real ones lie."""
+
+    def fill(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        tiny = min((v for v in found.median if v > 0), default=1.0) * 1e-6
+        low, median, high, made = (np.maximum(np.asarray(v, float), tiny) for v in (found.low, found.median, found.high, found.generated))
+        axes.fill_between(found.frequency, low, high, color=BAND, linewidth=0, label="most real images")
+        axes.plot(found.frequency, median, color=REAL, linewidth=1.2, label="median real")
+        axes.plot(found.frequency, made, color=MADE, label="median generated")
+        _logarithmic(axes.set_yscale, axes.yaxis)
+        axes.set_xlabel("fine detail (cycles per pixel)")
+        axes.set_ylabel("power")
+        _calm(axes)
+        figure.legend(loc="outside upper left", ncols=3, handletextpad=0.5, columnspacing=1.6)
+
+    return draw("Power by spatial frequency, generated images against the band of real images", WIDTH, 290, fill)
+
+
+def curves(found: Curves, wanted: Sequence[str] = ()) -> list[str]:
+    """The training log, one drawing for each quantity, with the events as numbered lines.
+
+    ``wanted`` keeps the series whose name contains one of these words.
+    """
+    drawn = []
+    for name, lines in panels_of(found, wanted).items():
+
+        def fill(figure: Figure, name: str = name, lines: Sequence[Series] = lines) -> None:
+            axes = figure.add_subplot()
+            _panel(axes, name, lines)
+            _events(axes, found)
+
+        drawn.append(draw(f"{name} during training, against the step", WIDTH, 215, fill))
+    return drawn
+
+
+_TOGETHER = {"d_real": "real", "d_fake": "generated", "d_holdout": "held out"}
+_TITLES = {"d": "what the discriminator says of images", "d_accuracy": "accuracy of the discriminator"}
+
+
+def panels_of(found: Curves, wanted: Sequence[str] = ()) -> dict[str, list[Series]]:
+    """Series that belong on one pair of axes, each named by what tells it from the others: "loss" holds those of all players.
+
+    What is known for the averaged weights is not shown again for each turn of a player.
+    """
+    panels: dict[str, list[Series]] = {}
+    whole = {series.name for series in found.series}
+    for series in found.series:
+        player, _, quantity = series.name.rpartition("/")
+        if len(series.step) < 2 or (wanted and not any(word in series.name for word in wanted)) or (player and quantity in whole):
+            continue
+        panel = "d" if series.name in _TOGETHER else quantity
+        name = _TOGETHER.get(series.name, player or quantity)
+        panels.setdefault(_TITLES.get(panel, panel.replace("_", " ")), []).append(replace(series, name=name))
+    return dict(list(panels.items())[:MOST_PANELS])
+
+
+def _panel(axes: Axes, name: str, lines: Sequence[Series]) -> None:
+    look = [(MADE, "-"), (REAL, "-"), (OTHER, "-"), (MUTED, (0, (4, 2)))]
+    for order, series in enumerate(lines[:4]):
+        color, style = look[order]
+        axes.plot(*_thin(series), color=color, linestyle=style, linewidth=1.2, label=short(series.name, 22))
+    values = np.array([v for s in lines for v in s.value], float)
+    values = values[np.isfinite(values)]
+    if len(values) and values.min() > 0 and values.max() > 100 * values.min():
+        _logarithmic(axes.set_yscale, axes.yaxis)
+    axes.set_title(short(name, 44), color=INK)
+    axes.locator_params(axis="x", nbins=5)
+    axes.set_xlabel("step")
+    axes.grid(axis="y")
+    _calm(axes)
+    if len(lines) > 1:
+        axes.legend(loc="best", handlelength=1.2)
+
+
+def _events(axes: Axes, found: Curves) -> None:
+    for order, event in enumerate(found.events, 1):
+        axes.axvline(event.step, color=ALERT, linewidth=1, linestyle=(0, (3, 2)))
+        if len(found.events) <= 9:
+            place: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
+            axes.annotate(str(order), (event.step, 1), (3, -11), fontsize=11, color=ALERT, **place)
+
+
+def _thin(series: Series) -> tuple[Any, Any]:
+    step, value = np.asarray(series.step), np.asarray(series.value, float)
+    if len(step) <= 2 * _BUCKETS:
+        return step, value
+    keep: set[int] = set()
+    for part in np.array_split(np.arange(len(step)), _BUCKETS):
+        seen = np.where(np.isfinite(value[part]), value[part], 0.0)
+        keep |= {int(part[seen.argmin()]), int(part[seen.argmax()])}
+    order = sorted(keep)
+    return step[order], value[order]
+
+
+def _logarithmic(scale: Callable[[str], None], axis: Axis) -> None:
+    """A logarithmic axis with plain numbers: the exponents that matplotlib writes are mathematics, which is turned off."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    scale("log")
+    axis.set_major_locator(LogLocator(numticks=6))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _calm(axes: Axes) -> None:
+    axes.tick_params(which="both", length=0)
+    axes.set_axisbelow(True)
+    axes.spines["left"].set_visible(False)
+
+
+def short(text: str, most: int) -> str:
+    """``text`` cut to ``most`` printable characters.
+
+    >>> short("a rather long name", 8)
+    'a rather…'
+    """
+    clean = "".join(c if c.isprintable() else " " for c in text)
+    return clean if len(clean) <= most else clean[:most].rstrip() + "…"
+
+
+def _known(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)

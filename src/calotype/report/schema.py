@@ -1,0 +1,131 @@
+"""What ``report.json`` may hold, as a JSON schema (draft 2020-12); docs/report.schema.json is its copy."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from calotype.diagnose.verdict import RANK
+from calotype.report.card import SCHEMA, VERDICTS
+
+Schema = dict[str, Any]
+
+_TEXT: Schema = {"type": "string"}
+_NUMBER: Schema = {"type": "number"}
+_MAYBE: Schema = {"type": ["number", "null"]}
+_COUNT: Schema = {"type": "integer", "minimum": 0}
+
+
+def schema() -> Schema:
+    """The schema of what `calotype.report.card.to_json` returns."""
+    parts = {
+        "schema": {"const": SCHEMA, "description": "grows when a field changes its meaning"},
+        "status": {"enum": list(RANK), "description": "the worst verdict; CANNOT TELL where there is none"},
+        "subject": _said(_TEXT, "the run, model or folder that was judged"),
+        "about": _said(_words(), "what is known of the subject, for people"),
+        "protocol": _said(_words(), "what two reports must share to be compared, besides what scores carry"),
+        "versions": _words(),
+        "seed": _said({"type": "integer"}, "of the evaluation"),
+        "command": _said(_TEXT, "repeats the evaluation"),
+        "recipe": _said({"type": ["string", "null"]}, "equal for runs that differ in nothing but their training seed"),
+        "train_seed": {"type": ["integer", "null"]},
+        "notes": _said(_list(_TEXT), "warnings about the evaluation itself"),
+        "scores": _list(_score()),
+        "verdicts": _said(_list(_verdict()), "worst first"),
+        "data": _or_null(_data()),
+        "spectrum": _or_null(_object({name: _list(_MAYBE) for name in ("frequency", "low", "median", "high", "generated")})),
+        "classes": _or_null(_classes()),
+        "extrapolation": _or_null(_extrapolation()),
+        "ladder": _list(_object({"name": _TEXT, "scores": {"type": "object", "additionalProperties": _MAYBE}})),
+        "curves": _or_null(_curves()),
+    }
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "report.json of Calotype"}
+    return head | _object(parts)
+
+
+def text() -> str:
+    """The file docs/report.schema.json."""
+    return json.dumps(schema(), indent=2) + "\n"
+
+
+def _score() -> Schema:
+    return _object(
+        {
+            "name": _TEXT,
+            "value": _said(_MAYBE, "null where it is not finite"),
+            "interval": _said(_or_null(_pair(_NUMBER)), "95%; null where no way to compute it is known"),
+            "floor": _said(_MAYBE, "the same score of held-out real images"),
+            "n": _said(_COUNT, "generated images"),
+            "m": _said(_COUNT, "real images"),
+            "features": _said(_TEXT, "the space it was computed in, as name@hash, layer, dimension"),
+            "kind": _said({"enum": ["lower", "higher", "match"]}, "which values are good"),
+        }
+    )
+
+
+def _verdict() -> Schema:
+    return _object(
+        {
+            "name": {"enum": list(VERDICTS)},
+            "status": {"enum": list(RANK)},
+            "says": _said(_TEXT, "one sentence for anybody"),
+            "effect": _said(_MAYBE, "how large the trouble is, in the unit that evidence names"),
+            "p": _said({"type": ["number", "null"], "minimum": 0, "maximum": 1}, "corrected for the number of questions asked"),
+            "detectable": _said(_MAYBE, "the smallest effect that this sample would have shown in 9 of 10 cases"),
+            "evidence": _said(_TEXT, "what was measured, in numbers"),
+            "remedies": _said(_list(_TEXT), "settings of Calotype that are known to help"),
+            "data": {"type": ["object", "null"]},
+        }
+    )
+
+
+def _data() -> Schema:
+    return _object({"name": _TEXT, "train": _COUNT, "holdout": _COUNT, "fingerprint": _TEXT, "holdout_fingerprint": _TEXT})
+
+
+def _classes() -> Schema:
+    share: Schema = {"type": "number", "minimum": 0, "maximum": 1}
+    return _object(
+        {
+            "names": _list(_TEXT),
+            "generated": _list(_COUNT),
+            "real": _list(_COUNT),
+            "interval": _said(_list(_pair(share)), "exact 95% interval of each generated share"),
+            "judge": _TEXT,
+        }
+    )
+
+
+def _extrapolation() -> Schema:
+    point: Schema = {"type": "array", "prefixItems": [_COUNT, _MAYBE], "minItems": 2, "maxItems": 2}
+    return _object({"points": _said(_list(point), "number of images, FD"), "infinite": _MAYBE, "slope": _MAYBE})
+
+
+def _curves() -> Schema:
+    series = _object({"name": _TEXT, "step": _list(_COUNT), "value": _list(_MAYBE)})
+    event = _object({"step": _COUNT, "says": _TEXT, "kind": _TEXT})
+    return _object({"series": _list(series), "events": _list(event)})
+
+
+def _object(properties: Schema) -> Schema:
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+
+
+def _list(items: Schema) -> Schema:
+    return {"type": "array", "items": items}
+
+
+def _pair(items: Schema) -> Schema:
+    return _list(items) | {"minItems": 2, "maxItems": 2}
+
+
+def _words() -> Schema:
+    return {"type": "object", "additionalProperties": _TEXT}
+
+
+def _or_null(part: Schema) -> Schema:
+    return {"anyOf": [part, {"type": "null"}]}
+
+
+def _said(part: Schema, description: str) -> Schema:
+    return part | {"description": description}

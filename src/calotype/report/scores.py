@@ -1,0 +1,116 @@
+"""All scores of a set of images against real ones, in one or several feature spaces."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calotype.errors import UserError
+from calotype.metrics.copying import feature_likelihood
+from calotype.metrics.diversity import birthday, different_bins, inception_score, ms_ssim_diversity
+from calotype.metrics.features import Extracted, FeatureSpace
+from calotype.metrics.frechet import Moments, bias, extrapolated, frechet_estimate
+from calotype.metrics.kid import kid
+from calotype.metrics.manifold import prdc
+from calotype.metrics.score import Estimate, Score
+
+KINDS = {
+    "FD": "lower",
+    "FD, bias removed": "lower",
+    "FD at infinite N": "lower",
+    "KID": "lower",
+    "precision": "match",
+    "recall": "match",
+    "density": "match",
+    "coverage": "higher",
+    "class score": "match",
+    "MS-SSIM": "match",
+    "different bins": "lower",
+    "repeated pairs": "match",
+    "FLD": "lower",
+    "FLD gap": "match",
+}
+"""Every score of a report, in its order, and what is good."""
+
+SHARES = ("precision", "recall", "coverage")
+
+
+def in_features(drawn: Extracted, reference: Extracted) -> dict[str, Estimate]:
+    """The scores that one feature space gives."""
+    x, y = drawn.features, reference.features
+    fd = frechet_estimate(x, y)
+    extra = bias(Moments.of(x), Moments.of(y))
+    found = {
+        "FD": fd,
+        "FD, bias removed": _shifted(fd, -extra),
+        "FD at infinite N": Estimate(extrapolated(x, y)[0]),
+        "KID": kid(x, y),
+        **prdc(x, y),
+    }
+    if drawn.probabilities is not None:
+        found["class score"] = inception_score(drawn.probabilities)
+    bins = different_bins(x, y)
+    found["different bins"] = Estimate(bins.different / bins.bins)
+    found["repeated pairs"] = Estimate(float(birthday(x, y).collisions))
+    return found
+
+
+def score_all(
+    spaces: Sequence[FeatureSpace],
+    drawn: Sequence[Extracted],
+    reference: Sequence[Extracted],
+    floor: Sequence[Extracted],
+    pixels: NDArray[np.uint8],
+    floor_pixels: NDArray[np.uint8],
+) -> list[Score]:
+    """Every score of generated images against the reference, with that of the floor beside it; averaged over several spaces."""
+    values = mean_over([in_features(x, y) for x, y in zip(drawn, reference, strict=True)])
+    floors = mean_over([in_features(x, y) for x, y in zip(floor, reference, strict=True)])
+    label = spaces[0].label if len(spaces) == 1 else f"mean of {', '.join(s.label for s in spaces)}"
+    n, m = len(drawn[0]), len(reference[0])
+    found = {name: (estimate, floors.get(name), label) for name, estimate in values.items()}
+    diversity = ms_ssim_diversity(pixels)
+    if diversity is not None:
+        found["MS-SSIM"] = (diversity, ms_ssim_diversity(floor_pixels), "pixels")
+    return [
+        Score(name, e.value, e.interval, None if floor is None else floor.value, n, m, features, KINDS[name])
+        for name in KINDS
+        if name in found
+        for e, floor, features in (found[name],)
+    ]
+
+
+def overfitting(drawn: Extracted, train: Extracted, holdout: Extracted, label: str) -> list[Score]:
+    """The scores that need training and held-out images apart; none where there are too few. Real images score 0 by construction."""
+    try:
+        found = feature_likelihood(drawn.features, train.features, holdout.features)
+    except UserError:
+        return []
+    n, m = len(drawn), len(holdout)
+    return [Score(name, e.value, e.interval, 0.0, n, m, label, KINDS[name]) for name, e in (("FLD", found.score), ("FLD gap", found.gap))]
+
+
+def mean_over(parts: Sequence[dict[str, Estimate]]) -> dict[str, Estimate]:
+    """The mean of each score over several spaces; its interval holds the error of each and the spread among them."""
+    if len(parts) == 1:
+        return parts[0]
+    found = {}
+    for name in parts[0]:
+        several = [part[name] for part in parts]
+        value = float(np.mean([e.value for e in several]))
+        halves = [(e.interval[1] - e.interval[0]) / 2 for e in several if e.interval is not None]
+        if len(halves) < len(several):
+            found[name] = Estimate(value)
+            continue
+        spread = 1.96 * float(np.std([e.value for e in several], ddof=1)) / np.sqrt(len(several))
+        half = float(np.hypot(np.mean(halves), spread))
+        low, high = value - half, value + half
+        found[name] = Estimate(value, (max(0.0, low), min(1.0, high)) if name in SHARES else (low, high))
+    return found
+
+
+def _shifted(estimate: Estimate, by: float) -> Estimate:
+    interval = estimate.interval
+    return Estimate(estimate.value + by, None if interval is None else (interval[0] + by, interval[1] + by))

@@ -1,0 +1,116 @@
+"""What the verdicts see and miss: every failure planted into real images, many times, and every alarm counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calotype.data import load
+from calotype.diagnose import planted
+from calotype.diagnose.verdict import conclude
+from calotype.errors import UserError
+from calotype.metrics.features import FeatureSpace, pick, second
+from calotype.report.ground import Ground, Reals, drawn_in, known, laid
+from calotype.report.subject import Pixels, Say
+from calotype.report.verdicts import OF_IMAGES, of_images
+
+FEWEST = 1_500  # images of the source
+Plant = Callable[[Pixels, NDArray[np.int64], Pixels, np.random.Generator], Pixels]
+
+PLANTS: Mapping[str, Plant] = {
+    "nothing (other real images)": lambda x, labels, train, rng: x,
+    "1 of 10 classes missing": lambda x, labels, train, rng: planted.collapse(x, labels, 1, rng),
+    "3 of 10 classes missing": lambda x, labels, train, rng: planted.collapse(x, labels, 3, rng),
+    "a tenth of the variety": lambda x, labels, train, rng: planted.shrink(x, 0.1, rng),
+    "2% copies": lambda x, labels, train, rng: planted.copies(x, train, 0.02, rng),
+    "5% copies": lambda x, labels, train, rng: planted.copies(x, train, 0.05, rng),
+    "blur of half a pixel": lambda x, labels, train, rng: planted.blur(x, 0.5),
+    "blur of 1 pixel": lambda x, labels, train, rng: planted.blur(x, 1.0),
+    "noise of 3 levels": lambda x, labels, train, rng: planted.noise(x, 3, rng),
+    "noise of 10 levels": lambda x, labels, train, rng: planted.noise(x, 10, rng),
+    "halves exchanged": lambda x, labels, train, rng: planted.swap(x, rng),
+}
+"""Every planted failure by name; classes stand for clusters where there are no labels."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One planted failure, and the share of trials in which each verdict raised its alarm (WARN or FAIL)."""
+
+    planted: str
+    alarms: Mapping[str, float]
+    trials: int
+
+
+def selftest(
+    data: str = "mnist5k",
+    *,
+    count: int = 1_000,
+    trials: int = 20,
+    size: int | None = None,
+    channels: int | None = None,
+    features: str | None = None,
+    seed: int = 0,
+    say: Say | None = None,
+) -> list[Row]:
+    """Plant each failure into real images of ``data`` in ``trials`` random divisions and count the alarms.
+
+    In every trial a part of the images plays what was generated, a tenth the holdout, and the rest what was trained on: the verdicts
+    do not know which is which.
+
+    Raises:
+        UserError: for too few images.
+    """
+    split = load(data, size=size, channels=channels)
+    spaces = pick(features, split.train.spec)
+    confirm = second(spaces[0], split.train.spec)
+    real = known(split.train, spaces, confirm)
+    if len(split.holdout):
+        real = real + known(split.holdout, spaces, confirm)
+    if len(real) < FEWEST:
+        raise UserError(f"{data} has {len(real)} images; a selftest needs {FEWEST}, to divide them into generated, trained on and held out")
+    count = min(count, len(real) // 3)
+    alarms = {plant: dict.fromkeys(OF_IMAGES, 0) for plant in PLANTS}
+    for trial in range(trials):
+        rng = np.random.default_rng([seed, trial])
+        ground, made = _divided(real, spaces, confirm, count, rng, trial)
+        labels = _labels(made)
+        for number, (plant, damage) in enumerate(PLANTS.items()):
+            pixels = damage(made.images.pixels, labels, ground.train.images.pixels, rng)
+            drawn, again = drawn_in(ground, pixels)
+            for verdict in conclude(of_images(pixels, drawn, again, ground, trial)[0]):
+                alarms[plant][verdict.name] += verdict.status in ("WARN", "FAIL")
+            if say:
+                say("planting failures", trial * len(PLANTS) + number + 1, trials * len(PLANTS))
+    return [Row(plant, {name: n / trials for name, n in counted.items()}, trials) for plant, counted in alarms.items()]
+
+
+def _divided(
+    real: Reals, spaces: Sequence[FeatureSpace], confirm: FeatureSpace, count: int, rng: np.random.Generator, seed: int
+) -> tuple[Ground, Reals]:
+    order = rng.permutation(len(real))
+    held = max(len(real) // 10, 1)
+    made, holdout, train = real[order[:count]], real[order[count : count + held]], real[order[count + held :]]
+    return laid(spaces, confirm, train, holdout, count, seed), made
+
+
+def _labels(real: Reals) -> NDArray[np.int64]:
+    """Labels, or clusters in their place."""
+    if real.images.labels is not None:
+        return real.images.labels
+    from calotype.metrics.diversity import kmeans
+    from calotype.metrics.manifold import nearest
+
+    points = real.features[0].features
+    return nearest(points, kmeans(points, 10, np.random.default_rng(0)))[0]
+
+
+def table(rows: list[Row]) -> str:
+    """The rows as a Markdown table: alarms in percent of the trials."""
+    head = "| planted | " + " | ".join(OF_IMAGES) + " |\n|---|" + "---:|" * len(OF_IMAGES) + "\n"
+    return head + "\n".join(
+        f"| {row.planted} | " + " | ".join(f"{100 * row.alarms[name]:.0f}%" for name in OF_IMAGES) + " |" for row in rows
+    )

@@ -1,0 +1,109 @@
+"""All verdicts of a report: what the images show, and what the training tells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calotype.diagnose import copies, likelihood, modes, sharpness, training
+from calotype.diagnose.verdict import Finding, Verdict, cannot_tell
+from calotype.errors import UserError
+from calotype.metrics import spectrum
+from calotype.metrics.copying import copying
+from calotype.metrics.diversity import different_bins
+from calotype.metrics.features import Extracted, pick
+from calotype.metrics.manifold import prdc
+from calotype.metrics.score import Estimate
+from calotype.report.ground import Ground
+from calotype.report.subject import Pixels, Subject
+
+Findings = list[Finding | Verdict]
+CLUSTERS = 10  # stand for classes where no network tells them apart
+OF_IMAGES = ("mode-collapse", "copying", "blur", "noise")
+"""The verdicts that need real images."""
+
+
+@dataclass(frozen=True)
+class Nearby:
+    """Generated images whose nearest real image is a training image, closest first."""
+
+    generated: NDArray[np.int64]
+    train: NDArray[np.int64]
+    distance: NDArray[np.float64]
+    features: str  # the space in which they are close
+
+
+def of_images(pixels: Pixels, drawn: Sequence[Extracted], confirm: Extracted, ground: Ground, seed: int) -> tuple[Findings, Nearby | None]:
+    """What can be found in the images themselves: modes, copies, blur and noise."""
+    made = [prdc(x.features, y.features) for x, y in zip(drawn, ground.reference.features, strict=True)]
+    real_ones = [prdc(x.features, y.features) for x, y in zip(ground.floor.features, ground.reference.features, strict=True)]
+    findings: Findings = [modes.coverage(typical(made), typical(real_ones)), _dropped(ground, drawn[0], seed)]
+    found, nearby = _copying(drawn[0], confirm, ground, seed)
+    findings.append(found)
+    reference = ground.reference.images.pixels
+    if min(pixels.shape[1:3]) >= spectrum.SMALLEST:
+        top, real, other_real = (spectrum.top_octave(p) for p in (pixels, reference, ground.floor.images.pixels))
+        findings += [sharpness.blur(top, real, other_real), sharpness.excess(top, real)]
+        board, real_board = (spectrum.checkerboard(p).max(1) for p in (pixels, reference))
+        findings.append(sharpness.checkerboard(board, real_board))
+    findings.append(sharpness.grain(spectrum.grain(pixels), spectrum.grain(reference)))
+    return findings, nearby
+
+
+def of_training(subject: Subject) -> Findings:
+    """What the log and the checkpoints tell."""
+    lines = [r for r in subject.records if "event" not in r]
+    return [
+        _oscillation(subject),
+        training.vanishing_gradient(lines),
+        training.overfitting_discriminator(lines),
+        likelihood.posterior_collapse(None),
+        likelihood.likelihood_overfit(None),
+        training.divergence(subject.records),
+    ]
+
+
+def typical(parts: Sequence[dict[str, Estimate]]) -> dict[str, Estimate]:
+    """The mean of each score over several spaces with the mean of its intervals: for comparing two sets in the same spaces."""
+    found = {}
+    for name in parts[0]:
+        several = [part[name] for part in parts]
+        ends = np.mean([e.interval or (e.value, e.value) for e in several], axis=0)
+        found[name] = Estimate(float(np.mean([e.value for e in several])), (float(ends[0]), float(ends[1])))
+    return found
+
+
+def _oscillation(subject: Subject) -> Finding | Verdict:
+    if not subject.grids or subject.train is None:
+        return cannot_tell("oscillation", "There are no samples of earlier checkpoints.")
+    space = pick(None, subject.train.spec)[0]
+    found = [space.of(pixels) for _, pixels in subject.grids]
+    return training.oscillation(
+        [e.features if e.probabilities is None else e.probabilities for e in found], [step for step, _ in subject.grids]
+    )
+
+
+def _copying(drawn: Extracted, confirm: Extracted, ground: Ground, seed: int) -> tuple[Finding | Verdict, Nearby | None]:
+    if not len(ground.holdout):
+        return cannot_tell("copying", "There are no held-out images to compare with: name some with --holdout."), None
+    train, held = ground.train, ground.holdout
+    try:
+        first = copying(drawn.features, train.features[0].features, held.features[0].features, seed)
+        again = copying(confirm.features, train.confirm.features, held.confirm.features, seed)
+    except UserError as error:
+        return cannot_tell("copying", str(error)), None
+    nearby = Nearby(again.generated, again.train, again.distances, ground.confirm.label)
+    return copies.copying(first, again, (ground.spaces[0].name, ground.confirm.name)), nearby
+
+
+def _dropped(ground: Ground, drawn: Extracted, seed: int) -> Finding:
+    """Missing classes where a network tells them apart, else missing clusters of the real images."""
+    classes, beliefs = ground.spaces[0].classes, ground.train.features[0].probabilities
+    if drawn.probabilities is not None and beliefs is not None and classes:
+        generated, real = (np.bincount(p.argmax(1), minlength=len(classes)) for p in (drawn.probabilities, beliefs))
+        return modes.dropped(classes, generated, real)
+    bins = different_bins(drawn.features, ground.reference.features[0].features, bins=CLUSTERS, seed=seed)
+    return modes.dropped([f"cluster {i + 1}" for i in range(bins.bins)], bins.generated, bins.real)

@@ -1,0 +1,224 @@
+"""What a report says in words: questions, explanations and numbers for people who never heard of the measures."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+
+from calotype.diagnose.verdict import RANK, Status, Verdict
+from calotype.metrics.score import Score
+from calotype.report.card import Report
+from calotype.report.plots import BETTER, number
+
+QUESTIONS = {
+    "mode-collapse": "Does it make every kind of image?",
+    "oscillation": "Did it settle on what to make?",
+    "vanishing-gradient": "Did the generator keep learning?",
+    "overfitting-discriminator": "Did the discriminator learn the images by heart?",
+    "copying": "Are its images new, not copied from the training set?",
+    "blur": "Are its images as sharp as real ones?",
+    "noise": "Are its images as clean as real ones?",
+    "posterior-collapse": "Does it use its latent variables?",
+    "likelihood-overfit": "Does its likelihood hold on unseen images?",
+    "divergence": "Did training stay stable?",
+}
+SYMBOLS: dict[Status, str] = {"FAIL": "\u00d7", "WARN": "!", "CANNOT TELL": "?", "PASS": "✓"}
+MEANING: dict[Status, str] = {
+    "FAIL": "trouble was found",
+    "WARN": "signs of trouble, not beyond doubt or not grave",
+    "CANNOT TELL": "something needed for an answer is missing",
+    "PASS": "no trouble large enough to be seen",
+}
+_GLOSSARY = {
+    "fid": "Frechet Inception distance, the usual yardstick of publications: how far the generated images as a whole lie from real ones.",
+    "fd": "Frechet distance: how far the generated images as a whole lie from the real ones, in average look and in variety together.",
+    "fd, bias removed": "The Frechet distance less what it would show for a perfect generator, only because the samples are small.",
+    "fd at infinite n": "The Frechet distance that infinitely many images would have: free of the error that comes from a small sample.",
+    "kid": "Kernel distance: like the Frechet distance, without its error from small samples; zero for a perfect generator.",
+    "precision": "The share of generated images that look like real ones: lower than for real images when many are wrong.",
+    "recall": "The share of real images that the generator comes close to: lower than for real images when it makes too few kinds.",
+    "density": "How deep inside the crowd of real images the generated ones lie; about 1 for real images.",
+    "coverage": "The share of real images that have a generated one close by: low when kinds of images are missing.",
+    "inception score": "Whether a recognizer is sure of each image and finds all classes; the score of real images is the one to match.",
+    "class score": "Whether a recognizer is sure of each image and finds all classes; the score of real images is the one to match.",
+    "is": "Whether a recognizer is sure of each image and finds all classes; the score of real images is the one to match.",
+    "ms-ssim": "How alike pairs of generated images are: higher than among real images means too little variety.",
+    "diversity": "How different pairs of generated images are: less than among real images means too little variety.",
+    "different bins": "Of the groups into which real images fall, the share that the generator serves clearly too often or too seldom.",
+    "repeated pairs": "How often two generated images are nearly the same: more often than among real images means that it repeats itself.",
+    "fld": "Feature likelihood divergence: quality, variety and novelty together; copying the training images makes it worse.",
+    "fld gap": "How much better the generated images describe training images than unseen ones: above zero it has learned them by heart.",
+    "authpct": "The share of images that are farther from every training image than training images are from each other.",
+    "bits/dim": "How well the model foresees unseen images: bits needed for each number of an image.",
+    "likelihood": "How well the model foresees unseen images.",
+    "elbo": "A bound on how well the model foresees unseen images; the truth is at least this good.",
+}
+_MAIN = ("fid", "fd", "coverage", "precision", "kid", "recall", "density")
+
+
+def question(verdict: Verdict) -> str:
+    """The question that a verdict answers."""
+    return QUESTIONS.get(verdict.name, verdict.name)
+
+
+def explain(score: Score) -> str:
+    """What a score means, in one sentence; "" for one that is not known here.
+
+    >>> explain(Score("recall", 0.5, None, None, 10, 10, "pixels", "higher"))[:27]
+    'The share of real images th'
+    """
+    name = score.name.lower().replace("_", " ").strip()
+    whole = _GLOSSARY.get(name)
+    near = (key for key in sorted(_GLOSSARY, key=len, reverse=True) if re.match(rf"{re.escape(key)}(?![a-z])", name))
+    return whole or next((_GLOSSARY[key] for key in near), "")
+
+
+def main_scores(report: Report, most: int = 4) -> list[Score]:
+    """The scores to show first: a distance, coverage, precision; others where these are missing."""
+    first = [s for key in _MAIN for s in report.scores if s.name.lower() == key]
+    rest = [s for s in report.scores if s not in first]
+    return (first + rest)[:most]
+
+
+def value(score: Score) -> str:
+    """A score with its interval."""
+    span = "" if score.interval is None else f" [{number(score.interval[0])}, {number(score.interval[1])}]"
+    return number(score.value) + span
+
+
+def tally(report: Report) -> list[tuple[Status, int]]:
+    """How often each status occurs, worst first."""
+    return [(status, count) for status in RANK if (count := sum(v.status == status for v in report.verdicts))]
+
+
+def headline(report: Report) -> str:
+    """All verdicts in one or two sentences."""
+    counts, total = dict(tally(report)), len(report.verdicts)
+    if not total:
+        return "No checks were made."
+    failed, warned, open_ = (counts.get(status, 0) for status in RANK[:3])
+    if failed:
+        text = f"{failed} of {total} checks failed" + (f" and {warned} more {_verb(warned, 'gives', 'give')} a warning." if warned else ".")
+    elif warned:
+        text = f"No check failed; {warned} of {total} {_verb(warned, 'gives', 'give')} a warning."
+    elif open_ < total:
+        text = "No trouble was found."
+    else:
+        text = "No check could be answered."
+    if open_ and open_ < total:
+        text += f" {open_} could not be answered."
+    return text
+
+
+def distance_in_words(report: Report) -> str:
+    """The first distance, told as a multiple of what real images score; "" where that cannot be said."""
+    score = next((s for s in main_scores(report, len(report.scores)) if s.name.lower() in ("fid", "fd")), None)
+    if score is None or not score.floor or score.floor <= 0 or not math.isfinite(score.value):
+        return ""
+    times = score.value / score.floor
+    what = f"{score.name} {number(score.value)} where other real images have {number(score.floor)}"
+    if times < 1.25:
+        return f"As a whole its images are about as close to real images as other real images are ({what})."
+    return f"As a whole its images are {_times(times)} times as far from real images as other real images are ({what})."
+
+
+def _times(times: float) -> str:
+    return f"about {times:.2g}" if times < 100 else f"{times:,.0f}"
+
+
+def measures(verdict: Verdict) -> list[str]:
+    """Effect, p-value and smallest detectable effect of a verdict as sentences."""
+    said = []
+    if verdict.effect is not None:
+        said.append(f"Effect: {number(verdict.effect)}.")
+    if verdict.p is not None and math.isfinite(verdict.p):
+        said.append(f"Were nothing wrong, an effect this large would show {chance(verdict.p)} (p {_size(verdict.p)}).")
+    if verdict.detectable is not None:
+        size = number(verdict.detectable)
+        said.append(f"A sample of this size shows an effect of {size} in 9 of 10 cases; a smaller one could be missed.")
+    return said
+
+
+def _size(p: float) -> str:
+    return "< 0.0001" if p < 0.0001 else f"= {number(p)}"
+
+
+def chance(p: float) -> str:
+    """A probability as people say it.
+
+    >>> [chance(p) for p in (0.0001, 0.02, 0.4)]
+    ['less than once in 1,000 cases', 'about once in 50 cases', 'in about 40 of 100 cases']
+    """
+    if p < 0.001:
+        return "less than once in 1,000 cases"
+    return f"about once in {round(1 / p):,} cases" if p < 0.095 else f"in about {100 * p:.0f} of 100 cases"
+
+
+_STOP = r"(?:and|as|at|for|if|in|is|on|or|so|that|then|to|until|when|where|which|with)\b"
+_OPTION = rf"--[a-z][\w.-]*\w(?:[ =](?!--|{_STOP})[\w./][\w./=+-]*\w|[ =](?!{_STOP})[\w])?"
+_SETTING = re.compile(
+    rf"`[^`]+`|calotype (?:train|sample|evaluate|compare|data)(?: (?!{_STOP})[a-z][\w-]*)?(?: {_OPTION})*|{_OPTION}(?: {_OPTION})*"
+)
+
+
+def pieces(remedy: str) -> list[tuple[bool, str]]:
+    """A remedy cut into (whether it is a setting to be copied, text).
+
+    >>> pieces("--model.penalty r1 --model.width 64: a smoother critic")
+    [(True, '--model.penalty r1 --model.width 64'), (False, ': a smoother critic')]
+    >>> pieces("a longer --minutes, or more images")
+    [(False, 'a longer '), (True, '--minutes'), (False, ', or more images')]
+    """
+    cut, at = [], 0
+    for found in _SETTING.finditer(remedy):
+        cut += [(False, remedy[at : found.start()]), (True, found[0].strip("`"))]
+        at = found.end()
+    return [(code, part) for code, part in [*cut, (False, remedy[at:])] if part]
+
+
+def text(report: Report, page: str = "") -> str:
+    """The short form for a terminal: verdicts worst first, the main scores, and where the page is."""
+    lines = [headline(report)]
+    width = max((len(v.name) for v in report.verdicts), default=0)
+    idle = [v.name for v in report.verdicts if v.says.startswith("This family ")]
+    for verdict in (v for v in report.verdicts_worst_first if v.name not in idle):
+        lines.append(f"  {verdict.status:<11}  {verdict.name:<{width}}  {sentence(verdict.says)}")
+        if verdict.status in ("FAIL", "WARN") and verdict.remedies:
+            lines.append(f"  {'':<11}  {'':<{width}}  try: {verdict.remedies[0]}")
+    if idle:
+        lines.append(f"  {'':<11}  no question for this family: {', '.join(idle)}")
+    lines += [f"  {line}" for line in _score_lines(main_scores(report))]
+    lines += [f"  note: {note}" for note in report.notes]
+    if page:
+        lines.append(f"report: {page}")
+    return "\n".join(lines)
+
+
+def where(score: Score) -> str:
+    """What a score was measured in, and on how many images."""
+    return f"{score.features}: {score.n:,} generated images against {score.m:,} real ones"
+
+
+def sentence(words: str) -> str:
+    """``words`` with a capital and a full stop.
+
+    >>> sentence("too few images")
+    'Too few images.'
+    """
+    return words[:1].upper() + words[1:] + ("" if not words or words.endswith((".", "!", "?")) else ".")
+
+
+def _score_lines(scores: Sequence[Score]) -> list[str]:
+    width = max((len(s.name) for s in scores), default=0)
+    lines = []
+    for place, s in enumerate(scores):
+        floor = "" if s.floor is None else f", real images {number(s.floor)}"
+        lines.append(f"{s.name:<{width}}  {value(s)}{floor} ({BETTER[s.kind]})")
+        if place + 1 == len(scores) or where(scores[place + 1]) != where(s):
+            lines.append(f"{'':<{width}}  in {where(s)}")
+    return lines
+
+
+def _verb(count: int, one: str, many: str) -> str:
+    return one if count == 1 else many

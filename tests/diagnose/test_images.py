@@ -1,0 +1,127 @@
+"""Verdicts on images, and the failures planted into them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+from scipy.stats import beta
+
+from calotype.diagnose import modes, planted, sharpness
+from calotype.diagnose.copies import copying
+from calotype.diagnose.verdict import Finding, Verdict, conclude
+from calotype.metrics import copying as measured
+from calotype.metrics.score import Estimate
+
+
+def judged(finding: Finding) -> Verdict:
+    (verdict,) = conclude([finding])
+    return verdict
+
+
+def textures(n: int, seed: int, size: int = 32) -> NDArray[np.uint8]:
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((n, size, size, 1)) * 40 + 128
+    return np.clip(x, 0, 255).astype(np.uint8)
+
+
+def around(value: float, half: float) -> Estimate:
+    return Estimate(value, (value - half, value + half))
+
+
+def cover(coverage: float, half: float = 0.01, density: float = 1.0, recall: float = 0.9) -> dict[str, Estimate]:
+    return {"coverage": around(coverage, half), "density": around(density, 0.01), "recall": around(recall, 0.01)}
+
+
+@pytest.mark.parametrize(
+    ("coverage", "half", "wanted"),
+    [(0.95, 0.01, "PASS"), (0.89, 0.01, "WARN"), (0.6, 0.01, "FAIL"), (0.85, 0.2, "CANNOT TELL"), (1.0, 0.01, "PASS")],
+)
+def test_coverage_against_that_of_real_images(coverage: float, half: float, wanted: str) -> None:
+    assert judged(modes.coverage(cover(coverage, half), cover(0.95))).status == wanted
+
+
+def test_malformed_images_are_not_called_a_collapse() -> None:
+    verdict = judged(modes.coverage(cover(0.3, density=0.3), cover(0.95)))
+    assert verdict.status == "WARN"
+    assert "made too badly" in verdict.says
+    verdict = judged(modes.coverage(cover(0.3, density=0.3, recall=0.4), cover(0.95)))
+    assert verdict.status == "FAIL"
+
+
+def test_a_dropped_class_is_named_and_a_rare_one_within_chance_is_not() -> None:
+    real = np.full(10, 450)
+    lost = np.array([0, *[111] * 9])
+    verdict = judged(modes.dropped([f"c{i}" for i in range(10)], lost, real))
+    assert verdict.status == "FAIL"
+    assert verdict.effect == pytest.approx(0.1)
+    assert "c0 (0 of 999" in verdict.evidence
+    assert "c1" not in verdict.evidence
+    few = np.array([80, *[102] * 9])
+    assert judged(modes.dropped([f"c{i}" for i in range(10)], few, real)).status == "PASS"
+    # the bound is that of Clopper and Pearson: at 33 of 1000 its upper end lies above half of the share, at 24 below
+    at, bound = 0.025 / 10, 0.5 * 0.1
+    assert beta.ppf(1 - at, 25, 976) < bound < beta.ppf(1 - at, 36, 965)
+    for count, wanted in ((24, "FAIL"), (35, "WARN")):
+        rest = np.full(9, (1000 - count) // 9)
+        rest[0] += 1000 - count - rest.sum()
+        assert judged(modes.dropped([f"c{i}" for i in range(10)], np.array([count, *rest]), real)).status == wanted
+
+
+def test_too_few_images_cannot_show_a_dropped_class() -> None:
+    assert judged(modes.dropped(["a", "b"] * 10, np.ones(20, int), np.full(20, 50))).status == "CANNOT TELL"
+
+
+def test_blur_and_noise_by_the_power_of_the_finest_octave() -> None:
+    rng = np.random.default_rng(0)
+    power = rng.lognormal(0, 0.3, (3, 500))
+    assert judged(sharpness.blur(power[0], power[1], power[2])).status == "PASS"
+    assert judged(sharpness.blur(0.4 * power[0], power[1], power[2])).status == "FAIL"
+    assert judged(sharpness.blur(0.65 * power[0], power[1], power[2])).status == "WARN"
+    assert judged(sharpness.excess(power[0], power[1])).status == "PASS"
+    assert judged(sharpness.excess(2.5 * power[0], power[1])).status == "FAIL"
+    assert sharpness.blur(0.4 * power[0], power[1], power[2]).effect == pytest.approx(0.6, abs=0.05)
+
+
+def test_grain_is_judged_against_that_of_real_images() -> None:
+    rng = np.random.default_rng(0)
+    real = 2 + 0.2 * rng.standard_normal(300)
+    assert judged(sharpness.grain(real + 0.5, real)).status == "PASS"
+    assert judged(sharpness.grain(real + 2.0, real)).status == "WARN"
+    assert judged(sharpness.grain(real + 5.0, real)).status == "FAIL"
+
+
+def test_planted_blur_is_a_gaussian_filter() -> None:
+    x = textures(3, 0)
+    wanted = gaussian_filter(x.astype(float), (0, 1.3, 1.3, 0), mode="nearest", truncate=4 / 1.3)
+    assert np.abs(planted.blur(x, 1.3).astype(float) - wanted).max() <= 1
+    assert (planted.blur(np.full((1, 9, 9, 1), 77, np.uint8), 2.0) == 77).all()
+
+
+def test_planted_failures_are_what_they_say() -> None:
+    rng = np.random.default_rng(0)
+    x, train = textures(200, 1), textures(300, 2)
+    labels = np.arange(200) % 10
+    assert planted.noise(np.full((50, 16, 16, 1), 128, np.uint8), 9, rng).std() == pytest.approx(9, rel=0.05)
+    kept = {row.tobytes() for row in planted.collapse(x, labels, 3, rng)}
+    assert len({labels[i] for i, row in enumerate(x) if row.tobytes() in kept}) == 7
+    copied = planted.copies(x, train, 0.1, rng)
+    known = {row.tobytes() for row in train}
+    assert sum(row.tobytes() in known for row in copied) == 20
+    assert len({row.tobytes() for row in planted.shrink(x, 0.1, rng)}) <= 20
+    swapped = planted.swap(x, rng)
+    assert (swapped[:, :, :16] == x[:, :, :16]).all()
+    assert not (swapped[:, :, 16:] == x[:, :, 16:]).all()
+    assert sorted(r.tobytes() for r in swapped[:, :, 16:]) == sorted(r.tobytes() for r in x[:, :, 16:])
+
+
+def test_copies_must_show_in_both_spaces() -> None:
+    rng = np.random.default_rng(0)
+    train, held, fresh = (rng.standard_normal((n, 24)).astype(np.float32) for n in (800, 200, 800))
+    copied = fresh.copy()
+    copied[:60] = train[:60] + 0.01 * rng.standard_normal((60, 24)).astype(np.float32)
+    clean, dirty = measured.copying(fresh, train, held), measured.copying(copied, train, held)
+    assert judged(copying(dirty, dirty, ("a", "b"))).status == "FAIL"
+    assert judged(copying(dirty, clean, ("a", "b"))).status != "FAIL"
+    assert judged(copying(clean, clean, ("a", "b"))).status == "PASS"

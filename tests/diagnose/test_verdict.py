@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from calotype.diagnose.verdict import Finding, Status, Verdict, cannot_tell, conclude, fitting, tail, worst_first
+
+
+def found(name: str = "blur", effect: float = 1.0, **more: object) -> Finding:
+    return Finding(name, effect, 0.5, 1.0, {"PASS": "fine", "FAIL": "bad"}, "seen", **more)  # type: ignore[arg-type]
+
+
+def status(*findings: Finding | Verdict) -> Status:
+    (verdict,) = conclude(findings)
+    return verdict.status
+
+
+@pytest.mark.parametrize("z", [-1.0, 0.0, 1.5, 4.0])
+def test_tail_is_that_of_the_normal_distribution(z: float) -> None:
+    assert tail(z) == pytest.approx(float(norm.sf(z)), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("effect", "p", "wanted"),
+    [
+        (1.0, None, "FAIL"),
+        (0.99, None, "WARN"),
+        (0.49, None, "PASS"),
+        (1.0, 0.009, "FAIL"),
+        (1.0, 0.011, "WARN"),  # large, but not beyond doubt
+        (1.0, 0.051, "PASS"),
+        (0.7, 0.049, "WARN"),
+        (0.2, 1e-9, "PASS"),  # beyond doubt, but small
+    ],
+)
+def test_a_trouble_must_be_large_and_beyond_chance(effect: float, p: float | None, wanted: Status) -> None:
+    assert status(found(effect=effect, p=p)) == wanted
+
+
+def test_many_questions_need_smaller_p_values() -> None:
+    alone = conclude([found(p=0.004)])
+    among = conclude([found(p=0.004), *(found(f"other {i}", effect=0.0, p=0.9) for i in range(3))])
+    assert (alone[0].status, among[0].status) == ("FAIL", "WARN")
+    assert among[0].p == pytest.approx(4 * 0.004)
+
+
+def test_what_could_not_have_been_seen_is_no_pass() -> None:
+    assert status(found(effect=0.0, p=0.5, detectable=0.9)) == "PASS"
+    assert status(found(effect=0.0, p=0.5, detectable=1.1)) == "CANNOT TELL"
+    assert status(found(effect=0.0, p=0.5, detectable=1.1, blind=1.2)) == "PASS"
+    assert status(found(effect=0.0, p=0.5, detectable=math.inf)) == "CANNOT TELL"
+
+
+def test_findings_of_one_name_join_to_the_worse() -> None:
+    bad, fine = found(effect=2.0), found(effect=0.0)
+    for pair in ([bad, fine], [fine, bad]):
+        (verdict,) = conclude(pair)
+        assert (verdict.status, verdict.says, verdict.evidence) == ("FAIL", "bad", "seen; seen")
+    # what one could not see does not undo what another saw
+    assert status(found(effect=0.0), cannot_tell("blur", "too small")) == "PASS"
+
+
+def test_remedies_are_for_troubles_only() -> None:
+    (verdict,) = conclude([found(effect=0.0, remedies=("--train.ema 0.1",))])
+    assert verdict.remedies == ()
+    (verdict,) = conclude([found(effect=2.0, remedies=("--train.ema 0.1",))])
+    assert verdict.remedies == ("--train.ema 0.1",)
+
+
+def test_false_alarms_stay_rare_among_many_questions() -> None:
+    rng = np.random.default_rng(0)
+    alarms = sum(
+        any(v.status in ("WARN", "FAIL") for v in conclude([found(str(i), effect=9.0, p=float(p)) for i, p in enumerate(rng.random(10))]))
+        for _ in range(1000)
+    )
+    assert 0.03 < alarms / 1000 < 0.07
+
+
+def test_settings_of_other_families_are_no_remedies() -> None:
+    verdict = Verdict(
+        "a",
+        "FAIL",
+        "",
+        remedies=("--model.minibatch-std True", "--train.ema 0.1", "a larger --model.width", "--model.width 3 --model.beta 2"),
+    )
+    assert fitting(verdict, ["width", "depth"]).remedies == ("--train.ema 0.1", "a larger --model.width")
+    assert fitting(verdict, ["width", "minibatch_std", "beta"]).remedies == verdict.remedies
+
+
+def test_worst_comes_first() -> None:
+    order = [
+        v.name for v in worst_first([Verdict("a", "PASS", ""), Verdict("b", "FAIL", ""), cannot_tell("c", ""), Verdict("d", "WARN", "")])
+    ]
+    assert order == ["b", "d", "c", "a"]
