@@ -58,7 +58,7 @@ class CompareOptions:
     holdout: str | None = None  # real images that none of them saw
     count: int = FULL  # images of each
     features: str | None = None  # as for calotype evaluate
-    out: Path = Path("comparison.html")
+    out: Path = Path("comparison.html")  # the page
     seed: int = 0  # of the noise that images are drawn from
     device: str = "auto"  # auto, cpu, cuda, mps
     json: bool = False  # print the reports as a JSON list

@@ -33,7 +33,7 @@ class Options:
     Examples:
     calotype sample runs/flow-matching-mnist5k-0001 --count 64 --seed 0 --out grid.png
     calotype sample runs/flow-matching-mnist5k-0001 --count 1000 --label 3 --dir threes
-    calotype sample runs/flow-matching-mnist5k-0001 --option steps=4 guidance=4
+    calotype sample runs/flow-matching-mnist5k-0001 --option steps=3 guidance=5
     """
 
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]  # a run, or a model/ folder

@@ -28,7 +28,7 @@ class Options:
     count: int = 1_000  # images that play the generated ones
     trials: int = 20  # random divisions of the images
     features: str | None = None  # as for calotype evaluate
-    seed: int = 0
+    seed: int = 0  # of the divisions and of everything random in the failures
     json: bool = False  # print the result as JSON
 
 

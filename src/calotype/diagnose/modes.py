@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calotype.diagnose.verdict import SEES, Finding, tail
+from calotype.metrics.classes import Shares
 from calotype.metrics.diversity import holm
 from calotype.metrics.score import Estimate
 
@@ -90,6 +91,46 @@ def dropped(names: Sequence[str], generated: NDArray[np.int64], real: NDArray[np
         remedies=REMEDIES,
         data={"names": list(names), "generated": generated.tolist(), "real": real.tolist()},
     )
+
+
+def thinned(names: Sequence[str], found: Shares, expected: NDArray[np.float64], n: int) -> Finding:
+    """Classes that come out at less than half of their share, where shares are estimated (`calotype.metrics.classes.class_shares`).
+
+    Against ``expected``, the shares in the real images: a FAIL where even the upper bound, for all classes together, is under the
+    half, a WARN where the estimate is and chance does not explain it.
+    """
+    tests = len(names)
+    sure = _quantile(1 - 0.025 / tests)
+    z = (expected - found.share) / np.maximum(found.error, 1e-9)
+    p_values = holm(np.array([tail(float(value)) for value in z]))
+    missing = [i for i in range(tests) if found.share[i] + sure * found.error[i] < 0.5 * expected[i]]
+    thin = [i for i in range(tests) if i not in missing and found.share[i] < 0.5 * expected[i] and p_values[i] < 0.025]
+    rare = [f"{names[i]} ({100 * found.share[i]:.0f}%, expected {100 * expected[i]:.0f}%)" for i in (*missing, *thin)]
+    seen = (expected > (sure + 1.28) * found.error).all()
+    return Finding(
+        NAME,
+        effect=float(expected[missing].sum() + 0.5 * expected[thin].sum()),
+        warn=1e-9,
+        fail=1e-9 if missing else 1.0,
+        blind=0.99,
+        p=float(p_values.min(initial=1.0)),
+        detectable=float(expected.min()) if seen else 1.0,
+        says={
+            "PASS": "No class is missing, as far as a weak classifier can tell.",
+            "FAIL": f"The generator hardly makes: {', '.join(names[i] for i in (*missing, *thin)[:6])}.",
+            "WARN": f"The generator makes too few of: {', '.join(names[i] for i in thin[:6])}.",
+        },
+        evidence=(f"too rare: {', '.join(rare)}" if rare else "no class is beyond doubt under half of its share")
+        + f"; estimated from {n} images by a linear classifier that is right in {100 * found.accuracy:.0f}%",
+        remedies=REMEDIES,
+        data={"names": list(names), "share": found.share.tolist(), "error": found.error.tolist(), "real": expected.tolist()},
+    )
+
+
+def _quantile(p: float) -> float:
+    from scipy.stats import norm
+
+    return float(norm.ppf(p))
 
 
 def _error(estimate: Estimate) -> float:

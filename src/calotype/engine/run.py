@@ -50,16 +50,23 @@ class Run:
         return self.folder / "samples"
 
     @staticmethod
+    def require_free(out: Path) -> None:
+        """Raise `UserError` where no new run can be put."""
+        if out.is_file():
+            raise UserError(f"--out {out} is a file: choose another place")
+        if (out / "config.json").is_file() and (out / "checkpoints").is_dir():
+            raise UserError(f"{out} holds a run: choose another --out, or continue that run with --resume {shlex.quote(str(out))}")
+        if out.is_dir() and any(out.iterdir()):
+            raise UserError(f"--out {out} is not empty: choose a new or an empty folder")
+        if reason := obstacle(out, folder=True):
+            raise UserError(f"cannot create {out}: {reason}; choose another --out")
+
+    @staticmethod
     def create(out: Path | None, stem: str) -> Run:
         """A new empty run folder: ``out``, or the next number of ``runs/{stem}-NNNN``."""
         if out is not None:
-            if out.is_file():
-                raise UserError(f"--out {out} is a file: choose another place")
-            if (out / "config.json").is_file() and (out / "checkpoints").is_dir():
-                raise UserError(f"{out} holds a run: choose another --out, or continue that run with --resume {shlex.quote(str(out))}")
+            Run.require_free(out)
             _make(out)
-            if any(out.iterdir()):
-                raise UserError(f"--out {out} is not empty: choose a new or an empty folder")
             return Run(out)
         root = Path("runs")
         _make(root)

@@ -20,6 +20,7 @@ from torch import Tensor
 from calotype import pictures
 from calotype.config import RESUMABLE, Config, checked, differences, with_one_budget
 from calotype.data import Split, load
+from calotype.data.images import some
 from calotype.diagnose.training import Watcher
 from calotype.engine import checkpoint, distributed, keeper
 from calotype.engine import device as machine
@@ -61,6 +62,8 @@ def train(config: Config, *, out: Path | None = None, display: Display | None = 
     """
     display = display or Display()
     config = with_one_budget(config, checked(Config, config))
+    if out is not None:
+        Run.require_free(out)
     with _world(config) as (world, device):
         torch.set_num_threads(_threads(config))
         split = _load(config, display)
@@ -106,7 +109,7 @@ def resume(folder: Path, config: Config | None = None, *, display: Display | Non
             progress.steps = steps_of(config, split, progress.settings["seconds_per_step"])
         if progress.step >= progress.steps:
             raise UserError(
-                f"{folder} is complete at step {progress.step}: to train longer give a larger budget, such as --steps {2 * progress.step}"
+                f"{folder} is complete at step {progress.step:,}: to train longer give a larger budget, such as --steps {2 * progress.step}"
             )
         trainer = Trainer(config, split, progress, device, world)
         trainer.restore(saved)
@@ -252,7 +255,7 @@ def _load(config: Config, display: Display) -> Split:
     if skipped := split.train.skipped:
         names = ", ".join(f"{s.name} ({s.reason})" for s in skipped[:3])
         more = f" and {len(skipped) - 3} more" if len(skipped) > 3 else ""
-        display.say(f"skipped {len(skipped)} unusable files: {names}{more}; calotype data check lists all")
+        display.say(f"skipped {some(len(skipped), 'unusable file')}: {names}{more}; calotype data check lists all")
     return split
 
 

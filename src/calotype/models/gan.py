@@ -28,17 +28,17 @@ PenaltyName = Literal["none", "gradient", "gradient_one_sided", "r1", "r2", "r1_
 class GANConfig:
     """A generator, a discriminator and the game between them."""
 
-    kind: Literal["gan"] = "gan"
-    network: Literal["mlp", "dcgan"] = "dcgan"
-    loss: LossName = "non_saturating"
+    kind: Literal["gan"] = "gan"  # the family
+    network: Literal["mlp", "dcgan"] = "dcgan"  # fully connected, or convolutional
+    loss: LossName = "non_saturating"  # what the two players play for
     conditional: bool = False  # generate by class: the data need labels
     latent: Count = 100  # numbers that an image is made from
     width: Count = 64  # units of a hidden layer (mlp), channels of the largest hidden map (dcgan)
     discriminator_width: Count | None = None  # the generator's where none is given
     depth: Count = 3  # hidden layers (mlp)
     activation: ActivationName = "leaky_relu"  # of the hidden layers (mlp)
-    generator_norm: NormName = "batch"
-    discriminator_norm: NormName = "batch"
+    generator_norm: NormName = "batch"  # normalization of the generator's hidden layers
+    discriminator_norm: NormName = "batch"  # normalization of the discriminator's hidden layers
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0  # share of the discriminator's features that are dropped in training
     spectral: bool = False  # spectral normalization of the discriminator
     minibatch_std: bool = False  # show the discriminator how much a batch varies, against mode collapse

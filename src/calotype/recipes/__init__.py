@@ -29,7 +29,7 @@ DEFAULT = "flow-matching"
 def named(name: str) -> Config:
     """The configuration of a recipe; `UserError` for a name that is none."""
     if name not in RECIPES:
-        near = get_close_matches(name, RECIPES, n=1)
+        near = get_close_matches(name.lower(), RECIPES, n=1)
         hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(RECIPES)}"
         raise UserError(f"unknown recipe {name!r}: {hint}")
     return RECIPES[name]()

@@ -98,7 +98,7 @@ def _against(ground: Ground, subject: Subject, report: card.Report, about_traini
         protocol=_protocol(ground),
         notes=(*report.notes, *_notes(ground, len(pixels))),
         pictures=evidence.pictures(pixels, drawn[0], ground, nearby),
-        classes=evidence.classes(ground, drawn[0]),
+        classes=evidence.classes(ground, drawn, confirm),
         spectrum=evidence.spectrum(pixels, ground.floor.images.pixels),
     )
     if short:

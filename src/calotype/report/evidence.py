@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 
 from calotype.diagnose import planted
 from calotype.metrics import spectrum as of_spectrum
+from calotype.metrics.classes import Shares
 from calotype.metrics.features import Extracted
 from calotype.metrics.frechet import Moments, extrapolated, frechet
 from calotype.metrics.manifold import nearest, prdc
 from calotype.report import card
 from calotype.report.ground import Ground
 from calotype.report.subject import Pixels, Subject
-from calotype.report.verdicts import Nearby
+from calotype.report.verdicts import Nearby, estimated_shares
 
 SHOWN, NEIGHBORS, WORST = 64, 8, 6
 QUIET = ("step", "images", "seconds", "images_per_second", "lr_scale")  # columns of the log that are no curves
@@ -106,20 +107,32 @@ def _event(record: dict[str, object]) -> str:
     return " ".join(str(record[key]) for key in ("name", "status") if key in record) or str(record["event"])
 
 
-def classes(ground: Ground, drawn: Extracted) -> card.ClassCounts | None:
-    """How often each class came out, with exact intervals."""
-    space, real = ground.spaces[0], ground.train.features[0].probabilities
-    if drawn.probabilities is None or real is None or not space.classes:
-        return None
+def classes(ground: Ground, drawn: Sequence[Extracted], confirm: Extracted) -> card.ClassCounts | None:
+    """How often each class came out: counted, with exact intervals, where the network tells them, else estimated."""
+    space, real, beliefs = ground.spaces[0], ground.train.features[0].probabilities, drawn[0].probabilities
+    if beliefs is None or real is None or not space.classes:
+        return _estimated(ground, estimated_shares(ground, drawn, confirm), len(confirm))
     from scipy.stats import beta
 
-    generated, reals = (np.bincount(p.argmax(1), minlength=len(space.classes)) for p in (drawn.probabilities, real))
+    generated, reals = (np.bincount(p.argmax(1), minlength=len(space.classes)) for p in (beliefs, real))
     n = int(generated.sum())
     low = np.where(generated == 0, 0.0, beta.ppf(0.025, np.maximum(generated, 1e-9), n - generated + 1))
     high = np.where(generated == n, 1.0, beta.ppf(0.975, generated + 1, np.maximum(n - generated, 1e-9)))
     judge = space.label if space.accuracy is None else f"{space.label}; right in {100 * space.accuracy:.1f}% of images that it never saw"
     intervals = tuple((float(a), float(b)) for a, b in zip(low, high, strict=True))
     return card.ClassCounts(space.classes, tuple(generated.tolist()), tuple(reals.tolist()), intervals, judge)
+
+
+def _estimated(ground: Ground, found: Shares | None, n: int) -> card.ClassCounts | None:
+    images = ground.train.images
+    if found is None or images.labels is None:
+        return None
+    reals = np.bincount(images.labels, minlength=len(images.classes))
+    shares = np.clip(found.share, 0, 1)
+    low, high = np.clip(found.share - 1.96 * found.error, 0, 1), np.clip(found.share + 1.96 * found.error, 0, 1)
+    judge = f"estimated from labelled images by a linear classifier that is right in {100 * found.accuracy:.0f}%"
+    intervals = tuple((float(a), float(b)) for a, b in zip(low, high, strict=True))
+    return card.ClassCounts(images.classes, tuple(np.rint(n * shares).astype(int).tolist()), tuple(reals.tolist()), intervals, judge)
 
 
 def spectrum(pixels: Pixels, real: Pixels) -> card.Spectrum | None:

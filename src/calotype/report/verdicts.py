@@ -12,6 +12,7 @@ from calotype.diagnose import copies, likelihood, modes, sharpness, training
 from calotype.diagnose.verdict import Finding, Verdict, cannot_tell
 from calotype.errors import UserError
 from calotype.metrics import spectrum
+from calotype.metrics.classes import Shares, class_shares
 from calotype.metrics.copying import copying
 from calotype.metrics.diversity import different_bins
 from calotype.metrics.features import Extracted, pick
@@ -40,7 +41,7 @@ def of_images(pixels: Pixels, drawn: Sequence[Extracted], confirm: Extracted, gr
     """What can be found in the images themselves: modes, copies, blur and noise."""
     made = [prdc(x.features, y.features) for x, y in zip(drawn, ground.reference.features, strict=True)]
     real_ones = [prdc(x.features, y.features) for x, y in zip(ground.floor.features, ground.reference.features, strict=True)]
-    findings: Findings = [modes.coverage(typical(made), typical(real_ones)), _dropped(ground, drawn[0], seed)]
+    findings: Findings = [modes.coverage(typical(made), typical(real_ones)), _dropped(ground, drawn, confirm, seed)]
     found, nearby = _copying(drawn[0], confirm, ground, seed)
     findings.append(found)
     reference = ground.reference.images.pixels
@@ -86,6 +87,18 @@ def _oscillation(subject: Subject) -> Finding | Verdict:
     )
 
 
+def estimated_shares(ground: Ground, drawn: Sequence[Extracted], confirm: Extracted) -> Shares | None:
+    """Shares of the classes among generated images by all features together; None without labels, or with too few of them."""
+    train = ground.train
+    if train.images.labels is None or len(train.images.classes) < 2:
+        return None
+    x, y = (np.concatenate([e.features for e in parts], 1) for parts in ((*drawn, confirm), (*train.features, train.confirm)))
+    try:
+        return class_shares(x, y, train.images.labels, len(train.images.classes))
+    except UserError:
+        return None
+
+
 def _copying(drawn: Extracted, confirm: Extracted, ground: Ground, seed: int) -> tuple[Finding | Verdict, Nearby | None]:
     if not len(ground.holdout):
         return cannot_tell("copying", "There are no held-out images to compare with: name some with --holdout."), None
@@ -99,11 +112,16 @@ def _copying(drawn: Extracted, confirm: Extracted, ground: Ground, seed: int) ->
     return copies.copying(first, again, (ground.spaces[0].name, ground.confirm.name)), nearby
 
 
-def _dropped(ground: Ground, drawn: Extracted, seed: int) -> Finding:
-    """Missing classes where a network tells them apart, else missing clusters of the real images."""
+def _dropped(ground: Ground, drawn: Sequence[Extracted], confirm: Extracted, seed: int) -> Finding:
+    """Missing classes where a network tells them apart or labels let one learn to, else missing clusters of the real images."""
     classes, beliefs = ground.spaces[0].classes, ground.train.features[0].probabilities
-    if drawn.probabilities is not None and beliefs is not None and classes:
-        generated, real = (np.bincount(p.argmax(1), minlength=len(classes)) for p in (drawn.probabilities, beliefs))
+    if drawn[0].probabilities is not None and beliefs is not None and classes:
+        generated, real = (np.bincount(p.argmax(1), minlength=len(classes)) for p in (drawn[0].probabilities, beliefs))
         return modes.dropped(classes, generated, real)
-    bins = different_bins(drawn.features, ground.reference.features[0].features, bins=CLUSTERS, seed=seed)
+    found = estimated_shares(ground, drawn, confirm)
+    if found is not None:
+        labels, names = ground.train.images.labels, ground.train.images.classes
+        counts = np.bincount(labels, minlength=len(names)) if labels is not None else np.ones(len(names))
+        return modes.thinned(names, found, counts / counts.sum(), len(confirm))
+    bins = different_bins(drawn[0].features, ground.reference.features[0].features, bins=CLUSTERS, seed=seed)
     return modes.dropped([f"cluster {i + 1}" for i in range(bins.bins)], bins.generated, bins.real)

@@ -1,0 +1,71 @@
+"""How many of the generated images belong to each class, where labels are known but no network that tells the classes apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calotype.errors import UserError
+from calotype.metrics.manifold import check_features
+
+Floats = NDArray[np.floating]
+Doubles = NDArray[np.float64]
+RIDGE = 1e-3  # relative to the mean eigenvalue of the features' covariance, which is scaled to 1
+FEWEST = 20  # labelled images of a class
+MOST = 20_000  # labelled images that are used
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Estimated shares of the classes among the generated images. They sum to 1; an absent class may come out a little below 0."""
+
+    share: Doubles  # (K,)
+    error: Doubles  # (K,) standard errors
+    accuracy: float  # of the linear classifier behind the estimate, on labelled images that it was not fitted to
+
+
+def class_shares(x: Floats, y: Floats, labels: NDArray[np.int64], classes: int, seed: int = 0) -> Shares:
+    """The mixture of labelled classes that explains the features of generated images.
+
+    A ridge regression onto the classes, fitted to one half of the labelled images, gives every image K scores. The mean scores of the
+    generated images are a mixture of the mean scores of each class on the other half: its weights are found by generalized least
+    squares and are unbiased however weak the classifier is, as in the estimation of label shift (Lipton et al. 2018), provided that the
+    images of each class look like real ones. The errors are those of both means.
+
+    Args:
+        x: Features of generated images, (N, d).
+        y: Features of labelled real images, (M, d).
+        labels: (M,) in [0, classes).
+        classes: Their number K.
+        seed: Of the halves.
+
+    Raises:
+        UserError: for fewer than 20 labelled images of a class, or arrays that do not fit each other or hold NaN or infinity.
+    """
+    check_features(x, y)
+    counts = np.bincount(labels, minlength=classes)
+    if counts.min() < FEWEST:
+        raise UserError(f"each class needs {FEWEST} labelled images; class {int(counts.argmin())} has {int(counts.min())}")
+    order = np.random.default_rng(seed).permutation(len(y))[:MOST]
+    fitted, judged = order[::2], order[1::2]
+    center, scale = y[fitted].mean(0, dtype=np.float64), y[fitted].std(0, dtype=np.float64) + 1e-9
+    a, b, c = (_with_one((z - center) / scale) for z in (y[fitted], y[judged], x))
+    weights = np.linalg.solve(a.T @ a + RIDGE * len(a) * np.eye(a.shape[1]), a.T @ np.eye(classes)[labels[fitted]])
+    real, made = b @ weights, c @ weights
+    of_class = [real[labels[judged] == k] for k in range(classes)]
+    means = np.stack([z.mean(0) for z in of_class], 1)  # (scores, classes)
+    noise = np.cov(made.T) / len(made) + np.cov(real.T) / len(real)
+    # scores sum to 1, so that one direction has no variance at all: the ridge keeps the matrix invertible
+    precision = np.linalg.inv(noise + 1e-6 * np.trace(noise) / classes * np.eye(classes))
+    bread = np.linalg.inv(means.T @ precision @ means)
+    share = bread @ means.T @ precision @ made.mean(0)
+    blur = sum((share[k] ** 2 * np.cov(z.T) / len(z) for k, z in enumerate(of_class)), np.cov(made.T) / len(made))
+    solve = bread @ means.T @ precision
+    error = np.sqrt(np.diag(solve @ blur @ solve.T))
+    return Shares(share, error, float((real.argmax(1) == labels[judged]).mean()))
+
+
+def _with_one(z: Doubles) -> Doubles:
+    return np.concatenate([z, np.ones((len(z), 1))], 1)
