@@ -174,7 +174,7 @@ def test_help_shows_an_example(capsys: pytest.CaptureFixture[str], words: list[s
         (["sample", "m", "--out", "/proc/x.png"], "cannot write /proc/x.png: the folder /proc cannot be written"),
         (["sample", "m", "--npy", "/proc/x.npy"], "cannot write /proc/x.npy: the folder /proc cannot be written"),
         (["sample", "m", "--dir", "/proc/x/y"], "cannot write into /proc/x/y: the folder /proc cannot be written"),
-        (["train", "gan", "--steps", "1", "--out", "/proc/x"], "cannot create a run in /proc/x: the folder /proc cannot be written"),
+        (["train", "gan", "--steps", "1", "--out", "/proc/x"], "cannot create /proc/x: the folder /proc cannot be written"),
         (["data", "prepare", "mnist5k", "/proc/x"], "/proc/x.calotype: the folder /proc cannot be written"),
     ],
 )
