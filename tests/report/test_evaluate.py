@@ -130,6 +130,19 @@ def test_a_run_is_judged_with_its_own_images_and_its_log(runs: Path) -> None:
     assert alone.curves is None
 
 
+def test_a_model_of_another_shape_than_the_data_is_refused(runs: Path) -> None:
+    run = calotype.train(small("dcgan", steps=2), out=runs / "run").run
+    rng = np.random.default_rng(0)
+    color = write(rng.integers(0, 255, (100, 28, 28, 3), np.uint8), runs / "color")
+    tiny = write(rng.integers(0, 255, (100, 16, 16, 1), np.uint8), runs / "tiny")
+    for source, what in ((color, "28x28 color"), (tiny, "16x16 grey")):
+        with pytest.raises(UserError, match=f"draws 28x28 grey images, and .* holds {what} ones"):
+            evaluate(run.model, count=100, data=source)
+    # larger ones are brought to its size, as training does
+    large = write(rng.integers(0, 255, (200, 40, 40, 1), np.uint8), runs / "large")
+    assert evaluate(run.model, count=100, data=large, features="digits", short=True).scores
+
+
 def test_a_holdout_that_was_trained_on_is_refused_or_cleaned(folders: Path, digits: Images, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="600 of 600 held-out images are training images"):
         judge(folders / "fresh", folders, data=str(folders / "holdout"))

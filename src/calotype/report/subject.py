@@ -12,14 +12,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from calotype import pictures
-from calotype.data import Images, load
+from calotype.data import Images, Split, load
 from calotype.data.images import digests
 from calotype.engine.run import Run
 from calotype.errors import UserError
 from calotype.tasks.sample import Generator
 from calotype.tasks.sample import load as load_model
+from calotype.types import ImageSpec
 
 Pixels = NDArray[np.uint8]
+SPLIT = ("mnist5k", "mnist", "fashion-mnist", "cifar10")  # sources that hold out a part of themselves
 Say = Callable[[str, int, int], None]  # (what, done, total)
 
 
@@ -62,7 +64,7 @@ def open_subject(
 def _of_run(run: Run, count: int, seed: int, data: str | None, holdout: str | None, device: str, say: Say | None) -> Subject:
     config, facts = run.read_config()
     generator = load_model(run.folder, device)
-    d, (train, held) = config.data, _reals(data, holdout, generator.spec.size, generator.spec.channels)
+    d, (train, held) = config.data, _reals(data, holdout, generator.spec)
     if train is None:
         split = load(d.source, size=d.size, channels=d.channels, fit=d.fit, holdout=d.holdout)
         if split.fingerprint != facts["data"]["fingerprint"]:
@@ -84,7 +86,7 @@ def _of_run(run: Run, count: int, seed: int, data: str | None, holdout: str | No
 
 def _of_model(path: Path, count: int, seed: int, data: str | None, holdout: str | None, device: str, say: Say | None) -> Subject:
     generator = load_model(path, device)
-    train, held = _reals(data, holdout, generator.spec.size, generator.spec.channels)
+    train, held = _reals(data, holdout, generator.spec)
     name = path.resolve().name if path.resolve().name != "model" else path.resolve().parent.name
     return replace(_drawn(generator, count, seed, train, held, say), name=name, recipe=generator.recipe or None)
 
@@ -95,7 +97,7 @@ def _of_images(path: Path, count: int, seed: int, data: str | None, holdout: str
     found = load(str(path), holdout=0).train
     if len(found) < 2:
         raise UserError(f"{path} holds one image: a judgement needs hundreds")
-    train, held = _reals(data, holdout, None, None)
+    train, held = _reals(data, holdout, None)
     for real in filter(None, (train, held)):
         if real.pixels.shape[1:] != found.pixels.shape[1:]:
             raise UserError(
@@ -107,16 +109,27 @@ def _of_images(path: Path, count: int, seed: int, data: str | None, holdout: str
     return Subject(path.resolve().name, np.asarray(found.pixels[np.sort(order)]), train, held, about=about)
 
 
-def _reals(data: str | None, holdout: str | None, size: int | None, channels: int | None) -> tuple[Images | None, Images | None]:
-    """Training and held-out images, each where it is named: a source's own holdout counts where no other is given."""
-    held = None if holdout is None else load(holdout, size=size, channels=channels, holdout=0).train
+def _reals(data: str | None, holdout: str | None, spec: ImageSpec | None) -> tuple[Images | None, Images | None]:
+    """Training and held-out images, each where it is named, in the shape that a model draws; a source's own holdout counts as one."""
+    held = None if holdout is None else _shaped(holdout, spec, 0).train
     if data is None:
         return None, held
-    if held is not None:
-        return load(data, size=size, channels=channels, holdout=0).train, held
-    split = load(data, size=size, channels=channels)
-    own = data in ("mnist5k", "mnist", "fashion-mnist", "cifar10")  # a split that the source itself has
-    return (split.train, split.holdout) if own else (load(data, size=size, channels=channels, holdout=0).train, None)
+    split = _shaped(data, spec, 0.1 if data in SPLIT else 0)
+    return split.train, split.holdout if held is None and data in SPLIT else held
+
+
+def _shaped(source: str, spec: ImageSpec | None, holdout: float) -> Split:
+    """A source as the model draws: made smaller where need be, with nothing invented."""
+    if spec is None:
+        return load(source, holdout=holdout)
+    try:
+        split = load(source, holdout=holdout)
+    except UserError:  # images of several sizes
+        split = load(source, size=spec.size, channels=spec.channels, holdout=holdout)
+    own = split.train.spec
+    if own.channels != spec.channels or own.size < spec.size:
+        raise UserError(f"the model draws {_named(spec)} images, and {source} holds {_named(own)} ones: name the images it was trained on")
+    return split if own.size == spec.size else load(source, size=spec.size, channels=spec.channels, holdout=holdout)
 
 
 def _drawn(generator: Generator, count: int, seed: int, train: Images | None, held: Images | None, say: Say | None) -> Subject:
@@ -165,5 +178,8 @@ def _without_overlap(subject: Subject) -> Subject:
 
 
 def _shape(pixels: Pixels) -> str:
-    _, height, width, channels = pixels.shape
-    return f"{width}x{height} {'color' if channels == 3 else 'grey'}"
+    return _named(ImageSpec(pixels.shape[1], pixels.shape[3]))
+
+
+def _named(spec: ImageSpec) -> str:
+    return f"{spec.size}x{spec.size} {'color' if spec.channels == 3 else 'grey'}"
