@@ -11,15 +11,18 @@ import torch
 from tests.small import final_state
 
 
-def torchrun(folder: Path, processes: int) -> None:
+def torchrun(folder: Path, processes: int) -> str:
+    """What the processes print together."""
     words = ["--standalone", f"--nproc-per-node={processes}", "-m", "calotype", "train", "gan", "--steps", "5", "--model.width", "16"]
     words += ["--model.dropout", "0", "--train.batch", "16", "--log.every", "1", "--device", "cpu", "--out", str(folder)]
-    subprocess.run([sys.executable, "-m", "torch.distributed.run", *words], check=True, capture_output=True, timeout=240)
+    done = subprocess.run([sys.executable, "-m", "torch.distributed.run", *words], check=True, capture_output=True, timeout=240, text=True)
+    return done.stdout
 
 
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="needs torch.distributed")
 def test_two_processes_train_one_model(tmp_path: Path) -> None:
-    torchrun(tmp_path / "two", 2)
+    told = torchrun(tmp_path / "two", 2)
+    assert told.count("trained 5 steps") == told.count("report.html") == 1  # one of them speaks and judges
     lines = [json.loads(line) for line in (tmp_path / "two" / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2, 3, 4, 5]
     assert lines[-1]["images"] == 80  # of both processes together

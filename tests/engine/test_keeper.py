@@ -7,15 +7,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 import calotype
 from calotype.config import Config, Logging
+from calotype.engine import checkpoint
 from calotype.engine import train as engine
-from calotype.engine.keeper import Keeper
-from calotype.errors import UserError
-from calotype.metrics.features import pick
+from calotype.engine.keeper import NOISE, Keeper
+from calotype.engine.run import Run
+from calotype.engine.trainer import Trainer
+from calotype.errors import TrainingError, UserError
+from calotype.metrics.features import for_selection, pick
 from calotype.metrics.frechet import Moments, frechet
 from calotype.pictures import to_uint8
+from calotype.types import mix
 from tests.small import final_state, same, tiny_gan
 
 
@@ -34,11 +39,12 @@ def test_scores_are_taken_and_the_best_weights_kept(runs: Path) -> None:
     assert [s["step"] for s in found] == [3, 6, 9, 12]
     best = min(found, key=lambda s: s["FD"])
     assert [s["best"] for s in found] == [s["FD"] < min([q["FD"] for q in found[:i]], default=1e9) for i, s in enumerate(found)]
-    images = to_uint8(calotype.load(result.run.best).sample(80, seed=1, batch_size=100))
-    (space,) = pick(None, calotype.load(result.run.best).spec)
-    real = calotype.data.load("mnist5k").train.pixels
-    again = frechet(Moments.of(space.of(images).features), Moments.of(space.of(real).features))
+    images = to_uint8(calotype.load(result.run.best).sample(80, seed=mix(0, NOISE), batch_size=100))
+    split = calotype.data.load("mnist5k")
+    space = for_selection(split.train.spec)
+    again = frechet(Moments.of(space.of(images).features), Moments.of(space.of(split.train.pixels).features))
     assert again == pytest.approx(best["FD"], rel=1e-4)
+    assert space.hash not in {s.hash for s in (*pick("random", split.train.spec), *pick("digits", split.train.spec))}
 
 
 def test_taking_scores_changes_nothing_and_a_resume_takes_them_again(runs: Path) -> None:
@@ -51,20 +57,65 @@ def test_taking_scores_changes_nothing_and_a_resume_takes_them_again(runs: Path)
     assert [s["step"] for s in scores(runs / "half")] == [3, 6, 9, 12]
 
 
+def given(monkeypatch: pytest.MonkeyPatch, values: list[float]) -> None:
+    """Let the scores be these, by the number of the score."""
+    monkeypatch.setattr(Keeper, "_distance", lambda self: (values[self.trainer.progress.step // 3 - 1], 0.1))
+
+
 def test_patience_ends_a_run_that_no_longer_improves(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    values = iter([5.0, 4.0, 4.5, 4.2, 1.0, 1.0, 1.0])
-
-    def look(self: Keeper) -> dict[str, object]:
-        value = next(values)
-        self.since += 1
-        if better := value < self.best:
-            self.best, self.since = value, 0
-        return {"event": "score", "step": self.trainer.progress.step, "FD": value, "bias": 0.1, "n": 80, "best": better}
-
-    monkeypatch.setattr(Keeper, "look", look)
+    given(monkeypatch, [5.0, 4.0, 4.5, 4.2, *[1.0] * 40])
     result = calotype.train(config(steps=100, patience=2), out=runs / "run")
     assert (result.step, result.early, result.complete) == (12, True, True)
     assert final_state(runs / "run")  # and it is saved
+    with pytest.raises(UserError, match="give a larger --patience"):
+        calotype.resume(runs / "run")
+    result = calotype.resume(runs / "run", config(steps=100, patience=30))
+    assert result.step == 100
+
+
+def test_a_resume_remembers_the_best_score_to_the_last_digit(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given(monkeypatch, [2.00000001, *[2.000000012] * 40])
+    whole = calotype.train(config(steps=60, patience=4), out=runs / "whole")
+    calotype.train(config(steps=8, patience=4), out=runs / "half")
+    resumed = calotype.resume(runs / "half", config(steps=60, patience=4))
+    assert (whole.step, resumed.step) == (15, 15)
+
+
+def test_weights_that_are_not_finite_are_never_the_best(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the first score every weight is NaN; the run goes back, and what it keeps is sound."""
+    whole, broken = Trainer.step, []
+
+    def step(self: Trainer, watch: bool = False) -> dict[str, torch.Tensor]:
+        log = whole(self, watch)
+        if self.progress.step == 6 and not broken:
+            broken.append(True)
+            for p in (*self.model.parameters(), *self.average.parameters()):
+                p.data.fill_(torch.nan)
+        return log
+
+    monkeypatch.setattr(Trainer, "step", step)
+    result = calotype.train(config(steps=12, patience=9), out=runs / "run")
+    assert result.complete
+    assert [s["step"] for s in scores(runs / "run")] == [3, 6, 9, 12]
+    assert torch.isfinite(calotype.load(result.run.best).sample(4)).all()
+    events = [r["event"] for r in result.run.log().read() if "event" in r]
+    assert events.count("retreat") == 1
+    # the lower rate is part of the checkpoint that the run went back to
+    saved = checkpoint.load_newest(result.run.checkpoints)
+    assert saved is not None
+    assert (saved.facts["retries"], saved.facts["lr_scale"]) == (1, 0.5)
+
+
+def test_a_run_that_is_given_up_says_so_in_its_log(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Trainer, "sound", lambda self: self.progress.step < 5)
+    with pytest.raises(TrainingError):
+        calotype.train(config(steps=12), out=runs / "run")
+    log = Run.open(runs / "run").log().read()
+    assert [r["event"] for r in log if r.get("event") in ("retreat", "gave up")] == ["retreat"] * 3 + ["gave up"]
+    assert Run.open(runs / "run").read_config()
+    # killed and resumed, it knows how often it went back already
+    with pytest.raises(TrainingError, match="after 3 retries"):
+        calotype.resume(runs / "run")
 
 
 def test_patience_needs_scores_and_scores_need_images(runs: Path) -> None:

@@ -76,21 +76,22 @@ def run(words: list[str]) -> int:
             result = train(config, out=options.out, display=display)
     finally:
         display.close()
-    report = _judged(result, display) if options.report and result.complete else None
-    _tell(result, report, options.json)
+    if result.leads:
+        report = _judged(result, config.train.device, display) if options.report and result.complete else None
+        _tell(result, report, options.json)
     return 0 if result.complete else 130
 
 
-def _judged(result: Result, display: Terminal) -> Report | None:
+def _judged(result: Result, device: str, display: Terminal) -> Report | None:
     """A short report in the run's folder. A training that went well does not fail because its result cannot be judged."""
     folder = result.run.folder
-    if not load(folder).model.draws:
-        return None
     try:
-        report = evaluate(folder, count=SHORT, short=True, say=display.show)
+        if not load(folder).model.draws:
+            return None
+        report = evaluate(folder, count=SHORT, device=device, short=True, say=display.show)
         save(report, folder / "report")
-    except CalotypeError as error:
-        display.say(f"no report: {error}")
+    except Exception as error:
+        display.say(f"no report: {error if isinstance(error, CalotypeError) else repr(error)}")
         return None
     finally:
         display.close()

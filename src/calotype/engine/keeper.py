@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
 from typing import Any
 
 import numpy as np
@@ -14,12 +14,13 @@ from calotype.data import Images
 from calotype.engine.run import Run
 from calotype.engine.trainer import Trainer
 from calotype.errors import UserError
-from calotype.metrics.features import cached, pick
+from calotype.metrics.features import cached, for_selection
 from calotype.metrics.frechet import Moments, bias, check_count, frechet
 from calotype.models import build
-from calotype.types import Noise
+from calotype.types import Noise, mix
 
 BATCH = 100  # images drawn at once
+NOISE = 4  # the stream of random numbers of these images, apart from those of training and of reports
 
 
 def require(config: Config, train: Images) -> None:
@@ -30,42 +31,43 @@ def require(config: Config, train: Images) -> None:
         return
     if not build(config.model, train.spec).draws:
         raise UserError("a classifier draws no images that could be scored: leave out --evaluate-every")
-    check_count(min(config.log.evaluate_images, len(train)), pick(None, train.spec)[0].dimension)
+    check_count(min(config.log.evaluate_images, len(train)), for_selection(train.spec).dimension)
 
 
 class Keeper:
     """Judges the averaged weights by the Frechet distance of a few images and keeps the best in ``best/``.
 
-    The features are those that ``calotype evaluate`` would pick, and the noise is the same each time. A model that was selected by a
-    score looks better by that score than it is: the noise of ``calotype evaluate`` is another.
+    The images come from noise and are compared in a feature space that no report uses: what selects must not judge. What it remembers
+    is in the run's progress, so that going back and resuming need nothing more.
     """
 
-    def __init__(self, run: Run, trainer: Trainer, train: Images, records: Iterable[dict[str, Any]]) -> None:
+    def __init__(self, run: Run, trainer: Trainer) -> None:
+        train = trainer.loader.images
         self.run, self.trainer = run, trainer
-        self.space = pick(None, train.spec, trainer.device)[0]
+        self.space = for_selection(train.spec, trainer.device)
         self.real = Moments.of(cached(self.space, train).features)
-        scores = [r for r in records if r.get("event") == "score" and r["step"] <= trainer.progress.step]
-        self.best = min((r["FD"] for r in scores), default=float("inf"))
-        self.since = next((i for i, r in enumerate(reversed(scores)) if r["FD"] == self.best), 0)
 
     @torch.no_grad()
     def look(self) -> dict[str, Any]:
         """Score the weights as they are now; returns the event to log."""
         config, at, model = self.trainer.config, self.trainer.progress, self.trainer.best.eval()
-        count, parts = config.log.evaluate_images, []
-        for start in range(0, count, BATCH):
-            noise = Noise(min(BATCH, count - start), config.train.seed + 1, start, self.trainer.device)
-            parts.append(pictures.to_uint8(model.sample(noise)))
-        drawn = Moments.of(self.space.of(np.concatenate(parts)).features)
-        value, extra = frechet(drawn, self.real), bias(drawn, self.real)
-        self.since += 1
-        if better := value < self.best:
-            self.best, self.since = value, 0
+        value, extra = self._distance()
+        at.since += 1
+        if better := at.best is None or value < at.best:
+            at.best, at.since = value, 0
             self.run.export(model, config, model.spec, at.step, self.run.best)
-        return {"event": "score", "step": at.step, "FD": value, "bias": extra, "n": count, "features": self.space.label, "best": better}
+        at.early = config.log.patience is not None and at.since >= config.log.patience
+        facts = {"FD": value, "bias": extra, "n": config.log.evaluate_images, "features": self.space.label}
+        return {"event": "score", "step": at.step, **facts, "best": better}
 
-    @property
-    def tired(self) -> bool:
-        """Whether so many scores in a row brought nothing better that the training should end."""
-        patience = self.trainer.config.log.patience
-        return patience is not None and self.since >= patience
+    def _distance(self) -> tuple[float, float]:
+        """The distance to the training images and the part of it that small samples explain; infinite for images that are not finite."""
+        config, model, parts = self.trainer.config, self.trainer.best, []
+        for start in range(0, config.log.evaluate_images, BATCH):
+            count = min(BATCH, config.log.evaluate_images - start)
+            images = model.sample(Noise(count, mix(config.train.seed, NOISE), start, self.trainer.device))
+            if not torch.isfinite(images).all():
+                return math.inf, math.nan
+            parts.append(pictures.to_uint8(images))
+        drawn = Moments.of(self.space.of(np.concatenate(parts)).features)
+        return frechet(drawn, self.real), bias(drawn, self.real)

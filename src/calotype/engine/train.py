@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -47,6 +46,7 @@ class Result:
     steps: int
     seconds: float
     early: bool = False  # stopped because its scores no longer improved
+    leads: bool = True  # whether this process, of several that trained together, is the one that writes and prints
 
     @property
     def complete(self) -> bool:
@@ -65,6 +65,7 @@ def train(config: Config, *, out: Path | None = None, display: Display | None = 
     if out is not None:
         Run.require_free(out)
     with _world(config) as (world, device):
+        display = display if world.leads else Display()
         torch.set_num_threads(_threads(config))
         split = _load(config, display)
         keeper.require(config, split.train)
@@ -94,6 +95,7 @@ def resume(folder: Path, config: Config | None = None, *, display: Display | Non
     if forbidden := [f"{k}: {a!r} -> {b!r}" for k, (a, b) in changed.items() if k not in RESUMABLE]:
         raise UserError(f"a resumed run keeps its settings ({'; '.join(forbidden)}): leave them out, or train anew")
     with _world(config) as (world, device):
+        display = display if world.leads else Display()
         saved = checkpoint.load_newest(run.checkpoints)
         if saved is None:
             raise UserError(f"{folder} has no checkpoint to resume from: it stopped before the first one; train anew")
@@ -107,6 +109,10 @@ def resume(folder: Path, config: Config | None = None, *, display: Display | Non
         keeper.require(config, split.train)
         if any(name in changed for name in ("train.minutes", "train.steps", "train.epochs")):
             progress.steps = steps_of(config, split, progress.settings["seconds_per_step"])
+        if progress.early and not changed:
+            raise UserError(
+                f"{folder} ended at step {progress.step:,}, because its scores got no better: to go on give a larger --patience"
+            )
         if progress.step >= progress.steps:
             raise UserError(
                 f"{folder} is complete at step {progress.step:,}: to train longer give a larger budget, such as --steps {2 * progress.step}"
@@ -127,41 +133,36 @@ def _loop(run: Run, trainer: Trainer, display: Display) -> Result:
     display.say(f"run {run.folder}: {_about(trainer)}")
     display.show("training", trainer.progress.step, trainer.progress.steps)
     every = config.log.checkpoints or math.ceil(trainer.progress.steps / CHECKPOINTS)
-    records = log.read()
-    watcher, scorer = Watcher(records), _scorer(run, trainer, records)
-    early = False
+    scorer = Keeper(run, trainer) if config.log.evaluate and world.leads else None
+    watcher = Watcher(log.read())
     mark, marked = time.perf_counter(), trainer.progress.seen
     with _interrupts() as interrupted:
-        while (at := trainer.progress).step < at.steps:
+        while (at := trainer.progress).step < at.steps and not at.early:
             last = at.step + 1 == at.steps
             watch = last or (at.step + 1) % config.log.every == 0
             scalars = trainer.step(watch)
-            if config.log.evaluate and at.step % config.log.evaluate == 0:
-                early = world.any(_scored(scorer, log, display), trainer.device)
-            stop = early or (world.any(bool(interrupted), trainer.device) if watch or world.size == 1 else False)
+            stop = world.any(bool(interrupted), trainer.device) if watch or world.size == 1 else False
+            score = config.log.evaluate is not None and at.step % config.log.evaluate == 0
             keep = last or stop or at.step % every == 0
-            if (watch or keep) and not world.any(not trainer.sound(), trainer.device):
-                now = time.perf_counter()
-                at.seconds += now - mark
-                speed, mark, marked = (at.seen - marked) / (now - mark), now, at.seen
-                if world.leads and watch:
-                    _report(trainer, scalars, speed, log, watcher, display)
-                if world.leads and keep:
-                    _save(run, trainer)
-                    mark = time.perf_counter()
-            elif watch or keep:
-                _retreat(run, trainer, display)
+            if watch or keep or score:
+                if world.any(not trainer.sound(), trainer.device):
+                    _retreat(run, trainer, display)
+                    watcher = Watcher(log.read())
+                else:
+                    now = time.perf_counter()
+                    at.seconds += now - mark
+                    if world.leads and watch:
+                        _report(trainer, scalars, (at.seen - marked) / (now - mark), log, watcher, display)
+                    if score:
+                        at.early = world.any(_scored(scorer, log, display), trainer.device)
+                    if world.leads and (keep or at.early):
+                        _save(run, trainer)
                 mark, marked = time.perf_counter(), trainer.progress.seen
             if stop:
                 break
     display.close()
     at = trainer.progress
-    return Result(run, at.step, at.steps, at.seconds, early)
-
-
-def _scorer(run: Run, trainer: Trainer, records: list[dict[str, Any]]) -> Keeper | None:
-    wanted = trainer.config.log.evaluate is not None and trainer.world.leads
-    return Keeper(run, trainer, trainer.loader.images, records) if wanted else None
+    return Result(run, at.step, at.steps, at.seconds, at.early, world.leads)
 
 
 def _scored(scorer: Keeper | None, log: Log, display: Display) -> bool:
@@ -170,21 +171,22 @@ def _scored(scorer: Keeper | None, log: Log, display: Display) -> bool:
         return False
     event = scorer.look()
     log.write(event)
+    at = scorer.trainer.progress
     display.say(
-        f"step {event['step']:,}: FD {event['FD']:.3g} on {event['n']} images, of which {event['bias']:.2g} is bias; "
-        + ("the best so far" if event["best"] else f"the best is {scorer.best:.3g}")
+        f"step {at.step:,}: FD {event['FD']:.3g} on {event['n']} images, of which {event['bias']:.2g} is bias; "
+        + ("the best so far" if event["best"] else f"the best is {at.best:.3g}")
     )
-    if scorer.tired:
-        display.say(
-            f"{scorer.since} scores in a row brought nothing better: the training ends, and {scorer.run.best} holds the best weights"
-        )
-    return scorer.tired
+    if at.early:
+        display.say(f"{at.since} scores in a row brought nothing better: the training ends, and {scorer.run.best} holds the best weights")
+    return at.early
 
 
 def _report(trainer: Trainer, scalars: dict[str, Tensor], speed: float, log: Log, watcher: Watcher, display: Display) -> None:
     at = trainer.progress
     record = {"step": at.step, "images": at.seen, "seconds": at.seconds, "images_per_second": speed, "lr_scale": at.lr_scale}
     record |= {name: float(value) for name, value in scalars.items()}
+    if trainer.holdout is not None:
+        record["holdout_images"] = len(trainer.holdout.images)
     log.write(record)
     for event in watcher.see(record):
         log.write(event)
@@ -214,6 +216,8 @@ def _retreat(run: Run, trainer: Trainer, display: Display) -> None:
     event = f"a loss, gradient or weight was not finite before step {at.step}"
     if saved is None or at.retries >= limit:
         display.close()
+        if trainer.world.leads:
+            run.log().write({"event": "gave up", "step": at.step})
         raise TrainingError(
             f"{event}, after {at.retries} retries at a lower learning rate: {run.folder} is intact at step {good}; "
             f"train anew with a smaller --optimizer.lr, or with --optimizer.clip 1"
@@ -222,6 +226,8 @@ def _retreat(run: Run, trainer: Trainer, display: Display) -> None:
     trainer.restore(saved)
     trainer.progress.retries, trainer.progress.lr_scale = retries, scale
     if trainer.world.leads:
+        # with the lower rate in it, a resume goes the same way; an event is logged for what is saved alone
+        checkpoint.save(run.checkpoints, good, trainer.state(), asdict(trainer.progress))
         run.log().rewind(good)
         run.log().write({"event": "retreat", "step": at.step, "to": good, "lr_scale": scale})
     display.say(f"{event}: back to step {good}, learning rate x {scale:g} (try {retries} of {limit})")

@@ -34,6 +34,9 @@ class Progress:
     lr_scale: float = 1.0  # lowered each time the run had to go back
     retries: int = 0
     seconds: float = 0.0  # spent training
+    best: float | None = None  # the best score so far, where scores are taken
+    since: int = 0  # scores since then
+    early: bool = False  # ended because they did not get better
     settings: dict[str, Any] = field(default_factory=dict)  # what "auto" was resolved to, so that a resume repeats it
 
 
@@ -168,9 +171,8 @@ class Trainer:
                     if tensor.shape == like.shape:
                         values[slot] = torch.empty_like(like, dtype=tensor.dtype).copy_(tensor)
             optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
-        facts = dict(checkpoint.facts)
         # the budget may be a new one; everything else is as it was
-        self.progress = Progress(**{**facts, "steps": self.progress.steps})
+        self.progress = Progress(**{**checkpoint.facts, "steps": self.progress.steps, "early": False})
         self.bf16 = self.progress.settings["bf16"]
         self.healthy = torch.ones_like(self.healthy)
 

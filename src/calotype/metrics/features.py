@@ -8,7 +8,7 @@ import torch
 
 from calotype.errors import UserError
 from calotype.metrics.features_cache import cached
-from calotype.metrics.features_kinds import DIGITS, coarse, digits, of_classifier, of_run, random, recognized
+from calotype.metrics.features_kinds import DIGITS, coarse, digits, for_selection, of_classifier, of_run, random, recognized
 from calotype.metrics.features_space import Extracted, FeatureSpace
 from calotype.types import ImageSpec
 
@@ -56,4 +56,4 @@ def second(primary: FeatureSpace, spec: ImageSpec, device: torch.device | str = 
     return coarse(spec, device) if primary.name != "coarse" else random(spec, device)[0]
 
 
-__all__ = ["NAMES", "Extracted", "FeatureSpace", "cached", "coarse", "of_classifier", "pick", "recognized", "second"]
+__all__ = ["NAMES", "Extracted", "FeatureSpace", "cached", "coarse", "for_selection", "of_classifier", "pick", "recognized", "second"]

@@ -25,6 +25,7 @@ from calotype.types import ImageSpec
 
 DIGITS = ImageSpec(28, 1, tuple("0123456789"))
 RANDOM_SEEDS = (1841, 1844, 1851)  # constant forever: they name the random networks
+SELECTION_SEED = 1855
 COARSE = 12  # pixels a side of the coarse pictures
 FLAT = 1.0  # levels of contrast below which a coarse picture counts as empty
 _PIXELS = 250 * 32 * 32  # of the images that go through a network at a time
@@ -91,6 +92,11 @@ def of_run(path: Path, device: torch.device | str = "cpu") -> FeatureSpace:
 def random(spec: ImageSpec, device: torch.device | str = "cpu") -> tuple[FeatureSpace, ...]:
     """Three fixed random networks (Naeem et al. 2020 judge by such embeddings); scores are averaged over them, with their spread."""
     return tuple(_random(f"random{number}", seed, spec, str(device)) for number, seed in enumerate(RANDOM_SEEDS, 1))
+
+
+def for_selection(spec: ImageSpec, device: torch.device | str = "cpu") -> FeatureSpace:
+    """A random network that no report uses: the one to choose weights by."""
+    return _random("selection", SELECTION_SEED, spec, str(device))
 
 
 def _random(name: str, seed: int, spec: ImageSpec, device: str) -> FeatureSpace:
