@@ -12,7 +12,11 @@ from calotype.diagnose import modes, planted, sharpness
 from calotype.diagnose.copies import copying
 from calotype.diagnose.verdict import Finding, Verdict, conclude
 from calotype.metrics import copying as measured
+from calotype.metrics.classes import Shares
 from calotype.metrics.score import Estimate
+from calotype.metrics.spectrum import grain, top_octave
+
+Bytes = NDArray[np.uint8]
 
 
 def judged(finding: Finding) -> Verdict:
@@ -71,6 +75,58 @@ def test_a_dropped_class_is_named_and_a_rare_one_within_chance_is_not() -> None:
 
 def test_too_few_images_cannot_show_a_dropped_class() -> None:
     assert judged(modes.dropped(["a", "b"] * 10, np.ones(20, int), np.full(20, 50))).status == "CANNOT TELL"
+    real = np.array([*[100] * 9, 2])
+    verdict = judged(modes.dropped([f"c{i}" for i in range(10)], real, real))
+    assert verdict.status == "CANNOT TELL"
+    assert verdict.says == "Too rare to judge: c9."
+    # what reaches everything else passes, and says what it could not judge
+    (verdict,) = conclude([modes.coverage(cover(0.95), cover(0.95)), modes.dropped([f"c{i}" for i in range(10)], real, real)])
+    assert verdict.status == "PASS"
+    assert verdict.says.endswith("Too rare to judge: c9.")
+
+
+@pytest.mark.parametrize("reals", [100, 200, 500])
+@pytest.mark.parametrize("made", [600, 2000])
+def test_counts_of_few_real_images_raise_no_false_alarms(reals: int, made: int) -> None:
+    """Both sides are samples of equal or unequal shares: the real counts are no exact shares."""
+    rng = np.random.default_rng(reals + made)
+    alarms = 0
+    for trial in range(200):
+        shares = rng.dirichlet(np.full(10, (1.0, 20.0)[trial % 2]))
+        verdict = judged(modes.dropped([f"c{i}" for i in range(10)], rng.multinomial(made, shares), rng.multinomial(reals, shares)))
+        alarms += verdict.status in ("WARN", "FAIL")
+    assert alarms <= 6
+
+
+def test_missing_classes_are_found_against_counts_of_as_many() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        made = rng.multinomial(1000, [0.0] * 3 + [1 / 7] * 7)
+        verdict = judged(modes.dropped([f"c{i}" for i in range(10)], made, rng.multinomial(1000, [0.1] * 10)))
+        assert verdict.status == "FAIL"
+        assert verdict.effect == pytest.approx(0.3, abs=0.06)
+
+
+def test_the_test_of_half_a_share_is_honest_on_its_border() -> None:
+    """Generated classes at exactly half of their share: seldom a FAIL."""
+    rng = np.random.default_rng(0)
+    half = np.array([0.05] * 4 + [0.8 / 6] * 6)
+    names, fails = [f"c{i}" for i in range(10)], 0
+    for _ in range(200):
+        fails += judged(modes.dropped(names, rng.multinomial(2000, half), rng.multinomial(1000, [0.1] * 10))).status == "FAIL"
+    assert fails <= 10
+
+
+def test_shares_that_are_estimated_need_larger_differences() -> None:
+    names, even = [f"c{i}" for i in range(10)], np.full(10, 200)
+    lost = np.array([0.005, *[0.995 / 9] * 9])
+    sharp, vague = (Shares(lost, np.full(10, error), 0.6) for error in (0.01, 0.06))
+    assert judged(modes.thinned(names, sharp, even, 1000)).status == "FAIL"
+    verdict = judged(modes.thinned(names, vague, even, 1000))
+    assert verdict.status == "CANNOT TELL"
+    assert "c0, c1, c2, c3, c4, c5 and 4 more" in verdict.says
+    # the real shares are counts too: of 40 images a tenth is 4
+    assert judged(modes.thinned(names, sharp, np.full(10, 4), 1000)).status != "FAIL"
 
 
 def test_blur_and_noise_by_the_power_of_the_finest_octave() -> None:
@@ -82,6 +138,63 @@ def test_blur_and_noise_by_the_power_of_the_finest_octave() -> None:
     assert judged(sharpness.excess(power[0], power[1])).status == "PASS"
     assert judged(sharpness.excess(2.5 * power[0], power[1])).status == "FAIL"
     assert sharpness.blur(0.4 * power[0], power[1], power[2]).effect == pytest.approx(0.6, abs=0.05)
+
+
+def blobs(seed: int, n: int, size: int = 28, sigma: float = 1.0, noise: float = 0.0) -> Bytes:
+    """Smooth random images with a spectrum that falls, as natural ones have."""
+    rng = np.random.default_rng(seed)
+    light = gaussian_filter(rng.normal(size=(n, size, size)), (0, sigma, sigma), mode="wrap")
+    return levels(127.5 + 38 * light / light.std() + 255 * noise * rng.normal(size=light.shape))
+
+
+def levels(light: NDArray[np.float64]) -> Bytes:
+    return np.clip(np.rint(light), 0, 255).astype(np.uint8)[..., None]
+
+
+def test_blur_and_noise_of_images_are_told_apart() -> None:
+    real, same, other = (top_octave(blobs(i, 300)) for i in range(3))
+    soft, rough = top_octave(planted.blur(blobs(1, 300), 1.0)), top_octave(blobs(1, 300, noise=0.07))
+    assert [judged(sharpness.blur(x, real, other)).status for x in (same, soft, rough)] == ["PASS", "FAIL", "PASS"]
+    assert [judged(sharpness.excess(x, real)).status for x in (same, soft, rough)] == ["PASS", "PASS", "FAIL"]
+
+
+def test_the_excess_of_known_noise_is_known() -> None:
+    flat = np.full((400, 28, 28), 127.5)
+    one, two = (top_octave(levels(flat + 255 * s * np.random.default_rng(i).normal(size=flat.shape))) for i, s in enumerate((0.05, 0.1)))
+    assert sharpness.excess(two, one).effect == pytest.approx(3, abs=0.12)
+
+
+def test_rounding_to_bytes_is_neither_noise_nor_detail() -> None:
+    """Images so smooth that rounding is all there is at high frequencies; some from floats, some rounded on a coarser path."""
+    rng = np.random.default_rng(0)
+    rise = np.linspace(0, 1, 32)[:, None] * rng.uniform(5, 25, (300, 1, 1))
+    slope = rng.uniform(100, 150, (300, 1, 1)) + rise + np.zeros((1, 1, 32))
+    real = top_octave(levels(slope + rng.uniform(-0.05, 0.05, slope.shape)))
+    made = top_octave(levels(slope + rng.normal(0, 0.3, slope.shape)))
+    assert made.mean() > 1.5 * real.mean()
+    assert judged(sharpness.excess(made, real)).status == "PASS"
+    assert judged(sharpness.blur(real, made, made)).status == "PASS"
+    constant = top_octave(np.full((50, 28, 28, 1), 77, np.uint8))
+    assert judged(sharpness.blur(constant, top_octave(blobs(0, 50)), top_octave(blobs(1, 50)))).status == "FAIL"
+
+
+def test_grain_is_seen_beside_hard_edges_that_drown_it_in_the_spectrum() -> None:
+    rng = np.random.default_rng(0)
+
+    def strokes(sigma: float = 0.0) -> Bytes:
+        light = 255.0 * (gaussian_filter(rng.normal(size=(200, 28, 28)), (0, 2, 2)) > 0.1)
+        return levels(light + sigma * rng.normal(size=light.shape))
+
+    real, same, noisy = strokes(), strokes(), strokes(10)
+    assert judged(sharpness.excess(top_octave(noisy), top_octave(real))).status == "PASS"
+    assert judged(sharpness.grain(grain(same), grain(real))).status == "PASS"
+    assert judged(sharpness.grain(grain(noisy), grain(real))).status in ("WARN", "FAIL")
+
+
+def test_p_values_of_sharpness_are_no_smaller_than_they_should_be() -> None:
+    pairs = [(top_octave(blobs(2 * i, 60)), top_octave(blobs(2 * i + 1, 60))) for i in range(120)]
+    small = [(sharpness.excess(a, b).p or 0) < 0.05 for a, b in pairs] + [(sharpness.blur(a, b, b).p or 0) < 0.05 for a, b in pairs]
+    assert 0.01 < np.mean(small) < 0.1
 
 
 def test_grain_is_judged_against_that_of_real_images() -> None:

@@ -61,6 +61,41 @@ def test_a_discriminator_that_knows_its_images(auc: float, status: str) -> None:
     assert "r_t 0.30" in verdict.evidence
 
 
+def judged_images(rng: np.random.Generator, held: int, lines: int = 60, stated: bool = True) -> Records:
+    """A log of a discriminator that knows nothing: the same held-out images, and fresh training images, by chance ranked as they are."""
+    same, records = rng.standard_normal(held), []
+    for i in range(lines):
+        on_train = rng.standard_normal(64)
+        records.append({"step": i, "d_auc": float((on_train[:, None] > same).mean())} | ({"holdout_images": held} if stated else {}))
+    return records
+
+
+def test_a_small_holdout_that_is_judged_again_and_again_raises_no_false_alarms() -> None:
+    rng = np.random.default_rng(0)
+    for held in (50, 64, 200):
+        runs = [judged(overfitting_discriminator(judged_images(rng, held))).status for _ in range(120)]
+        assert np.mean([run in ("WARN", "FAIL") for run in runs]) <= 0.05
+    runs = [judged(overfitting_discriminator(judged_images(rng, 64, stated=False))).status for _ in range(120)]
+    assert np.mean([run in ("WARN", "FAIL") for run in runs]) <= 0.05
+    verdict = judged(overfitting_discriminator(judged_images(rng, 20)))
+    assert verdict.status == "CANNOT TELL"
+    assert verdict.says.startswith("There are 20 held-out images; 50 are needed")
+
+
+def test_a_watcher_is_not_alarmed_by_a_small_holdout() -> None:
+    rng = np.random.default_rng(1)
+    events = []
+    for held in [20] * 30 + [64] * 30:
+        watcher = Watcher()
+        for record in judged_images(rng, held, 40):
+            events += watcher.see(record)
+    assert events == []
+    known = Watcher()
+    for i in range(40):
+        events += known.see({"step": i, "d_auc": 0.8 + 0.05 * rng.standard_normal(), "holdout_images": 64})
+    assert [e["name"] for e in events] == ["overfitting-discriminator"]
+
+
 def test_only_the_later_half_of_the_log_counts() -> None:
     rng = np.random.default_rng(0)
     early_trouble = np.r_[np.full(30, 0.8), np.full(30, 0.5)] + 0.03 * rng.standard_normal(60)
@@ -91,6 +126,20 @@ def test_drift_is_one_for_independent_samples_of_one_distribution() -> None:
         assert isinstance(finding, Finding)
         effects.append(finding.effect)
     assert 0.85 < np.mean(effects) < 1.1  # the median of a chi square of ten degrees of freedom lies a little below its mean
+
+
+@pytest.mark.parametrize("size", [16, 64])
+@pytest.mark.parametrize("checkpoints", [4, 10])
+@pytest.mark.parametrize("scale", [np.ones(10), 10.0 ** -np.arange(10)], ids=["even", "one direction dominates"])
+def test_chance_is_no_oscillation_however_few_directions_matter(size: int, checkpoints: int, scale: np.ndarray) -> None:
+    rng = np.random.default_rng(size + checkpoints)
+    steps = list(range(checkpoints, 2 * checkpoints))
+    runs = [oscillation([(scale * rng.standard_normal((size, 10))).astype(np.float32) for _ in steps], steps) for _ in range(40)]
+    assert np.mean([judged(run).status in ("WARN", "FAIL") for run in runs]) <= 0.1  # 4 of 40 where 2 are expected
+    p = [run.p for run in runs if isinstance(run, Finding)]
+    assert 0.3 < np.mean(np.array(p, float) < 0.5) < 0.7
+    swing = [(scale * rng.standard_normal((size, 10)) + 3 * scale * (i % 2)).astype(np.float32) for i in range(checkpoints)]
+    assert judged(oscillation(swing, steps)).status == "FAIL"
 
 
 def test_a_generator_that_swings_is_found_and_one_that_settles_is_not() -> None:

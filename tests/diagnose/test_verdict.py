@@ -63,6 +63,40 @@ def test_findings_of_one_name_join_to_the_worse() -> None:
     assert status(found(effect=0.0), cannot_tell("blur", "too small")) == "PASS"
 
 
+def test_a_pass_says_what_another_measurement_could_not_see() -> None:
+    fine, unseen = found(effect=0.0), found(effect=0.0, detectable=9.0)
+    for pair in ([fine, unseen], [unseen, fine]):
+        (verdict,) = conclude(pair)
+        assert (verdict.status, verdict.says) == ("PASS", "fine Too few images to see it.")
+    (verdict,) = conclude([found(effect=2.0), unseen])
+    assert (verdict.status, verdict.says) == ("FAIL", "bad")
+
+
+@pytest.mark.parametrize(("error", "others"), [(0.05, 0), (0.05, 12), (0.15, 0), (0.15, 12)])
+def test_what_is_detectable_is_seen_nine_times_of_ten(error: float, others: int) -> None:
+    """A WARN needs an effect and a corrected p-value: where one of them decides, the other is nearly certain."""
+    rng = np.random.default_rng(0)
+    idle = [found(f"other {i}", effect=0.0, p=0.9) for i in range(others)]
+    size = conclude([found(effect=0.0, p=0.5, error=error), *idle])[0].detectable
+    assert size is not None
+    assert size == pytest.approx(max(0.5 + 1.2816 * error, (norm.isf(0.05 / (1 + others)) + 1.2816) * error), abs=1e-4)
+
+    def seen(true: float) -> float:
+        drawn = (true + error * rng.standard_normal(1000)).tolist()
+        runs = [conclude([found(effect=x, p=tail(x / error), error=error), *idle])[0] for x in drawn]
+        return float(np.mean([run.status in ("WARN", "FAIL") for run in runs]))
+
+    assert seen(size) == pytest.approx(0.9, abs=0.03)
+    assert seen(size - 0.5 * error) < 0.85
+
+
+def test_a_finding_that_could_only_see_more_than_a_failure_is_no_pass() -> None:
+    assert status(found(effect=0.0, p=0.5, error=0.3)) == "PASS"
+    assert status(found(effect=0.0, p=0.5, error=0.4)) == "CANNOT TELL"
+    assert status(found(effect=0.0, p=0.5, error=0.4, detectable=0.3)) == "PASS"  # its own knowledge counts
+    assert status(found(effect=0.0, p=0.5, error=0.4, blind=1.5)) == "PASS"
+
+
 def test_remedies_are_for_troubles_only() -> None:
     (verdict,) = conclude([found(effect=0.0, remedies=("--train.ema 0.1",))])
     assert verdict.remedies == ()

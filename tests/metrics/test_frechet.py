@@ -5,7 +5,7 @@ from scipy.linalg import sqrtm
 from torchmetrics.image.fid import _compute_fid
 
 from calotype.errors import UserError
-from calotype.metrics.frechet import Moments, bias, check_count, extrapolated, frechet, frechet_estimate, frechet_small
+from calotype.metrics.frechet import Moments, bias, check_count, extrapolated, frechet, frechet_estimate
 
 D = 8
 ROOT = np.random.default_rng(99).normal(size=(D, D)) / np.sqrt(D)  # of the common covariance
@@ -48,14 +48,6 @@ def test_it_agrees_with_sqrtm_and_with_torchmetrics():
     theirs = _compute_fid(*(torch.from_numpy(z) for z in (a.mean, a.cov, b.mean, b.cov)))
     assert frechet(a, b) == pytest.approx(float(theirs), rel=1e-9)
     assert frechet(a, b) > 0.05
-
-
-def test_the_small_route_gives_the_same_number_below_the_dimension():
-    rng = np.random.default_rng(2)
-    x, y = rng.normal(size=(30, 50)) * 1.5 + 4, rng.normal(size=(40, 50)) + 4
-    slow = frechet(Moments.of(x), Moments.of(y))  # singular covariances
-    assert frechet_small(x, y) == pytest.approx(slow, rel=1e-6)
-    assert frechet_small(x, x) == pytest.approx(0, abs=1e-9)
 
 
 @pytest.mark.parametrize("other", [False, True])

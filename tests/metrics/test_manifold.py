@@ -31,6 +31,8 @@ def test_radii_agree_with_scikit_learn_and_leave_the_image_itself_out():
     y = normal(0, 400, shift=50)
     want, _ = NearestNeighbors(n_neighbors=6, algorithm="brute").fit(y.astype(np.float64)).kneighbors(y.astype(np.float64))
     np.testing.assert_allclose(radii(y, 5, 150), want[:, 1:], rtol=1e-5)
+    some = np.array([399, 0, 151, 7])
+    np.testing.assert_allclose(radii(y, 5, 150, some), want[some, 1:], rtol=1e-5)
 
 
 @pytest.mark.parametrize("block", [123, 2000])

@@ -7,11 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from calotype.diagnose.verdict import Verdict, cannot_tell
 from calotype.errors import UserError
 from calotype.metrics.score import Score
 from calotype.report import ranking
 from calotype.report.card import Data, Report
+from calotype.report.compare import by_recipe
 from calotype.report.page import compare_html
+from calotype.report.words import QUESTIONS
 from tests.report.test_page import Page, fd, whole
 
 
@@ -125,14 +128,40 @@ def test_seed_spread_needs_runs_with_intervals(scores: list[Score]) -> None:
         ranking.seed_spread(scores)
 
 
+def seeded(recipe: str, settings: str, seed: int, value: float) -> Report:
+    return replace(whole(f"{settings}{seed}"), scores=(fd(value, 0.1),), recipe=recipe, settings=settings, train_seed=seed)
+
+
+def test_runs_of_one_recipe_with_other_settings_are_not_seeds_of_one_another() -> None:
+    narrow, wide = ([seeded("dcgan", settings, i, v) for i in range(2)] for settings, v in (("0a", 1.0), ("1b", 9.0)))
+    assert by_recipe([narrow[0], wide[1]]) == {}
+    assert by_recipe(narrow) == {"dcgan": narrow}
+    assert by_recipe([*narrow, *wide]) == {"dcgan (0a)": narrow, "dcgan (1b)": wide}
+    assert by_recipe([narrow[0], narrow[0]]) == {}  # the same run twice
+    assert by_recipe([replace(r, settings="") for r in narrow]) == {}
+
+
+@pytest.mark.parametrize(("name", "low", "high"), [("FD", 0.0, 18.3), ("KID", -15.3, 18.3), ("recall", 0.0, 1.0)])
+def test_an_interval_over_seeds_stays_where_the_score_can_be(name: str, low: float, high: float) -> None:
+    """Two runs at 0.2 and 2.8 by Student's t: 1.5 +- 12.706 * 1.8385 / sqrt(2)."""
+    found = ranking.seed_spread([replace(fd(v, 0.1), name=name) for v in (0.178, 2.822)]).interval
+    assert found == pytest.approx((low, high), abs=0.1)
+
+
 def test_recipes_of_several_seeds_get_their_own_table() -> None:
-    runs = [
-        replace(whole(f"{name}{i}"), scores=(fd(v + 0.1 * i, 0.1),), recipe=name, train_seed=i)
-        for name, v in (("a", 1), ("b", 9))
-        for i in range(3)
-    ]
+    runs = [seeded(name, name, i, v + 0.1 * i) for name, v in (("a", 1), ("b", 9)) for i in range(3)]
     said = Page(compare_html(runs)).text
     assert "Recipes over several seeds" in said
     assert "a is better than all others beyond doubt" in said
     assert "Recipes over several seeds" not in Page(compare_html([runs[0], runs[0]])).text
     assert "Recipes over several seeds" not in Page(compare_html(named(1.0, 9.0))).text
+
+
+def test_a_question_for_one_family_alone_stays_open_for_the_other() -> None:
+    idle = tuple(cannot_tell(name, "This family has no such thing.") for name in ("posterior-collapse", "overfitting-discriminator"))
+    gan, flow = named(1.0, 9.0)
+    gan = replace(gan, verdicts=(idle[0], Verdict("overfitting-discriminator", "PASS", "Fine.")))
+    said = Page(compare_html([gan, replace(flow, verdicts=idle)])).text
+    assert QUESTIONS["overfitting-discriminator"] in said
+    assert QUESTIONS["posterior-collapse"] not in said
+    assert "CANNOT TELL" not in said

@@ -31,7 +31,7 @@ from calotype.report.card import (
 )
 from calotype.report.markup import SHEET_BYTES, alike, prose, sheet
 from calotype.report.page import compare_html, html
-from calotype.report.words import pieces, text
+from calotype.report.words import headline, pieces, tally, text
 
 EVIL = '<script>alert("$x$")</script>&amp;'
 VOID = {"meta", "link", "img", "br", "path", "use", "rect"}
@@ -335,3 +335,31 @@ def test_every_verdict_has_a_question() -> None:
     said = Page(html(Report("x", verdicts=tuple(cannot_tell(name, "why") for name in VERDICTS)))).text
     assert said.count("?") >= 10
     assert all(f"{name}?" not in said for name in VERDICTS)
+
+
+def test_questions_that_a_family_is_not_asked_do_not_count() -> None:
+    passed = Verdict("blur", "PASS", "As sharp as real images.")
+    idle = tuple(cannot_tell(name, "This family has no such thing.") for name in ("posterior-collapse", "likelihood-overfit"))
+    report = Report("x", verdicts=(passed, *idle))
+    assert (report.status, report.asked, headline(report)) == ("PASS", [passed], "No trouble was found.")
+    assert tally(report) == [("PASS", 1)]
+    said = Page(html(report)).text
+    assert "No question for this family: posterior-collapse, likelihood-overfit." in said
+    assert "CANNOT TELL" not in said
+    failed = replace(report, verdicts=(*report.verdicts, Verdict("noise", "FAIL", "Noisy.")))
+    assert headline(failed) == "1 of 2 checks failed."
+    open_ = replace(report, verdicts=(passed, cannot_tell("copying", "There are no held-out images."), *idle))
+    assert (open_.status, headline(open_)) == ("CANNOT TELL", "No trouble was found. 1 could not be answered.")
+    assert Report("x", verdicts=idle).status == "CANNOT TELL"
+
+
+def test_a_short_report_names_the_command_of_the_full_one() -> None:
+    assert "The same command gives the same page" in Page(html(whole())).text
+    said = Page(html(replace(whole(), short=True))).text
+    assert "The full one:" in said
+    assert "The same command" not in said
+
+
+def test_the_floor_is_not_called_held_out(page: Page) -> None:
+    assert "the same score of other real images" in page.text
+    assert "the same score of held-out" not in page.text

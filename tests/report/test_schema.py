@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from calotype.diagnose.verdict import Verdict, cannot_tell
-from calotype.errors import UserError
-from calotype.report.card import VERDICTS, Report, from_json, to_json
+from calotype.report.card import VERDICTS, Report, to_json
 from calotype.report.schema import schema, text
 from tests.report.test_page import fd, whole
 
@@ -83,24 +82,6 @@ def broken(change: str) -> dict[str, Any]:
 def test_the_schema_refuses_what_is_wrong(change: str) -> None:
     with pytest.raises(jsonschema.ValidationError):
         valid(broken(change))
-
-
-def test_a_report_survives_the_round_trip() -> None:
-    report = whole()
-    tree = json.loads(json.dumps(to_json(report)))
-    back = from_json(tree)
-    assert to_json(back) == tree
-    assert back.scores == report.scores
-    assert back.curves == report.curves
-    assert back.classes == report.classes
-    assert back.pictures.samples is None
-
-
-@pytest.mark.parametrize("tree", [{}, {"schema": 99}, {"schema": 1, "scores": 3}])
-def test_what_is_no_report_is_refused_in_one_line(tree: dict[str, Any]) -> None:
-    with pytest.raises(UserError, match="evaluate") as error:
-        from_json(tree)
-    assert "\n" not in str(error.value)
 
 
 def test_cannot_tell_has_no_numbers() -> None:

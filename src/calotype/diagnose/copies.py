@@ -29,7 +29,7 @@ def copying(first: Copying, second: Copying, spaces: tuple[str, str]) -> Finding
         p=weaker.p,
         detectable=max(1.0 if c.detectable is None else c.detectable for c in (first, second)),
         says={
-            "PASS": "Generated images are no closer to training images than to images that the model never saw.",
+            "PASS": "No sign that generated images are closer to training images than to images that the model never saw.",
             "FAIL": "Some generated images are copies, or near copies, of training images.",
         },
         evidence="; ".join(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from calotype.diagnose.verdict import SEES, Finding, Verdict, cannot_tell, tail
+from calotype.diagnose.verdict import Finding, Verdict, cannot_tell, tail
 
 
 def posterior_collapse(active: int | None, total: int = 0) -> Finding | Verdict:
@@ -36,8 +36,12 @@ def likelihood_overfit(gap: float | None, error: float = 0.0) -> Finding | Verdi
         warn=0.01,
         fail=0.05,
         p=tail(gap / error),
-        detectable=SEES * error,
-        says={"PASS": "Held-out images are as likely as training images.", "FAIL": "The model has learned its training images by heart."},
+        error=error,
+        says={
+            "PASS": "No sign that held-out images cost over .01 bits per dimension more than training images.",
+            "CANNOT TELL": "Too few held-out images to compare their likelihood.",
+            "FAIL": "The model has learned its training images by heart.",
+        },
         evidence=f"held-out images cost {gap:+.3f} bits per dimension more than training images (standard error {error:.3f})",
         remedies=("a shorter --minutes", "--optimizer.weight-decay 0.01", "more training images"),
     )

@@ -8,13 +8,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from calotype.diagnose.verdict import SEES, Finding, tail
+from calotype.diagnose.verdict import OFTEN, Finding, tail
 from calotype.metrics.classes import Shares
 from calotype.metrics.diversity import holm
 from calotype.metrics.score import Estimate
 
 NAME = "mode-collapse"
 RARE = 0.002  # p-value of an estimated share: stricter than elsewhere, because classes that look alike are taken for each other
+DOUBT, LOWER = 0.025, 0.005  # corrected p-values of counts: of a share under the half, and of one that is lower at all
 REMEDIES = (
     "--model.minibatch-std True",
     "calotype train rpgan",
@@ -46,9 +47,13 @@ def coverage(generated: Mapping[str, Estimate], floor: Mapping[str, Estimate]) -
         warn=0.05,
         fail=math.inf if reached else 0.1,
         p=tail((1 - ratio) / spread),
-        detectable=SEES * spread,
+        error=spread,
         blind=0.1,
-        says={"PASS": "Whatever kinds of images the data hold, the generator makes them too.", "FAIL": says},
+        says={
+            "PASS": "No sign that more than 5% of what the data hold is left out.",
+            "CANNOT TELL": "Too few images to say how much of the data it reaches.",
+            "FAIL": says,
+        },
         evidence=f"coverage {made.value:.3f} where as many real images reach {real.value:.3f} (density {generated['density'].value:.2f}, "
         f"real {floor['density'].value:.2f}); effect: share of it missing",
         remedies=("a longer --minutes", "a larger --model.width", *REMEDIES) if malformed else REMEDIES,
@@ -57,57 +62,60 @@ def coverage(generated: Mapping[str, Estimate], floor: Mapping[str, Estimate]) -
 
 
 def dropped(names: Sequence[str], generated: NDArray[np.int64], real: NDArray[np.int64]) -> Finding:
-    """Classes (or clusters) that come out at less than half of their share in the real images, by exact binomial bounds.
+    """Classes (or clusters) that come out at less than half of their share in the real images.
 
-    ``generated`` and ``real`` are counts in the order of ``names``. The effect is the real share of all such classes together.
+    ``generated`` and ``real`` are counts in the order of ``names``, both of samples. A FAIL where twice the generated share is
+    beyond doubt below the real one: of all images of a class, given their number, the generated ones are binomial, with the odds
+    n/2 : m where the shares are as 1 : 2 (exact for rare classes, cautious for others). A WARN where the count is less than half
+    of what is expected and Fisher's exact test says that the share is lower. The effect is the real share of all such classes.
     """
-    from scipy.stats import beta, binom
+    from scipy.stats import binom, hypergeom
 
-    n, expected = int(generated.sum()), real / max(1, real.sum())
-    p_values = holm(np.asarray(binom.cdf(generated, n, expected), np.float64))
-    tests = len(names)
-    upper = beta.ppf(1 - 0.025 / tests, generated + 1, np.maximum(n - generated, 1e-9))
-    missing = [i for i in range(tests) if expected[i] > 0 and upper[i] < 0.5 * expected[i]]
-    thin = [i for i in range(tests) if i not in missing and generated[i] < 0.5 * expected[i] * n and p_values[i] < 0.01]
+    n, m, tests = int(generated.sum()), int(real.sum()), len(names)
+    expected, both = real / max(1, m), generated + real
+    p_values = holm(np.asarray(hypergeom.cdf(generated, n + m, both, n), np.float64))
+    under_half = holm(np.asarray(binom.cdf(generated, both, n / (n + 2 * max(1, m))), np.float64)) < DOUBT
+    few = generated < 0.5 * expected * n
+    missing = [i for i in range(tests) if few[i] and under_half[i]]
+    thin = [i for i in range(tests) if i not in missing and few[i] and p_values[i] < LOWER]
+    unseen = [names[i] for i in range(tests) if real[i] and hypergeom.cdf(0, n + m, real[i], n) * tests >= LOWER]
     rare = [f"{names[i]} ({generated[i]} of {n}, expected {expected[i] * n:.0f})" for i in (*missing, *thin)]
-    share = float(expected[missing].sum() + 0.5 * expected[thin].sum())
-    smallest = float(np.min(expected[expected > 0], initial=1.0))
-    seen = bool(beta.ppf(1 - 0.025 / tests, 1, n) < 0.5 * smallest)
     return Finding(
         NAME,
-        effect=share,
+        effect=float(expected[missing].sum() + 0.5 * expected[thin].sum()),
         warn=1e-9,
         fail=1e-9 if missing else 1.0,
         p=float(p_values.min(initial=1.0)),
-        detectable=smallest if seen else 1.0,
+        detectable=1.0 if unseen or not m else float(np.min(expected[expected > 0])),
         blind=0.99,
         says={
-            "PASS": "All classes come out.",
+            "PASS": "No class is missing.",
+            "CANNOT TELL": f"Too rare to judge: {_listed(unseen)}." if m else "There are no real images to compare with.",
             "FAIL": f"The generator hardly makes: {', '.join(names[i] for i in (*missing, *thin)[:6])}.",
             "WARN": f"The generator makes too few of: {', '.join(names[i] for i in thin[:6])}.",
         },
-        evidence=f"too rare: {', '.join(rare)}"
-        if rare
-        else f"each of {tests} classes reaches at least half of its share, within the interval",
+        evidence=f"too rare: {', '.join(rare)}" if rare else f"none of {tests} classes is beyond doubt below half of its share",
         remedies=REMEDIES,
         data={"names": list(names), "generated": generated.tolist(), "real": real.tolist()},
     )
 
 
-def thinned(names: Sequence[str], found: Shares, expected: NDArray[np.float64], n: int) -> Finding:
+def thinned(names: Sequence[str], found: Shares, real: NDArray[np.int64], n: int) -> Finding:
     """Classes that come out at less than half of their share, where shares are estimated (`calotype.metrics.classes.class_shares`).
 
-    Against ``expected``, the shares in the real images: a FAIL where even the upper bound, for all classes together, is under the
-    half, a WARN where the estimate is and chance does not explain it.
+    Against the shares among the ``real`` images, which are counts: a FAIL where even the upper bound, for all classes together, is
+    under the half, a WARN where the estimate is and chance does not explain it.
     """
-    tests = len(names)
-    sure = _quantile(1 - 0.025 / tests)
-    z = (expected - found.share) / np.maximum(found.error, 1e-9)
+    tests, m = len(names), max(1, int(real.sum()))
+    expected = real / m
+    sure, spread = _quantile(1 - 0.025 / tests), np.sqrt(expected * (1 - expected) / m)
+    error, of_half = np.hypot(found.error, spread), np.hypot(found.error, 0.5 * spread)
+    z = (expected - found.share) / np.maximum(error, 1e-9)
     p_values = holm(np.array([tail(float(value)) for value in z]))
-    missing = [i for i in range(tests) if found.share[i] + sure * found.error[i] < 0.5 * expected[i]]
+    missing = [i for i in range(tests) if found.share[i] + sure * of_half[i] < 0.5 * expected[i]]
     thin = [i for i in range(tests) if i not in missing and found.share[i] < 0.5 * expected[i] and p_values[i] < RARE]
+    unseen = [names[i] for i in range(tests) if expected[i] <= (sure + OFTEN) * error[i]]
     rare = [f"{names[i]} ({100 * found.share[i]:.0f}%, expected {100 * expected[i]:.0f}%)" for i in (*missing, *thin)]
-    seen = (expected > (sure + 1.28) * found.error).all()
     return Finding(
         NAME,
         effect=float(expected[missing].sum() + 0.5 * expected[thin].sum()),
@@ -115,9 +123,10 @@ def thinned(names: Sequence[str], found: Shares, expected: NDArray[np.float64], 
         fail=1e-9 if missing else 1.0,
         blind=0.99,
         p=float(p_values.min(initial=1.0)),
-        detectable=float(expected.min()) if seen else 1.0,
+        detectable=1.0 if unseen else float(expected.min()),
         says={
             "PASS": "No class is missing, as far as a weak classifier can tell.",
+            "CANNOT TELL": f"Too rare, or too hard to recognize, to be judged: {_listed(unseen)}.",
             "FAIL": f"The generator hardly makes: {', '.join(names[i] for i in (*missing, *thin)[:6])}.",
             "WARN": f"The generator makes too few of: {', '.join(names[i] for i in thin[:6])}.",
         },
@@ -126,6 +135,10 @@ def thinned(names: Sequence[str], found: Shares, expected: NDArray[np.float64], 
         remedies=REMEDIES,
         data={"names": list(names), "share": found.share.tolist(), "error": found.error.tolist(), "real": expected.tolist()},
     )
+
+
+def _listed(names: Sequence[str], most: int = 6) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _quantile(p: float) -> float:

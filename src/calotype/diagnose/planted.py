@@ -8,6 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from calotype.metrics.spectrum import batches
+
 Pixels = NDArray[np.uint8]
 Rng = np.random.Generator
 
@@ -17,18 +19,12 @@ def blur(pixels: Pixels, sigma: float) -> Pixels:
     radius = max(1, int(np.ceil(3 * sigma)))
     weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
     weights /= weights.sum()
-    x = pixels.astype(np.float32)
-    for axis in (1, 2):
-        margin = [(0, 0)] * 4
-        margin[axis] = (radius, radius)
-        wide, size = np.pad(x, margin, mode="edge"), x.shape[axis]
-        x = sum(w * np.take(wide, np.arange(i, i + size), axis) for i, w in enumerate(weights))
-    return _bytes(x)
+    return np.concatenate([_filtered(part, weights.astype(np.float32)) for part in batches(pixels)])
 
 
 def noise(pixels: Pixels, levels: float, rng: Rng) -> Pixels:
     """Gaussian noise with a standard deviation of so many levels of 255."""
-    return _bytes(pixels + levels * rng.standard_normal(pixels.shape, np.float32))
+    return np.concatenate([_bytes(part + np.float32(levels) * rng.standard_normal(part.shape, np.float32)) for part in batches(pixels)])
 
 
 def collapse(pixels: Pixels, labels: NDArray[np.int64], count: int, rng: Rng) -> Pixels:
@@ -58,6 +54,19 @@ def swap(pixels: Pixels, rng: Rng) -> Pixels:
     """The left half of each image beside the right half of another: right in every detail, wrong as a whole."""
     other, middle = pixels[rng.permutation(len(pixels))], pixels.shape[2] // 2
     return np.concatenate([pixels[:, :, :middle], other[:, :, middle:]], axis=2)
+
+
+def _filtered(pixels: Pixels, weights: NDArray[np.float32]) -> Pixels:
+    """The images under a separable filter that sees the border repeated."""
+    x, radius = pixels.astype(np.float32), len(weights) // 2
+    for axis in (1, 2):
+        margin = [(0, 0)] * 4
+        margin[axis] = (radius, radius)
+        wide, size = np.pad(x, margin, mode="edge"), x.shape[axis]
+        x = np.zeros_like(x)
+        for i, weight in enumerate(weights):
+            x += weight * wide[:, i : i + size] if axis == 1 else weight * wide[:, :, i : i + size]
+    return _bytes(x)
 
 
 def _bytes(x: NDArray[np.float32]) -> Pixels:

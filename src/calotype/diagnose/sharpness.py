@@ -7,7 +7,11 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from calotype.diagnose.verdict import SEES, Finding, tail
+from calotype.diagnose.verdict import Finding, tail
+from calotype.metrics.spectrum import ROUNDING
+
+FLOOR = 4 * ROUNDING
+"""Power added to that of every image: below a few times what rounding to 8 bits leaves, nothing is detail and nothing is noise."""
 
 BLUR_REMEDIES = (
     "an adversarial recipe, such as calotype train rpgan",
@@ -38,9 +42,10 @@ def blur(generated: NDArray[np.float64], real: NDArray[np.float64], other: NDArr
         warn=0.25,
         fail=0.5,
         p=tail(-gap / error),
-        detectable=1 - math.exp(-SEES * error),
+        error=error,
         says={
-            "PASS": "Edges and textures are as sharp as in real images.",
+            "PASS": "No sign that more than a quarter of the fine detail of real images is missing.",
+            "CANNOT TELL": "Too few images to judge how sharp they are.",
             "FAIL": "The images are blurred: fine detail of real images is missing.",
         },
         evidence=f"{math.exp(gap):.2f} times the real power in the finest octave; other real images within {100 * math.expm1(usual):.0f}%",
@@ -59,8 +64,12 @@ def grain(generated: NDArray[np.float64], real: NDArray[np.float64]) -> Finding:
         warn=1.5,
         fail=4.0,
         p=tail(extra / error),
-        detectable=SEES * error,
-        says={"PASS": "Flat areas are clean.", "FAIL": "The images are grainy where real ones are smooth."},
+        error=error,
+        says={
+            "PASS": "No sign of more than 1.5 levels of noise beyond that of real images.",
+            "CANNOT TELL": "Too few images to look for noise in flat areas.",
+            "FAIL": "The images are grainy where real ones are smooth.",
+        },
         evidence=f"noise of {generated.mean():.1f} levels of 255 in flat areas, {real.mean():.1f} in real images; effect: the difference",
         remedies=NOISE_REMEDIES,
         data={"generated": float(generated.mean()), "real": float(real.mean())},
@@ -76,9 +85,10 @@ def excess(generated: NDArray[np.float64], real: NDArray[np.float64]) -> Finding
         warn=0.4,
         fail=1.0,
         p=tail(gap / error),
-        detectable=math.expm1(SEES * error),
+        error=1.4 * error,  # of the ratio where a WARN begins
         says={
-            "PASS": "Fine detail is no stronger than in real images.",
+            "PASS": "No sign that fine detail is more than 1.4 times as strong as in real images.",
+            "CANNOT TELL": "Too few images to judge the strength of fine detail.",
             "FAIL": "There is more fine detail than in real images: noise or artifacts.",
         },
         evidence=f"{math.exp(gap):.2f} times the real power in the finest octave",
@@ -97,16 +107,20 @@ def checkerboard(generated: NDArray[np.float64], real: NDArray[np.float64]) -> F
         warn=0.75,
         fail=1.5,
         p=tail(gap / error),
-        detectable=SEES * error / scale,
-        says={"PASS": "No trace of a checkerboard.", "FAIL": "A checkerboard lies over the images, as transposed convolutions leave it."},
+        error=error / scale,
+        says={
+            "PASS": "No sign of a checkerboard.",
+            "CANNOT TELL": "Too few images to look for a checkerboard.",
+            "FAIL": "A checkerboard lies over the images, as transposed convolutions leave it.",
+        },
         evidence=f"checkerboard peaks {gap / scale:+.2f} standard deviations from those of real images",
         remedies=("a network that upsamples without transposed convolutions", "--train.ema 0.1"),
     )
 
 
 def _log_ratio(a: NDArray[np.float64], b: NDArray[np.float64]) -> tuple[float, float]:
-    """The logarithm of the ratio of two means, and its standard error by the delta method."""
-    means = [max(float(x.mean()), 1e-30) for x in (a, b)]
+    """The logarithm of the ratio of two mean powers, each over ``FLOOR``, and its standard error by the delta method."""
+    means = [float(x.mean()) + FLOOR for x in (a, b)]
     error = math.hypot(*(_se(x) / mean for x, mean in zip((a, b), means, strict=True)))
     return math.log(means[0] / means[1]), max(error, 1e-9)
 

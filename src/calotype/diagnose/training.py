@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from calotype.diagnose.verdict import SEES, Finding, Verdict, cannot_tell, tail
+from calotype.diagnose.verdict import LIKELY, OFTEN, Finding, Verdict, cannot_tell, tail
 
 Record = dict[str, Any]
 NO_DISCRIMINATOR = "This family has no discriminator."
 NO_LOG = "There is no log of the training."
 SUSTAINED = 5  # log lines in a row that make a state of a moment
 LATE = 0.5  # the share of the training that the verdicts on its outcome look at
+HELD, FEWEST_HELD = 64, 50  # held-out images where the log does not say how many, and those that a verdict needs
+DEALS = 2999  # random exchanges of images between checkpoints
+QUESTIONS = 10  # that a verdict shares its error rate with, at most
 
 
 def vanishing_gradient(records: Sequence[Record]) -> Finding | Verdict:
@@ -69,6 +71,9 @@ def overfitting_discriminator(records: Sequence[Record]) -> Finding | Verdict:
     Over the last half of the log: the area under the curve of its logits on training against held-out images, .5 where it
     cannot tell them apart; FAIL from .65, WARN from .58 (no source; Karras et al. 2020 use the share of training images taken
     for real above .6, r_t, which is given as evidence).
+
+    The held-out images are the same all along: besides the spread between log lines, the error holds what the choice of
+    ``holdout_images`` (H, 64 where the log does not say) contributes to the area, a variance of 1/12H (Hanley & McNeil 1982).
     """
     name = "overfitting-discriminator"
     rows = [r["d_auc"] for r in records if _has(r, "d_auc")]
@@ -77,7 +82,10 @@ def overfitting_discriminator(records: Sequence[Record]) -> Finding | Verdict:
         return cannot_tell(name, "The log does not compare training with held-out images." if judged else NO_DISCRIMINATOR)
     rows = rows[-max(1, round(LATE * len(rows))) :]
     auc = np.array(rows, float)
-    error = max(float(auc.std(ddof=1) / math.sqrt(len(auc))), 1e-6) if len(auc) > 1 else 0.1
+    held = next((int(r["holdout_images"]) for r in reversed(records) if _has(r, "holdout_images")), HELD)
+    if held < FEWEST_HELD:
+        return cannot_tell(name, f"There are {held} held-out images; {FEWEST_HELD} are needed: name more with --data.holdout.")
+    error = math.hypot(float(auc.std(ddof=1)) / math.sqrt(len(auc)) if len(auc) > 1 else 0.1, math.sqrt(1 / (12 * held)))
     signs = [r["d_sign"] for r in records[-len(rows) :] if _has(r, "d_sign")]
     sign = f"; r_t {np.mean(signs):.2f}" if signs else ""
     gap = float(auc.mean() - 0.5)
@@ -87,9 +95,10 @@ def overfitting_discriminator(records: Sequence[Record]) -> Finding | Verdict:
         warn=0.08,
         fail=0.15,
         p=tail(gap / error),
-        detectable=SEES * error,
+        error=error,
         says={
-            "PASS": "The discriminator judges unseen real images like those it trains on.",
+            "PASS": "No sign that it ranks a training image above an unseen real one in more than 58% of pairs.",
+            "CANNOT TELL": "Too few log lines or held-out images to see it.",
             "FAIL": "The discriminator knows the training images by heart, so its advice to the generator is memory.",
         },
         evidence=f"it ranks a training image above a held-out one in {100 * auc.mean():.0f}% of pairs (chance is 50%){sign}",
@@ -131,26 +140,31 @@ def oscillation(drawn: Sequence[NDArray[np.float32]], steps: Sequence[int]) -> F
 
     ``drawn`` are features (or class probabilities) (n, d) of images from the same noise at each checkpoint. The squared distance
     of the means of two neighbors, in units of what two independent samples of n would show: 1 is chance. Over the later half of
-    the training, the effect is the median of these; FAIL above 3 (no source), WARN above 2.
+    the training, the effect is the median of these; FAIL above 3 (no source), WARN above 2. The p-value is that of the median
+    where the images are dealt to the checkpoints at random, which knows how many directions they really vary in.
     """
     name = "oscillation"
     late = [i for i, step in enumerate(steps) if step >= LATE * steps[-1]] if steps else []
     if len(late) < 3:
         return cannot_tell(name, "It takes three checkpoints in the later half of the training: keep more with --log.checkpoints.")
-    drift = [_drift(drawn[a], drawn[b]) for a, b in pairwise(late)]
-    effect = float(np.median(drift))
+    drift, chance = _drifts([drawn[i] for i in late])
+    effect, critical = float(np.median(drift)), float(np.quantile(chance, 1 - LIKELY / QUESTIONS))
     return Finding(
         name,
         effect=effect,
         warn=2.0,
         fail=3.0,
+        blind=6.0,
+        p=float((1 + (chance >= effect).sum()) / (1 + len(chance))),
+        detectable=max(2.0, critical) + OFTEN * float(chance.std()),
         says={
-            "PASS": "The generator settles: it makes much the same at each of the last checkpoints.",
+            "PASS": "The generator settles: the last checkpoints differ by no more than twice what chance does.",
+            "CANNOT TELL": "Too few images of each checkpoint to see a swing.",
             "FAIL": "The generator swings between different kinds of images and does not settle.",
         },
         evidence=f"drift between checkpoints in units of chance: {', '.join(f'{d:.1f}' for d in drift)}; effect: the median",
         remedies=("--schedule.kind linear", "--train.ema 0.1", "a lower --optimizer.lr", "--optimizer.betas 0 0.99", "--model.penalty r1"),
-        data={"steps": [steps[i] for i in late], "drift": drift},
+        data={"steps": [steps[i] for i in late], "drift": drift.tolist()},
     )
 
 
@@ -192,10 +206,25 @@ class Watcher:
         return found
 
 
-def _drift(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    moved = float(np.square(a.mean(0, dtype=np.float64) - b.mean(0, dtype=np.float64)).sum())
-    chance = float(a.var(0, dtype=np.float64).sum() / len(a) + b.var(0, dtype=np.float64).sum() / len(b))
-    return moved / max(chance, 1e-12)
+def _drifts(drawn: Sequence[NDArray[np.float32]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The drift between neighbors, and its median where the images are dealt at random, ``DEALS`` times."""
+    points = np.concatenate(drawn).astype(np.float64)
+    points -= points.mean(0)
+    squares, home = np.square(points).sum(1), np.repeat(np.arange(len(drawn)), [len(x) for x in drawn])
+    rng = np.random.default_rng(0)
+
+    def between(homes: NDArray[np.int64]) -> NDArray[np.float64]:
+        """(deals, images) of checkpoints -> (deals, checkpoints - 1) of drifts."""
+        of = (homes[:, None] == np.arange(len(drawn))[:, None]).astype(np.float64)  # (deals, checkpoints, images)
+        count = of.sum(2)
+        means = of @ points / count[..., None]
+        variance = (of @ squares / count - np.square(means).sum(2)) / np.maximum(count - 1, 1)
+        moved = np.square(np.diff(means, axis=1)).sum(2)
+        drift: NDArray[np.float64] = moved / np.maximum(variance[:, 1:] + variance[:, :-1], 1e-12)
+        return drift
+
+    dealt = [np.median(between(rng.permuted(np.tile(home, (100, 1)), axis=1)), axis=1) for _ in range(-(-DEALS // 100))]
+    return between(home[None])[0], np.concatenate(dealt)[:DEALS]
 
 
 def _longest(flags: NDArray[np.bool_]) -> int:

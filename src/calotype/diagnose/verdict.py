@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from statistics import NormalDist
 from typing import Any, Literal
 
 import numpy as np
@@ -19,8 +20,8 @@ RANK: tuple[Status, ...] = ("FAIL", "WARN", "CANNOT TELL", "PASS")
 SURE, LIKELY = 0.01, 0.05
 """Corrected p-values below which a finding may be a FAIL and a WARN."""
 
-SEES = 1.96 + 1.28
-"""Standard errors that an effect needs to be seen at the 5% level (two-sided) in 9 of 10 samples."""
+OFTEN = 1.2815515655446004
+"""Standard errors by which an effect must exceed what is asked of it to be seen in 9 of 10 samples."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +52,11 @@ class Finding:
     effect: float
     warn: float
     fail: float
-    says: Mapping[Status, str]  # a sentence for PASS and for FAIL; WARN takes that of FAIL where it has none
+    says: Mapping[Status, str]  # a sentence for PASS (no more than the threshold of a WARN) and for FAIL, which WARN takes without its own
     evidence: str
     p: float | None = None
-    detectable: float | None = None
+    error: float | None = None  # standard error of the effect, in its unit: says what is detectable where nothing else does
+    detectable: float | None = None  # an effect that would have been a WARN at least in 9 of 10 samples
     blind: float | None = None  # a PASS that could only have seen a larger effect than this is none; ``fail`` where nothing is given
     remedies: tuple[str, ...] = ()
     data: dict[str, Any] = field(default_factory=dict)
@@ -75,9 +77,10 @@ def conclude(findings: Iterable[Finding | Verdict]) -> list[Verdict]:
     tested = [f for f in measured if f.p is not None]
     adjusted = holm(np.array([f.p for f in tested], np.float64)).tolist() if tested else []
     corrected: dict[int, float] = dict(zip(map(id, tested), adjusted, strict=True))
+    needed = NormalDist().inv_cdf(1 - LIKELY / max(1, len(tested)))  # Holm asks this of the smallest p-value, and less of the others
     verdicts: dict[str, Verdict] = {}
     for one in known:
-        new = _verdict(one, corrected.get(id(one))) if isinstance(one, Finding) else one
+        new = _verdict(one, corrected.get(id(one)), needed) if isinstance(one, Finding) else one
         old = verdicts.get(one.name)
         verdicts[one.name] = new if old is None else _join(old, new)
     return list(verdicts.values())
@@ -104,22 +107,29 @@ def worst_first(verdicts: Iterable[Verdict]) -> list[Verdict]:
     return sorted(verdicts, key=lambda v: RANK.index(v.status))
 
 
-def _verdict(found: Finding, p: float | None) -> Verdict:
+def _verdict(found: Finding, p: float | None, needed: float) -> Verdict:
     status: Status = "PASS"
+    detectable = found.detectable
+    if detectable is None and found.error is not None:
+        detectable = max(found.warn + OFTEN * found.error, (needed + OFTEN) * found.error)
     if found.effect >= found.fail and (p is None or p < SURE):
         status = "FAIL"
     elif found.effect >= found.warn and (p is None or p < LIKELY):
         status = "WARN"
-    elif found.detectable is not None and found.detectable > (found.fail if found.blind is None else found.blind):
+    elif detectable is not None and detectable > (found.fail if found.blind is None else found.blind):
         status = "CANNOT TELL"
-    says = {"WARN": found.says["FAIL"], "CANNOT TELL": "too few images to see it", **found.says}[status]
+    says = {"WARN": found.says["FAIL"], "CANNOT TELL": "Too few images to see it.", **found.says}[status]
     remedies = found.remedies if status in ("WARN", "FAIL") else ()
-    return Verdict(found.name, status, says, found.effect, p, found.detectable, found.evidence, remedies, found.data or None)
+    return Verdict(found.name, status, says, found.effect, p, detectable, found.evidence, remedies, found.data or None)
 
 
 def _join(a: Verdict, b: Verdict) -> Verdict:
-    """The worse of two verdicts with the evidence of both. That one measurement could not tell does not undo what another saw."""
+    """The worse of two verdicts with the evidence of both.
+
+    That one measurement could not tell does not undo what another saw, but a PASS then says what it leaves open.
+    """
     order: tuple[Status, ...] = ("FAIL", "WARN", "PASS", "CANNOT TELL")
     worse, other = sorted((a, b), key=lambda v: order.index(v.status))
     data = {**(other.data or {}), **(worse.data or {})}
-    return replace(worse, evidence="; ".join(filter(None, (worse.evidence, other.evidence))), data=data or None)
+    says = f"{worse.says} {other.says}" if (worse.status, other.status) == ("PASS", "CANNOT TELL") else worse.says
+    return replace(worse, says=says, evidence="; ".join(filter(None, (worse.evidence, other.evidence))), data=data or None)

@@ -48,7 +48,7 @@ def copying(
     labels "training" and "holdout" could be exchanged. Among the generated images closest to the pool (1, 2, 5 and 10% of them) the
     neighbors that are training images are counted; the p-value is that of the most unlikely of the four counts among random labelings.
     Each labeling keeps how often a real image is a neighbor, so that neither a generator that repeats itself nor one that is more or
-    less dispersed than the data raises an alarm.
+    less dispersed than the data raises an alarm. Of several real images that are equally near, any may be the neighbor.
 
     The whole training set is pooled, however small the holdout: a copy is seen only where its original is in the pool. What limits the
     power is the number of copies times the size of the holdout relative to the training set.
@@ -57,7 +57,7 @@ def copying(
         x: Features of generated images, (N, d).
         train: Features of the images it was trained on, (M, d).
         holdout: Features of images of the same source that it was not trained on, (H, d).
-        seed: Of the labelings.
+        seed: Of the labelings, and of the choice among equally near images.
         shares: Shares of the generated images that are looked at, rising.
         permutations: Number of labelings.
 
@@ -65,12 +65,16 @@ def copying(
         UserError: for fewer than 20 images of a kind, or arrays that do not fit each other or hold NaN or infinity.
     """
     _check(x, train, holdout)
-    index, distance = nearest(x, np.concatenate([train, holdout]))
+    rng = np.random.default_rng(seed)
+    pool = np.concatenate([train, holdout])
+    mixed = rng.permutation(len(pool))  # of equally near images the first is taken: it must not always be a training image
+    index, distance = nearest(x, pool[mixed])
+    index = mixed[index]
     order = np.argsort(distance, kind="stable")
     copied = index[order] < len(train)
     expected = len(train) / (len(train) + len(holdout))
     counts = [math.ceil(share * len(x)) for share in shares]
-    null = _null(index[order], counts, len(train), len(holdout), permutations, np.random.default_rng(seed))
+    null = _null(index[order], counts, len(train), len(holdout), permutations, rng)
     hits = np.array([copied[:k].sum() for k in counts])
     observed = (null >= hits).mean(0).min()
     by_chance = np.stack([_tail(column) for column in null.T], 1).min(1)
@@ -88,14 +92,18 @@ def copying(
     )
 
 
-def auth_pct(x: Floats, train: Floats) -> float:
+def auth_pct(x: Floats, train: Floats) -> Estimate:
     """Percentage of generated images that are authentic (Alaa et al. 2022): farther from their nearest training image than that one
     is from its nearest other.
 
     It falls by the factor 1 - r where a share r are copies, but what is normal depends on the dimension: compare with a holdout.
+    The 95% interval is that of independent images, for the training images at hand.
     """
     index, distance = nearest(x, train)
-    return 100 * float((distance > radii(train, 1)[index, 0]).mean())
+    near, where = np.unique(index, return_inverse=True)
+    share = float((distance > radii(train, 1, rows=near)[where, 0]).mean())
+    low, high = wilson(share * len(x), len(x))
+    return Estimate(100 * share, (100 * low, 100 * high))
 
 
 @dataclass(frozen=True)

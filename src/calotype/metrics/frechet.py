@@ -48,19 +48,6 @@ def frechet(a: Moments, b: Moments) -> float:
     return float(_offset(a, b) + np.trace(a.cov) + np.trace(b.cov) - 2 * _roots(a.cov, b.cov).sum())
 
 
-def frechet_small(x: Floats, y: Floats) -> float:
-    """The same distance by way of an (N, M) instead of a (d, d) matrix: the faster one where a set is smaller than d.
-
-    With centered features scaled to X'X = S1 and Y'Y = S2, tr (S1^1/2 S2 S1^1/2)^1/2 is the nuclear norm of X Y'.
-    """
-    check_features(x, y)
-    a, b = (np.asarray(z, np.float64) for z in (x, y))
-    offset = float(((a.mean(0) - b.mean(0)) ** 2).sum())
-    a, b = ((z - z.mean(0)) / math.sqrt(len(z) - 1) for z in (a, b))
-    nuclear = torch.linalg.svdvals(torch.from_numpy(a @ b.T)).sum()
-    return offset + float((a * a).sum() + (b * b).sum() - 2 * nuclear)
-
-
 def bias(a: Moments, b: Moments) -> float:
     """How much larger than the true distance the measured one is expected to be, to first order in 1/n, for normal features.
 

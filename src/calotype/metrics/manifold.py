@@ -40,14 +40,24 @@ def nearest(x: Floats, y: Floats, block: int = BLOCK) -> tuple[NDArray[np.int64]
     return index.numpy(), distance.numpy()
 
 
-def radii(y: Floats, k: int, block: int = BLOCK) -> NDArray[np.float64]:
-    """Distances of each row of ``y`` to its ``k`` nearest others in rising order, (M, k).
+def radii(y: Floats, k: int, block: int = BLOCK, rows: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
+    """Distances of the ``rows`` of ``y`` (of all of them where none are given) to their ``k`` nearest others in rising order, (rows, k).
 
     Raises:
-        UserError: where there are not more than ``k`` rows.
+        UserError: where there are not more than ``k`` rows in ``y``.
     """
     (points,) = _centered(y)
-    return _squared_radii(points, k, block).double().sqrt().numpy()
+    if rows is None:
+        return _squared_radii(points, k, block).double().sqrt().numpy()
+    _check_neighbors(len(points), k)
+    which = torch.from_numpy(rows)
+    best = torch.full((len(which), k), math.inf)
+    for part in _spans(len(which), block):
+        for columns in _spans(len(points), block):
+            tile = squared_distances(points[which[part]], points[columns])
+            tile[which[part, None] == torch.arange(columns.start, columns.stop)] = math.inf
+            best[part] = _smallest(best[part], tile, k)
+    return best.double().sqrt().numpy()
 
 
 def prdc(x: Floats, y: Floats, k_pr: int = 3, k_dc: int = 5, block: int = BLOCK) -> dict[str, Estimate]:
@@ -170,8 +180,7 @@ def squared_distances(a: Tensor, b: Tensor) -> Tensor:
 
 def _squared_radii(points: Tensor, k: int, block: int) -> Tensor:
     """Squared distances to the ``k`` nearest others in rising order, (M, k): each tile serves its rows and its columns."""
-    if k < 1 or len(points) <= k:
-        raise UserError(f"{len(points)} images cannot have {k} nearest neighbors each: give more images")
+    _check_neighbors(len(points), k)
     best = torch.full((len(points), k), math.inf)
     spans = list(_spans(len(points), block))
     for i, rows in enumerate(spans):
@@ -183,6 +192,11 @@ def _squared_radii(points: Tensor, k: int, block: int) -> Tensor:
                 best[columns] = _smallest(best[columns], tile.T, k)
             best[rows] = _smallest(best[rows], tile, k)
     return best
+
+
+def _check_neighbors(n: int, k: int) -> None:
+    if k < 1 or n <= k:
+        raise UserError(f"{n} images cannot have {k} nearest neighbors each: give more images")
 
 
 def _smallest(best: Tensor, tile: Tensor, k: int) -> Tensor:

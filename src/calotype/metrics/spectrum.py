@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from calotype.errors import UserError
-from calotype.metrics.manifold import Z95
-from calotype.metrics.score import Estimate
 
 Floats = NDArray[np.floating]
 Doubles = NDArray[np.float64]
@@ -18,7 +17,7 @@ LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 ROUNDING = 1 / (12 * 255**2)  # power of rounding to 8 bits, at every frequency: keeps the logarithm of nothing finite
 SMALLEST = 8  # pixels of a side
 HALF_NORMAL = 0.324663  # mean of the smaller half of |z|, z standard normal: 4 (phi(0) - phi(.67449))
-BATCH = 1024  # images transformed at a time
+BATCH = 2**25  # bytes of the float32 images that are worked on at a time
 
 
 def radial_power(pixels: Pixels) -> tuple[Doubles, Doubles]:
@@ -43,7 +42,7 @@ def radial_power(pixels: Pixels) -> tuple[Doubles, Doubles]:
     rings = np.arange(1, side // 2 + 1)
     weight = (ring[:, None] == rings) * _twice(width, height)[:, None]
     weight /= weight.sum(0)
-    power = [_power(pixels[i : i + BATCH]).reshape(-1, len(ring)) @ weight for i in range(0, len(pixels), BATCH)]
+    power = [_power(part).reshape(-1, len(ring)) @ weight for part in batches(pixels)]
     return rings / side, np.concatenate(power)
 
 
@@ -52,24 +51,6 @@ def top_octave(pixels: Pixels) -> Doubles:
     frequencies, power = radial_power(pixels)
     top: Doubles = power[:, frequencies > 0.25].mean(1)
     return top
-
-
-def band_effect(generated: Pixels, real: Pixels) -> Estimate:
-    """The natural logarithm of the power in the top octave of generated images relative to that of real ones, with a 95% interval.
-
-    Below 0 is blur, above 0 noise or edges that are too hard. Mean powers are compared; their errors are those of independent images
-    (delta method).
-
-    Raises:
-        UserError: for fewer than two images of a kind, or images smaller than 8x8.
-    """
-    log, variance = 0.0, 0.0
-    for sign, pixels in ((1, generated), (-1, real)):
-        power = _several(top_octave(pixels)) + ROUNDING
-        log += sign * math.log(power.mean())
-        variance += float(power.var(ddof=1)) / len(power) / float(power.mean()) ** 2
-    margin = Z95 * math.sqrt(variance)
-    return Estimate(log, (log - margin, log + margin))
 
 
 def grain(pixels: Pixels) -> Doubles:
@@ -81,19 +62,13 @@ def grain(pixels: Pixels) -> Doubles:
     """
     _check(pixels)
     height, width = (side // 2 * 2 for side in pixels.shape[1:3])
-    light = _luminance(pixels[:, :height, :width]) * 255
-    detail = np.abs(light[:, ::2, ::2] - light[:, ::2, 1::2] - light[:, 1::2, ::2] + light[:, 1::2, 1::2]).reshape(len(light), -1) / 2
-    half = detail.shape[1] // 2
-    lower: Doubles = np.partition(detail, half, axis=1)[:, :half].mean(1) / HALF_NORMAL
-    return lower
-
-
-def grain_effect(generated: Pixels, real: Pixels) -> Estimate:
-    """Mean `grain` of generated images minus that of real ones, in gray levels of 255, with a 95% interval for independent images."""
-    some, others = _several(grain(generated)), _several(grain(real))
-    value = float(some.mean() - others.mean())
-    margin = Z95 * math.sqrt(float(some.var(ddof=1)) / len(some) + float(others.var(ddof=1)) / len(others))
-    return Estimate(value, (value - margin, value + margin))
+    found = []
+    for part in batches(pixels):
+        light = _luminance(part[:, :height, :width]) * 255
+        detail = np.abs(light[:, ::2, ::2] - light[:, ::2, 1::2] - light[:, 1::2, ::2] + light[:, 1::2, 1::2]).reshape(len(light), -1) / 2
+        half = detail.shape[1] // 2
+        found.append(np.partition(detail, half, axis=1)[:, :half].mean(1) / HALF_NORMAL)
+    return np.concatenate(found)
 
 
 def checkerboard(pixels: Pixels) -> Doubles:
@@ -106,10 +81,16 @@ def checkerboard(pixels: Pixels) -> Doubles:
     _check(pixels)
     height, width = (side // 4 * 4 for side in pixels.shape[1:3])
     heights = []
-    for i in range(0, len(pixels), BATCH):
-        power = _power(pixels[i : i + BATCH, :height, :width], whole=True) + ROUNDING
+    for part in batches(pixels):
+        power = _power(part[:, :height, :width], whole=True) + ROUNDING
         heights.append(np.stack([_peaks(power, height // p, width // p) for p in (2, 4)], 1))
     return np.concatenate(heights)
+
+
+def batches(pixels: Pixels) -> Iterator[Pixels]:
+    """The images in parts whose float32 copies take at most ``BATCH`` bytes, or one by one."""
+    step = max(1, BATCH // max(1, 4 * math.prod(pixels.shape[1:])))
+    return (pixels[i : i + step] for i in range(0, len(pixels), step))
 
 
 def _peaks(power: Doubles, row: int, column: int) -> Doubles:
@@ -137,12 +118,6 @@ def _luminance(pixels: Pixels) -> Doubles:
     """(N, H, W) in [0, 1]."""
     light: Doubles = pixels[..., 0] / 255.0 if pixels.shape[3] == 1 else pixels @ np.array(LUMA) / 255.0
     return light
-
-
-def _several(values: Doubles) -> Doubles:
-    if len(values) < 2:
-        raise UserError("a comparison of spectra needs at least two images of each kind")
-    return values
 
 
 def _hann(n: int) -> Doubles:

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calotype.diagnose.verdict import Status, Verdict, worst_first
-from calotype.errors import UserError
 from calotype.metrics.score import Interval, Score
 
 Pixels = NDArray[np.uint8]
@@ -137,7 +136,7 @@ class Data:
 
 @dataclass(frozen=True)
 class Report:
-    """The judgement of one generator. It holds no date and no path, so that the same evaluation gives the same report."""
+    """The judgement of one generator. It holds no date, so that the same evaluation gives the same report."""
 
     subject: str  # the run, model or folder that was judged, as the user knows it
     scores: tuple[Score, ...] = ()
@@ -147,8 +146,10 @@ class Report:
     protocol: Mapping[str, str] = field(default_factory=dict)  # what two reports must share to be compared, besides what scores carry
     versions: Mapping[str, str] = field(default_factory=dict)  # calotype, torch, numpy ...
     seed: int = 0  # of the evaluation
-    command: str = ""  # repeats the evaluation
-    recipe: str | None = None  # equal for runs that differ in nothing but their training seed
+    command: str = ""  # repeats the evaluation; where it was a short one, makes the full report
+    short: bool = False  # without the planted ladder and the extrapolation
+    recipe: str | None = None  # its name
+    settings: str = ""  # equal for runs that differ in nothing but their training seed; "" where that is not known
     train_seed: int | None = None
     notes: tuple[str, ...] = ()  # warnings about the evaluation itself: "N is below 5 times the dimension"
     pictures: Pictures = field(default_factory=Pictures)
@@ -164,17 +165,27 @@ class Report:
         return worst_first(self.verdicts)
 
     @property
+    def asked(self) -> list[Verdict]:
+        """The verdicts that apply to the family of the model, worst first."""
+        return [v for v in self.verdicts_worst_first if applies(v)]
+
+    @property
     def status(self) -> Status:
-        """The worst verdict; CANNOT TELL where there is none."""
-        return self.verdicts_worst_first[0].status if self.verdicts else "CANNOT TELL"
+        """The worst verdict that applies; CANNOT TELL where there is none."""
+        return next((v.status for v in self.asked), "CANNOT TELL")
 
     def score(self, name: str) -> Score | None:
         """The first score of that name."""
         return next((s for s in self.scores if s.name == name), None)
 
 
-_TEXTS = ("subject", "about", "protocol", "versions", "seed", "command", "recipe", "train_seed", "notes")
-_PARTS: dict[str, Any] = {"data": Data, "spectrum": Spectrum, "classes": ClassCounts, "extrapolation": Extrapolation}
+def applies(verdict: Verdict) -> bool:
+    """Whether the question of a verdict makes sense for the family of the model: without a discriminator none can overfit."""
+    return not (verdict.status == "CANNOT TELL" and verdict.says.startswith("This family "))
+
+
+_TEXTS = ("subject", "about", "protocol", "versions", "seed", "command", "short", "recipe", "settings", "train_seed", "notes")
+_PARTS = ("data", "spectrum", "classes", "extrapolation")
 
 
 def to_json(report: Report) -> dict[str, Any]:
@@ -192,50 +203,9 @@ def to_json(report: Report) -> dict[str, Any]:
     return plain(tree)  # type: ignore[no-any-return]
 
 
-def from_json(tree: Mapping[str, Any]) -> Report:
-    """The report, without pictures, that `to_json` wrote. `UserError` where ``tree`` is no such thing."""
-    if tree.get("schema") != SCHEMA:
-        raise UserError(f"not a report of this version of Calotype (schema {tree.get('schema')}, not {SCHEMA}): evaluate it again")
-    try:
-        return _from_json(tree)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"the report is damaged ({error!r}): evaluate again") from None
-
-
-def _from_json(tree: Mapping[str, Any]) -> Report:
-    curves = tree["curves"]
-    texts: dict[str, Any] = {name: _freeze(tree[name]) for name in _TEXTS}
-    parts: dict[str, Any] = {name: None if tree[name] is None else kind(**_tuples(tree[name])) for name, kind in _PARTS.items()}
-    return Report(
-        **texts,
-        **parts,
-        scores=tuple(Score(**_tuples(score) | {"value": _number(score["value"])}) for score in tree["scores"]),
-        verdicts=tuple(Verdict(**verdict | {"remedies": tuple(verdict["remedies"])}) for verdict in tree["verdicts"]),
-        ladder=tuple(LadderRow(row["name"], row["scores"]) for row in tree["ladder"]),
-        curves=None
-        if curves is None
-        else Curves(
-            tuple(Series(s["name"], tuple(s["step"]), tuple(map(_number, s["value"]))) for s in curves["series"]),
-            tuple(Event(**event) for event in curves["events"]),
-        ),
-    )
-
-
 def _score(score: Score) -> dict[str, Any]:
     known = score.interval is not None and all(map(math.isfinite, score.interval))
     return asdict(score) | {"interval": score.interval if known else None}
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else value
-
-
-def _tuples(tree: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _freeze(value) for name, value in tree.items()}
-
-
-def _freeze(value: Any) -> Any:
-    return tuple(_freeze(v) for v in value) if isinstance(value, list) else value
 
 
 def plain(value: Any) -> Any:

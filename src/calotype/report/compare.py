@@ -105,11 +105,7 @@ def _place(best: int, worst: int) -> str:
 
 def _recipes(reports: Sequence[Report], names: Sequence[str]) -> str:
     """Recipes that were trained with several seeds: what the luck of a seed does, apart from what few images do."""
-    groups: dict[str, dict[int, Report]] = {}
-    for report in reports:
-        if report.recipe is not None and report.train_seed is not None:
-            groups.setdefault(report.recipe, {}).setdefault(report.train_seed, report)  # the same run twice is one run
-    several = {name: list(runs.values()) for name, runs in groups.items() if len(runs) > 1}
+    several = by_recipe(reports)
     if not several:
         return ""
     rows, ends = [], []
@@ -128,6 +124,23 @@ def _recipes(reports: Sequence[Report], names: Sequence[str]) -> str:
     return f"<section><h2>Recipes over several seeds</h2><p>{lead}</p>{table(head, rows)}<ul>{told}</ul></section>"
 
 
+def by_recipe(reports: Sequence[Report]) -> dict[str, list[Report]]:
+    """Runs that differ in nothing but their training seed, two or more, under the name of their recipe; the same run twice is one run.
+
+    A name that stands for several settings gets the beginning of their hash.
+    """
+    groups: dict[str, dict[int, Report]] = {}
+    for report in reports:
+        if report.settings and report.train_seed is not None:
+            groups.setdefault(report.settings, {}).setdefault(report.train_seed, report)
+    several = {settings: list(runs.values()) for settings, runs in groups.items() if len(runs) > 1}
+    names = [runs[0].recipe or "recipe" for runs in several.values()]
+    return {
+        name if names.count(name) == 1 else f"{name} ({settings})": runs
+        for name, (settings, runs) in zip(names, several.items(), strict=True)
+    }
+
+
 def _recipe_rows(name: str, groups: dict[str, list[Report]]) -> tuple[list[list[str]], list[str]]:
     """The rows of one score, one for each recipe, and what follows from them."""
     rows, named = [], []
@@ -143,12 +156,12 @@ def _recipe_rows(name: str, groups: dict[str, list[Report]]) -> tuple[list[list[
 
 
 def _verdicts(reports: Sequence[Report]) -> str:
-    names = [name for name in VERDICTS if any(v.name == name for r in reports for v in r.verdicts)]
+    names = [name for name in VERDICTS if any(v.name == name for r in reports for v in r.asked)]
     if not names:
         return ""
     rows = []
     for name in names:
-        found: list[Status | None] = [next((v.status for v in r.verdicts if v.name == name), None) for r in reports]
+        found: list[Status | None] = [next((v.status for v in r.asked if v.name == name), None) for r in reports]
         rows.append([text(QUESTIONS[name]), *("" if status is None else status_mark(status) for status in found)])
     return f"<section><h2>What was found</h2>{table(['', *(text(r.subject) for r in reports)], rows)}</section>"
 

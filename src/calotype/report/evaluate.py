@@ -12,16 +12,17 @@ import numpy as np
 import torch
 
 import calotype
+from calotype.data import Images
 from calotype.diagnose.verdict import Verdict, cannot_tell, conclude, fitting
 from calotype.errors import UserError
 from calotype.metrics.frechet import check_count
 from calotype.report import card, evidence
-from calotype.report.ground import Ground, drawn_in
+from calotype.report.ground import Ground, drawn_in, enough
 from calotype.report.scores import overfitting, score_all
 from calotype.report.subject import Say, Subject, open_subject
 from calotype.report.verdicts import OF_IMAGES, Findings, of_images, of_training
 
-FULL, SHORT = 2_000, 600
+FULL, SHORT = 2_000, 400
 """Images that a report draws, and those of the short one at the end of a training."""
 
 
@@ -55,16 +56,24 @@ def evaluate(
     """
     if count < 2:
         raise UserError(f"a judgement needs hundreds of images, not {count}: give a larger --count")
-    subject = open_subject(Path(path), count, seed, data=data, holdout=holdout, device=device, say=say)
+
+    def look(train: Images | None, held: Images | None, n: int) -> None:
+        if train is not None:
+            enough(train, held, n, features)
+
+    subject = open_subject(Path(path), count, seed, data=data, holdout=holdout, device=device, say=say, look=look)
     about_training = of_training(subject)
-    words = [("--data", data), ("--holdout", holdout), ("--features", features), ("--count", str(count)), ("--seed", str(seed))]
+    number = None if short and count == SHORT else str(count)
+    words = [("--data", data), ("--holdout", holdout), ("--features", features), ("--count", number), ("--seed", str(seed))]
     report = card.Report(
         subject=subject.name,
         about=subject.about,
         versions=versions(),
         seed=seed,
-        command=shlex.join(["calotype", "evaluate", subject.name, *(w for option in words if option[1] is not None for w in option if w)]),
+        command=shlex.join(["calotype", "evaluate", str(path), *(w for option in words if option[1] is not None for w in option if w)]),
+        short=short,
         recipe=subject.recipe,
+        settings=subject.settings,
         train_seed=subject.train_seed,
         notes=subject.notes,
         pictures=card.Pictures(samples=subject.images[: evidence.SHOWN]),
@@ -85,9 +94,11 @@ def _against(ground: Ground, subject: Subject, report: card.Report, about_traini
     drawn, confirm = drawn_in(ground, pixels)
     if say:
         say("comparing", 0, 1)
-    scores = score_all(ground.spaces, drawn, ground.reference.features, ground.floor.features, pixels, ground.floor.images.pixels)
+    even = ground.even(len(pixels))
+    scored, reference, floor = [x[even] for x in drawn], ground.reference.features, ground.floor
+    scores = score_all(ground.spaces, scored, reference, floor.features, pixels[even], floor.images.pixels)
     space, train_in, held_in = ground.spaces[0], ground.train.features[0], ground.holdout.features[0]
-    scores += overfitting(drawn[0], train_in, held_in, space.label)
+    scores += overfitting(scored[0], train_in, held_in, space.label)
     findings, nearby = of_images(pixels, drawn, confirm, ground, seed)
     train, held = ground.train.images, ground.holdout.images
     report = replace(
@@ -105,7 +116,7 @@ def _against(ground: Ground, subject: Subject, report: card.Report, about_traini
         return report
     if say:
         say("planting failures for scale", 0, 1)
-    return replace(report, ladder=evidence.ladder(ground, seed), extrapolation=evidence.extrapolation(drawn, ground))
+    return replace(report, ladder=evidence.ladder(ground, seed), extrapolation=evidence.extrapolation(scored, ground))
 
 
 def _fitting(subject: Subject, verdicts: list[Verdict]) -> list[Verdict]:
@@ -116,9 +127,12 @@ def _fitting(subject: Subject, verdicts: list[Verdict]) -> list[Verdict]:
 
 def _notes(ground: Ground, n: int) -> list[str]:
     space = ground.spaces[0]
-    notes = [check_count(min(n, len(ground.reference)), space.dimension)]
-    if len(ground.floor) < n:
-        notes.append(f"the floor rests on {len(ground.floor)} real images, fewer than the {n} generated ones: give more with --holdout")
+    floor = len(ground.floor)
+    notes = [check_count(min(floor, len(ground.reference)), space.dimension)]
+    if floor < n:
+        notes.append(
+            f"scores use {floor:,} of the {n:,} images, because only {floor:,} real images are left for the floor: give more with --holdout"
+        )
     if space.accuracy is not None:
         notes.append(f"the network of the features is right in {100 * space.accuracy:.1f}% of images that it never saw")
     return [note for note in notes if note]

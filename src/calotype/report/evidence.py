@@ -20,7 +20,7 @@ from calotype.report.subject import Pixels, Subject
 from calotype.report.verdicts import Nearby, estimated_shares
 
 SHOWN, NEIGHBORS, WORST = 64, 8, 6
-QUIET = ("step", "images", "seconds", "images_per_second", "lr_scale")  # columns of the log that are no curves
+QUIET = ("step", "images", "seconds", "images_per_second", "lr_scale", "holdout_images")  # columns of the log that are no curves
 
 
 def ladder(ground: Ground, seed: int) -> tuple[card.LadderRow, ...]:
@@ -104,6 +104,8 @@ def curves(subject: Subject) -> card.Curves | None:
 def _event(record: dict[str, object]) -> str:
     if record["event"] == "retreat":
         return f"went back to step {record.get('to')}"
+    if record["event"] == "score" and isinstance(distance := record.get("FD"), int | float):
+        return f"scored {distance:.3g}" + (", the best so far" if record.get("best") else "")
     return " ".join(str(record[key]) for key in ("name", "status") if key in record) or str(record["event"])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +12,10 @@ from numpy.typing import NDArray
 from calotype.data import Images
 from calotype.errors import UserError
 from calotype.metrics.features import Extracted, FeatureSpace, cached, pick, second
-from calotype.metrics.frechet import check_count
 from calotype.report.subject import Pixels, Subject
 
 Rows = NDArray[np.int64]
-FEWEST = 2_000  # real images to compare with, where there are so many; more where more were generated
+FEWEST = 1_000  # real images to compare with, where there are so many; more where more were generated
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,8 @@ class Ground:
     """What generated images are compared with.
 
     ``reference`` are the training images that scores are computed against; ``floor`` are other real images, as many as were
-    generated where the data have so many: what they score is what a perfect generator would.
+    generated where the data have so many: what they score is what a perfect generator would. Where there are fewer, scores are
+    computed on as few generated images (`even`), because distances and coverage depend on how many there are.
     """
 
     spaces: Sequence[FeatureSpace]
@@ -62,6 +63,11 @@ class Ground:
     holdout: Reals
     reference: Reals
     floor: Reals
+
+    def even(self, n: int) -> Rows:
+        """Of ``n`` generated images as many as the floor has: the rows to score, the same ones each time, in their order."""
+        order = np.random.default_rng([n, len(self.floor)]).permutation(n)  # the order of a folder is often by class
+        return np.sort(order[: len(self.floor)])
 
     @staticmethod
     def of(subject: Subject, features: str | None, seed: int) -> Ground:
@@ -79,10 +85,34 @@ class Ground:
             )
         if held is None:
             held = replace(train, pixels=train.pixels[:0], labels=None if train.labels is None else train.labels[:0])
+        enough(train, held, len(subject.images), features)
         spaces = pick(features, train.spec)
-        check_count(min(len(subject.images), len(train)), spaces[0].dimension)
         confirm = second(spaces[0], train.spec)
         return laid(spaces, confirm, known(train, spaces, confirm), known(held, spaces, confirm), len(subject.images), seed)
+
+
+def enough(train: Images, holdout: Images | None, n: int, features: str | None) -> None:
+    """Raise `UserError` where ``n`` generated images or the real ones are too few for the feature space; it says how many more it takes."""
+    need = pick(features, train.spec)[0].dimension + 1
+    held = 0 if holdout is None else len(holdout)
+    if n < need:
+        raise UserError(f"{n} generated images are too few for features of {need - 1} dimensions: give at least {need}, better {5 * need}")
+    reference, floor = _parts(len(train), held, n)
+    if min(reference, floor) >= need:
+        return
+    training = next(k for k in count(1) if min(_parts(len(train) + k, held, n)) >= need)
+    other = next((k for k in range(1, n + 1) if min(_parts(len(train), held + k, n)) >= need), None)
+    give = f"{training} more training images" + ("" if other is None else f", or {other} more real images with --holdout")
+    raise UserError(
+        f"only {reference} real images to compare with and {floor} to set the floor are left, and features of {need - 1} dimensions "
+        f"need {need} of each: give {give}"
+    )
+
+
+def _parts(train: int, holdout: int, n: int) -> tuple[int, int]:
+    """How many images the reference may hold, and the floor, which is lent training images while it is the smaller part."""
+    lent = max(0, min(n - holdout, (train - holdout) // 2))
+    return train - lent, min(n, holdout) + lent
 
 
 def known(images: Images, spaces: Sequence[FeatureSpace], confirm: FeatureSpace) -> Reals:
@@ -95,7 +125,7 @@ def laid(spaces: Sequence[FeatureSpace], confirm: FeatureSpace, train: Reals, ho
     """The ground under ``n`` generated images: the floor is the holdout and as many training images as it lacks, the reference the rest."""
     rng = np.random.default_rng([seed, 7])
     order = rng.permutation(len(train))
-    lent = min(max(0, n - len(holdout)), len(train) // 2)
+    lent = len(train) - _parts(len(train), len(holdout), n)[0]
     floor = train[np.sort(order[:lent])] + holdout[np.sort(rng.permutation(len(holdout))[:n])]
     return Ground(spaces, confirm, train, holdout, train[np.sort(order[lent:][: max(FEWEST, n)])], floor)
 

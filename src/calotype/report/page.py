@@ -9,7 +9,7 @@ import numpy as np
 from calotype.diagnose.verdict import Verdict
 from calotype.metrics.score import Score
 from calotype.report import plots
-from calotype.report.card import Neighbors, Pixels, Report
+from calotype.report.card import Neighbors, Pixels, Report, applies
 from calotype.report.compare import compare_html
 from calotype.report.markup import alike, document, facts, picture, prose, sheet, shrunk, status_mark, table, tag, text, tone
 from calotype.report.plots import BETTER, number
@@ -79,7 +79,9 @@ def _verdicts(report: Report) -> str:
         return ""
     present = [status for status, _ in tally(report)]
     key = "".join(f"<li>{status_mark(status)} {MEANING[status]}</li>" for status in present)
-    return f'<ul class="key quiet">{key}</ul>' + "".join(_verdict(report, v) for v in report.verdicts_worst_first)
+    idle = [v.name for v in report.verdicts if not applies(v)]
+    rest = tag("p", text(f"No question for this family: {', '.join(idle)}."), kind="quiet") if idle else ""
+    return f'<ul class="key quiet">{key}</ul>' + "".join(_verdict(report, v) for v in report.asked) + rest
 
 
 def _verdict(report: Report, verdict: Verdict) -> str:
@@ -183,7 +185,7 @@ def _scores(report: Report) -> str:
         other = "" if where(s) == common else f" Measured in {text(where(s))}."
         rows.append([text(s.name), number(s.value) + span, floor, plots.strip(s), f"{explain(s)} {BETTER[s.kind].capitalize()}.{other}"])
     lead = (
-        "Dot: the score. Bar: the interval in which it lies with 95% certainty. Line: the floor, the same score of held-out real images; "
+        "Dot: the score. Bar: the interval in which it lies with 95% certainty. Line: the floor, the same score of other real images; "
         "the shaded side is as good as real."
     )
     return tag("p", f"Measured in {text(common)}, unless said otherwise. {lead}", kind="quiet") + table(
@@ -258,7 +260,9 @@ def _protocol(report: Report) -> str:
     rows |= dict(report.protocol) | {"seed of the evaluation": str(report.seed)}
     rows |= {} if report.train_seed is None else {"seed of the training": str(report.train_seed)}
     rows |= {f"{name} version": version for name, version in report.versions.items()}
-    repeat = f"<p>The same command gives the same page:</p><p><code>{text(report.command)}</code></p>" if report.command else ""
+    said = "This is the short report, made at the end of a training and for comparisons. The full one:"
+    said = said if report.short else "The same command gives the same page:"
+    repeat = f"<p>{said}</p><p><code>{text(report.command)}</code></p>" if report.command else ""
     return repeat + tag("div", facts(rows), kind="facts")
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from calotype.metrics.score import Interval, Score
 from calotype.report.card import Report
+from calotype.report.scores import SHARES
+
+LIMITS: Mapping[str, Interval] = {"FD": (0.0, math.inf), "different bins": (0.0, 1.0)} | dict.fromkeys(SHARES, (0.0, 1.0))
+"""Where scores lie by definition."""
 
 
 def comparable(a: Score, b: Score) -> bool:
@@ -152,7 +156,9 @@ def seed_spread(scores: Sequence[Score]) -> SeedSpread:
     between = math.fsum((s.value - mean) ** 2 for s in scores) / (count - 1)
     sampling = math.fsum(((high - low) / 2 / 1.959964) ** 2 for low, high in spans) / count
     half = float(t.ppf(0.975, count - 1)) * math.sqrt(max(between, sampling) / count)  # runs alike by luck know no more than their samples
-    return SeedSpread(count, mean, (mean - half, mean + half), math.sqrt(sampling), math.sqrt(max(0.0, between - sampling)))
+    least, most = LIMITS.get(scores[0].name, (-math.inf, math.inf))
+    span = max(least, mean - half), min(most, mean + half)
+    return SeedSpread(count, mean, span, math.sqrt(sampling), math.sqrt(max(0.0, between - sampling)))
 
 
 def recipe_score(scores: Sequence[Score]) -> Score:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calotype.errors import UserError
-from calotype.metrics.copying import feature_likelihood
+from calotype.metrics.copying import auth_pct, feature_likelihood
 from calotype.metrics.diversity import birthday, different_bins, inception_score, ms_ssim_diversity
 from calotype.metrics.features import Extracted, FeatureSpace
 from calotype.metrics.frechet import Moments, bias, extrapolated, frechet_estimate
@@ -31,6 +31,7 @@ KINDS = {
     "repeated pairs": "match",
     "FLD": "lower",
     "FLD gap": "match",
+    "AuthPct": "match",
 }
 """Every score of a report, in its order, and what is good."""
 
@@ -83,19 +84,27 @@ def score_all(
 
 
 def overfitting(drawn: Extracted, train: Extracted, holdout: Extracted, label: str) -> list[Score]:
-    """The scores that need training and held-out images apart; none where there are too few. Real images score 0 by construction."""
+    """The scores that need training and held-out images apart; none where there are too few.
+
+    Real images have 0 of a feature likelihood by construction, and of ``AuthPct`` what the held-out ones have.
+    """
     try:
         found = feature_likelihood(drawn.features, train.features, holdout.features)
     except UserError:
         return []
     n, m = len(drawn), len(holdout)
-    return [Score(name, e.value, e.interval, 0.0, n, m, label, KINDS[name]) for name, e in (("FLD", found.score), ("FLD gap", found.gap))]
+    authentic, floor = (auth_pct(z.features, train.features) for z in (drawn, holdout))
+    rows = (("FLD", found.score, 0.0), ("FLD gap", found.gap, 0.0), ("AuthPct", authentic, floor.value))
+    return [Score(name, e.value, e.interval, real, n, m, label, KINDS[name]) for name, e, real in rows]
 
 
 def mean_over(parts: Sequence[dict[str, Estimate]]) -> dict[str, Estimate]:
-    """The mean of each score over several spaces; its interval holds the error of each and the spread among them."""
+    """The mean of each score over several spaces; its interval holds the error of each and the spread among them (Student's t)."""
+    from scipy.stats import t
+
     if len(parts) == 1:
         return parts[0]
+    wide = float(t.ppf(0.975, len(parts) - 1))
     found = {}
     for name in parts[0]:
         several = [part[name] for part in parts]
@@ -104,7 +113,7 @@ def mean_over(parts: Sequence[dict[str, Estimate]]) -> dict[str, Estimate]:
         if len(halves) < len(several):
             found[name] = Estimate(value)
             continue
-        spread = 1.96 * float(np.std([e.value for e in several], ddof=1)) / np.sqrt(len(several))
+        spread = wide * float(np.std([e.value for e in several], ddof=1)) / np.sqrt(len(several))
         half = float(np.hypot(np.mean(halves), spread))
         low, high = value - half, value + half
         found[name] = Estimate(value, (max(0.0, low), min(1.0, high)) if name in SHARES else (low, high))

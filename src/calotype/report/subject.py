@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from calotype import pictures
+from calotype.config import Config
 from calotype.data import Images, Split, load
 from calotype.data.images import digests
 from calotype.engine.run import Run
@@ -23,6 +26,8 @@ from calotype.types import ImageSpec
 Pixels = NDArray[np.uint8]
 SPLIT = ("mnist5k", "mnist", "fashion-mnist", "cifar10")  # sources that hold out a part of themselves
 Say = Callable[[str, int, int], None]  # (what, done, total)
+Look = Callable[[Images | None, Images | None, int], None]  # at (training images, holdout, images to judge), before the work begins
+SELECTED = "these weights were chosen among others by a score during the training: they look better by scores than they are"
 
 
 @dataclass(frozen=True)
@@ -38,75 +43,131 @@ class Subject:
     grids: list[tuple[int, Pixels]] = field(default_factory=list)  # (step, the same noise drawn after it)
     about: dict[str, str] = field(default_factory=dict)
     recipe: str | None = None
+    settings: str = ""  # what runs share that differ in nothing but their training seed
     train_seed: int | None = None
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class _Wish:
+    """How many images to judge, beside which real ones."""
+
+    count: int
+    seed: int
+    data: str | None
+    holdout: str | None
+    device: str
+    say: Say | None
+    look: Look
+
+
 def open_subject(
-    path: Path, count: int, seed: int, *, data: str | None = None, holdout: str | None = None, device: str = "auto", say: Say | None = None
+    path: Path,
+    count: int,
+    seed: int,
+    *,
+    data: str | None = None,
+    holdout: str | None = None,
+    device: str = "auto",
+    say: Say | None = None,
+    look: Look = lambda train, holdout, n: None,
 ) -> Subject:
     """The subject at ``path`` with ``count`` images: drawn with ``seed``, or the first of a folder in a fixed random order.
 
-    ``data`` and ``holdout`` name training images and held-out images; a run knows its own.
+    ``data`` and ``holdout`` name training images and held-out images; a run, and the weights inside one, know their own. ``look`` sees
+    the real images before anything is drawn.
 
     Raises:
         UserError: where there is nothing to judge, or images do not have one shape.
     """
-    if (path / "checkpoints").is_dir() and (path / "config.json").is_file():
-        subject = _of_run(Run.open(path), count, seed, data, holdout, device, say)
-    elif (path / "model.safetensors").is_file():
-        subject = _of_model(path, count, seed, data, holdout, device, say)
-    else:
-        subject = _of_images(path, count, seed, data, holdout)
-    return _without_overlap(subject)
+    wish = _Wish(count, seed, data, holdout, device, say, look)
+    if _is_run(path):
+        return _of_run(Run.open(path), path, wish)
+    weights = path.resolve()
+    if weights.name in ("best", "model") and _is_run(weights.parent) and (weights / "model.safetensors").is_file():
+        return _of_run(Run.open(weights.parent), weights, wish)
+    return _of_model(path, wish) if (path / "model.safetensors").is_file() else _of_images(path, wish)
 
 
-def _of_run(run: Run, count: int, seed: int, data: str | None, holdout: str | None, device: str, say: Say | None) -> Subject:
+def _is_run(path: Path) -> bool:
+    return (path / "checkpoints").is_dir() and (path / "config.json").is_file()
+
+
+def _of_run(run: Run, weights: Path, wish: _Wish) -> Subject:
+    """A run with its last weights, or with those in one of its folders."""
     config, facts = run.read_config()
-    generator = load_model(run.folder, device)
-    d, (train, held) = config.data, _reals(data, holdout, generator.spec)
+    generator, selected = load_model(weights, wish.device), weights.name == "best" and weights != run.folder
+    d, (train, held) = config.data, _reals(wish.data, wish.holdout, generator.spec)
+    own = train is None and held is None
     if train is None:
         split = load(d.source, size=d.size, channels=d.channels, fit=d.fit, holdout=d.holdout)
         if split.fingerprint != facts["data"]["fingerprint"]:
             raise UserError(f"the images of {d.source} changed since the run was trained: name its training images with --data")
         train, held = split.train, held or split.holdout
+    held, notes = (held, _duplicates(train, held)) if own and held else _without_overlap(train, held)
     log = run.log().read()
-    steps = max((r.get("step", 0) for r in log), default=0)
-    subject = _drawn(generator, count, seed, train, held, say)
+    steps = max((r.get("step", 0) for r in log if not selected or r.get("best")), default=0)
+    subject = _drawn(generator, train, held, wish)
     about = subject.about | {
         "recipe": config.recipe,
         "training": f"{steps:,} steps of {config.train.batch} images",
         "training data": f"{train.name}, {len(train):,} images",
     }
     grids = _grids(run, config.log.grid, generator)
+    name = run.folder.resolve().name
     return replace(
-        subject, name=run.folder.resolve().name, records=log, grids=grids, about=about, recipe=config.recipe, train_seed=config.train.seed
+        subject,
+        name=f"{name}/best" if selected else name,
+        records=log,
+        grids=grids,
+        about=about,
+        recipe=config.recipe,
+        settings=settings_of(config, "best" if selected else ""),
+        train_seed=config.train.seed,
+        notes=(*notes, SELECTED) if selected else tuple(notes),
     )
 
 
-def _of_model(path: Path, count: int, seed: int, data: str | None, holdout: str | None, device: str, say: Say | None) -> Subject:
-    generator = load_model(path, device)
-    train, held = _reals(data, holdout, generator.spec)
+def settings_of(config: Config, which: str = "") -> str:
+    """The first 12 hexadecimal digits of the SHA-256 of all that decides what a run computes but its seed.
+
+    The budget counts as it was asked for: other minutes are another recipe. What a run logs does not count, unless it may end the
+    training. ``which`` tells weights of one run from each other.
+    """
+    tree = asdict(config)
+    del tree["train"]["seed"]
+    log = tree.pop("log")
+    if config.log.patience is not None:
+        tree["stop"] = {name: log[name] for name in ("evaluate", "evaluate_images", "patience")}
+    return hashlib.sha256(json.dumps([tree, which], sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _of_model(path: Path, wish: _Wish) -> Subject:
+    generator = load_model(path, wish.device)
+    train, held = _reals(wish.data, wish.holdout, generator.spec)
+    held, notes = _without_overlap(train, held)
     name = path.resolve().name if path.resolve().name != "model" else path.resolve().parent.name
-    return replace(_drawn(generator, count, seed, train, held, say), name=name, recipe=generator.recipe or None)
+    return replace(_drawn(generator, train, held, wish), name=name, recipe=generator.recipe or None, notes=tuple(notes))
 
 
-def _of_images(path: Path, count: int, seed: int, data: str | None, holdout: str | None) -> Subject:
+def _of_images(path: Path, wish: _Wish) -> Subject:
     if not path.exists():
         raise UserError(f"{path} does not exist: give a run, a model folder, or a folder of images")
     found = load(str(path), holdout=0).train
     if len(found) < 2:
         raise UserError(f"{path} holds one image: a judgement needs hundreds")
-    train, held = _reals(data, holdout, None)
+    train, held = _reals(wish.data, wish.holdout, None)
     for real in filter(None, (train, held)):
         if real.pixels.shape[1:] != found.pixels.shape[1:]:
             raise UserError(
                 f"the images of {path} are {_shape(found.pixels)} and those of {real.name} {_shape(real.pixels)}: "
                 "bring both to one size first, with the same filter (calotype data prepare --size)"
             )
-    order = np.random.default_rng(seed).permutation(len(found))[:count]
+    held, notes = _without_overlap(train, held)
+    order = np.random.default_rng(wish.seed).permutation(len(found))[: wish.count]
+    wish.look(train, held, len(order))
     about = {"images": f"{len(found):,} of {_shape(found.pixels)}"}
-    return Subject(path.resolve().name, np.asarray(found.pixels[np.sort(order)]), train, held, about=about)
+    return Subject(path.resolve().name, np.asarray(found.pixels[np.sort(order)]), train, held, about=about, notes=tuple(notes))
 
 
 def _reals(data: str | None, holdout: str | None, spec: ImageSpec | None) -> tuple[Images | None, Images | None]:
@@ -132,14 +193,15 @@ def _shaped(source: str, spec: ImageSpec | None, holdout: float) -> Split:
     return split if own.size == spec.size else load(source, size=spec.size, channels=spec.channels, holdout=holdout)
 
 
-def _drawn(generator: Generator, count: int, seed: int, train: Images | None, held: Images | None, say: Say | None) -> Subject:
+def _drawn(generator: Generator, train: Images | None, held: Images | None, wish: _Wish) -> Subject:
     if not generator.model.draws:
         raise UserError("a classifier draws no images: name a generator to judge, and this one with --features")
+    wish.look(train, held, wish.count)
     parts = []
-    for part in generator.batches(count, {}, seed=seed, batch_size=100):
+    for part in generator.batches(wish.count, {}, seed=wish.seed, batch_size=100):
         parts.append(pictures.to_uint8(part))
-        if say:
-            say("drawing samples", sum(map(len, parts)), count)
+        if wish.say:
+            wish.say("drawing samples", sum(map(len, parts)), wish.count)
     parameters = sum(p.numel() for p in generator.model.parameters())
     about = {"model": f"{parameters:,} parameters", "images": f"{generator.spec.size}x{generator.spec.size}x{generator.spec.channels}"}
     return Subject("", np.concatenate(parts), train, held, generator, about=about)
@@ -156,15 +218,13 @@ def _grids(run: Run, count: int, generator: Generator) -> list[tuple[int, Pixels
     return grids
 
 
-def _without_overlap(subject: Subject) -> Subject:
-    """The subject without held-out images that are training images too: they would hide copying."""
-    train, held = subject.train, subject.holdout
+def _without_overlap(train: Images | None, held: Images | None) -> tuple[Images | None, list[str]]:
+    """The holdout without images that are training images too, because they would hide copying, and a note where there were any."""
     if train is None or held is None or not len(held) or train.pixels.shape[1:] != held.pixels.shape[1:]:
-        return subject
-    known = {row.tobytes() for row in digests(train.pixels)}
-    fresh = np.array([row.tobytes() not in known for row in digests(held.pixels)])
+        return held, []
+    fresh = _fresh(train, held)
     if fresh.all():
-        return subject
+        return held, []
     lost = int((~fresh).sum())
     if lost > len(held) // 2:
         raise UserError(f"{lost} of {len(held)} held-out images are training images: give a --holdout of images that the model never saw")
@@ -174,7 +234,19 @@ def _without_overlap(subject: Subject) -> Subject:
         labels=None if held.labels is None else held.labels[fresh],
         fingerprint=held.fingerprint + f"-{lost}",
     )
-    return replace(subject, holdout=kept, notes=(*subject.notes, f"{lost} held-out images are training images too and were left out"))
+    return kept, [f"{lost} held-out images are training images too and were left out"]
+
+
+def _duplicates(train: Images, held: Images) -> list[str]:
+    """A note on held-out images that the source holds twice, one of them for training: by chance, so that they stay."""
+    same = int((~_fresh(train, held)).sum())
+    return [f"{same} of {len(held)} held-out images are duplicates of training images: {train.name} holds them twice"] if same else []
+
+
+def _fresh(train: Images, held: Images) -> NDArray[np.bool_]:
+    """Which held-out images are not among the training images."""
+    known = {row.tobytes() for row in digests(train.pixels)}
+    return np.array([row.tobytes() not in known for row in digests(held.pixels)], bool)
 
 
 def _shape(pixels: Pixels) -> str:

@@ -39,7 +39,8 @@ class Nearby:
 
 def of_images(pixels: Pixels, drawn: Sequence[Extracted], confirm: Extracted, ground: Ground, seed: int) -> tuple[Findings, Nearby | None]:
     """What can be found in the images themselves: modes, copies, blur and noise."""
-    made = [prdc(x.features, y.features) for x, y in zip(drawn, ground.reference.features, strict=True)]
+    even = ground.even(len(pixels))  # coverage grows with the number of images
+    made = [prdc(x.features[even], y.features) for x, y in zip(drawn, ground.reference.features, strict=True)]
     real_ones = [prdc(x.features, y.features) for x, y in zip(ground.floor.features, ground.reference.features, strict=True)]
     findings: Findings = [modes.coverage(typical(made), typical(real_ones)), _dropped(ground, drawn, confirm, seed)]
     found, nearby = _copying(drawn[0], confirm, ground, seed)
@@ -121,7 +122,7 @@ def _dropped(ground: Ground, drawn: Sequence[Extracted], confirm: Extracted, see
     found = estimated_shares(ground, drawn, confirm)
     if found is not None:
         labels, names = ground.train.images.labels, ground.train.images.classes
-        counts = np.bincount(labels, minlength=len(names)) if labels is not None else np.ones(len(names))
-        return modes.thinned(names, found, counts / counts.sum(), len(confirm))
+        counts = np.bincount(labels, minlength=len(names)) if labels is not None else np.zeros(len(names), np.int64)
+        return modes.thinned(names, found, counts, len(confirm))
     bins = different_bins(drawn[0].features, ground.reference.features[0].features, bins=CLUSTERS, seed=seed)
     return modes.dropped([f"cluster {i + 1}" for i in range(bins.bins)], bins.generated, bins.real)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from calotype.diagnose.verdict import RANK, Status, Verdict
 from calotype.metrics.score import Score
-from calotype.report.card import Report
+from calotype.report.card import Report, applies
 from calotype.report.plots import BETTER, number
 
 QUESTIONS = {
@@ -88,13 +88,13 @@ def value(score: Score) -> str:
 
 
 def tally(report: Report) -> list[tuple[Status, int]]:
-    """How often each status occurs, worst first."""
-    return [(status, count) for status in RANK if (count := sum(v.status == status for v in report.verdicts))]
+    """How often each status occurs among the verdicts that apply, worst first."""
+    return [(status, count) for status in RANK if (count := sum(v.status == status for v in report.asked))]
 
 
 def headline(report: Report) -> str:
-    """All verdicts in one or two sentences."""
-    counts, total = dict(tally(report)), len(report.verdicts)
+    """All verdicts that apply to the family, in one or two sentences."""
+    counts, total = dict(tally(report)), len(report.asked)
     if not total:
         return "No checks were made."
     failed, warned, open_ = (counts.get(status, 0) for status in RANK[:3])
@@ -181,12 +181,11 @@ def text(report: Report, page: str = "") -> str:
     """The short form for a terminal: verdicts worst first, the main scores, and where the page is."""
     lines = [headline(report)]
     width = max((len(v.name) for v in report.verdicts), default=0)
-    idle = [v.name for v in report.verdicts if v.says.startswith("This family ")]
-    for verdict in (v for v in report.verdicts_worst_first if v.name not in idle):
+    for verdict in report.asked:
         lines.append(f"  {verdict.status:<11}  {verdict.name:<{width}}  {sentence(verdict.says)}")
         if verdict.status in ("FAIL", "WARN") and verdict.remedies:
             lines.append(f"  {'':<11}  {'':<{width}}  try: {verdict.remedies[0]}")
-    if idle:
+    if idle := [v.name for v in report.verdicts if not applies(v)]:
         lines.append(f"  {'':<11}  no question for this family: {', '.join(idle)}")
     lines += [f"  {line}" for line in _score_lines(main_scores(report))]
     lines += [f"  note: {note}" for note in report.notes]

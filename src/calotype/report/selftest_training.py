@@ -1,0 +1,98 @@
+"""What the verdicts on a training see and miss: logs and checkpoints made up to fail in a known way, with the noise that real ones have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import sqrt
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calotype.diagnose import training
+from calotype.diagnose.verdict import Verdict, conclude
+
+Rng = np.random.Generator
+OF_TRAINING = ("vanishing-gradient", "overfitting-discriminator", "divergence", "oscillation")
+"""The verdicts on a training that a log or checkpoints can be made up for."""
+
+LINES = 80  # of the log
+BATCH = 64  # images behind each line, of a kind
+CHECKPOINTS = 10
+DIMENSIONS = 10  # of the features of the images at a checkpoint
+D_PRIME = 1.35  # how far the discriminator sees real images above generated ones, in standard deviations: right in 3 of 4 cases
+
+
+@dataclass(frozen=True)
+class Course:
+    """How a made-up training goes."""
+
+    vanish: float | None = None  # share of the log after which the gradient vanishes
+    auc: float = 0.5  # of the discriminator on training against held-out images, at the end
+    retreats: int = 0
+    swing: float = 0.0  # how far the images move between checkpoints, in standard deviations of their features
+
+
+COURSES: Mapping[str, Course] = {
+    "healthy training": Course(),
+    "gradient vanishes": Course(vanish=0.6),
+    "discriminator by heart (AUC .65)": Course(auc=0.65),
+    "retreats": Course(retreats=2),
+    "generator swings": Course(swing=0.5),
+}
+"""Every made-up training by name."""
+
+
+def of_course(course: Course, rng: Rng) -> list[Verdict]:
+    """The verdicts on one training that goes this way."""
+    records, drawn, steps = log(course, rng), checkpoints(course, rng), [100 * i for i in range(1, CHECKPOINTS + 1)]
+    lines = [r for r in records if "event" not in r]
+    return conclude(
+        [
+            training.vanishing_gradient(lines),
+            training.overfitting_discriminator(lines),
+            training.divergence(records),
+            training.oscillation(drawn, steps),
+        ]
+    )
+
+
+def log(course: Course, rng: Rng) -> list[dict[str, Any]]:
+    """A training log: judgements of ``BATCH`` images of each kind, and gradients that drift and scatter as those of real trainings do."""
+    records: list[dict[str, Any]] = []
+    wander = np.cumsum(rng.normal(0, 0.05, LINES))  # of the logarithm of the gradient, from line to line
+    for i in range(LINES):
+        done = i / (LINES - 1)
+        dead = 0.0 if course.vanish is None else float(np.clip((done - course.vanish) / 0.1, 0, 1))  # it takes a tenth of the training
+        memory = sqrt(2) * NormalDist().inv_cdf(0.5 + (course.auc - 0.5) * min(1.0, 2 * done))
+        train, held = rng.normal(D_PRIME + memory, 1, BATCH), rng.normal(D_PRIME, 1, BATCH)
+        made = rng.normal(-8 * dead, 1, BATCH)
+        middle = (D_PRIME - 8 * dead) / 2
+        gradient = float(np.exp(-1.2 * done + wander[i] + rng.normal(0, 0.3) - 7 * dead))
+        records.append(
+            {
+                "step": 50 * (i + 1),
+                "generator/gradient_norm": gradient,
+                "d_accuracy": float(((train > middle).mean() + (made < middle).mean()) / 2),
+                "d_auc": float((train[:, None] > held).mean()),
+                "d_sign": float(np.sign(train - middle).mean()),
+            }
+        )
+    for place in sorted(rng.choice(LINES, course.retreats, replace=False).tolist(), reverse=True):
+        step = records[place]["step"]
+        records.insert(place + 1, {"event": "retreat", "step": step, "to": max(0, step - 400), "lr_scale": 0.5})
+    return records
+
+
+def checkpoints(course: Course, rng: Rng) -> list[NDArray[np.float32]]:
+    """Features of what the same noise becomes at each checkpoint: settling, and moved all together by ``swing`` where it does not."""
+    settled = rng.standard_normal((BATCH, DIMENSIONS))
+    drawn = []
+    for i in range(CHECKPOINTS):
+        loose = 1 - i / CHECKPOINTS  # early images still change a lot
+        direction = rng.standard_normal(DIMENSIONS)
+        moved = course.swing * sqrt(DIMENSIONS) * direction / np.linalg.norm(direction)
+        drawn.append((settled + loose * rng.standard_normal(settled.shape) + moved).astype(np.float32))
+    return drawn
