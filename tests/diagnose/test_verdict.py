@@ -113,15 +113,12 @@ def test_false_alarms_stay_rare_among_many_questions() -> None:
     assert 0.03 < alarms / 1000 < 0.07
 
 
-def test_settings_of_other_families_are_no_remedies() -> None:
-    verdict = Verdict(
-        "a",
-        "FAIL",
-        "",
-        remedies=("--model.minibatch-std True", "--train.ema 0.1", "a larger --model.width", "--model.width 3 --model.beta 2"),
-    )
-    assert fitting(verdict, ["width", "depth"]).remedies == ("--train.ema 0.1", "a larger --model.width")
-    assert fitting(verdict, ["width", "minibatch_std", "beta"]).remedies == verdict.remedies
+def test_settings_of_other_families_and_those_taken_already_are_no_remedies() -> None:
+    remedies = ("--model.minibatch-std True", "--train.ema 0.1", "a larger --model.width", "--model.width 3 --model.beta 2")
+    verdict = Verdict("a", "FAIL", "", remedies=remedies)
+    assert fitting(verdict, {"width": 3, "depth": 1}).remedies == ("--train.ema 0.1", "a larger --model.width")
+    assert fitting(verdict, {"width": 3, "minibatch_std": False, "beta": 1}).remedies == remedies
+    assert fitting(verdict, {"width": 3, "minibatch_std": True, "beta": 2}).remedies == ("--train.ema 0.1", "a larger --model.width")
 
 
 def test_worst_comes_first() -> None:

@@ -56,7 +56,7 @@ def coverage(generated: Mapping[str, Estimate], floor: Mapping[str, Estimate]) -
         },
         evidence=f"coverage {made.value:.3f} where as many real images reach {real.value:.3f} (density {generated['density'].value:.2f}, "
         f"real {floor['density'].value:.2f}); effect: share of it missing",
-        remedies=("a longer --minutes", "a larger --model.width", *REMEDIES) if malformed else REMEDIES,
+        remedies=("a longer --minutes", "a larger --model.width", "--model.conditional True") if malformed else REMEDIES,
         data={"coverage": made.value, "coverage_floor": real.value},
     )
 

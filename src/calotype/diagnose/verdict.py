@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from statistics import NormalDist
 from typing import Any, Literal
@@ -95,11 +95,13 @@ def tail(z: float) -> float:
     return 0.5 * math.erfc(z / math.sqrt(2))
 
 
-def fitting(verdict: Verdict, settings: Collection[str]) -> Verdict:
-    """The verdict without remedies that are settings of other families: ``settings`` are the names that the model has."""
-    known = {name.replace("_", "-") for name in settings}
-    fit = tuple(r for r in verdict.remedies if set(re.findall(r"--model\.([a-z-]*[a-z])", r)) <= known)
-    return replace(verdict, remedies=fit)
+def fitting(verdict: Verdict, settings: Mapping[str, object]) -> Verdict:
+    """The verdict without remedies that ``settings``, those of the model, do not have (other families do) or have taken already."""
+    known = {name.replace("_", "-"): str(value) for name, value in settings.items()}
+    asked = {remedy: re.findall(r"--model\.([a-z-]*[a-z])(?: ([^ -]\S*))?", remedy) for remedy in verdict.remedies}
+    fit = [r for r, options in asked.items() if all(name in known for name, _ in options)]
+    new = [r for r in fit if not asked[r] or any(known[name] != value for name, value in asked[r])]
+    return replace(verdict, remedies=tuple(new))
 
 
 def worst_first(verdicts: Iterable[Verdict]) -> list[Verdict]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import shlex
 import sys
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -122,7 +122,7 @@ def _against(ground: Ground, subject: Subject, report: card.Report, about_traini
 def _fitting(subject: Subject, verdicts: list[Verdict]) -> list[Verdict]:
     """Verdicts without remedies that the judged model has no setting for."""
     config = None if subject.generator is None else getattr(subject.generator.model, "config", None)
-    return verdicts if config is None else [fitting(v, [f.name for f in fields(config)]) for v in verdicts]
+    return verdicts if config is None else [fitting(v, vars(config)) for v in verdicts]
 
 
 def _notes(ground: Ground, n: int) -> list[str]:
