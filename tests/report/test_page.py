@@ -363,3 +363,9 @@ def test_a_short_report_names_the_command_of_the_full_one() -> None:
 def test_the_floor_is_not_called_held_out(page: Page) -> None:
     assert "the same score of other real images" in page.text
     assert "the same score of held-out" not in page.text
+
+
+def test_drift_between_checkpoints_is_drawn() -> None:
+    verdict = Verdict("oscillation", "FAIL", "It swings.", data={"steps": [5, 6, 7], "drift": [4.0, 5.0]})
+    assert "images of the same noise moved" in html(Report("run", verdicts=(verdict,)))
+    assert "images of the same noise moved" not in html(Report("run", verdicts=(replace(verdict, data=None),)))

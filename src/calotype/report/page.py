@@ -9,7 +9,7 @@ import numpy as np
 from calotype.diagnose.verdict import Verdict
 from calotype.metrics.score import Score
 from calotype.report import plots
-from calotype.report.card import Neighbors, Pixels, Report, applies
+from calotype.report.card import Curves, Neighbors, Pixels, Report, Series, applies
 from calotype.report.compare import compare_html
 from calotype.report.markup import alike, document, facts, picture, prose, sheet, shrunk, status_mark, table, tag, text, tone
 from calotype.report.plots import BETTER, number
@@ -32,7 +32,6 @@ _SAMPLES = 64
 _NEAREST = 12
 _SMALL = 64  # pixels: the side of an image in a row of neighbors
 _CURVES: dict[str, tuple[str, ...]] = {  # the part of the log that shows each trouble
-    "oscillation": ("loss",),
     "vanishing-gradient": ("gradient", "accuracy"),
     "overfitting-discriminator": ("d_real", "d_fake", "d_holdout", "accuracy"),
     "posterior-collapse": ("kl", "active"),
@@ -110,6 +109,11 @@ def _evidence(report: Report, verdict: Verdict) -> str:
         )
     if verdict.name == "copying" and report.pictures.copies is not None:
         return _near(report.pictures.copies, "The generated images closest to a training image.")
+    if verdict.name == "oscillation" and verdict.data:
+        moved = Curves((Series("drift", tuple(verdict.data["steps"][1:]), tuple(verdict.data["drift"])),))
+        return _figure(
+            _side_by_side(plots.curves(moved)), "How far images of the same noise moved since the checkpoint before; 1 is chance."
+        )
     if verdict.name in _CURVES and report.curves is not None and (drawn := plots.curves(report.curves, _CURVES[verdict.name])):
         return _figure(_side_by_side(drawn), "From the training log.")
     return ""

@@ -11,12 +11,13 @@ from calotype.errors import UserError
 from calotype.metrics.copying import auth_pct, feature_likelihood
 from calotype.metrics.diversity import birthday, different_bins, inception_score, ms_ssim_diversity
 from calotype.metrics.features import Extracted, FeatureSpace
-from calotype.metrics.frechet import Moments, bias, extrapolated, frechet_estimate
+from calotype.metrics.frechet import Moments, bias, extrapolated, frechet, frechet_estimate
 from calotype.metrics.kid import kid
 from calotype.metrics.manifold import prdc
 from calotype.metrics.score import Estimate, Score
 
 KINDS = {
+    "FID": "lower",
     "FD": "lower",
     "FD, bias removed": "lower",
     "FD at infinite N": "lower",
@@ -35,6 +36,7 @@ KINDS = {
 }
 """Every score of a report, in its order, and what is good."""
 
+PROTOCOL = 50_000  # images behind an FID
 SHARES = ("precision", "recall", "coverage")
 
 
@@ -81,6 +83,14 @@ def score_all(
         if name in found
         for e, floor, features in (found[name],)
     ]
+
+
+def published(space: FeatureSpace, drawn: Extracted, train: Extracted) -> list[Score]:
+    """FID as publications give it: Inception features of 50,000 images or more against all training images, and nothing else."""
+    if space.name != "inception" or len(drawn) < PROTOCOL:
+        return []
+    value = frechet(Moments.of(drawn.features), Moments.of(train.features))
+    return [Score("FID", value, None, None, len(drawn), len(train), space.label, KINDS["FID"])]
 
 
 def overfitting(drawn: Extracted, train: Extracted, holdout: Extracted, label: str) -> list[Score]:
