@@ -34,8 +34,13 @@ def around(value: float, half: float) -> Estimate:
     return Estimate(value, (value - half, value + half))
 
 
-def cover(coverage: float, half: float = 0.01, density: float = 1.0, recall: float = 0.9) -> dict[str, Estimate]:
-    return {"coverage": around(coverage, half), "density": around(density, 0.01), "recall": around(recall, 0.01)}
+def cover(coverage: float, half: float = 0.01, density: float = 1.0, recall: float = 0.9, precision: float = 0.9) -> dict[str, Estimate]:
+    return {
+        "coverage": around(coverage, half),
+        "density": around(density, 0.01),
+        "precision": around(precision, 0.01),
+        "recall": around(recall, 0.01),
+    }
 
 
 @pytest.mark.parametrize(
@@ -50,6 +55,8 @@ def test_malformed_images_are_not_called_a_collapse() -> None:
     verdict = judged(modes.coverage(cover(0.3, density=0.3), cover(0.95)))
     assert verdict.status == "WARN"
     assert "made too badly" in verdict.says
+    assert judged(modes.coverage(cover(0.8, precision=0.7), cover(0.95))).status == "WARN"
+    assert judged(modes.coverage(cover(0.8, precision=0.88), cover(0.95))).status == "FAIL"
     verdict = judged(modes.coverage(cover(0.3, density=0.3, recall=0.4), cover(0.95)))
     assert verdict.status == "FAIL"
 

@@ -30,6 +30,7 @@ def copying(first: Copying, second: Copying, spaces: tuple[str, str]) -> Finding
         detectable=max(1.0 if c.detectable is None else c.detectable for c in (first, second)),
         says={
             "PASS": "No sign that generated images are closer to training images than to images that the model never saw.",
+            "CANNOT TELL": "Too few images to see copies: draw more with --count, or hold out more.",
             "FAIL": "Some generated images are copies, or near copies, of training images.",
         },
         evidence="; ".join(

@@ -28,14 +28,14 @@ REMEDIES = (
 def coverage(generated: Mapping[str, Estimate], floor: Mapping[str, Estimate]) -> Finding:
     """The share of real images that the generator comes near to, relative to what as many real images come near to.
 
-    Arguments hold ``coverage``, ``density`` and ``recall`` of generated and of real images. A FAIL below .9 and a WARN below .95
-    of real-vs-real; these thresholds have no source, and ``calotype selftest`` measures what they do. Malformed images cover
-    little too: where density tells of them and recall is that of real images, nothing worse than a WARN is said.
+    Arguments hold ``coverage``, ``density``, ``precision`` and ``recall`` of generated and of real images. A FAIL below .9 and a
+    WARN below .95 of real-vs-real; these thresholds have no source, and ``calotype selftest`` measures what they do. Malformed images cover
+    little too: where density or precision tells of them and recall is that of real images, nothing worse than a WARN is said.
     """
     made, real = generated["coverage"], floor["coverage"]
     ratio = made.value / max(real.value, 1e-9)
     spread = max(math.hypot(_error(made), _error(real) * ratio) / max(real.value, 1e-9), 1e-9)
-    malformed = generated["density"].value < 0.8 * floor["density"].value
+    malformed = any(generated[name].value < 0.95 * floor[name].value for name in ("density", "precision"))
     reached = malformed and generated["recall"].value > 0.9 * floor["recall"].value
     says = "The generator leaves out a part of what the data hold, and repeats itself elsewhere."
     if malformed:
