@@ -18,7 +18,7 @@ from calotype.errors import UserError
 from calotype.metrics.frechet import check_count
 from calotype.report import card, evidence
 from calotype.report.ground import Ground, drawn_in, enough
-from calotype.report.scores import overfitting, published, score_all
+from calotype.report.scores import in_features, overfitting, published, score_all
 from calotype.report.subject import Say, Subject, open_subject
 from calotype.report.verdicts import OF_IMAGES, Findings, of_images, of_training
 
@@ -95,12 +95,13 @@ def _against(ground: Ground, subject: Subject, report: card.Report, about_traini
     if say:
         say("comparing", 0, 1)
     even = ground.even(len(pixels))
-    scored, reference, floor = [x[even] for x in drawn], ground.reference.features, ground.floor
-    scores = score_all(ground.spaces, scored, reference, floor.features, pixels[even], floor.images.pixels)
+    scored, reference, floor = [x[even] for x in drawn], ground.reference, ground.floor
+    made, real = ([in_features(x, y) for x, y in zip(z, reference.features, strict=True)] for z in (scored, floor.features))
+    scores = score_all(ground.spaces, made, real, (len(even), len(reference)), pixels[even], floor.images.pixels)
     space, train_in, held_in = ground.spaces[0], ground.train.features[0], ground.holdout.features[0]
     scores = [*published(space, drawn[0], train_in), *scores]
     scores += overfitting(scored[0], train_in, held_in, space.label)
-    findings, nearby = of_images(pixels, drawn, confirm, ground, seed)
+    findings, nearby = of_images(pixels, drawn, confirm, ground, seed, made, real)
     train, held = ground.train.images, ground.holdout.images
     report = replace(
         report,

@@ -62,17 +62,19 @@ def in_features(drawn: Extracted, reference: Extracted) -> dict[str, Estimate]:
 
 def score_all(
     spaces: Sequence[FeatureSpace],
-    drawn: Sequence[Extracted],
-    reference: Sequence[Extracted],
-    floor: Sequence[Extracted],
+    made: Sequence[dict[str, Estimate]],
+    real: Sequence[dict[str, Estimate]],
+    counts: tuple[int, int],
     pixels: NDArray[np.uint8],
     floor_pixels: NDArray[np.uint8],
 ) -> list[Score]:
-    """Every score of generated images against the reference, with that of the floor beside it; averaged over several spaces."""
-    values = mean_over([in_features(x, y) for x, y in zip(drawn, reference, strict=True)])
-    floors = mean_over([in_features(x, y) for x, y in zip(floor, reference, strict=True)])
+    """Every score of generated images with that of the floor beside it, averaged over several spaces.
+
+    ``made`` and ``real`` are the scores of both in each space (`in_features`), from ``counts`` generated and reference images.
+    """
+    values, floors = mean_over(made), mean_over(real)
     label = spaces[0].label if len(spaces) == 1 else f"mean of {', '.join(s.label for s in spaces)}"
-    n, m = len(drawn[0]), len(reference[0])
+    n, m = counts
     found = {name: (estimate, floors.get(name), label) for name, estimate in values.items()}
     diversity = ms_ssim_diversity(pixels)
     if diversity is not None:

@@ -14,6 +14,7 @@ from calotype.diagnose import planted
 from calotype.diagnose.verdict import conclude
 from calotype.errors import UserError
 from calotype.metrics.features import FeatureSpace, pick, second
+from calotype.metrics.manifold import prdc
 from calotype.report.ground import Ground, Reals, drawn_in, known, laid
 from calotype.report.selftest_training import COURSES, OF_TRAINING, of_course
 from calotype.report.subject import Pixels, Say
@@ -91,10 +92,13 @@ def selftest(
         rng = np.random.default_rng([seed, trial])
         ground, made = _divided(real, spaces, confirm, count, rng, trial)
         labels = _labels(made)
+        of_floor = [prdc(x.features, y.features) for x, y in zip(ground.floor.features, ground.reference.features, strict=True)]
         for number, (plant, damage) in enumerate(damages.items()):
             pixels = damage(made.images.pixels, labels, ground.train.images.pixels, rng)
             drawn, again = drawn_in(ground, pixels)
-            for verdict in conclude(of_images(pixels, drawn, again, ground, trial)[0]):
+            even = ground.even(len(pixels))
+            scores = [prdc(x.features[even], y.features) for x, y in zip(drawn, ground.reference.features, strict=True)]
+            for verdict in conclude(of_images(pixels, drawn, again, ground, trial, scores, of_floor)[0]):
                 alarms[plant][verdict.name] += verdict.status in ("WARN", "FAIL")
             if say:
                 say("planting failures", trial * len(damages) + number + 1, trials * len(damages))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,6 @@ from calotype.metrics.classes import Shares, class_shares
 from calotype.metrics.copying import copying
 from calotype.metrics.diversity import different_bins
 from calotype.metrics.features import Extracted, pick
-from calotype.metrics.manifold import prdc
 from calotype.metrics.score import Estimate
 from calotype.report.ground import Ground
 from calotype.report.subject import Pixels, Subject
@@ -37,18 +36,26 @@ class Nearby:
     features: str  # the space in which they are close
 
 
-def of_images(pixels: Pixels, drawn: Sequence[Extracted], confirm: Extracted, ground: Ground, seed: int) -> tuple[Findings, Nearby | None]:
-    """What can be found in the images themselves: modes, copies, blur and noise."""
-    even = ground.even(len(pixels))  # coverage grows with the number of images
-    made = [prdc(x.features[even], y.features) for x, y in zip(drawn, ground.reference.features, strict=True)]
-    real_ones = [prdc(x.features, y.features) for x, y in zip(ground.floor.features, ground.reference.features, strict=True)]
-    findings: Findings = [modes.coverage(typical(made), typical(real_ones)), _dropped(ground, drawn, confirm, seed)]
+def of_images(
+    pixels: Pixels,
+    drawn: Sequence[Extracted],
+    confirm: Extracted,
+    ground: Ground,
+    seed: int,
+    made: Sequence[Mapping[str, Estimate]],
+    real: Sequence[Mapping[str, Estimate]],
+) -> tuple[Findings, Nearby | None]:
+    """What can be found in the images themselves: modes, copies, blur and noise.
+
+    ``made`` and ``real`` hold coverage, density, precision and recall of `Ground.even` of the images and of the floor in each space.
+    """
+    findings: Findings = [modes.coverage(typical(made), typical(real)), _dropped(ground, drawn, confirm, seed)]
     found, nearby = _copying(drawn[0], confirm, ground, seed)
     findings.append(found)
     reference = ground.reference.images.pixels
     if min(pixels.shape[1:3]) >= spectrum.SMALLEST:
-        top, real, other_real = (spectrum.top_octave(p) for p in (pixels, reference, ground.floor.images.pixels))
-        findings += [sharpness.blur(top, real, other_real), sharpness.excess(top, real)]
+        top, usual, other = (spectrum.top_octave(p) for p in (pixels, reference, ground.floor.images.pixels))
+        findings += [sharpness.blur(top, usual, other), sharpness.excess(top, usual)]
         board, real_board = (spectrum.checkerboard(p).max(1) for p in (pixels, reference))
         findings.append(sharpness.checkerboard(board, real_board))
     findings.append(sharpness.grain(spectrum.grain(pixels), spectrum.grain(reference)))
@@ -68,7 +75,7 @@ def of_training(subject: Subject) -> Findings:
     ]
 
 
-def typical(parts: Sequence[dict[str, Estimate]]) -> dict[str, Estimate]:
+def typical(parts: Sequence[Mapping[str, Estimate]]) -> dict[str, Estimate]:
     """The mean of each score over several spaces with the mean of its intervals: for comparing two sets in the same spaces."""
     found = {}
     for name in parts[0]:
