@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -74,19 +75,15 @@ def run(words: list[str]) -> int:
 
 def _check(words: list[str]) -> int:
     options = parse(CheckOptions, words, "calotype data check")
-    display = Terminal()
-    try:
+    with closing(Terminal()) as display:
         found = check(options.source, progress=lambda done, total: display.show("looking", done, total))
-    finally:
-        display.close()
     print(json.dumps(found.to_dict()) if options.json else "\n".join(found.lines()))
     return 0
 
 
 def _prepare(words: list[str]) -> int:
     options = parse(PrepareOptions, words, "calotype data prepare")
-    display = Terminal()
-    try:
+    with closing(Terminal()) as display:
         images = prepare(
             options.source,
             options.out,
@@ -95,8 +92,6 @@ def _prepare(words: list[str]) -> int:
             fit=options.fit,
             progress=lambda done, total: display.show("preparing", done, total),
         )
-    finally:
-        display.close()
     out = prepared_path(options.out)
     facts = {"out": str(out), "images": len(images), "fingerprint": images.fingerprint, "skipped": len(images.skipped)}
     if options.json:

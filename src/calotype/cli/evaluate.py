@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -94,8 +95,7 @@ def run_compare(words: list[str]) -> int:
 
 
 def _judged(options: Options | CompareOptions, subject: Path) -> Report:
-    display = Terminal()
-    try:
+    with closing(Terminal()) as display:
         return evaluate(
             subject,
             data=options.data,
@@ -107,5 +107,3 @@ def _judged(options: Options | CompareOptions, subject: Path) -> Report:
             short=isinstance(options, CompareOptions),
             say=display.show,
         )
-    finally:
-        display.close()

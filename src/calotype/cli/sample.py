@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -61,11 +62,8 @@ def run(words: list[str]) -> int:
     if out is None and options.dir is None and npy is None:
         out = Path("samples.png")
     _require_places(options, out, npy)
-    display = Terminal()
-    try:
+    with closing(Terminal()) as display:
         chunks = _drawn(load(options.run, options.device), options, settings, out is not None or npy is not None, display)
-    finally:
-        display.close()
     if npy is not None:
         write_npy(npy, np.concatenate(chunks))
     if out is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Annotated
 
@@ -37,8 +38,7 @@ def run(words: list[str]) -> int:
     options = parse(Options, words, "calotype selftest")
     if options.trials < 1:
         raise UserError("--trials must be 1 or more")
-    display = Terminal()
-    try:
+    with closing(Terminal()) as display:
         rows = selftest(
             options.data,
             count=options.count,
@@ -49,8 +49,6 @@ def run(words: list[str]) -> int:
             seed=options.seed,
             say=display.show,
         )
-    finally:
-        display.close()
     if options.json:
         print(json.dumps([asdict(row) for row in rows], indent=2))
     else:

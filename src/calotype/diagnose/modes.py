@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from calotype.diagnose.verdict import OFTEN, Finding, tail
 from calotype.metrics.classes import Shares
 from calotype.metrics.diversity import holm
+from calotype.metrics.manifold import Z95
 from calotype.metrics.score import Estimate
 
 NAME = "mode-collapse"
@@ -79,23 +81,17 @@ def dropped(names: Sequence[str], generated: NDArray[np.int64], real: NDArray[np
     missing = [i for i in range(tests) if few[i] and under_half[i]]
     thin = [i for i in range(tests) if i not in missing and few[i] and p_values[i] < LOWER]
     unseen = [names[i] for i in range(tests) if real[i] and hypergeom.cdf(0, n + m, real[i], n) * tests >= LOWER]
-    rare = [f"{names[i]} ({generated[i]} of {n}, expected {expected[i] * n:.0f})" for i in (*missing, *thin)]
-    return Finding(
-        NAME,
-        effect=float(expected[missing].sum() + 0.5 * expected[thin].sum()),
-        warn=1e-9,
-        fail=1e-9 if missing else 1.0,
-        p=float(p_values.min(initial=1.0)),
-        detectable=1.0 if unseen or not m else float(np.min(expected[expected > 0])),
-        blind=0.99,
-        says={
-            "PASS": "No class is missing.",
-            "CANNOT TELL": f"Too rare to judge: {_listed(unseen)}." if m else "There are no real images to compare with.",
-            "FAIL": f"The generator hardly makes: {', '.join(names[i] for i in (*missing, *thin)[:6])}.",
-            "WARN": f"The generator makes too few of: {', '.join(names[i] for i in thin[:6])}.",
-        },
-        evidence=f"too rare: {', '.join(rare)}" if rare else f"none of {tests} classes is beyond doubt below half of its share",
-        remedies=REMEDIES,
+    counts = [f"{names[i]} ({generated[i]} of {n}, expected {expected[i] * n:.0f})" for i in range(tests)]
+    return _of_classes(
+        names,
+        missing,
+        thin,
+        expected,
+        p_values,
+        seen=bool(m) and not unseen,
+        passes="No class is missing.",
+        cannot=f"Too rare to judge: {_listed(unseen)}." if m else "There are no real images to compare with.",
+        evidence=_rare(counts, missing, thin) or f"none of {tests} classes is beyond doubt below half of its share",
         data={"names": list(names), "generated": generated.tolist(), "real": real.tolist()},
     )
 
@@ -115,26 +111,58 @@ def thinned(names: Sequence[str], found: Shares, real: NDArray[np.int64], n: int
     missing = [i for i in range(tests) if found.share[i] + sure * of_half[i] < 0.5 * expected[i]]
     thin = [i for i in range(tests) if i not in missing and found.share[i] < 0.5 * expected[i] and p_values[i] < RARE]
     unseen = [names[i] for i in range(tests) if expected[i] <= (sure + OFTEN) * error[i]]
-    rare = [f"{names[i]} ({100 * found.share[i]:.0f}%, expected {100 * expected[i]:.0f}%)" for i in (*missing, *thin)]
+    shares = [f"{names[i]} ({100 * found.share[i]:.0f}%, expected {100 * expected[i]:.0f}%)" for i in range(tests)]
+    return _of_classes(
+        names,
+        missing,
+        thin,
+        expected,
+        p_values,
+        seen=not unseen,
+        passes="No class is missing, as far as a weak classifier can tell.",
+        cannot=f"Too rare, or too hard to recognize, to be judged: {_listed(unseen)}.",
+        evidence=(_rare(shares, missing, thin) or "no class is beyond doubt under half of its share")
+        + f"; estimated from {n} images by a linear classifier that is right in {100 * found.accuracy:.0f}%",
+        data={"names": list(names), "share": found.share.tolist(), "error": found.error.tolist(), "real": expected.tolist()},
+    )
+
+
+def _of_classes(
+    names: Sequence[str],
+    missing: Sequence[int],
+    thin: Sequence[int],
+    expected: NDArray[np.float64],
+    p_values: NDArray[np.float64],
+    *,
+    seen: bool,
+    passes: str,
+    cannot: str,
+    evidence: str,
+    data: dict[str, Any],
+) -> Finding:
+    """The finding on classes that are ``missing`` beyond doubt and likely too ``thin``; ``seen``: whether any missing one would show."""
     return Finding(
         NAME,
         effect=float(expected[missing].sum() + 0.5 * expected[thin].sum()),
         warn=1e-9,
         fail=1e-9 if missing else 1.0,
-        blind=0.99,
         p=float(p_values.min(initial=1.0)),
-        detectable=1.0 if unseen else float(expected.min()),
+        detectable=float(np.min(expected[expected > 0])) if seen else 1.0,
+        blind=0.99,
         says={
-            "PASS": "No class is missing, as far as a weak classifier can tell.",
-            "CANNOT TELL": f"Too rare, or too hard to recognize, to be judged: {_listed(unseen)}.",
+            "PASS": passes,
+            "CANNOT TELL": cannot,
             "FAIL": f"The generator hardly makes: {', '.join(names[i] for i in (*missing, *thin)[:6])}.",
             "WARN": f"The generator makes too few of: {', '.join(names[i] for i in thin[:6])}.",
         },
-        evidence=(f"too rare: {', '.join(rare)}" if rare else "no class is beyond doubt under half of its share")
-        + f"; estimated from {n} images by a linear classifier that is right in {100 * found.accuracy:.0f}%",
+        evidence=evidence,
         remedies=REMEDIES,
-        data={"names": list(names), "share": found.share.tolist(), "error": found.error.tolist(), "real": expected.tolist()},
+        data=data,
     )
+
+
+def _rare(told: Sequence[str], missing: Sequence[int], thin: Sequence[int]) -> str:
+    return f"too rare: {', '.join(told[i] for i in (*missing, *thin))}" if missing or thin else ""
 
 
 def _listed(names: Sequence[str], most: int = 6) -> str:
@@ -151,4 +179,4 @@ def _error(estimate: Estimate) -> float:
     if estimate.interval is None:
         return 0.0
     low, high = estimate.interval
-    return (high - low) / (2 * 1.96)
+    return (high - low) / (2 * Z95)
