@@ -11,16 +11,19 @@ from torch import Tensor
 
 from calotype.config import Config, Logging
 from calotype.engine import checkpoint
-from calotype.models import GANConfig
+from calotype.models import ClassifierConfig, FlowMatchingConfig, GANConfig
 from calotype.recipes import named
+
+NARROW: dict[type, dict[str, Any]] = {GANConfig: {"width": 8}, FlowMatchingConfig: {"width": 16}, ClassifierConfig: {"width": 16}}
+"""What makes the networks of each family small."""
 
 
 def small(name: str, steps: int = 6, **model: Any) -> Config:
     """The recipe as it is but for its size: its losses, penalties, optimizers and schedules are what is under test."""
     config = named(name)
-    narrow: dict[str, Any] = {"width": 8} if isinstance(config.model, GANConfig) else {"width": 16}
     train = replace(config.train, batch=8, minutes=None, steps=steps, threads=1)
-    return replace(config, model=replace(config.model, **{**narrow, **model}), train=train, log=Logging(every=2, checkpoints=2, grid=4))
+    model = {**NARROW[type(config.model)], **model}
+    return replace(config, model=replace(config.model, **model), train=train, log=Logging(every=2, checkpoints=2, grid=4))
 
 
 def tiny_gan(steps: int) -> Config:

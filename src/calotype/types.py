@@ -12,6 +12,8 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from calotype.errors import UserError
+
 
 @dataclass(frozen=True)
 class ImageSpec:
@@ -124,6 +126,15 @@ class Player:
     after: Callable[[], None] | None = None  # called after each of its optimizer steps (weight clipping)
 
 
+@dataclass(frozen=True)
+class Likelihood:
+    """One way in which a model can say how likely images are. Numbers of different kinds are never ranked against each other."""
+
+    kind: str  # "exact", "ELBO", "IWAE-50", "dequantized bound", "variational bound" or "ODE estimate"
+    nats: Callable[[Tensor, Condition, torch.Generator], Tensor]  # (N, C, H, W) 8-bit images in [-1, 1] to (N,) float32 nats each
+    slow: bool = False  # whether it takes so long that only a full report asks for it
+
+
 class Model(nn.Module):
     """A module with players and a way to draw images from it."""
 
@@ -145,33 +156,55 @@ class Model(nn.Module):
         """Scalars worth a line in the log, computed only when a line is written, without gradients."""
         return {}
 
+    def likelihoods(self) -> Sequence[Likelihood]:
+        """The ways in which the model can say how likely images are, the tightest quick one first; none for a GAN."""
+        return ()
 
-@runtime_checkable
-class HasLikelihood(Protocol):
-    """Exact likelihoods: flows and autoregressive models."""
+    def wanted(self, noise: Noise, condition: Condition | None) -> Tensor | None:
+        """The labels (noise.n,) int64 to draw: those asked for, else uniform ones; None for an unconditional model.
 
-    def log_prob(self, x: Tensor, condition: Condition) -> Tensor:
-        """(N,) nats of the 8-bit image."""
-        ...
-
-
-@runtime_checkable
-class HasBound(Protocol):
-    """A lower bound of the likelihood (VAEs, diffusion), never reported as a likelihood."""
-
-    def elbo(self, x: Tensor, condition: Condition, *, rng: torch.Generator) -> Tensor:
-        """(N,) nats of the 8-bit image."""
-        ...
+        Raises:
+            UserError: for labels that the model does not know.
+        """
+        label = None if condition is None else condition.label
+        classes = len(self.spec.classes)
+        if not self.conditional:
+            if label is not None:
+                raise UserError("this model was trained without labels: sample without --label")
+            return None
+        if label is None:
+            return (noise.uniform() * classes).long().clamp(max=classes - 1)
+        if int(label.min()) < 0 or int(label.max()) >= classes:
+            raise UserError(f"labels of this model are 0 to {classes - 1}")
+        return label
 
 
 @runtime_checkable
 class HasLatents(Protocol):
-    """A map to latents and back."""
+    """A map to latents and back: VAEs by their encoder, flows exactly, diffusion along its differential equation."""
 
-    def encode(self, x: Tensor) -> Tensor:
-        """Latents of images, (N, ...)."""
+    def encode(self, x: Tensor, condition: Condition | None = None) -> Tensor:
+        """Latents (N, ...) of images (N, C, H, W) in [-1, 1]."""
         ...
 
-    def decode(self, z: Tensor) -> Tensor:
-        """Images of latents, (N, C, H, W) in [-1, 1]."""
+    def decode(self, z: Tensor, condition: Condition | None = None) -> Tensor:
+        """Images (N, C, H, W) in [-1, 1] of latents (N, ...); standard normal latents give images like those of ``sample``."""
+        ...
+
+
+@runtime_checkable
+class HasPosterior(Protocol):
+    """An encoder that gives a distribution of latents for each image."""
+
+    def posterior(self, x: Tensor, condition: Condition | None = None) -> tuple[Tensor, Tensor]:
+        """Of images (N, C, H, W): the posterior means (N, z), and the divergence of each latent from its prior in nats, (N, z)."""
+        ...
+
+
+@runtime_checkable
+class Completes(Protocol):
+    """A model that can finish an image of which the upper part is given: autoregressive models."""
+
+    def complete(self, known: Tensor, rows: int, noise: Noise, condition: Condition | None = None) -> Tensor:
+        """(N, C, H, W) images whose first ``rows`` rows are those of ``known`` and whose others are drawn given them."""
         ...

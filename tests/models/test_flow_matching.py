@@ -130,11 +130,11 @@ def test_an_image_does_not_depend_on_how_many_are_drawn():
 
 def test_without_labels_they_are_drawn_uniformly_from_the_noise():
     made = model()
-    label = made._labels(Noise(600, seed=0), None)
+    label = made.wanted(Noise(600, seed=0), None)
     assert torch.bincount(label, minlength=3).min() > 150
     noise = Noise(4, seed=0)
     noise.normal(*LABELED.shape)
-    drawn = made._labels(noise, None)
+    drawn = made.wanted(noise, None)
     assert torch.equal(made.sample(Noise(4, seed=0)), made.sample(Noise(4, seed=0), Condition(drawn)))
 
 

@@ -17,7 +17,7 @@ MODELS: dict[type, Any] = {GANConfig: GAN, FlowMatchingConfig: FlowMatching, Cla
 """The model that each configuration describes; each is built as ``model(config, spec)``."""
 
 
-def build(config: GANConfig | FlowMatchingConfig | ClassifierConfig, spec: ImageSpec) -> Model:
+def build(config: ModelConfig, spec: ImageSpec) -> Model:
     """A new model with random weights for images like ``spec``."""
     model: Model = MODELS[type(config)](config, spec)
     return model

@@ -131,25 +131,13 @@ class FlowMatching(Model):
         if steps < 1:
             raise UserError(f"sampling takes at least one step, not {steps}")
         start = noise.normal(*self.spec.shape)
-        label = self._labels(noise, condition)
+        label = self.wanted(noise, condition)
 
         def velocity(x: Tensor, time: float) -> Tensor:
             return self._guided(x, time, label, scale_at(time, scale, self.config.guidance_interval))
 
         times = steps_between(steps, self.config.shift)
         return SOLVERS[self.config.solver](velocity, start, times).clamp(-1, 1)
-
-    def _labels(self, noise: Noise, condition: Condition | None) -> Tensor | None:
-        label = None if condition is None else condition.label
-        if not self.classes:
-            if label is not None:
-                raise UserError("this model was trained without labels: sample without --label")
-            return None
-        if label is None:
-            return (noise.uniform() * self.classes).long()
-        if int(label.min()) < 0 or int(label.max()) >= self.classes:
-            raise UserError(f"labels of this model are 0 to {self.classes - 1}")
-        return label
 
     def _guided(self, x: Tensor, time: float, label: Tensor | None, scale: float) -> Tensor:
         """The velocity at one time, with and without the label in one pass where guidance needs both."""

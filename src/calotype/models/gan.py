@@ -89,15 +89,7 @@ class GAN(Model):
             UserError: for labels that the model does not know.
         """
         latent = noise.normal(self.config.latent)
-        label = None if condition is None else condition.label
-        if not self.config.conditional:
-            if label is not None:
-                raise UserError("this model was trained without labels: sample without --label")
-        elif label is None:
-            label = (noise.uniform() * len(self.spec.classes)).long().clamp(max=len(self.spec.classes) - 1)
-        elif int(label.min()) < 0 or int(label.max()) >= len(self.spec.classes):
-            raise UserError(f"labels of this model are 0 to {len(self.spec.classes) - 1}")
-        images: Tensor = self.generator(latent, label)
+        images: Tensor = self.generator(latent, self.wanted(noise, condition))
         return images
 
     @torch.no_grad()

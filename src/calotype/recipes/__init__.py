@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from difflib import get_close_matches
+from typing import Literal
 
 from calotype.config import Config
 from calotype.errors import UserError
 from calotype.recipes import classifier, flow_matching, gan
+
+Preset = Literal["laptop", "published"]
 
 RECIPES: dict[str, Callable[[], Config]] = {
     "flow-matching": flow_matching.flow_matching,
@@ -22,17 +25,24 @@ RECIPES: dict[str, Callable[[], Config]] = {
     "classifier": classifier.classifier,
 }
 
+PUBLISHED: dict[str, Callable[[], Config]] = {}
+"""The configurations of the papers, for hardware like theirs: the same names, other sizes and budgets."""
+
 DEFAULT = "flow-matching"
 """What ``calotype train`` trains when nothing is named: the best digits after a minute on two processor cores."""
 
 
-def named(name: str) -> Config:
-    """The configuration of a recipe; `UserError` for a name that is none."""
+def named(name: str, preset: Preset = "laptop") -> Config:
+    """The configuration of a recipe; `UserError` for a name that is none, and for a preset that it lacks."""
     if name not in RECIPES:
         near = get_close_matches(name.lower(), RECIPES, n=1)
         hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(RECIPES)}"
         raise UserError(f"unknown recipe {name!r}: {hint}")
-    return RECIPES[name]()
+    if preset == "laptop":
+        return RECIPES[name]()
+    if name not in PUBLISHED:
+        raise UserError(f"{name} has no published preset: leave out --preset, or choose one of {', '.join(PUBLISHED)}")
+    return PUBLISHED[name]()
 
 
 def about(name: str) -> str:

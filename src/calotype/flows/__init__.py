@@ -1,0 +1,1 @@
+"""Invertible transforms with their log-determinants."""
