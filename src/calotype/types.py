@@ -181,14 +181,24 @@ class Model(nn.Module):
 
 @runtime_checkable
 class HasLatents(Protocol):
-    """A map to latents and back: VAEs by their encoder, flows exactly, diffusion along its differential equation."""
+    """Images made from latents that are standard normal: GANs, VAEs, flows, diffusion along its differential equation."""
 
-    def encode(self, x: Tensor, condition: Condition | None = None) -> Tensor:
-        """Latents (N, ...) of images (N, C, H, W) in [-1, 1]."""
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        """The shape of the latents of one image."""
         ...
 
     def decode(self, z: Tensor, condition: Condition | None = None) -> Tensor:
-        """Images (N, C, H, W) in [-1, 1] of latents (N, ...); standard normal latents give images like those of ``sample``."""
+        """Images (N, C, H, W) in [-1, 1] of latents (N, *latent_shape); standard normal latents give images like those of ``sample``."""
+        ...
+
+
+@runtime_checkable
+class HasEncoder(HasLatents, Protocol):
+    """The way back as well."""
+
+    def encode(self, x: Tensor, condition: Condition | None = None) -> Tensor:
+        """Latents (N, *latent_shape) of images (N, C, H, W) in [-1, 1]."""
         ...
 
 

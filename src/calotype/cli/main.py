@@ -12,6 +12,8 @@ from calotype.errors import CalotypeError, UserError
 COMMANDS = {
     "train": "train a model, or continue a run",
     "sample": "draw images from a trained model",
+    "complete": "finish images of which the upper part is given",
+    "latents": "reconstruct, interpolate, find neighbors: look into the latents of a model",
     "evaluate": "judge a run, a model or a folder of images: scores, verdicts, a page",
     "compare": "judge several of them alike, on one page",
     "selftest": "measure what the verdicts see and miss, on your own images",
@@ -64,6 +66,14 @@ def _runner(name: str) -> Callable[[list[str]], int]:
             from calotype.cli import sample
 
             return sample.run
+        case "complete":
+            from calotype.cli import complete
+
+            return complete.run
+        case "latents":
+            from calotype.cli import latents
+
+            return latents.run
         case "evaluate":
             from calotype.cli import evaluate
 

@@ -44,7 +44,7 @@ class Options:
     out: Path | None = None  # write one picture of all of them side by side (a name without suffix gets .png)
     dir: Path | None = None  # write each as a PNG of its own into this folder, which must not hold images of the same names
     npy: Path | None = None  # write all as one (N, H, W, C) uint8 array (a name without suffix gets .npy)
-    option: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=NUMBER", help=_OPTION)] = ()
+    option: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE", help=_OPTION)] = ()
     batch_size: int = 64  # drawn at once
     device: str = "auto"  # auto, cpu, cuda, mps
     json: bool = False  # print the result as JSON
@@ -58,7 +58,7 @@ def run(words: list[str]) -> int:
     if options.seed < 0:
         raise UserError(f"--seed must be 0 or more, not {options.seed}")
     settings = _settings(words, options.option)
-    out, npy = _named(options.out, ".png", SUFFIXES), _named(options.npy, ".npy", (".npy",))
+    out, npy = options.out and picture_name(options.out), _named(options.npy, ".npy", (".npy",))
     if out is None and options.dir is None and npy is None:
         out = Path("samples.png")
     _require_places(options, out, npy)
@@ -74,7 +74,7 @@ def run(words: list[str]) -> int:
     return 0
 
 
-def _drawn(generator: Generator, options: Options, settings: dict[str, float], keep: bool, display: Terminal) -> list[np.ndarray]:
+def _drawn(generator: Generator, options: Options, settings: dict[str, float | str], keep: bool, display: Terminal) -> list[np.ndarray]:
     """Draw; each image goes into its file at once, and all of them are returned where ``keep`` says so."""
     chunks, done = [], 0
     for batch in generator.batches(options.count, settings, seed=options.seed, label=options.label, batch_size=options.batch_size):
@@ -94,16 +94,29 @@ def write_npy(path: Path, images: np.ndarray) -> None:
     write_atomic(path, lambda stream: np.save(stream, images, allow_pickle=False))
 
 
-def write_grid(path: Path, images: np.ndarray) -> None:
+def write_grid(path: Path, images: np.ndarray, columns: int | None = None) -> None:
     """Write all images side by side, in the format that the name says, whole or not at all."""
     try:
-        pictures.save(pictures.grid(images), path)
+        pictures.save(pictures.grid(images, columns), path)
     except (OSError, ValueError) as error:
         if getattr(error, "errno", None) is not None:
             raise
         raise CalotypeError(
             f"{path}: a picture of {some(len(images), 'image')} is more than its format holds; give a name in .png"
         ) from None
+
+
+def picture_name(path: Path) -> Path:
+    """The name of a picture, with a suffix. Raises `UserError` for a suffix that is no picture's."""
+    named = _named(path, ".png", SUFFIXES)
+    assert named is not None
+    return named
+
+
+def require_place(path: Path) -> None:
+    """Raise `UserError` where a file cannot be written, before anything is computed."""
+    if reason := obstacle(path):
+        raise UserError(f"cannot write {path}: {reason}; choose another place")
 
 
 def _named(path: Path | None, suffix: str, known: tuple[str, ...]) -> Path | None:
@@ -120,8 +133,8 @@ def _named(path: Path | None, suffix: str, known: tuple[str, ...]) -> Path | Non
 def _require_places(options: Options, out: Path | None, npy: Path | None) -> None:
     """Raise `UserError` where something cannot be written, before anything is drawn."""
     for path in (out, npy):
-        if path is not None and (reason := obstacle(path)):
-            raise UserError(f"cannot write {path}: {reason}; choose another place")
+        if path is not None:
+            require_place(path)
     if options.dir is None:
         return
     if reason := obstacle(options.dir, folder=True):
@@ -131,23 +144,25 @@ def _require_places(options: Options, out: Path | None, npy: Path | None) -> Non
         raise UserError(f"{options.dir} holds {taken} already: choose another --dir, or take the images out of it first")
 
 
-def _settings(words: list[str], given: tuple[str, ...]) -> dict[str, float]:
-    """The options of the model. Raises `UserError` for what is not NAME=NUMBER, and where tyro would drop some of them."""
+def _settings(words: list[str], given: tuple[str, ...]) -> dict[str, float | str]:
+    """The options of the model. Raises `UserError` for what is not NAME=VALUE, and where tyro would drop some of them."""
     times = sum(word.split("=")[0] == "--option" for word in words)
     if times > 1:
         raise UserError("--option is given more than once: give all in one, such as --option steps=4 guidance=4")
     if times and not given:
-        raise UserError("--option needs NAME=NUMBER, such as --option steps=4")
-    settings = [_number(word) for word in given]
+        raise UserError("--option needs NAME=VALUE, such as --option steps=4")
+    settings = [_setting(word) for word in given]
     names = [name for name, _ in settings]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise UserError(f"--option gives {twice} twice: give it once")
     return dict(settings)
 
 
-def _number(word: str) -> tuple[str, float]:
+def _setting(word: str) -> tuple[str, float | str]:
     name, _, value = word.partition("=")
+    if not name or not value:
+        raise UserError(f"--option takes NAME=VALUE, such as steps=4, not {word!r}")
     try:
         return name, int(value) if value.removeprefix("-").isdecimal() else float(value)
     except ValueError:
-        raise UserError(f"--option takes NAME=NUMBER, such as steps=4, not {word!r}") from None
+        return name, value

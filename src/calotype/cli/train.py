@@ -17,7 +17,7 @@ from calotype.engine.run import Run
 from calotype.engine.train import Result, resume, train
 from calotype.errors import CalotypeError, UserError
 from calotype.models import ModelConfig
-from calotype.recipes import DEFAULT, named
+from calotype.recipes import DEFAULT, Preset, named
 from calotype.report.card import Report
 from calotype.report.evaluate import SHORT, evaluate
 from calotype.report.files import save
@@ -37,10 +37,12 @@ class Options:
     Examples:
     calotype train                                              (digits in about a minute, no download)
     calotype train dcgan --data photos/ --size 64 --minutes 30  (your own images)
+    calotype train ddpm --preset published --data photos/       (the paper's network and budget, for a large GPU)
     calotype train --resume runs/dcgan-photos-0001              (continue, bit for bit)
     """
 
     model: tyro.conf.FlagConversionOff[ModelConfig]
+    preset: Preset = "laptop"  # published: sizes and budget of the paper, for hardware like its authors'
     out: Path | None = None  # folder of the run; runs/RECIPE-SOURCE-NNNN where none is given
     resume: Path | None = None  # continue this run from its newest checkpoint
     config: Path | None = None  # take all settings from this JSON file instead of a recipe
@@ -102,9 +104,11 @@ def _default(words: list[str]) -> tuple[Config, list[str]]:
     """The settings that the options start from, and the words without the recipe's name."""
     name = words[0] if words and not words[0].startswith("-") else None
     rest = words[1:] if name else words
-    folder, file = _value(rest, "--resume"), _value(rest, "--config")
+    folder, file, preset = (_value(rest, option) for option in ("--resume", "--config", "--preset"))
     if sum(x is not None for x in (name, folder, file)) > 1:
         raise UserError("give one of RECIPE, --resume RUN and --config FILE: each brings all settings")
+    if preset is not None and (folder is not None or file is not None):
+        raise UserError("--preset belongs to a recipe: leave it out beside --resume and --config, which bring all settings")
     if folder is not None:
         return Run.open(Path(folder)).read_config()[0], rest
     if file is not None:
@@ -113,7 +117,7 @@ def _default(words: list[str]) -> tuple[Config, list[str]]:
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"cannot read --config {file}: {getattr(error, 'strerror', None) or error}") from None
         return _config_in(text, file), rest
-    return named(name or DEFAULT), rest
+    return named(name or DEFAULT, "published" if preset == "published" else "laptop"), rest
 
 
 def _config_in(text: str, file: str) -> Config:

@@ -89,7 +89,23 @@ class GAN(Model):
             UserError: for labels that the model does not know.
         """
         latent = noise.normal(self.config.latent)
-        images: Tensor = self.generator(latent, self.wanted(noise, condition))
+        return self.decode(latent, Condition(self.wanted(noise, condition)))
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        """(latent,)."""
+        return (self.config.latent,)
+
+    def decode(self, z: Tensor, condition: Condition | None = None) -> Tensor:
+        """Images (N, C, H, W) in [-1, 1] of latents (N, latent); a conditional model needs labels.
+
+        Raises:
+            UserError: without labels, where the model is conditional.
+        """
+        label = None if condition is None else condition.label
+        if self.conditional and label is None:
+            raise UserError("this model makes images by class: name one with --label")
+        images: Tensor = self.generator(z, label)
         return images
 
     @torch.no_grad()

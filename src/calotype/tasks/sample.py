@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 import torch
@@ -26,6 +26,9 @@ from calotype.files import read_json
 from calotype.models import ModelConfig, build
 from calotype.types import Condition, ImageSpec, Model, Noise
 
+Options = Mapping[str, float | str]
+"""Options of a model's ``sample`` by name."""
+
 
 class Generator:
     """A trained model, ready to sample."""
@@ -38,7 +41,7 @@ class Generator:
 
     @torch.no_grad()
     def sample(
-        self, count: int, *, seed: int = 0, label: int | str | None = None, batch_size: int = 64, start: int = 0, **options: float
+        self, count: int, *, seed: int = 0, label: int | str | None = None, batch_size: int = 64, start: int = 0, **options: float | str
     ) -> Tensor:
         """Draw ``count`` images, (count, C, H, W) float32 in [-1, 1] on the CPU.
 
@@ -53,7 +56,7 @@ class Generator:
     def batches(
         self,
         count: int,
-        options: Mapping[str, float],
+        options: Options,
         *,
         seed: int = 0,
         label: int | str | None = None,
@@ -64,12 +67,10 @@ class Generator:
         if not self.model.draws:
             raise UserError(f"a {self.recipe} model draws no images: give it to calotype evaluate --features, and sample from a generator")
         self._check(options)
-        return self._drawn(count, options, seed, self._label(label), batch_size, start)
+        return self._drawn(count, options, seed, self.label(label), batch_size, start)
 
     @torch.no_grad()
-    def _drawn(
-        self, count: int, options: Mapping[str, float], seed: int, number: int | None, batch_size: int, start: int
-    ) -> Iterator[Tensor]:
+    def _drawn(self, count: int, options: Options, seed: int, number: int | None, batch_size: int, start: int) -> Iterator[Tensor]:
         draw: Callable[..., Tensor] = self.model.sample
         for first in range(0, count, batch_size):
             n = min(batch_size, count - first)
@@ -77,12 +78,13 @@ class Generator:
             wanted = Condition() if number is None else Condition(label=torch.full((n,), number, device=self.device))
             images = draw(noise, wanted, **options)
             if not torch.isfinite(images).all():
-                asked = f" with {', '.join(f'{name}={value:g}' for name, value in options.items())}" if options else ""
+                asked = f" with {', '.join(f'{name}={value}' for name, value in options.items())}" if options else ""
                 mend = "give less extreme options" if options else "its weights are damaged, or its training diverged"
                 raise UserError(f"the model yields images that are not finite{asked}: {mend}")
             yield images.float().cpu()
 
-    def _label(self, label: int | str | None) -> int | None:
+    def label(self, label: int | str | None) -> int | None:
+        """The number of a class by number or name; `UserError` for one that the model does not know."""
         if label is None:
             return None
         names = self.spec.classes
@@ -96,7 +98,7 @@ class Generator:
             return int(label)
         raise UserError(f"unknown label {label!r}: choose one of {', '.join(names)}")
 
-    def _check(self, options: Mapping[str, float]) -> None:
+    def _check(self, options: Options) -> None:
         """Names and types are those of the model's ``sample``; a range is that of the setting of the same name."""
         known = list(inspect.signature(self.model.sample).parameters)[2:]
         hints = get_type_hints(self.model.sample)
@@ -105,17 +107,27 @@ class Generator:
                 raise UserError(
                     f"a {self.recipe} model has no sampling option {name!r}: {'known are ' + ', '.join(known) if known else 'it has none'}"
                 )
-            kinds = get_args(hints[name]) or (hints[name],)
-            if not math.isfinite(value):
-                raise UserError(f"sampling option {name}={value}: give a finite number")
-            if float not in kinds and not isinstance(value, int):
-                raise UserError(f"sampling option {name}={value}: give a whole number")
+            _check_type(name, value, get_args(hints[name]) or (hints[name],))
             config: Any = getattr(self.model, "config", None)
             if hasattr(config, name):
                 try:
                     checked(type(config), {**asdict(config), name: value})
                 except UserError as error:
                     raise UserError(f"sampling option {error}") from None
+
+
+def _check_type(name: str, value: float | str, kinds: tuple[Any, ...]) -> None:
+    """Whether a value is of one of the types that an option takes: of a name, the configuration knows which there are."""
+    words = any(kind is str or get_origin(kind) is Literal for kind in kinds)
+    if isinstance(value, str):
+        if not words:
+            raise UserError(f"sampling option {name}={value}: give a number")
+    elif not {int, float} & set(kinds):
+        raise UserError(f"sampling option {name}={value}: give a name")
+    elif not math.isfinite(value):
+        raise UserError(f"sampling option {name}={value}: give a finite number")
+    elif float not in kinds and not isinstance(value, int):
+        raise UserError(f"sampling option {name}={value}: give a whole number")
 
 
 def load(path: str | Path, device: str = "auto") -> Generator:

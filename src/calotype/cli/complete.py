@@ -1,0 +1,64 @@
+"""``calotype complete``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import tyro
+
+from calotype import pictures
+from calotype.cli.parse import parse
+from calotype.cli.sample import picture_name, require_place, write_grid
+from calotype.data.images import some
+from calotype.errors import UserError
+from calotype.tasks.complete import complete
+from calotype.tasks.pixels import given
+from calotype.tasks.sample import load
+
+
+@dataclass(frozen=True)
+class Options:
+    """Finish images of which the upper part is given, with an autoregressive model (pixelcnn, pixel-transformer).
+
+    Each row shows what was kept, then the completions, then the image as it was.
+
+    Examples:
+    calotype complete runs/pixelcnn-mnist5k-0001 --images mnist5k
+    calotype complete runs/pixelcnn-photos-0001 --images a.png b.png --keep 0.7 --samples 8
+    """
+
+    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]  # a run, or a model/ folder
+    images: tuple[str, ...]  # image files, folders, zips or data sets (of those, held-out images)
+    count: int = 8  # images of each source
+    keep: float = 0.5  # share of each image, from the top, that is kept
+    samples: int = 6  # completions of each
+    label: str | None = None  # class to draw (conditional models); that of the images where their source knows it
+    seed: int = 0  # another seed, other completions
+    out: Path = Path("complete.png")  # the picture to write
+    device: str = "auto"  # auto, cpu, cuda, mps
+    json: bool = False  # print the result as JSON
+
+
+def run(words: list[str]) -> int:
+    """Complete; prints where the picture is."""
+    options = parse(Options, words, "calotype complete")
+    if options.count < 1 or options.samples < 1 or options.seed < 0:
+        raise UserError("--count and --samples must be 1 or more, --seed 0 or more")
+    out = picture_name(options.out)
+    require_place(out)
+    generator = load(options.run, options.device)
+    label = generator.label(options.label)
+    found = given(options.images, generator.spec, options.count)
+    labels = found.label if label is None else torch.full((len(found),), label)
+    made = complete(generator, found.image, options.keep, label=labels, samples=options.samples, seed=options.seed)
+    kept = found.image.clone()
+    kept[:, :, round(options.keep * kept.shape[2]) :] = 0  # grey, which no completion is
+    rows = torch.cat([kept[:, None], made, found.image[:, None]], 1)
+    write_grid(out, pictures.to_uint8(rows.flatten(0, 1)), rows.shape[1])
+    facts = {"images": len(found), "samples": options.samples, "written": str(out)}
+    print(json.dumps(facts) if options.json else f"{some(len(found), 'image')}, {some(options.samples, 'completion')} each, in {out}")
+    return 0
