@@ -287,13 +287,14 @@ def test_contradictions_are_the_users_error(change: dict[str, Any], match: str) 
         GAN(replace(SMALL, **change), SPEC)
 
 
-def test_a_conditional_model_needs_labels() -> None:
+def test_without_labels_a_conditional_model_does_without() -> None:
     config = replace(SMALL, conditional=True)
     assert GAN(config, SPEC).conditional
-    with pytest.raises(UserError, match="labels"):
-        GAN(config, ImageSpec(12, 1))
-    with pytest.raises(UserError, match="labels"):
-        make(config).players()[0].loss(Batch(torch.zeros(2, 1, 12, 12)), at())
+    plain = GAN(config, ImageSpec(12, 1))
+    assert not plain.conditional
+    assert not any("embed" in name for name, _ in plain.named_parameters())
+    with pytest.raises(UserError, match="by class: name one"):
+        GAN(config, SPEC).decode(torch.zeros(1, config.latent))
 
 
 @pytest.mark.parametrize(

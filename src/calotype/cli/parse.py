@@ -68,6 +68,8 @@ def _explained(said: str, words: Sequence[str], prog: str, options: Callable[[],
         return f"{name} needs " + ("a value" if found[2] == "1" else f"{found[2]} values") + f"; {hint}"
     if found := re.match(r"missing from .*?: ([A-Z]+)", said):
         return f"{found[1]} is missing: {command} {found[1]}; {hint}"
+    if found := re.match(r"missing from .*?: (--[a-z][a-z0-9.-]*)", said):
+        return f"{found[1]} is missing; {hint}"
     if found := re.match(r"invalid choice '(.*)' for argument '([^'/]+)[^']*'. Expected one of \((.*)\)", said):
         choices = re.findall(r"'([^']*)'", found[3])
         return f"{found[2]}: {_none_of(found[1], choices)}"

@@ -31,7 +31,7 @@ class GANConfig:
     kind: Literal["gan"] = "gan"  # the family
     network: Literal["mlp", "dcgan"] = "dcgan"  # fully connected, or convolutional
     loss: LossName = "non_saturating"  # what the two players play for
-    conditional: bool = False  # generate by class: the data need labels
+    conditional: bool = False  # learn the classes where the data have labels
     latent: Count = 100  # numbers that an image is made from
     width: Count = 64  # units of a hidden layer (mlp), channels of the largest hidden map (dcgan)
     discriminator_width: Count | None = None  # the generator's where none is given
@@ -56,15 +56,15 @@ class GAN(Model):
     """Two networks trained against each other (Goodfellow et al. 2014).
 
     Raises:
-        UserError: where options contradict each other or the images.
+        UserError: where options contradict each other.
     """
 
     def __init__(self, config: GANConfig, spec: ImageSpec) -> None:
         super().__init__()
-        _check(config, spec)
+        _check(config)
         self.config = config
         self.spec = spec
-        self.conditional = config.conditional
+        self.conditional = config.conditional and bool(spec.classes)
         self.bf16_pays = config.network != "mlp"
         self.double_backward = config.penalty != "none"
         self.adversarial = LOSSES[config.loss]
@@ -207,11 +207,7 @@ class GAN(Model):
         return torch.randn(n, self.config.latent, generator=step.rng, device=step.rng.device)
 
     def _labels(self, batch: Batch) -> Tensor | None:
-        if not self.config.conditional:
-            return None
-        if batch.condition.label is None:
-            raise UserError("a conditional model needs images with labels")
-        return batch.condition.label
+        return batch.condition.label if self.conditional else None
 
     def _belief(self, logits: Tensor) -> Tensor:
         """The mean probability of being real where the loss gives logits that meaning, else the mean logit."""
@@ -258,9 +254,7 @@ def _auc(above: Tensor, below: Tensor) -> Tensor:
     return 0.5 * (1 + gap.sign().mean())
 
 
-def _check(config: GANConfig, spec: ImageSpec) -> None:
-    if config.conditional and not spec.classes:
-        raise UserError("a conditional model needs images with labels: give data with class subfolders or --model.conditional False")
+def _check(config: GANConfig) -> None:
     if config.smooth != 1 and not LOSSES[config.loss].smooths:
         able = ", ".join(name for name, loss in LOSSES.items() if loss.smooths)
         raise UserError(f"label smoothing is not defined for the {config.loss} loss: set --model.smooth 1 or use one of {able}")

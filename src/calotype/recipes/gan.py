@@ -80,11 +80,17 @@ def hinge() -> Config:
 
 
 def rpgan() -> Config:
-    """Relativistic pairing GAN with R1 and R2 (Huang et al. 2024): nothing normalizes the discriminator."""
+    """Relativistic pairing GAN with R1 and R2 (Huang et al. 2024), by class where there are labels: the best of the GANs."""
     return Config(
         recipe="rpgan",
         model=GANConfig(
-            width=32, loss="relativistic_pairing", discriminator_norm="none", penalty="r1_r2", penalty_weight=0.1, penalty_every=4
+            width=32,
+            conditional=True,
+            loss="relativistic_pairing",
+            discriminator_norm="none",
+            penalty="r1_r2",
+            penalty_weight=0.1,
+            penalty_every=4,
         ),
         optimizer=_ADAM,
         schedule=_DECAY,
