@@ -11,10 +11,30 @@ from torch import Tensor
 
 from calotype.config import Config, Logging
 from calotype.engine import checkpoint
-from calotype.models import ClassifierConfig, FlowMatchingConfig, GANConfig
+from calotype.models import (
+    AutoregressiveConfig,
+    ClassifierConfig,
+    DiffusionConfig,
+    FlowConfig,
+    GANConfig,
+    HVAEConfig,
+    TarFlowConfig,
+    VAEConfig,
+    VQVAEConfig,
+)
 from calotype.recipes import named
 
-NARROW: dict[type, dict[str, Any]] = {GANConfig: {"width": 8}, FlowMatchingConfig: {"width": 16}, ClassifierConfig: {"width": 16}}
+NARROW: dict[type, dict[str, Any]] = {
+    GANConfig: {"width": 8},
+    DiffusionConfig: {"width": 16},
+    FlowConfig: {"width": 8, "depth": 2},
+    TarFlowConfig: {"width": 16, "layers": 1, "depth": 2, "patch": 7},
+    ClassifierConfig: {"width": 16},
+    AutoregressiveConfig: {"width": 8, "depth": 2},
+    VAEConfig: {"width": 8},
+    HVAEConfig: {"width": 8, "rungs": 1},
+    VQVAEConfig: {"width": 8, "codes": 16, "prior_width": 16, "prior_depth": 1, "prior_heads": 2},
+}
 """What makes the networks of each family small."""
 
 

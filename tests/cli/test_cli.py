@@ -260,7 +260,7 @@ def test_the_demo_prints_commands_that_work_as_typed(runs: Path, capsys: pytest.
     for _ in range(2):  # the run of before, and one that was interrupted
         assert demo.demo(Path("runs/demo")) == 0
         out = capsys.readouterr().out
-        line = next(line for line in out.splitlines() if line.startswith("  draw"))
+        line = next(line for line in out.splitlines() if line.startswith("  draw "))
         name, command, *rest = shlex.split(line)
         assert (name, rest[0]) == ("draw", "sample")
         assert Path(shutil.which(command) or "").samefile(Path(sys.executable).with_name("calotype"))

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 
 from calotype.cli.parse import parse
-from calotype.recipes import DEFAULT, RECIPES, about
+from calotype.recipes import DEFAULT, PUBLISHED, RECIPES, about
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,8 @@ def run(words: list[str]) -> int:
         print(json.dumps({name: about(name) for name in RECIPES}))
         return 0
     for name in RECIPES:
-        print(f"{name:<16}{about(name)}{'  (the default)' if name == DEFAULT else ''}")
-    print("\ncalotype train RECIPE --help shows a recipe's settings; docs/recipes.md compares them.")
+        mark = "*" if name in PUBLISHED else " "
+        print(f"{name:<18}{mark} {about(name)}{'  (the default)' if name == DEFAULT else ''}")
+    print("\n* takes --preset published: the sizes and budget of the paper, for hardware like its authors'.")
+    print("calotype train RECIPE --help shows a recipe's settings; docs/recipes.md compares them.")
     return 0

@@ -1,24 +1,147 @@
-"""The straight path from noise to image of rectified flow (Liu et al. 2022; Lipman et al. 2022)."""
+"""Gaussian paths from noise to image: the state at a time is alpha image + sigma noise.
+
+A place on any path is known by its log-ratio, log(alpha / sigma): minus infinity is noise, plus infinity an image. It is half the
+logarithm of the signal-to-noise ratio (Kingma et al. 2021), and minus the logarithm of the noise level of Karras et al. (2022).
+"""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
+PathName = Literal["straight", "linear", "cosine", "exploding"]
 
-def interpolate(noise: Tensor, image: Tensor, time: Tensor) -> Tensor:
-    """The state x_t = (1 - t) noise + t image, (N, C, H, W), at times (N,): noise at 0, the image at 1."""
-    share = time.view(-1, *[1] * (image.ndim - 1))
-    return torch.lerp(noise, image, share)
+STEPS = 1000  # of the noising chains whose schedules are known by their steps
+LARGEST, SMALLEST, CURVATURE = 80.0, 0.002, 7.0  # sigma of the exploding path and rho, how its times crowd at the image
 
 
-def velocity_to(image: Tensor, x: Tensor, time: Tensor | float, least: float = 0.0) -> Tensor:
-    """The velocity (image - x_t) / (1 - t) of the straight line that ends at ``image``.
+class Level(NamedTuple):
+    """A place on a path."""
 
-    Where x_t lies on the path from noise to ``image`` it is image - noise. ``least`` bounds the divisor from below: a loss that
-    weighs errors of the image like errors of the velocity must not weigh those at the end without limit (Li & He 2025, section 4).
+    alpha: float  # share of the image
+    sigma: float  # share of the noise
+
+    @property
+    def log_ratio(self) -> float:
+        """log(alpha / sigma), infinite at the ends of a path."""
+        if not self.alpha:
+            return -math.inf
+        return math.log(self.alpha / self.sigma) if self.sigma else math.inf
+
+
+class Path(NamedTuple):
+    """A way from noise to image. All functions take and return tensors of one shape."""
+
+    scales: Callable[[Tensor], tuple[Tensor, Tensor]]  # of a log-ratio: alpha and sigma
+    schedule: Callable[[Tensor], Tensor]  # of a time, 0 at the noise and 1 at the image: the log-ratio, float64
+    clock: Callable[[Tensor], Tensor]  # of a log-ratio: what a network is told of it
+    ends: tuple[float, float]  # log-ratios between which likelihoods and latents are computed
+
+    def levels(self, times: Sequence[float]) -> list[Level]:
+        """The places at times from 0 (noise) to 1 (image)."""
+        return self.at(self.schedule(torch.tensor(times, dtype=torch.float64)))
+
+    def at(self, log_ratios: Tensor) -> list[Level]:
+        """The places with log-ratios (n,)."""
+        alpha, sigma = self.scales(log_ratios.double())
+        return [Level(a, s) for a, s in zip(alpha.tolist(), sigma.tolist(), strict=True)]
+
+    def walk(self, steps: int, shift: float = 1.0) -> list[Level]:
+        """``steps + 1`` places from noise to image for a sampler. A ``shift`` above 1 puts more of them near the noise.
+
+        A path that never quite reaches the image jumps there with the last step (Karras et al. 2022, equation 5).
+        """
+        if math.isinf(self.schedule(torch.ones(1)).item()):
+            return self.levels(steps_between(steps, shift))
+        return [*self.levels(steps_between(steps - 1, shift) if steps > 1 else [0.0]), Level(1.0, 0.0)]
+
+
+def steps_between(steps: int, shift: float = 1.0) -> list[float]:
+    """``steps + 1`` times from 0 (noise) to 1 (image).
+
+    A ``shift`` above 1 puts more of the steps near the noise, as large images need (Esser et al. 2024, equation 23).
+
+    >>> steps_between(4)
+    [0.0, 0.25, 0.5, 0.75, 1.0]
     """
-    left = 1 - time
-    if isinstance(left, Tensor):
-        left = left.clamp(min=least).view(-1, *[1] * (x.ndim - 1))
-    return (image - x) / left
+    return [t / (t + shift * (1 - t)) for t in (i / steps for i in range(steps + 1))]
+
+
+def add_noise(image: Tensor, noise: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+    """The states alpha image + sigma noise, (N, C, H, W), of each image at a place of its own, (N,)."""
+    return of_images(alpha, image) * image + of_images(sigma, image) * noise
+
+
+def of_images(numbers: Tensor, images: Tensor) -> Tensor:
+    """Numbers (N,) in a shape that multiplies images (N, ...)."""
+    return numbers.view(-1, *[1] * (images.ndim - 1))
+
+
+def linear_alpha_bar() -> Tensor:
+    """The share of the image's variance after 0 to 1,000 steps of Ho et al. (2020): beta from 1e-4 to 0.02. (1001,) float64."""
+    return _products(torch.linspace(1e-4, 0.02, STEPS, dtype=torch.float64)).exp()
+
+
+def cosine_alpha_bar() -> Tensor:
+    """The same of Nichol & Dhariwal (2021, equation 17), with beta at most 0.999. (1001,) float64."""
+    angle = (torch.arange(STEPS + 1, dtype=torch.float64) / STEPS + 0.008) / 1.008 * math.pi / 2
+    bar = angle.cos().square()
+    return _products((1 - bar[1:] / bar[:-1]).clamp(max=0.999)).exp()
+
+
+def _products(betas: Tensor) -> Tensor:
+    """Logarithms of the products of 1 - beta over the first 0, 1, 2 ... steps."""
+    return torch.cat([torch.zeros(1, dtype=torch.float64), torch.log1p(-betas).cumsum(0)])
+
+
+def _chain(alpha_bar: Tensor) -> Callable[[Tensor], Tensor]:
+    """The schedule of a chain of steps; between two of them noise comes at an even rate."""
+    table = alpha_bar.log()
+
+    def schedule(time: Tensor) -> Tensor:
+        place = (1 - time.double()) * STEPS
+        before = place.floor().clamp(0, STEPS - 1).long()
+        known = table.to(time.device)
+        log_bar = torch.lerp(known[before], known[before + 1], place - before)
+        return (log_bar - torch.log(-torch.expm1(log_bar))) / 2
+
+    return schedule
+
+
+def _curved(time: Tensor) -> Tensor:
+    """Sigma ** (1 / rho) falls evenly (Karras et al. 2022, equation 5)."""
+    first, last = LARGEST ** (1 / CURVATURE), SMALLEST ** (1 / CURVATURE)
+    return -CURVATURE * torch.log(first + time.double() * (last - first))
+
+
+def _straight(log_ratio: Tensor) -> tuple[Tensor, Tensor]:
+    """alpha + sigma = 1."""
+    return torch.sigmoid(log_ratio), torch.sigmoid(-log_ratio)
+
+
+def _preserving(log_ratio: Tensor) -> tuple[Tensor, Tensor]:
+    """alpha ** 2 + sigma ** 2 = 1."""
+    return torch.sigmoid(2 * log_ratio).sqrt(), torch.sigmoid(-2 * log_ratio).sqrt()
+
+
+def _exploding(log_ratio: Tensor) -> tuple[Tensor, Tensor]:
+    """alpha = 1."""
+    return torch.ones_like(log_ratio), torch.exp(-log_ratio)
+
+
+def _log_noise(log_ratio: Tensor) -> Tensor:
+    """A quarter of the logarithm of the noise level (Karras et al. 2022, table 1)."""
+    return -log_ratio / 4
+
+
+PATHS: dict[PathName, Path] = {
+    "straight": Path(_straight, lambda time: torch.logit(time.double()), torch.sigmoid, (-5.0, 6.0)),
+    "linear": Path(_preserving, _chain(linear_alpha_bar()), _log_noise, (-5.0, 6.0)),
+    "cosine": Path(_preserving, _chain(cosine_alpha_bar()), _log_noise, (-5.0, 6.0)),
+    "exploding": Path(_exploding, _curved, _log_noise, (-math.log(LARGEST), 6.0)),
+}
+"""straight: rectified flow (Liu et al. 2022; Lipman et al. 2022); linear, cosine: DDPM and its better schedule; exploding: EDM."""

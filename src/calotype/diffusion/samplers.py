@@ -1,39 +1,108 @@
-"""Solvers of the ordinary differential equation dx/dt = velocity(x, t) that carries noise to images.
+"""Samplers: from noise to images in a few steps.
 
-Each is a pure function of a velocity field, the state at the first time and the times to step through.
+Each is a pure function of a denoiser, the state at the first place of a path and the places to step through, and works on every
+Gaussian path: a state x = alpha image + sigma noise moves by dx = dalpha image + dsigma noise, whatever the clock.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Literal
 
 from torch import Tensor
 
-Velocity = Callable[[Tensor, float], Tensor]
-"""The direction in which a state (N, C, H, W) moves at a time."""
+from calotype.diffusion.path import Level
 
-SolverName = Literal["euler", "heun"]
+Denoiser = Callable[[Tensor, Level], Tensor]
+"""The expected image (N, C, H, W) given a state and its place on the path."""
+
+Normal = Callable[[], Tensor]
+"""Fresh standard normal noise, (N, C, H, W)."""
+
+SolverName = Literal["ddpm", "ddim", "euler", "heun", "dpm++"]
 
 
-def euler(velocity: Velocity, x: Tensor, times: Sequence[float]) -> Tensor:
-    """The explicit Euler method: order 1, one evaluation a step."""
-    for now, then in pairwise(times):
-        x = x + (then - now) * velocity(x, now)
+def noise_in(x: Tensor, image: Tensor, level: Level) -> Tensor:
+    """The noise of a state whose image is known."""
+    return (x - level.alpha * image) / level.sigma
+
+
+def ddim(denoise: Denoiser, x: Tensor, levels: Sequence[Level], normal: Normal, eta: float = 0.0) -> Tensor:
+    """Denoising diffusion implicit models (Song et al. 2021, equation 12): one evaluation a step.
+
+    A part of the noise is replaced by fresh noise of standard deviation ``eta`` times that of the posterior q(x' | x, image).
+    """
+    for now, then in pairwise(levels):
+        image = denoise(x, now)
+        fresh = eta**2 * posterior_variance(now, then)
+        kept = math.sqrt(max(then.sigma**2 - fresh, 0.0))
+        x = then.alpha * image + kept * noise_in(x, image, now)
+        if fresh:
+            x = x + math.sqrt(fresh) * normal()
     return x
 
 
-def heun(velocity: Velocity, x: Tensor, times: Sequence[float]) -> Tensor:
-    """Heun's method, the explicit trapezoidal rule: order 2, two evaluations a step but one in the last.
+def ddpm(denoise: Denoiser, x: Tensor, levels: Sequence[Level], normal: Normal) -> Tensor:
+    """Ancestral sampling (Ho et al. 2020, algorithm 2, with the smaller variance): one evaluation a step."""
+    return ddim(denoise, x, levels, normal, eta=1.0)
 
-    The last step is Euler's, which keeps the order and never asks for the velocity at the last time, where it may not exist
-    (Karras et al. 2022, algorithm 1).
+
+def posterior_variance(now: Level, then: Level) -> float:
+    """The variance of q(x' | x, image) for x at ``now`` and x' at ``then``, nearer to the image (Ho et al. 2020, equation 7)."""
+    return -(then.sigma**2) * math.expm1(2 * (now.log_ratio - then.log_ratio)) if then.sigma else 0.0
+
+
+def euler(denoise: Denoiser, x: Tensor, levels: Sequence[Level], normal: Normal | None = None) -> Tensor:
+    """The explicit Euler method: order 1, one evaluation a step, and the same as DDIM without fresh noise."""
+    for now, then in pairwise(levels):
+        image = denoise(x, now)
+        x = then.alpha * image + then.sigma * noise_in(x, image, now)
+    return x
+
+
+def heun(denoise: Denoiser, x: Tensor, levels: Sequence[Level], normal: Normal | None = None) -> Tensor:
+    """Heun's method: order 2, two evaluations a step but one in the last.
+
+    The last step is Euler's, which keeps the order and never asks for the noise at the image, where there is none (Karras et al.
+    2022, algorithm 1).
     """
-    for now, then in pairwise(times[:-1]):
-        slope = velocity(x, now)
-        x = x + (then - now) / 2 * (slope + velocity(x + (then - now) * slope, then))
-    return euler(velocity, x, times[-2:])
+    return euler(denoise, trapezoid(denoise, x, levels[:-1]), levels[-2:])
 
 
-SOLVERS: dict[SolverName, Callable[[Velocity, Tensor, Sequence[float]], Tensor]] = {"euler": euler, "heun": heun}
+def trapezoid(denoise: Denoiser, x: Tensor, levels: Sequence[Level]) -> Tensor:
+    """The explicit trapezoidal rule, either way along a path: order 2, two evaluations a step. Every place must have noise."""
+    for now, then in pairwise(levels):
+        image = denoise(x, now)
+        noise = noise_in(x, image, now)
+        guess = then.alpha * image + then.sigma * noise
+        again = denoise(guess, then)
+        image, noise = image + again, noise + noise_in(guess, again, then)
+        x = x + (then.alpha - now.alpha) / 2 * image + (then.sigma - now.sigma) / 2 * noise
+    return x
+
+
+def dpm_plus_plus(denoise: Denoiser, x: Tensor, levels: Sequence[Level], normal: Normal | None = None) -> Tensor:
+    """DPM-Solver++ 2M (Lu et al. 2022b, algorithm 2): order 2, one evaluation a step.
+
+    It extrapolates the image from the last two; the first step and one that reaches the image, at an infinite log-ratio, use one.
+    """
+    previous, before = None, 0.0
+    for now, then in pairwise(levels):
+        image = target = denoise(x, now)
+        width = then.log_ratio - now.log_ratio
+        if previous is not None and then.sigma:
+            target = image + width / (2 * before) * (image - previous)
+        x = then.sigma / now.sigma * x - then.alpha * math.expm1(-width) * target
+        previous, before = image, width
+    return x
+
+
+SOLVERS: dict[SolverName, Callable[[Denoiser, Tensor, Sequence[Level], Normal], Tensor]] = {
+    "ddpm": ddpm,
+    "ddim": ddim,
+    "euler": euler,
+    "heun": heun,
+    "dpm++": dpm_plus_plus,
+}

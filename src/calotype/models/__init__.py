@@ -6,14 +6,41 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from calotype.models.autoregressive import Autoregressive, AutoregressiveConfig
 from calotype.models.classifier import Classifier, ClassifierConfig
-from calotype.models.flow_matching import FlowMatching, FlowMatchingConfig
+from calotype.models.diffusion import Diffusion, DiffusionConfig
+from calotype.models.flow import Flow, FlowConfig
 from calotype.models.gan import GAN, GANConfig
+from calotype.models.hvae import HVAE, HVAEConfig
+from calotype.models.tarflow import TarFlow, TarFlowConfig
+from calotype.models.vae import VAE, VAEConfig
+from calotype.models.vqvae import VQVAE, VQVAEConfig
 from calotype.types import ImageSpec, Model
 
-ModelConfig = Annotated[GANConfig | FlowMatchingConfig | ClassifierConfig, Field(discriminator="kind")]
+ModelConfig = Annotated[
+    AutoregressiveConfig
+    | GANConfig
+    | DiffusionConfig
+    | FlowConfig
+    | TarFlowConfig
+    | ClassifierConfig
+    | VAEConfig
+    | HVAEConfig
+    | VQVAEConfig,
+    Field(discriminator="kind"),
+]
 
-MODELS: dict[type, Any] = {GANConfig: GAN, FlowMatchingConfig: FlowMatching, ClassifierConfig: Classifier}
+MODELS: dict[type, Any] = {
+    GANConfig: GAN,
+    DiffusionConfig: Diffusion,
+    FlowConfig: Flow,
+    TarFlowConfig: TarFlow,
+    AutoregressiveConfig: Autoregressive,
+    ClassifierConfig: Classifier,
+    VAEConfig: VAE,
+    HVAEConfig: HVAE,
+    VQVAEConfig: VQVAE,
+}
 """The model that each configuration describes; each is built as ``model(config, spec)``."""
 
 
@@ -25,12 +52,24 @@ def build(config: ModelConfig, spec: ImageSpec) -> Model:
 
 __all__ = [
     "GAN",
+    "HVAE",
     "MODELS",
+    "VAE",
+    "VQVAE",
+    "Autoregressive",
+    "AutoregressiveConfig",
     "Classifier",
     "ClassifierConfig",
-    "FlowMatching",
-    "FlowMatchingConfig",
+    "Diffusion",
+    "DiffusionConfig",
+    "Flow",
+    "FlowConfig",
     "GANConfig",
+    "HVAEConfig",
     "ModelConfig",
+    "TarFlow",
+    "TarFlowConfig",
+    "VAEConfig",
+    "VQVAEConfig",
     "build",
 ]

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+Layer = TypeVar("Layer", bound=nn.Module)
 
 FREQUENCIES = 32  # of the Fourier features of the time
 
@@ -169,7 +172,7 @@ class UNet(nn.Module):
         return hidden
 
 
-def zeroed(layer: nn.Conv2d) -> nn.Conv2d:
+def zeroed(layer: Layer) -> Layer:
     """The same layer with every weight at zero."""
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)

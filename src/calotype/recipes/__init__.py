@@ -8,12 +8,15 @@ from typing import Literal
 
 from calotype.config import Config
 from calotype.errors import UserError
-from calotype.recipes import classifier, flow_matching, gan
+from calotype.recipes import autoregressive, classifier, diffusion, flow, flow_matching, gan, vae
 
 Preset = Literal["laptop", "published"]
 
 RECIPES: dict[str, Callable[[], Config]] = {
     "flow-matching": flow_matching.flow_matching,
+    "ddpm": diffusion.ddpm,
+    "edm": diffusion.edm,
+    "dit": diffusion.dit,
     "gan": gan.gan,
     "dcgan": gan.dcgan,
     "lsgan": gan.lsgan,
@@ -22,10 +25,33 @@ RECIPES: dict[str, Callable[[], Config]] = {
     "sngan": gan.sngan,
     "hinge": gan.hinge,
     "rpgan": gan.rpgan,
+    "vae": vae.vae,
+    "beta-vae": vae.beta_vae,
+    "hvae": vae.hvae,
+    "vqvae": vae.vqvae,
+    "realnvp": flow.realnvp,
+    "glow": flow.glow,
+    "tarflow": flow.tarflow,
+    "pixelcnn": autoregressive.pixelcnn,
+    "pixel-transformer": autoregressive.pixel_transformer,
     "classifier": classifier.classifier,
 }
 
-PUBLISHED: dict[str, Callable[[], Config]] = {}
+PUBLISHED: dict[str, Callable[[], Config]] = {
+    "vae": vae.vae_published,
+    "beta-vae": vae.beta_vae_published,
+    "hvae": vae.hvae_published,
+    "vqvae": vae.vqvae_published,
+    "flow-matching": flow_matching.flow_matching_published,
+    "ddpm": diffusion.ddpm_published,
+    "edm": diffusion.edm_published,
+    "dit": diffusion.dit_published,
+    "realnvp": flow.realnvp_published,
+    "glow": flow.glow_published,
+    "tarflow": flow.tarflow_published,
+    "pixelcnn": autoregressive.pixelcnn_published,
+    "pixel-transformer": autoregressive.pixel_transformer_published,
+}
 """The configurations of the papers, for hardware like theirs: the same names, other sizes and budgets."""
 
 DEFAULT = "flow-matching"

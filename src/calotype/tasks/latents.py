@@ -56,7 +56,7 @@ def between(a: Tensor, b: Tensor, steps: int, path: Path = "spherical") -> Tenso
     many dimensions is shorter than any vector the model has seen, that of the circle is not. Lengths change evenly from one to the
     other. Vectors that point the same or opposite ways have no circle of their own; the line stands in.
 
-    >>> between(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]), 3)[1].norm().item()
+    >>> round(between(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]), 3)[1].norm().item(), 5)
     1.0
     """
     share = torch.linspace(0, 1, steps, dtype=a.dtype).view(-1, *[1] * a.ndim)

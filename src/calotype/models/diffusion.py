@@ -1,0 +1,302 @@
+"""Diffusion and flow matching: one network learns to find the image in noise, and images are drawn by following it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from calotype.diffusion.guidance import guide, scale_at
+from calotype.diffusion.likelihood import BIN, dequantized, hutchinson, ode_log_density, trusted, variational_bound
+from calotype.diffusion.path import PATHS, Level, PathName, add_noise, of_images
+from calotype.diffusion.prediction import Prediction, Weighting, mix_of, weight_of
+from calotype.diffusion.samplers import SOLVERS, Denoiser, SolverName, ddim, heun, trapezoid
+from calotype.diffusion.times import normal_log_ratios, uniform_log_ratios
+from calotype.errors import UserError
+from calotype.networks.dit import DiT
+from calotype.networks.unet import UNet
+from calotype.types import Batch, Condition, ImageSpec, Likelihood, Model, Noise, Player, Step
+
+Count = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+
+ODE_STEPS = 40  # of the equation between image and noise, two evaluations each
+BOUND_EVALUATIONS = 16  # of the network for each image
+
+
+@dataclass(frozen=True)
+class DiffusionConfig:
+    """A network, how it learns the way from noise to images, and how it is sampled."""
+
+    kind: Literal["diffusion"] = "diffusion"
+    conditional: bool = True  # learn the classes where the data have labels
+    network: Literal["unet", "dit"] = "unet"  # dit: a transformer of patches
+    width: Annotated[int, Field(ge=8)] = 32  # channels of the first level, or features of a patch
+    multipliers: tuple[Count, ...] = (1, 2)  # channels of each level relative to width; each level halves the size
+    depth: tuple[Count, ...] = (1, 2)  # residual blocks of each level, going down and again going up; of a transformer one number
+    unshuffle: Literal[1, 2, 4, 8] | None = None  # fold so many pixels a side into channels or a patch; by the size where none is given
+    heads: Annotated[int, Field(ge=0)] = 0  # of the attention, in a UNet at the lowest level; 0 for none
+    embedding: Count = 128  # numbers that noise level and class become
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0  # share of features dropped in training
+    path: PathName = "straight"  # how image and noise mix: flow matching's, DDPM's two, or EDM's
+    predict: Prediction = "image"  # what the network puts out; the image follows from it
+    weighting: Weighting = "velocity"  # how errors at different noise levels weigh; output: as they come
+    snr_limit: Positive = 5.0  # of min-snr: the signal-to-noise ratio from which an image weighs no more
+    data_std: Positive = 0.5  # standard deviation of the images, which edm scales by
+    times: Literal["normal", "uniform"] = "normal"  # of training: normal log-ratios of image and noise, or uniform on the path's clock
+    time_mean: float = -0.8  # of the log-ratio in training: above 0 trains more near the image, below 0 near the noise
+    time_spread: Positive = 1.0  # standard deviation of the log-ratio in training
+    label_dropout: Share = 0.1  # share of labels hidden in training, which guidance needs
+    solver: SolverName = "heun"  # heun takes two evaluations a step, all others one; ddpm and ddim with eta add noise
+    steps: Count = 8  # of the solver when sampling
+    eta: Share = 0.0  # of ddim: how much of the noise is drawn anew in each step
+    shift: Positive = 1.0  # above 1 puts more steps near the noise
+    guidance: Annotated[float, Field(ge=0)] = 2.0  # towards the class: 1 for none, more for clearer and less varied images
+    guidance_interval: tuple[Share, Share] = (0.3, 1.0)  # shares of the image, 0 in noise and 1 at the end, at which guidance acts
+
+
+class Diffusion(Model):
+    """A denoiser on a Gaussian path from noise to images.
+
+    The state is alpha image + sigma noise. The network sees it and its noise level, and the expected image follows from what it
+    puts out; all that a sampler needs follows from that image. The settings make it DDPM (Ho et al. 2020), EDM (Karras et al. 2022)
+    or rectified flow (Liu et al. 2022; Lipman et al. 2022), and anything between. Labels are hidden now and then for classifier-free
+    guidance (Ho & Salimans 2022). Without labels the model is unconditional.
+
+    Raises:
+        UserError: where options contradict each other.
+    """
+
+    def __init__(self, config: DiffusionConfig, spec: ImageSpec) -> None:
+        super().__init__()
+        _check(config)
+        self.config = config
+        self.spec = spec
+        self.path = PATHS[config.path]
+        self.classes = len(spec.classes) if config.conditional else 0
+        self.conditional = self.classes > 0
+        self.network = _network(config, spec, self.classes)
+
+    def players(self) -> Sequence[Player]:
+        """The network."""
+        return (Player("denoiser", self.network, self._loss),)
+
+    def _loss(self, batch: Batch, step: Step) -> dict[str, Tensor]:
+        return {"loss": self._error(batch, step.rng, self.config.label_dropout)}
+
+    def _error(self, batch: Batch, rng: torch.Generator, label_dropout: float) -> Tensor:
+        """The weighted mean squared error of the image."""
+        config, image = self.config, batch.image
+        if config.times == "normal":
+            log_ratio = normal_log_ratios(len(image), rng, mean=config.time_mean, spread=config.time_spread)
+        else:
+            log_ratio = uniform_log_ratios(len(image), rng, self.path.schedule)
+        noise = torch.randn(image.shape, generator=rng, device=image.device)
+        alpha, sigma = self.path.scales(log_ratio)
+        label = self._hidden(batch.condition.label, rng, label_dropout)
+        out = mix_of(config.predict, alpha, sigma, config.data_std).out
+        weight = weight_of(config.weighting, alpha, sigma, out, config.snr_limit)
+        error = self._expected(add_noise(image, noise, alpha, sigma), log_ratio, label) - image
+        return (of_images(weight, image) * error.square()).mean()
+
+    def _hidden(self, label: Tensor | None, rng: torch.Generator, share: float) -> Tensor | None:
+        """The labels, some of them replaced by the one that means none."""
+        if label is None or not self.classes:
+            return None
+        drop = torch.rand(label.shape, generator=rng, device=label.device) < share
+        return torch.where(drop, self.classes, label)
+
+    def _expected(self, x: Tensor, log_ratio: Tensor, label: Tensor | None) -> Tensor:
+        """The expected images (N, C, H, W) given states and their log-ratios (N,)."""
+        alpha, sigma = self.path.scales(log_ratio)
+        mix = mix_of(self.config.predict, alpha, sigma, self.config.data_std)
+        out: Tensor = self.network(of_images(mix.enter, x) * x, self.path.clock(log_ratio), label).float()
+        return of_images(mix.skip, x) * x + of_images(mix.out, x) * out
+
+    @torch.no_grad()
+    def watch(self, train: Batch, holdout: Batch, step: Step) -> dict[str, Tensor]:
+        """The loss on images and labels that were never trained on: it rises where the network begins to learn by heart."""
+        return {"loss_holdout": self._error(holdout, step.rng, 0.0)}
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        """The shape of the noise of one image, (C, H, W)."""
+        return self.spec.shape
+
+    @torch.no_grad()
+    def sample(
+        self,
+        noise: Noise,
+        condition: Condition | None = None,
+        *,
+        steps: int | None = None,
+        guidance: float | None = None,
+        eta: float | None = None,
+        solver: SolverName | None = None,
+    ) -> Tensor:
+        """Draw (noise.n, C, H, W) float32 images in [-1, 1]; without labels, those of a conditional model are drawn uniformly.
+
+        Args:
+            noise: the randomness of each image.
+            condition: labels (N,) int64, or none.
+            steps: of the solver; those of the configuration where none are given.
+            guidance: as in the configuration.
+            eta: as in the configuration.
+            solver: as in the configuration.
+
+        Raises:
+            UserError: for labels that the model does not know, or no steps.
+        """
+        config = self.config
+        scale = config.guidance if guidance is None else guidance
+        steps = config.steps if steps is None else steps
+        if steps < 1:
+            raise UserError(f"sampling takes at least one step, not {steps}")
+        levels = self.path.walk(steps, config.shift)
+        start = levels[0].sigma * noise.normal(*self.spec.shape)
+        guided = self._denoiser(self.wanted(noise, condition), scale)
+
+        def denoise(x: Tensor, level: Level) -> Tensor:
+            image = guided(x, level)
+            # where there is little of the image, a small error of the noise means a large one of the image
+            return image.clamp(-1, 1) if config.predict == "noise" else image
+
+        name = solver or config.solver
+        solve = partial(ddim, eta=config.eta if eta is None else eta) if name == "ddim" else SOLVERS[name]
+        return solve(denoise, start, levels, lambda: noise.normal(*self.spec.shape)).clamp(-1, 1)
+
+    def _denoiser(self, label: Tensor | None, guidance: float) -> Denoiser:
+        """The expected image at a place, guided towards the label, with and without it in one pass where both are needed."""
+
+        def denoise(x: Tensor, level: Level) -> Tensor:
+            share = level.alpha / (level.alpha + level.sigma)
+            scale = scale_at(share, guidance, self.config.guidance_interval)
+            if label is None or scale == 1:
+                return self._expected(x, x.new_full((len(x),), level.log_ratio), label)
+            both = torch.cat([label, torch.full_like(label, self.classes)])
+            images = self._expected(torch.cat([x, x]), x.new_full((2 * len(x),), level.log_ratio), both)
+            return guide(images[: len(x)], images[len(x) :], scale)
+
+        return denoise
+
+    def likelihoods(self) -> Sequence[Likelihood]:
+        """The variational bound, and the estimate along the differential equation."""
+        return (Likelihood("variational bound", self._bound), Likelihood("ODE estimate", self._along_ode, slow=True))
+
+    @torch.no_grad()
+    def _bound(self, x: Tensor, condition: Condition, rng: torch.Generator, evaluations: int = BOUND_EVALUATIONS) -> Tensor:
+        expect = self._careful(self._known(condition))
+        return variational_bound(lambda state, at: expect(state, at).clamp(-1, 1), x, self.path.ends, evaluations, rng)
+
+    @torch.no_grad()
+    def _along_ode(self, x: Tensor, condition: Condition, rng: torch.Generator) -> Tensor:
+        probe = torch.randint(0, 2, x.shape, generator=rng, device=x.device) * 2.0 - 1
+        expect = self._careful(self._known(condition))
+
+        def denoise(state: Tensor, level: Level) -> Tensor:
+            return expect(state / level.alpha, state.new_full((len(state),), level.log_ratio))
+
+        density = ode_log_density(denoise, dequantized(x, rng), self._way_back(), hutchinson(probe))
+        return density + x[0].numel() * math.log(BIN)
+
+    def _careful(self, label: Tensor | None) -> Callable[[Tensor, Tensor], Tensor]:
+        """The expected image given states image + s noise and their log-ratios, as likelihoods ask for it."""
+
+        def expect(state: Tensor, log_ratio: Tensor) -> Tensor:
+            alpha, _ = self.path.scales(log_ratio)
+            image = self._expected(of_images(alpha, state) * state, log_ratio, label)
+            return trusted(image, state, log_ratio) if self.config.predict == "image" else image
+
+        return expect
+
+    def _known(self, condition: Condition | None) -> Tensor | None:
+        return condition.label if self.conditional and condition is not None else None
+
+    def _way_back(self) -> list[Level]:
+        """Places from the image to the noise."""
+        low, high = self.path.ends
+        return self.path.at(torch.linspace(high, low, ODE_STEPS + 1))
+
+    @torch.no_grad()
+    def encode(self, x: Tensor, condition: Condition | None = None) -> Tensor:
+        """The noise (N, C, H, W) from which the differential equation leads to the images, near standard normal."""
+        levels = self._way_back()
+        end = trapezoid(self._denoiser(self._known(condition), 1.0), levels[0].alpha * x, levels)
+        return end / levels[-1].sigma
+
+    @torch.no_grad()
+    def decode(self, z: Tensor, condition: Condition | None = None) -> Tensor:
+        """The images (N, C, H, W) in [-1, 1] to which the differential equation leads from noise."""
+        levels = self._way_back()[::-1]
+        return heun(self._denoiser(self._known(condition), 1.0), levels[0].sigma * z, [*levels, Level(1.0, 0.0)]).clamp(-1, 1)
+
+
+def _network(config: DiffusionConfig, spec: ImageSpec, classes: int) -> nn.Module:
+    folded = config.unshuffle or _unshuffle_for(spec.size)
+    if config.network == "dit":
+        return DiT(
+            spec.channels,
+            width=config.width,
+            depth=config.depth[0],
+            heads=config.heads,
+            patch=folded,
+            embedding=config.embedding,
+            classes=classes,
+            dropout=config.dropout,
+        )
+    return UNet(
+        spec.channels,
+        width=config.width,
+        multipliers=config.multipliers,
+        depth=config.depth,
+        unshuffle=folded,
+        heads=config.heads,
+        embedding=config.embedding,
+        classes=classes,
+        dropout=config.dropout,
+    )
+
+
+def _unshuffle_for(size: int) -> int:
+    """2, 4 or 8, such that the first level is at most 24 pixels wide where that is possible."""
+    return next((factor for factor in (2, 4) if size <= 24 * factor), 8)
+
+
+def _check(config: DiffusionConfig) -> None:
+    if config.guidance_interval[0] > config.guidance_interval[1]:
+        raise UserError("the guidance interval ends before it begins: --model.guidance-interval LOW HIGH")
+    if config.path == "straight" and config.predict == "noise":
+        raise UserError(
+            "at the noise end of the straight path the noise says nothing of the image: choose another --model.predict or --model.path"
+        )
+    if config.network == "dit":
+        _check_dit(config)
+        return
+    if len(config.multipliers) != len(config.depth):
+        raise UserError(
+            f"multipliers and depth describe the same levels, but there are {len(config.multipliers)} and {len(config.depth)} of them"
+        )
+    lowest = config.width * config.multipliers[-1] if config.multipliers else 0
+    if not lowest:
+        raise UserError("a UNet needs at least one level: --model.multipliers 1 --model.depth 2")
+    if config.heads and lowest % config.heads:
+        raise UserError(
+            f"{lowest} channels of the lowest level cannot be shared by {config.heads} heads: give a divisor with --model.heads"
+        )
+
+
+def _check_dit(config: DiffusionConfig) -> None:
+    if len(config.depth) != 1 or config.multipliers != (1,):
+        raise UserError("a transformer has one level: --model.multipliers 1 --model.depth LAYERS")
+    if not config.heads or config.width % config.heads or config.width % 4:
+        raise UserError(
+            f"the width of a transformer is a multiple of 4 and of its heads, not {config.width} for {config.heads}: "
+            "give --model.width and --model.heads that agree"
+        )

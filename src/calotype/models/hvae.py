@@ -1,0 +1,133 @@
+"""A hierarchical variational autoencoder: latents at several sizes, inferred from the top down."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import prod
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from calotype.errors import UserError
+from calotype.losses.divergence import kl_standard, log_normal
+from calotype.models.variational import Count, Inference, ObjectiveConfig, Variational
+from calotype.networks.ladder import Ladder, Level
+from calotype.types import Condition, ImageSpec, Noise, Player
+
+
+@dataclass(frozen=True)
+class HVAEConfig(ObjectiveConfig):
+    """A ladder of latents, and the objective that it is trained by."""
+
+    kind: Literal["hvae"] = "hvae"
+    latent: Count = 16  # numbers of the vector at the top
+    channels: Count = 4  # latents at each position of a map
+    rungs: Count = 2  # maps of latents of each size
+    width: Annotated[int, Field(ge=8)] = 32  # channels of the largest map; every smaller one has twice as many
+    depth: Count = 1  # residual blocks of each size in the encoder
+    temperature: Annotated[float, Field(gt=0)] = 1.0  # in sampling: scale of the latents, below 1 for cleaner and less varied images
+
+
+class HVAE(Variational):
+    """A top-down hierarchy (ladder VAE, Sønderby et al. 2016; very deep VAE, Child 2021).
+
+    A vector of latents comes first, then maps of them from small to large. The prior of each is normal with mean and scale learned
+    from all above it, the posterior likewise, and from the image. Images are drawn as the decoder's expected pixels.
+
+    Raises:
+        UserError: where options contradict each other.
+    """
+
+    def __init__(self, config: HVAEConfig, spec: ImageSpec) -> None:
+        super().__init__(config, spec)
+        self.config = config
+        self.ladder = Ladder(
+            spec.shape,
+            self.observation.outputs,
+            latent=config.latent,
+            channels=config.channels,
+            rungs=config.rungs,
+            width=config.width,
+            depth=config.depth,
+            classes=self.classes,
+        )
+        self._bounds = [0]
+        for shape in self.ladder.shapes:
+            self._bounds.append(self._bounds[-1] + prod(shape))
+
+    def players(self) -> Sequence[Player]:
+        """The ladder."""
+        return (Player("autoencoder", self.ladder, self._loss),)
+
+    def sample(self, noise: Noise, condition: Condition | None = None, *, temperature: float | None = None) -> Tensor:
+        """Draw (noise.n, C, H, W) float32 images in [-1, 1]; a conditional model without labels draws them uniformly.
+
+        Args:
+            noise: the randomness of each image.
+            condition: labels (N,) int64, or none.
+            temperature: as in the configuration.
+
+        Raises:
+            UserError: for labels that the model does not know, or a temperature below 0.
+        """
+        temperature = self.config.temperature if temperature is None else temperature
+        if temperature < 0:
+            raise UserError(f"temperature is a scale, not {temperature}: give 0 or more")
+        latents = noise.normal(*self.latent_shape) * temperature
+        return self._picture(latents, self.wanted(noise, condition))
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        """(z,): the latents of all levels, from top to bottom."""
+        return (self._bounds[-1],)
+
+    def encode(self, x: Tensor, condition: Condition | None = None) -> Tensor:
+        """Posterior means (N, z) of images (N, C, H, W), of all levels from top to bottom in units of their priors.
+
+        Raises:
+            UserError: where a conditional model is given no labels.
+        """
+        inference = self._infer(self._encode(x), self._labels(condition), None)
+        return torch.cat([mean.flatten(1) for mean in inference.means], dim=1)
+
+    def decode(self, z: Tensor, condition: Condition | None = None) -> Tensor:
+        """Expected images (N, C, H, W) in [-1, 1] of latents (N, z) as ``encode`` gives them.
+
+        Raises:
+            UserError: where a conditional model is given no labels.
+        """
+        return self._picture(z, self._labels(condition))
+
+    def _picture(self, latents: Tensor, label: Tensor | None) -> Tensor:
+        levels = [latents[:, a:b].view(-1, *s) for (a, b), s in zip(pairwise(self._bounds), self.ladder.shapes, strict=True)]
+        return self.observation.mean(self.ladder(levels, label))
+
+    def _encode(self, image: Tensor) -> list[Tensor]:
+        features: list[Tensor] = self.ladder.encoder(image)
+        return features
+
+    def _infer(self, features: list[Tensor], label: Tensor | None, rng: torch.Generator | None) -> Inference:
+        def draw(mean: Tensor, log_scale: Tensor) -> Tensor:
+            return mean if rng is None else mean + log_scale.exp() * torch.randn(mean.shape, generator=rng, device=mean.device)
+
+        out, levels = self.ladder.infer(features, draw, label)
+        return Inference(
+            out=out,
+            kl=tuple(_units(kl_standard(level.mean, level.log_scale)) for level in levels),
+            means=tuple(_units(level.mean) for level in levels),
+            log_ratio=torch.stack([_log_ratio(level) for level in levels]).sum(0),
+        )
+
+
+def _units(level: Tensor) -> Tensor:
+    """(N, units) or (N, units, h, w) as (N, units, positions)."""
+    return level.reshape(*level.shape[:2], -1)
+
+
+def _log_ratio(level: Level) -> Tensor:
+    zero = torch.zeros_like(level.mean)
+    return (log_normal(level.latent, zero, zero) - log_normal(level.latent, level.mean, level.log_scale)).flatten(1).sum(1)

@@ -1,0 +1,112 @@
+"""TarFlow: a normalizing flow of causal transformers over patches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from calotype.errors import UserError
+from calotype.flows.autoregressive import Autoregressive
+from calotype.flows.base import Chain, parts
+from calotype.flows.shape import Flat, Patches
+from calotype.models.dequantized import DequantizedFlow, PixelsName, dequantization, pixels
+from calotype.networks.causal import CausalNetwork
+from calotype.types import Condition, ImageSpec, Noise
+
+Count = Annotated[int, Field(ge=1)]
+NotNegative = Annotated[float, Field(ge=0)]
+
+
+@dataclass(frozen=True)
+class TarFlowConfig:
+    """A chain of causal transformers, each in the opposite direction to the one before."""
+
+    kind: Literal["tarflow"] = "tarflow"
+    conditional: bool = True  # learn the classes where the data have labels
+    patch: Count = 4  # pixels of a side of a token
+    depth: Count = 4  # autoregressive transforms
+    layers: Count = 2  # transformer blocks of each
+    width: Annotated[int, Field(ge=4)] = 64  # features of a token inside of the transformers
+    heads: Count = 2  # of the attention
+    embedding: Count = 32  # numbers that a class becomes
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0  # share of features dropped in training
+    label_dropout: Annotated[float, Field(ge=0, le=1)] = 0.1  # share of labels hidden in training, which guidance needs
+    bound: Annotated[float, Field(gt=0)] = 3.0  # largest absolute log-scale of a transform
+    pixels: PixelsName = "histogram"  # how pixels become real numbers: scaled, by a logit, or such that they are normal
+    dequantization: Literal["uniform", "variational"] = "variational"  # noise added to pixels: the same for all, or learned
+    temperature: NotNegative = 0.8  # of the latents when sampling: below 1 for clearer and less varied images
+    guidance: NotNegative = 0.5  # away from what is drawn without a class: 0 for none, more for clearer and less varied images
+
+
+class TarFlow(DequantizedFlow):
+    """Transformer autoregressive flow (Zhai et al. 2024).
+
+    Raises:
+        UserError: where the width cannot be shared by the heads.
+    """
+
+    flow: Chain
+
+    def __init__(self, config: TarFlowConfig, spec: ImageSpec) -> None:
+        super().__init__(
+            spec,
+            conditional=config.conditional,
+            multiple=config.patch,
+            label_dropout=config.label_dropout,
+            temperature=config.temperature,
+        )
+        if config.width % config.heads:
+            raise UserError(f"{config.width} features cannot be shared by {config.heads} heads: give a divisor with --model.heads")
+        self.config = config
+        embedding = config.embedding if self.classes else 0
+        self.embed = nn.Embedding(self.classes + 1, embedding) if embedding else None
+        self.dequantize = dequantization(config.dequantization, spec, config.width // 2)
+        side = spec.size + self.pad
+        tokens, features = (side // config.patch) ** 2, spec.channels * config.patch**2
+
+        def transform(index: int) -> Autoregressive:
+            network = CausalNetwork(
+                tokens,
+                features,
+                2 * features,
+                width=config.width,
+                depth=config.layers,
+                heads=config.heads,
+                embedding=embedding,
+                dropout=config.dropout,
+            )
+            return Autoregressive(network, config.bound, backwards=index % 2 == 1)
+
+        self.flow = Chain(
+            [pixels(config.pixels), Patches(config.patch, side), *(transform(i) for i in range(config.depth)), Flat((tokens, features))]
+        )
+
+    @torch.no_grad()
+    def sample(
+        self, noise: Noise, condition: Condition | None = None, *, temperature: float | None = None, guidance: float | None = None
+    ) -> Tensor:
+        """Draw (noise.n, C, H, W) float32 images in [-1, 1]; without labels, those of a conditional model are drawn uniformly.
+
+        Args:
+            noise: the randomness of each image.
+            condition: labels (N,) int64, or none.
+            temperature: standard deviation of the latents; that of the configuration where none is given.
+            guidance: as in the configuration (Zhai et al. 2024, section 2.5).
+
+        Raises:
+            UserError: for labels that the model does not know.
+        """
+        guidance = self.config.guidance if guidance is None else guidance
+        label = self.wanted(noise, condition)
+        z = noise.normal(*self.latent_shape) * (self.temperature if temperature is None else temperature)
+        towards, away = self._context(label, noise.n), self._context(None, noise.n)
+        for part in reversed(parts(self.flow.transforms)):
+            if self.conditional and isinstance(part, Autoregressive):
+                z = part.inverse(z, towards, away, guidance)
+            else:
+                z = part.inverse(z, towards)
+        return self._images(z)

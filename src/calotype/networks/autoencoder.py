@@ -1,0 +1,269 @@
+"""Encoders and decoders: images to vectors of numbers and back."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from math import prod
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from calotype.networks.unet import ChannelNorm, zeroed
+
+FOLD = 2  # pixels a side that stems fold into channels
+LARGEST_BASE = 8  # pixels a side of the lowest map
+LARGEST_LOG_SCALE = 6.0  # of a posterior, and of its inverse
+
+
+def moments(numbers: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and logarithm of the scale of a posterior, float32, from (N, 2 z, ...) numbers of any size.
+
+    The logarithm is bent to stay within (-6, 6): without bounds a single bad step overflows, and with hard ones it would never return.
+    """
+    mean, log_scale = numbers.float().chunk(2, dim=1)
+    return mean, LARGEST_LOG_SCALE * torch.tanh(log_scale / LARGEST_LOG_SCALE)
+
+
+class ClassPrior(nn.Module):
+    """A normal prior of a vector of latents with a mean and a scale learned for each class.
+
+    It is written as a change of units: in those of the prior of their class, latents are standard normal before an image is seen.
+    Without classes nothing changes.
+
+    Args:
+        latent: numbers of the vector.
+        classes: labels 0 to ``classes - 1``; 0 for none.
+    """
+
+    def __init__(self, latent: int, classes: int = 0) -> None:
+        super().__init__()
+        self.moments = nn.Embedding(classes, 2 * latent) if classes else None
+        if self.moments is not None:
+            nn.init.zeros_(self.moments.weight)
+
+    def standardize(self, mean: Tensor, log_scale: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Mean and logarithm of the scale of a posterior, (N, latent), in units of the prior."""
+        if self.moments is None or label is None:
+            return mean, log_scale
+        center, log_spread = moments(self.moments(label))
+        return (mean - center) * torch.exp(-log_spread), log_scale - log_spread
+
+    def forward(self, standard: Tensor, label: Tensor | None) -> Tensor:
+        """Latents (N, latent), given in units of the prior."""
+        if self.moments is None or label is None:
+            return standard
+        center, log_spread = moments(self.moments(label))
+        return center + log_spread.exp() * standard
+
+
+class Residual(nn.Module):
+    """Two convolutions added to what they are given, starting as the identity (He et al. 2016), (N, channels, H, W) to the same."""
+
+    def __init__(self, channels: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.norm = ChannelNorm()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.dropout = nn.Dropout(dropout)
+        self.second = zeroed(nn.Conv2d(channels, channels, 3, padding=1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Add to ``x``."""
+        hidden = F.silu(self.norm(self.first(F.silu(self.norm(x)))))
+        out: Tensor = x + self.second(self.dropout(hidden))
+        return out
+
+
+def map_sizes(size: int) -> list[int]:
+    """Sides of the maps of an image of ``size`` pixels, largest first: folded once, then halved until they are at most 8.
+
+    The image is padded to ``FOLD`` times the first of them.
+
+    >>> map_sizes(28), map_sizes(8), map_sizes(33), map_sizes(64)
+    ([14, 7], [4], [20, 10, 5], [32, 16, 8])
+    """
+    halvings = 0
+    while -(-size // (FOLD << halvings)) > LARGEST_BASE:
+        halvings += 1
+    base = -(-size // (FOLD << halvings))
+    return [base << k for k in reversed(range(halvings + 1))]
+
+
+class ConvEncoder(nn.Module):
+    """Images (N, C, H, W) to vectors (N, outputs) through residual blocks on pixel-unshuffled maps.
+
+    Args:
+        shape: (C, H, W) of the images, of any size of at least 8.
+        outputs: numbers of each vector.
+        width: channels of the first map; every lower one has twice as many.
+        depth: residual blocks of each map.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], outputs: int, *, width: int, depth: int) -> None:
+        super().__init__()
+        self.trunk = ConvTrunk(shape, width=width, depth=depth)
+        self.out = nn.Linear(self.trunk.widths[-1] * self.trunk.sizes[-1] ** 2, outputs)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Vectors (N, outputs) of images (N, C, H, W)."""
+        out: Tensor = self.out(self.trunk(image)[-1].flatten(1))
+        return out
+
+
+class ConvTrunk(nn.Module):
+    """Images to a feature map of each size of ``map_sizes``, largest first."""
+
+    def __init__(self, shape: tuple[int, int, int], *, width: int, depth: int) -> None:
+        super().__init__()
+        self.sizes = map_sizes(shape[1])
+        self.widths = [width << k for k in range(len(self.sizes))]
+        self.padding = FOLD * self.sizes[0] - shape[1]
+        self.stem = nn.Conv2d(shape[0] * FOLD**2, width, 3, padding=1)
+        self.shrink = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in pairwise(self.widths))
+        self.levels = nn.ModuleList(nn.Sequential(*(Residual(w) for _ in range(depth))) for w in self.widths)
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """Feature maps (N, width, h, w) of images (N, C, H, W)."""
+        hidden = self.stem(F.pixel_unshuffle(F.pad(image, (0, self.padding, 0, self.padding), value=-1.0), FOLD))
+        maps: list[Tensor] = []
+        for level, blocks in enumerate(self.levels):
+            hidden = blocks(self.shrink[level - 1](hidden) if level else hidden)
+            maps.append(hidden)
+        return maps
+
+
+class ConvDecoder(nn.Module):
+    """Vectors (N, latent), and labels, to (N, outputs * C, H, W): the mirror image of `ConvEncoder`.
+
+    Args:
+        shape: (C, H, W) of the images.
+        latent: numbers of each vector.
+        outputs: numbers for each sub-pixel.
+        width: channels of the largest map; every lower one has twice as many.
+        depth: residual blocks of each map.
+        classes: labels 0 to ``classes - 1``; 0 for none.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], latent: int, outputs: int, *, width: int, depth: int, classes: int = 0) -> None:
+        super().__init__()
+        self.crown = ConvCrown(shape, outputs, width=width, depth=depth)
+        self.start = nn.Linear(latent, prod(self.crown.base))
+        self.label = nn.Embedding(classes, prod(self.crown.base)) if classes else None
+
+    def forward(self, latent: Tensor, label: Tensor | None = None) -> Tensor:
+        """What the decoder says of each sub-pixel of images of latents (N, latent) and, if conditional, labels (N,)."""
+        hidden = self.start(latent)
+        if self.label is not None and label is not None:
+            hidden = hidden + self.label(label)
+        out: Tensor = self.crown(hidden.view(-1, *self.crown.base))
+        return out
+
+
+class ConvCrown(nn.Module):
+    """The lowest feature map of a `ConvTrunk`, (N, *base), to ``outputs`` numbers for each sub-pixel of an image."""
+
+    def __init__(self, shape: tuple[int, int, int], outputs: int, *, width: int, depth: int) -> None:
+        super().__init__()
+        sizes = map_sizes(shape[1])
+        widths = [width << k for k in range(len(sizes))]
+        self.base = (widths[-1], sizes[-1], sizes[-1])
+        self.levels = nn.ModuleList(nn.Sequential(*(Residual(w) for _ in range(depth))) for w in widths)
+        self.grow = nn.ModuleList(nn.Conv2d(b, 4 * a, 1) for a, b in pairwise(widths))
+        self.head = Head(shape, width, outputs)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(N, *base) to (N, outputs * C, H, W)."""
+        for level in reversed(range(len(self.levels))):
+            hidden = self.levels[level](hidden)
+            if level:
+                hidden = F.pixel_shuffle(self.grow[level - 1](hidden), 2)
+        out: Tensor = self.head(hidden)
+        return out
+
+
+class Head(nn.Module):
+    """Maps (N, width, h, w), folded once, to ``outputs`` numbers for each sub-pixel of an image: (N, outputs * C, H, W) float32."""
+
+    def __init__(self, shape: tuple[int, int, int], width: int, outputs: int) -> None:
+        super().__init__()
+        self.size = shape[1]
+        self.norm = ChannelNorm()
+        self.out = nn.Conv2d(width, outputs * shape[0] * FOLD**2, 3, padding=1)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Normalize, project, unfold, crop."""
+        out = F.pixel_shuffle(self.out(F.silu(self.norm(hidden))), FOLD)
+        return out[..., : self.size, : self.size].float()
+
+
+class MLPEncoder(nn.Module):
+    """Images (N, C, H, W) to vectors (N, outputs) through ``depth`` hidden layers of ``width`` units; none is a linear map."""
+
+    def __init__(self, shape: tuple[int, int, int], outputs: int, *, width: int, depth: int) -> None:
+        super().__init__()
+        sizes = [prod(shape)] + [width] * depth
+        self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
+        self.out = nn.Linear(sizes[-1], outputs)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Vectors (N, outputs) of images (N, C, H, W)."""
+        hidden = image.flatten(1)
+        for layer in self.hidden:
+            hidden = F.silu(layer(hidden))
+        out: Tensor = self.out(hidden)
+        return out
+
+
+class MLPDecoder(nn.Module):
+    """Vectors (N, latent), and labels, to (N, outputs * C, H, W) through ``depth`` hidden layers; none is a linear map."""
+
+    def __init__(self, shape: tuple[int, int, int], latent: int, outputs: int, *, width: int, depth: int, classes: int = 0) -> None:
+        super().__init__()
+        self.shape = (outputs * shape[0], *shape[1:])
+        sizes = [latent + classes] + [width] * depth
+        self.classes = classes
+        self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
+        self.out = nn.Linear(sizes[-1], prod(self.shape))
+
+    def forward(self, latent: Tensor, label: Tensor | None = None) -> Tensor:
+        """What the decoder says of each sub-pixel of images of latents (N, latent) and, if conditional, labels (N,)."""
+        hidden = latent
+        if self.classes and label is not None:
+            hidden = torch.cat([hidden, F.one_hot(label, self.classes).to(hidden.dtype)], 1)
+        for layer in self.hidden:
+            hidden = F.silu(layer(hidden))
+        out: Tensor = self.out(hidden)
+        return out.float().view(-1, *self.shape)
+
+
+class SharedScale(nn.Module):
+    """A decoder of means, and one learned logarithm of a scale for all sub-pixels (Rybkin et al. 2021)."""
+
+    def __init__(self, decoder: nn.Module) -> None:
+        super().__init__()
+        self.decoder = decoder
+        self.log_scale = nn.Parameter(torch.zeros(()))
+
+    def forward(self, latent: Tensor, label: Tensor | None = None) -> Tensor:
+        """(N, 2 C, H, W): the means, then the logarithms."""
+        mean = self.decoder(latent, label)
+        return torch.cat([mean, self.log_scale.expand_as(mean)], dim=1)
+
+
+class Autoencoder(nn.Module):
+    """An encoder to the moments of latents, their prior, and a decoder back: what is trained together."""
+
+    def __init__(self, encoder: nn.Module, prior: ClassPrior, decoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.prior = prior
+        self.decoder = decoder
+
+    def encode(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and logarithm of the scale of the posterior, (N, z) float32 each."""
+        return moments(self.encoder(image))
+
+    def decode(self, standard: Tensor, label: Tensor | None = None) -> Tensor:
+        """What the decoder says of each sub-pixel, (N, outputs * C, H, W), given latents (N, z) in units of the prior."""
+        out: Tensor = self.decoder(self.prior(standard, label), label)
+        return out

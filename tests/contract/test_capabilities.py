@@ -1,0 +1,135 @@
+"""What must hold for every recipe that says how likely images are, that has latents, or that can complete images."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from calotype.data import load
+from calotype.models import build
+from calotype.recipes import PUBLISHED, RECIPES, named
+from calotype.types import Batch, Completes, Condition, HasEncoder, HasLatents, HasPosterior, ImageSpec, Model, Noise, Step
+from tests.contract.test_models import scrambled, trainer_of
+from tests.small import small
+
+SPEC = ImageSpec(28, 1, tuple("0123456789"))
+KINDS = {"exact", "ELBO", "IWAE-50", "dequantized bound", "dequantized bound, K=16", "variational bound", "ODE estimate"}
+GAMES = {"gan", "dcgan", "lsgan", "wgan", "wgan-gp", "sngan", "hinge", "rpgan"}
+
+
+def trained(name: str) -> Model:
+    """A model after a few steps: what a first batch initializes is initialized."""
+    trainer = trainer_of(small(name), load("mnist5k"))
+    for _ in range(3):
+        trainer.step()
+    return trainer.model.eval()
+
+
+def having(capability: type) -> list[str]:
+    return [name for name in RECIPES if isinstance(build(small(name).model, SPEC), capability)]
+
+
+likely = pytest.mark.parametrize("name", [name for name in RECIPES if build(small(name).model, SPEC).likelihoods()])
+
+
+@pytest.fixture(scope="module")
+def held() -> Batch:
+    images = load("mnist5k").holdout
+    pixels = torch.from_numpy(images.pixels[:4].copy()).permute(0, 3, 1, 2).float() / 127.5 - 1
+    assert images.labels is not None
+    return Batch(pixels, Condition(torch.from_numpy(images.labels[:4].copy())))
+
+
+def test_all_but_games_and_classifiers_have_likelihoods_and_a_way_to_latents() -> None:
+    plain = {*GAMES, "classifier"}
+    autoregressive = set(having(Completes))
+    assert set(having(HasLatents)) == set(RECIPES) - {"classifier"} - autoregressive
+    assert set(having(HasEncoder)) == set(RECIPES) - plain - autoregressive
+    assert {name for name in RECIPES if build(small(name).model, SPEC).likelihoods()} == set(RECIPES) - plain
+
+
+@likely
+def test_a_likelihood_is_one_of_the_kinds_and_repeats_with_its_seed(name: str, held: Batch) -> None:
+    model = trained(name)
+    for likelihood in model.likelihoods():
+        assert likelihood.kind in KINDS
+        first, again = (likelihood.nats(held.image, held.condition, torch.Generator().manual_seed(1)) for _ in range(2))
+        assert first.shape == (4,)
+        assert first.dtype == torch.float32
+        assert torch.equal(first, again)
+        # after three steps no model is better than 1 bit or far worse than none at all, which is 8
+        bits = -first / (math.log(2) * 784)
+        assert float(bits.min()) > 0.5
+        assert float(bits.max()) < 16
+
+
+@likely
+def test_a_likelihood_is_of_each_image_by_itself(name: str, held: Batch) -> None:
+    """An exact likelihood of an image does not depend on what stands beside it."""
+    model = trained(name)
+    for likelihood in model.likelihoods():
+        if likelihood.kind == "exact":
+            whole = likelihood.nats(held.image, held.condition, torch.Generator())
+            alone = likelihood.nats(held.image[2:3], held.condition[2:3], torch.Generator())
+            assert torch.allclose(whole[2:3], alone, atol=1e-2)
+        watched = model.watch(held, held, Step(0, torch.Generator().manual_seed(0)))
+        assert any(key.endswith("_holdout") for key in watched)
+
+
+@pytest.mark.parametrize("name", having(HasLatents))
+def test_latents_have_their_shape_and_give_images(name: str) -> None:
+    model = scrambled(name).model
+    assert isinstance(model, HasLatents)
+    condition = Condition(torch.arange(3)) if model.conditional else Condition()
+    with torch.no_grad():
+        images = model.decode(Noise(3).normal(*model.latent_shape), condition)
+    assert images.shape == (3, 1, 28, 28)
+    assert float(images.abs().max()) <= 1 + 1e-5
+
+
+@pytest.mark.parametrize("name", having(HasEncoder))
+def test_an_encoder_gives_latents_of_that_shape(name: str, held: Batch) -> None:
+    model = scrambled(name).model
+    assert isinstance(model, HasEncoder)
+    with torch.no_grad():
+        latents = model.encode(held.image, held.condition if model.conditional else Condition())
+    assert latents.shape == (4, *model.latent_shape)
+    assert latents.dtype == torch.float32
+
+
+@pytest.mark.parametrize("name", having(HasPosterior))
+def test_divergences_of_a_posterior_are_not_negative(name: str, held: Batch) -> None:
+    model = trained(name)
+    assert isinstance(model, HasPosterior)
+    means, divergences = model.posterior(held.image, held.condition)
+    assert means.shape == divergences.shape
+    assert len(means) == 4
+    assert float(divergences.min()) >= -1e-4
+
+
+@pytest.mark.parametrize("name", having(Completes))
+def test_a_completion_keeps_the_rows_it_is_given(name: str, held: Batch) -> None:
+    model = scrambled(name).model
+    assert isinstance(model, Completes)
+    made = model.complete(held.image, 14, Noise(4, seed=1), held.condition)
+    assert torch.equal(made[:, :, :14], held.image[:, :, :14])
+    assert not torch.equal(made[:, :, 14:], held.image[:, :, 14:])
+    alone = model.complete(held.image[2:3], 14, Noise(1, seed=1, start=2), held.condition[2:3])
+    assert torch.allclose(alone[0], made[2], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_published_sizes_can_be_built_and_are_larger(name: str) -> None:
+    spec = ImageSpec(32, 3, tuple("abcdefghij"))
+    with torch.device("meta"):
+        paper, laptop = (build(config.model, spec) for config in (named(name, "published"), named(name)))
+    paper_size, laptop_size = (sum(p.numel() for p in model.parameters()) for model in (paper, laptop))
+    assert paper_size > 2 * laptop_size
+    assert named(name, "published").recipe == name
+
+
+def test_every_likelihood_family_has_published_sizes() -> None:
+    wanted = "vae beta-vae hvae vqvae realnvp glow tarflow pixelcnn pixel-transformer ddpm edm flow-matching dit"
+    assert set(wanted.split()) <= set(PUBLISHED)
