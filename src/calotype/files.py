@@ -54,6 +54,16 @@ def write_json(path: Path, value: object) -> None:
     write_atomic(path, lambda stream: stream.write(text.encode()))
 
 
+def name_of(folder: Path) -> str:
+    """What trained weights are called: by their run, also where its ``model/`` or ``best/`` is given."""
+    folder = folder.resolve()
+    if (folder / "checkpoints").is_dir():
+        return folder.name
+    if folder.name == "best" and (folder.parent / "checkpoints").is_dir():
+        return f"{folder.parent.name}/best"
+    return folder.parent.name if folder.name == "model" else folder.name
+
+
 def read_json(path: Path) -> Any:
     """The content of a JSON file."""
     return json.loads(path.read_text(encoding="utf-8"))

@@ -131,6 +131,33 @@ def test_a_run_is_judged_with_its_own_images_and_its_log(runs: Path) -> None:
     assert alone.curves is None
 
 
+def test_a_run_with_too_few_real_images_is_told_what_needs_none(runs: Path, digits: Images) -> None:
+    few = write(digits.pixels[:100], runs / "few")
+    config = small("dcgan", steps=4)
+    run = calotype.train(replace(config, data=replace(config.data, source=few)), out=runs / "run").run
+    report = evaluate(run.folder, count=100, features="digits", short=True)
+    assert not report.scores
+    assert any(note.startswith("only 50 real images to compare with") for note in report.notes)
+    assert statuses(report)["divergence"] == "PASS"
+    assert statuses(report)["mode-collapse"] == "CANNOT TELL"
+    assert report.cost is not None
+    assert report.cost.steps == 4
+    with pytest.raises(UserError, match="only 50 real images"):
+        evaluate(few, data=few, features="digits", short=True)
+
+
+def test_a_model_with_a_likelihood_and_an_encoder_is_asked_for_both(runs: Path) -> None:
+    run = calotype.train(small("vae", steps=4), out=runs / "run").run
+    report = evaluate(run.folder, count=100, short=True)
+    likely = [s for s in report.scores if s.name == "bits/dim"]
+    assert [(s.features, s.n) for s in likely] == [("ELBO, given the class", 250)]
+    assert report.units is not None
+    found = {v.name: v for v in report.verdicts}
+    assert found["posterior-collapse"].effect == pytest.approx(1 - report.units.active / report.units.total)
+    assert found["likelihood-overfit"].effect is not None
+    jsonschema.validate(to_json(report), json.loads(SCHEMA.read_text()))
+
+
 def test_a_model_of_another_shape_than_the_data_is_refused(runs: Path) -> None:
     run = calotype.train(small("dcgan", steps=2), out=runs / "run").run
     rng = np.random.default_rng(0)

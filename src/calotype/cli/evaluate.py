@@ -14,6 +14,7 @@ from calotype.cli.parse import parse
 from calotype.engine.display import Terminal
 from calotype.errors import UserError
 from calotype.report.card import Report, to_json
+from calotype.report.compare import told
 from calotype.report.evaluate import FULL, evaluate
 from calotype.report.files import save, save_comparison
 from calotype.report.words import text
@@ -47,7 +48,8 @@ class CompareOptions:
     """Judge several generators alike and put them on one page, ranked only where their intervals do not overlap.
 
     Runs of one recipe that differ in their training seed alone are taken together, so that the luck of a seed is not mistaken for a
-    better recipe.
+    better recipe. Models of different families stand side by side with what they take: training, parameters, time and function
+    evaluations for an image. Likelihoods of different kinds are not ranked against each other.
 
     Examples:
     calotype compare runs/dcgan-mnist5k-0001 runs/rpgan-mnist5k-0001
@@ -62,6 +64,7 @@ class CompareOptions:
     out: Path = Path("comparison.html")  # the page
     seed: int = 0  # of the noise that images are drawn from
     device: str = "auto"  # auto, cpu, cuda, mps
+    quick: bool = False  # leave out what takes long: tighter likelihoods, and quality by the number of function evaluations
     json: bool = False  # print the reports as a JSON list
 
 
@@ -89,8 +92,8 @@ def run_compare(words: list[str]) -> int:
         print(json.dumps([to_json(report) for report in reports], indent=2))
         return 0
     for report in reports:
-        print(text(report) + "\n")
-    print(f"page: {options.out}")
+        print(f"{report.subject}\n{text(report)}\n")
+    print("\n".join([*told(reports), f"page: {options.out}"]))
     return 0
 
 
@@ -105,5 +108,6 @@ def _judged(options: Options | CompareOptions, subject: Path) -> Report:
             seed=options.seed,
             device=options.device,
             short=isinstance(options, CompareOptions),
+            slow=isinstance(options, Options) or not options.quick,
             say=display.show,
         )

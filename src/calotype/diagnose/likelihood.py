@@ -2,46 +2,105 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
 from calotype.diagnose.verdict import Finding, Verdict, cannot_tell, tail
+from calotype.metrics.likelihood import ACTIVE, Gap, active_units
+
+Record = dict[str, Any]
+NO_ENCODER = "This family has no encoder."
+NO_LIKELIHOOD = "This family gives no likelihood."
+LATE = 0.5  # the share of the log that tells whether the gap still widens
+FEWEST_LINES = 8  # of it
+FEWEST_IMAGES = 50  # behind the variance of a posterior mean
 
 
-def posterior_collapse(active: int | None, total: int = 0) -> Finding | Verdict:
+def posterior_collapse(means: NDArray[np.floating], divergence: NDArray[np.floating]) -> Finding | Verdict:
     """Whether the latents carry information: units whose posterior mean varies by more than .01 over images (Burda et al. 2016).
 
-    WARN below half of the units, FAIL below a tenth.
+    WARN below half of the units, FAIL below a tenth. Arguments are those that ``posterior`` of a model gives for N images: the
+    posterior means (N, z), and the divergence of each latent from its prior in nats (N, z).
     """
     name = "posterior-collapse"
-    if active is None:
-        return cannot_tell(name, "This family has no encoder.")
+    if len(means) < FEWEST_IMAGES:
+        return cannot_tell(name, f"There are {len(means)} images to encode; {FEWEST_IMAGES} are needed: name more with --holdout.")
+    if not np.isfinite(means).all():
+        return cannot_tell(name, "The encoder gives numbers that are not finite.")
+    active, total = int(active_units(means).sum()), means.shape[1]
+    nats = float(divergence.mean(0, dtype=np.float64).sum())
     return Finding(
         name,
-        effect=1 - active / max(1, total),
+        effect=1 - active / total,
         warn=0.5 + 1e-9,
         fail=0.9 + 1e-9,
-        says={"PASS": "The latents carry information.", "FAIL": "Most latents are unused: the decoder ignores them."},
-        evidence=f"{active} of {total} latent units vary with the image",
-        remedies=("a longer warm-up of the divergence term", "free bits", "a smaller weight of the divergence term"),
+        says={
+            "PASS": "At least half of the latents vary with the image.",
+            "FAIL": "Nearly all latents are unused: the decoder ignores them.",
+            "WARN": "Most latents are unused: the decoder ignores them.",
+        },
+        evidence=(
+            f"{active:,} of {total:,} latent units vary with the image (a variance of the posterior mean over {ACTIVE:g}); together they "
+            f"say {nats:.1f} nats of an image; effect: the share that does not vary"
+        ),
+        remedies=("--model.free-bits 0.1", "--model.warmup 0.3", "--model.warmup 0.5 --model.cycles 4", "--model.beta 0.5"),
+        data={"active": active, "total": total, "nats": nats},
     )
 
 
-def likelihood_overfit(gap: float | None, error: float = 0.0) -> Finding | Verdict:
-    """Whether held-out images cost more bits than training images. ``gap`` is holdout minus train in bits/dim, with its standard error."""
-    name = "likelihood-overfit"
-    if gap is None:
-        return cannot_tell(name, "This family gives no likelihood.")
-    error = max(error, 1e-9)
+def likelihood_overfit(found: Gap, n: int, widening: bool | None = None) -> Finding:
+    """Whether held-out images cost more bits than training images: FAIL from .05 bits per dimension, WARN from .01.
+
+    ``found`` is the gap over ``n`` images of either kind, and ``widening`` what the log says of it (`widens`): where it has stopped
+    to grow, a FAIL is a WARN.
+    """
+    error = max(found.error, 1e-9)
+    course = {None: "", True: "; in the log it still grows", False: "; in the log it no longer grows"}[widening]
     return Finding(
-        name,
-        effect=gap,
+        "likelihood-overfit",
+        effect=found.value,
         warn=0.01,
-        fail=0.05,
-        p=tail(gap / error),
+        fail=math.inf if widening is False else 0.05,
+        blind=0.05,
+        p=tail(found.value / error),
         error=error,
         says={
             "PASS": "No sign that held-out images cost over .01 bits per dimension more than training images.",
-            "CANNOT TELL": "Too few held-out images to compare their likelihood.",
+            "CANNOT TELL": "Too few images to compare their likelihood.",
             "FAIL": "The model has learned its training images by heart.",
+            "WARN": "The model foresees its training images better than unseen ones.",
         },
-        evidence=f"held-out images cost {gap:+.3f} bits per dimension more than training images (standard error {error:.3f})",
-        remedies=("a shorter --minutes", "--optimizer.weight-decay 0.01", "more training images"),
+        evidence=(
+            f"held-out images cost {found.value:+.4f} bits per dimension more than equally intricate training images (standard error "
+            f"{found.error:.4f}; {found.raw:+.4f} as they are; {n} of each){course}"
+        ),
+        remedies=("a shorter --minutes", "--model.dropout 0.2", "--optimizer.weight-decay 0.01", "more training images"),
     )
+
+
+def widens(records: Sequence[Record]) -> bool | None:
+    """Whether the gap in bits between held-out and training images grew over the later half of a log, beyond chance.
+
+    None where the log holds too few lines with a ``bits_holdout`` and a ``bits_train``.
+    """
+    rows = [(float(r["step"]), gap) for r in records if (gap := _logged_gap(r)) is not None]
+    rows = rows[-math.ceil(LATE * len(rows)) :] if rows else []
+    if len(rows) < FEWEST_LINES:
+        return None
+    step, gap = np.array(rows, np.float64).T
+    step -= step.mean()
+    slope = float(step @ gap / (step @ step))
+    left = gap - gap.mean() - slope * step
+    error = math.sqrt(float(left @ left) / (len(gap) - 2) / float(step @ step))
+    return slope > 2 * error
+
+
+def _logged_gap(record: Record) -> float | None:
+    held, train = (
+        next((v for k, v in record.items() if word in k and isinstance(v, int | float)), None) for word in ("bits_holdout", "bits_train")
+    )
+    return None if held is None or train is None else held - train

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from calotype.diagnose.verdict import Finding, tail
+from calotype.diagnose.verdict import Finding, Status, tail
 from calotype.metrics.spectrum import ROUNDING
 
 FLOOR = 4 * ROUNDING
@@ -21,7 +22,7 @@ BLUR_REMEDIES = (
 NOISE_REMEDIES = (
     "--train.ema 0.1",
     "--schedule.kind cosine",
-    "for flow matching, more sampling steps: --option steps=32",
+    "where sampling takes steps, more of them: --option steps=32",
     "a longer --minutes",
 )
 
@@ -56,22 +57,16 @@ def blur(generated: NDArray[np.float64], real: NDArray[np.float64], other: NDArr
 
 def grain(generated: NDArray[np.float64], real: NDArray[np.float64]) -> Finding:
     """Whether flat areas carry noise. Arguments are `calotype.metrics.spectrum.grain` of each image; FAIL from 4 levels, WARN from 1.5."""
-    extra = float(generated.mean() - real.mean())
-    error = max(math.hypot(_se(generated), _se(real)), 1e-6)
-    return Finding(
-        "noise",
-        effect=max(0.0, extra),
-        warn=1.5,
-        fail=4.0,
-        p=tail(extra / error),
-        error=error,
-        says={
-            "PASS": "No sign of more than 1.5 levels of noise beyond that of real images.",
-            "CANNOT TELL": "Too few images to look for noise in flat areas.",
-            "FAIL": "The images are grainy where real ones are smooth.",
-        },
+    extra, error = _difference(generated, real)
+    return _noise(
+        extra,
+        extra / error,
+        error,
+        limits=(1.5, 4.0),
+        passes="No sign of more than 1.5 levels of noise beyond that of real images.",
+        unseen="Too few images to look for noise in flat areas.",
+        fails="The images are grainy where real ones are smooth.",
         evidence=f"noise of {generated.mean():.1f} levels of 255 in flat areas, {real.mean():.1f} in real images; effect: the difference",
-        remedies=NOISE_REMEDIES,
         data={"generated": float(generated.mean()), "real": float(real.mean())},
     )
 
@@ -79,43 +74,57 @@ def grain(generated: NDArray[np.float64], real: NDArray[np.float64]) -> Finding:
 def excess(generated: NDArray[np.float64], real: NDArray[np.float64]) -> Finding:
     """Whether the top octave holds more power than that of real images. Arguments as for `blur`; FAIL from twice, WARN from 1.4 times."""
     gap, error = _log_ratio(generated, real)
-    return Finding(
-        "noise",
-        effect=max(0.0, math.expm1(gap)),
-        warn=0.4,
-        fail=1.0,
-        p=tail(gap / error),
-        error=1.4 * error,  # of the ratio where a WARN begins
-        says={
-            "PASS": "No sign that fine detail is more than 1.4 times as strong as in real images.",
-            "CANNOT TELL": "Too few images to judge the strength of fine detail.",
-            "FAIL": "There is more fine detail than in real images: noise or artifacts.",
-        },
+    return _noise(
+        math.expm1(gap),
+        gap / error,
+        1.4 * error,  # of the ratio where a WARN begins
+        limits=(0.4, 1.0),
+        passes="No sign that fine detail is more than 1.4 times as strong as in real images.",
+        unseen="Too few images to judge the strength of fine detail.",
+        fails="There is more fine detail than in real images: noise or artifacts.",
         evidence=f"{math.exp(gap):.2f} times the real power in the finest octave",
-        remedies=NOISE_REMEDIES,
     )
 
 
 def checkerboard(generated: NDArray[np.float64], real: NDArray[np.float64]) -> Finding:
     """Whether upsampling left its grid. Arguments are the heights of the checkerboard peaks over their surroundings, of each image."""
-    gap = float(generated.mean() - real.mean())
-    error = max(math.hypot(_se(generated), _se(real)), 1e-6)
+    gap, error = _difference(generated, real)
     scale = max(float(real.std()), 1e-6)
-    return Finding(
-        "noise",
-        effect=max(0.0, gap / scale),
-        warn=0.75,
-        fail=1.5,
-        p=tail(gap / error),
-        error=error / scale,
-        says={
-            "PASS": "No sign of a checkerboard.",
-            "CANNOT TELL": "Too few images to look for a checkerboard.",
-            "FAIL": "A checkerboard lies over the images, as transposed convolutions leave it.",
-        },
+    return _noise(
+        gap / scale,
+        gap / error,
+        error / scale,
+        limits=(0.75, 1.5),
+        passes="No sign of a checkerboard.",
+        unseen="Too few images to look for a checkerboard.",
+        fails="A checkerboard lies over the images, as transposed convolutions leave it.",
         evidence=f"checkerboard peaks {gap / scale:+.2f} standard deviations from those of real images",
         remedies=("a network that upsamples without transposed convolutions", "--train.ema 0.1"),
     )
+
+
+def _noise(
+    effect: float,
+    z: float,
+    error: float,
+    *,
+    limits: tuple[float, float],
+    passes: str,
+    unseen: str,
+    fails: str,
+    evidence: str,
+    remedies: tuple[str, ...] = NOISE_REMEDIES,
+    data: dict[str, Any] | None = None,
+) -> Finding:
+    """One of the findings behind the verdict on noise; ``z`` is the effect in standard errors, ``error`` that of the effect."""
+    says: dict[Status, str] = {"PASS": passes, "CANNOT TELL": unseen, "FAIL": fails}
+    warn, fail = limits
+    return Finding("noise", max(0.0, effect), warn, fail, says, evidence, p=tail(z), error=error, remedies=remedies, data=data or {})
+
+
+def _difference(a: NDArray[np.float64], b: NDArray[np.float64]) -> tuple[float, float]:
+    """The difference of two means and its standard error."""
+    return float(a.mean() - b.mean()), max(math.hypot(_se(a), _se(b)), 1e-6)
 
 
 def _log_ratio(a: NDArray[np.float64], b: NDArray[np.float64]) -> tuple[float, float]:

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from calotype.data import Images
 from calotype.errors import UserError
-from calotype.files import read_json
+from calotype.files import name_of, read_json
 from calotype.metrics.features_space import FeatureSpace, hash_of
 from calotype.models.classifier import Classifier, ClassifierConfig
 from calotype.networks.recognizer import RandomNetwork
@@ -85,8 +85,7 @@ def of_run(path: Path, device: torch.device | str = "cpu") -> FeatureSpace:
         raise UserError(f"the classifier in {path} is damaged or from another version ({str(error).splitlines()[0]})") from None
     if not all(torch.isfinite(t).all() for t in tensors.values()):
         raise UserError(f"the weights in {path} are not finite: its training diverged, or the file is damaged")
-    name = path.resolve().name if path.resolve().name != "model" else path.resolve().parent.name
-    return of_classifier(name, model, accuracy=_logged_accuracy(folder.parent / "log.jsonl"), device=device)
+    return of_classifier(name_of(path), model, accuracy=_logged_accuracy(folder.parent / "log.jsonl"), device=device)
 
 
 def random(spec: ImageSpec, device: torch.device | str = "cpu") -> tuple[FeatureSpace, ...]:

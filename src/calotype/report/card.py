@@ -124,6 +124,45 @@ class Extrapolation:
 
 
 @dataclass(frozen=True)
+class Units:
+    """How much each latent of an encoder says of an image."""
+
+    active: int  # units whose posterior mean varies with the image
+    total: int
+    nats: tuple[float, ...]  # mean divergence from the prior of each unit, largest first; of many units, evenly spaced ones
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a model takes to train and to draw from. Seconds are those of the machine that measured them."""
+
+    parameters: int  # of all networks
+    drawing: int | None = None  # parameters that take part in drawing an image
+    passes: float | None = None  # through the network for one image: function evaluations; a guided one counts once
+    seconds_per_1000: float | None = None  # for 1,000 images
+    threads: int = 0  # of the processor while drawing
+    device: str = "cpu"  # that drew
+    steps: int | None = None  # of the training
+    minutes: float | None = None  # of the training
+    images_per_second: float | None = None  # in training
+    train_threads: int | None = None
+
+
+@dataclass(frozen=True)
+class Evaluations:
+    """The Frechet distance of images that were drawn with a given number of function evaluations."""
+
+    nfe: float  # passes through the network for one image
+    steps: int  # of the sampler
+    fd: float
+    interval: Interval | None  # 95%
+    unbiased: float  # less what small samples add
+    floor: float  # FD of as many real images
+    n: int  # images
+    seconds_per_1000: float
+
+
+@dataclass(frozen=True)
 class Data:
     """The real images that a report measures against."""
 
@@ -136,7 +175,7 @@ class Data:
 
 @dataclass(frozen=True)
 class Report:
-    """The judgement of one generator. It holds no date, so that the same evaluation gives the same report."""
+    """The judgement of one generator. It holds no date, so that the same evaluation gives the same report, seconds apart."""
 
     subject: str  # the run, model or folder that was judged, as the user knows it
     scores: tuple[Score, ...] = ()
@@ -147,7 +186,7 @@ class Report:
     versions: Mapping[str, str] = field(default_factory=dict)  # calotype, torch, numpy ...
     seed: int = 0  # of the evaluation
     command: str = ""  # repeats the evaluation; where it was a short one, makes the full report
-    short: bool = False  # without the planted ladder and the extrapolation
+    short: bool = False  # without the planted ladder, the extrapolation and what takes long
     recipe: str | None = None  # its name
     settings: str = ""  # equal for runs that differ in nothing but their training seed; "" where that is not known
     train_seed: int | None = None
@@ -158,6 +197,9 @@ class Report:
     spectrum: Spectrum | None = None
     ladder: tuple[LadderRow, ...] = ()
     extrapolation: Extrapolation | None = None
+    cost: Cost | None = None  # of a model; nothing is known of that of a folder of images
+    evaluations: tuple[Evaluations, ...] = ()  # of a sampler that takes steps, fewest first
+    units: Units | None = None  # of a model with an encoder
 
     @property
     def verdicts_worst_first(self) -> list[Verdict]:
@@ -185,7 +227,7 @@ def applies(verdict: Verdict) -> bool:
 
 
 _TEXTS = ("subject", "about", "protocol", "versions", "seed", "command", "short", "recipe", "settings", "train_seed", "notes")
-_PARTS = ("data", "spectrum", "classes", "extrapolation")
+_PARTS = ("data", "spectrum", "classes", "extrapolation", "cost", "units")
 
 
 def to_json(report: Report) -> dict[str, Any]:
@@ -199,6 +241,7 @@ def to_json(report: Report) -> dict[str, Any]:
     tree["verdicts"] = [asdict(verdict) for verdict in report.verdicts_worst_first]
     tree |= {name: None if (part := getattr(report, name)) is None else asdict(part) for name in _PARTS}
     tree["ladder"] = [{"name": row.name, "scores": dict(row.scores)} for row in report.ladder]
+    tree["evaluations"] = [asdict(row) for row in report.evaluations]
     tree["curves"] = None if report.curves is None else asdict(report.curves)
     return plain(tree)  # type: ignore[no-any-return]
 

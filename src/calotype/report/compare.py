@@ -8,11 +8,12 @@ from dataclasses import replace
 from calotype.diagnose.verdict import Status
 from calotype.errors import UserError
 from calotype.metrics.score import Score
-from calotype.report import plots
+from calotype.report import families, plots
 from calotype.report.card import VERDICTS, Report
 from calotype.report.markup import alike, document, picture, status_mark, table, tag, text
 from calotype.report.plots import BETTER, number
 from calotype.report.ranking import in_order, listed, obstacles, ranks, recipe_score, seed_spread, separated, shared, ties
+from calotype.report.scores import LIKELIHOOD
 from calotype.report.words import QUESTIONS, explain
 
 
@@ -26,10 +27,11 @@ def compare_html(reports: Sequence[Report]) -> str:
     reports = distinct(reports)
     against = obstacles(reports)
     names = shared(reports)
-    body = _lead(reports, against)
+    body = _lead(reports, against) + families.glance(reports, ranked=not against)
     body += _verdicts(reports) + _samples(reports)
     body += _recipes(reports, names) if not against else ""
-    body += "".join(_score(reports, name, ranked=not against) for name in names)
+    body += "".join(_score(reports, name, ranked=not against) for name in names if name != LIKELIHOOD)
+    body += families.likelihoods(reports, ranked=not against)
     title = "Comparison of " + ", ".join(report.subject for report in reports)
     who = text(listed([report.subject for report in reports]))
     head = f'<header><p class="eyebrow">Calotype comparison</p><h1>{len(reports)} models</h1><p>{who}</p>'
@@ -50,11 +52,22 @@ def _lead(reports: Sequence[Report], against: Sequence[str]) -> str:
     if against:
         reasons = "".join(f"<li>{text(reason)}</li>" for reason in against)
         return f'<div class="notes"><p class="lead">These models are not ranked: they were not measured alike.</p><ul>{reasons}</ul></div>'
-    first = next((name for name in shared(reports)), None)
+    first = next((name for name in shared(reports) if name != LIKELIHOOD), None)
     if first is None:
         return tag("p", "These reports share no score.", kind="lead")
     named = [(r.subject, r.score(first)) for r in reports]
     return tag("p", text(conclusion([(who, s) for who, s in named if s is not None])), kind="lead")
+
+
+def told(reports: Sequence[Report]) -> list[str]:
+    """What a comparison comes to, in sentences."""
+    reports = distinct(reports)
+    against, first = obstacles(reports), next((name for name in shared(reports) if name != LIKELIHOOD), None)
+    said = [f"not ranked: {reason}" for reason in against]
+    if not against and first is not None:
+        said.append(conclusion([(r.subject, s) for r in reports if (s := r.score(first)) is not None]))
+    said += [] if against else families.proven(reports)
+    return [*said, *filter(None, [families.incompatible(reports)]), *families.trained_alike(reports)]
 
 
 def conclusion(named: Sequence[tuple[str, Score]]) -> str:
@@ -152,7 +165,8 @@ def _recipe_rows(name: str, groups: dict[str, list[Report]]) -> tuple[list[list[
         named.append((recipe, recipe_score(scores)))
         span = f"{number(spread.interval[0])} to {number(spread.interval[1])}"
         rows.append([text(name), text(recipe), str(spread.runs), number(spread.mean), span, number(spread.sampling), number(spread.seeds)])
-    return rows, [conclusion(named)] if len(named) > 1 else []
+    alike = len({s.features for _, s in named}) == 1  # likelihoods of several kinds are not
+    return rows, [conclusion(named)] if len(named) > 1 and alike else []
 
 
 def _verdicts(reports: Sequence[Report]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import shlex
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,8 +17,8 @@ from calotype.data import Images
 from calotype.diagnose.verdict import Verdict, cannot_tell, conclude, fitting
 from calotype.errors import UserError
 from calotype.metrics.frechet import check_count
-from calotype.report import card, evidence
-from calotype.report.ground import Ground, drawn_in, enough
+from calotype.report import card, cost, evidence, likelihoods
+from calotype.report.ground import Ground, TooFewReals, drawn_in, enough
 from calotype.report.scores import in_features, overfitting, published, score_all
 from calotype.report.subject import Say, Subject, open_subject
 from calotype.report.verdicts import OF_IMAGES, Findings, of_images, of_training
@@ -36,6 +37,8 @@ def evaluate(
     seed: int = 0,
     device: str = "auto",
     short: bool = False,
+    slow: bool | None = None,
+    longest: float = cost.LONGEST,
     say: Say | None = None,
 ) -> card.Report:
     """Judge a run, a model or a folder of images.
@@ -49,6 +52,8 @@ def evaluate(
         seed: Of the noise that images are drawn from, and of everything random in the evaluation.
         device: Where a model draws.
         short: Leave out the planted ladder and the extrapolation.
+        slow: Ask for likelihoods that take long, and draw with several numbers of function evaluations; not in a short report.
+        longest: Seconds that the latter may take.
         say: Called with (what, done, total) as the work goes on.
 
     Raises:
@@ -56,39 +61,64 @@ def evaluate(
     """
     if count < 2:
         raise UserError(f"a judgement needs hundreds of images, not {count}: give a larger --count")
+    lacking: list[TooFewReals] = []
 
     def look(train: Images | None, held: Images | None, n: int) -> None:
-        if train is not None:
-            enough(train, held, n, features)
+        try:
+            if train is not None:
+                enough(train, held, n, features)
+        except TooFewReals as error:
+            lacking.append(error)
 
     subject = open_subject(Path(path), count, seed, data=data, holdout=holdout, device=device, say=say, look=look)
-    about_training = of_training(subject)
+    if lacking and subject.generator is None:
+        raise lacking[0]
     number = None if short and count == SHORT else str(count)
     words = [("--data", data), ("--holdout", holdout), ("--features", features), ("--count", number), ("--seed", str(seed))]
+    command = ["calotype", "evaluate", str(path), *(w for option in words if option[1] is not None for w in option if w)]
+    slow = not short if slow is None else slow
+    report, about_model = _by_itself(subject, seed, slow, say)
+    report = replace(report, command=shlex.join(command), short=short)
+    if subject.train is None or lacking:
+        return _without_reals(report, subject, about_model, lacking)
+    if say:
+        say("extracting features", 0, 1)
+    ground = Ground.of(subject, features, seed)
+    report = _against(ground, subject, report, about_model, say)
+    return replace(report, evaluations=cost.curve(subject, ground, seed, longest, say)) if slow else report
+
+
+def _by_itself(subject: Subject, seed: int, slow: bool, say: Say | None) -> tuple[card.Report, Findings]:
+    """What can be said without feature spaces, and the findings on the model and its training."""
+    told = likelihoods.ask(subject, seed, slow=slow, say=say)
     report = card.Report(
         subject=subject.name,
         about=subject.about,
         versions=versions(),
         seed=seed,
-        command=shlex.join(["calotype", "evaluate", str(path), *(w for option in words if option[1] is not None for w in option if w)]),
-        short=short,
         recipe=subject.recipe,
         settings=subject.settings,
         train_seed=subject.train_seed,
-        notes=subject.notes,
+        scores=tuple(told.scores),
+        notes=(*subject.notes, *told.notes),
         pictures=card.Pictures(samples=subject.images[: evidence.SHOWN]),
         curves=evidence.curves(subject),
+        units=told.units,
+        cost=cost.of(subject),
     )
-    if subject.train is None:
-        why = "There are no training images to compare with: name them with --data."
-        verdicts = _fitting(subject, conclude([*(cannot_tell(name, why) for name in OF_IMAGES), *about_training]))
-        return replace(report, verdicts=tuple(verdicts), notes=(*report.notes, "without training images there are no scores"))
-    if say:
-        say("extracting features", 0, 1)
-    return _against(Ground.of(subject, features, seed), subject, report, about_training, short, say)
+    return report, [*of_training(subject), *told.findings]
 
 
-def _against(ground: Ground, subject: Subject, report: card.Report, about_training: Findings, short: bool, say: Say | None) -> card.Report:
+def _without_reals(report: card.Report, subject: Subject, about_model: Findings, lacking: Sequence[TooFewReals]) -> card.Report:
+    """The report where images cannot be compared with real ones."""
+    none = "There are no training images to compare with: name them with --data."
+    why = "There are too few real images to compare with." if lacking else none
+    note = str(lacking[0]) if lacking else "without training images there are no scores of images"
+    verdicts = _fitting(subject, conclude([*(cannot_tell(name, why) for name in OF_IMAGES), *about_model]))
+    return replace(report, verdicts=tuple(verdicts), notes=(*report.notes, note))
+
+
+def _against(ground: Ground, subject: Subject, report: card.Report, about_model: Findings, say: Say | None) -> card.Report:
     """The report with everything that real images tell."""
     pixels, seed = subject.images, report.seed
     drawn, confirm = drawn_in(ground, pixels)
@@ -96,29 +126,33 @@ def _against(ground: Ground, subject: Subject, report: card.Report, about_traini
         say("comparing", 0, 1)
     even = ground.even(len(pixels))
     scored, reference, floor = [x[even] for x in drawn], ground.reference, ground.floor
-    made, real = ([in_features(x, y) for x, y in zip(z, reference.features, strict=True)] for z in (scored, floor.features))
+    lines, of_floor = evidence.lines(scored, ground), evidence.lines(floor.features, ground)
+    made, real = (
+        [in_features(x, y, line[0]) for x, y, line in zip(z, reference.features, found, strict=True)]
+        for z, found in ((scored, lines), (floor.features, of_floor))
+    )
     scores = score_all(ground.spaces, made, real, (len(even), len(reference)), pixels[even], floor.images.pixels)
     space, train_in, held_in = ground.spaces[0], ground.train.features[0], ground.holdout.features[0]
     scores = [*published(space, drawn[0], train_in), *scores]
     scores += overfitting(scored[0], train_in, held_in, space.label)
-    findings, nearby = of_images(pixels, drawn, confirm, ground, seed, made, real)
+    seen = of_images(pixels, drawn, confirm, ground, seed, made, real)
     train, held = ground.train.images, ground.holdout.images
     report = replace(
         report,
-        scores=tuple(scores),
-        verdicts=tuple(_fitting(subject, conclude([*findings, *about_training]))),
+        scores=(*scores, *report.scores),
+        verdicts=tuple(_fitting(subject, conclude([*seen.findings, *about_model]))),
         data=card.Data(train.name, len(train), len(held), train.fingerprint, held.fingerprint if len(held) else ""),
         protocol=_protocol(ground),
         notes=(*report.notes, *_notes(ground, len(pixels))),
-        pictures=evidence.pictures(pixels, drawn[0], ground, nearby),
-        classes=evidence.classes(ground, drawn, confirm),
+        pictures=evidence.pictures(pixels, drawn[0], ground, seen.nearby),
+        classes=evidence.classes(ground, drawn, confirm, seen.shares),
         spectrum=evidence.spectrum(pixels, ground.floor.images.pixels),
     )
-    if short:
+    if report.short:
         return report
     if say:
         say("planting failures for scale", 0, 1)
-    return replace(report, ladder=evidence.ladder(ground, seed), extrapolation=evidence.extrapolation(scored, ground))
+    return replace(report, ladder=evidence.ladder(ground, seed), extrapolation=evidence.extrapolation(lines))
 
 
 def _fitting(subject: Subject, verdicts: list[Verdict]) -> list[Verdict]:

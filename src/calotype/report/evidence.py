@@ -17,8 +17,9 @@ from calotype.metrics.manifold import nearest, prdc
 from calotype.report import card
 from calotype.report.ground import Ground
 from calotype.report.subject import Pixels, Subject
-from calotype.report.verdicts import Nearby, estimated_shares
+from calotype.report.verdicts import Nearby
 
+Line = tuple[float, list[tuple[int, float]]]  # an extrapolated distance and the points that it comes from
 SHOWN, NEIGHBORS, WORST = 64, 8, 6
 QUIET = ("step", "images", "seconds", "images_per_second", "lr_scale", "holdout_images")  # columns of the log that are no curves
 
@@ -54,9 +55,13 @@ def labels_of(ground: Ground) -> NDArray[np.int64] | None:
     return ground.floor.images.labels if beliefs is None else beliefs.argmax(1)
 
 
-def extrapolation(drawn: Sequence[Extracted], ground: Ground) -> card.Extrapolation:
+def lines(drawn: Sequence[Extracted], ground: Ground) -> list[Line]:
+    """The Frechet distance of infinitely many images, and at several numbers of them, in each space."""
+    return [extrapolated(x.features, y.features) for x, y in zip(drawn, ground.reference.features, strict=True)]
+
+
+def extrapolation(found: Sequence[Line]) -> card.Extrapolation:
     """The Frechet distance against 1/N, averaged over the spaces."""
-    found = [extrapolated(x.features, y.features) for x, y in zip(drawn, ground.reference.features, strict=True)]
     infinite, points = float(np.mean([value for value, _ in found])), np.mean([points for _, points in found], axis=0)
     sizes, values = points.T
     slope = float(np.polyfit(1 / sizes, values, 1)[0]) if len(points) > 1 else 0.0
@@ -109,11 +114,11 @@ def _event(record: dict[str, object]) -> str:
     return " ".join(str(record[key]) for key in ("name", "status") if key in record) or str(record["event"])
 
 
-def classes(ground: Ground, drawn: Sequence[Extracted], confirm: Extracted) -> card.ClassCounts | None:
-    """How often each class came out: counted, with exact intervals, where the network tells them, else estimated."""
+def classes(ground: Ground, drawn: Sequence[Extracted], confirm: Extracted, shares: Shares | None) -> card.ClassCounts | None:
+    """How often each class came out: counted, with exact intervals, where the network tells them, else their estimated ``shares``."""
     space, real, beliefs = ground.spaces[0], ground.train.features[0].probabilities, drawn[0].probabilities
     if beliefs is None or real is None or not space.classes:
-        return _estimated(ground, estimated_shares(ground, drawn, confirm), len(confirm))
+        return _estimated(ground, shares, len(confirm))
     from scipy.stats import beta
 
     generated, reals = (np.bincount(p.argmax(1), minlength=len(space.classes)) for p in (beliefs, real))

@@ -94,19 +94,23 @@ class Ground:
 def enough(train: Images, holdout: Images | None, n: int, features: str | None) -> None:
     """Raise `UserError` where ``n`` generated images or the real ones are too few for the feature space; it says how many more it takes."""
     need = pick(features, train.spec)[0].dimension + 1
-    held = 0 if holdout is None else len(holdout)
     if n < need:
         raise UserError(f"{n} generated images are too few for features of {need - 1} dimensions: give at least {need}, better {5 * need}")
+    held = 0 if holdout is None else len(holdout)
     reference, floor = _parts(len(train), held, n)
     if min(reference, floor) >= need:
         return
     training = next(k for k in count(1) if min(_parts(len(train) + k, held, n)) >= need)
     other = next((k for k in range(1, n + 1) if min(_parts(len(train), held + k, n)) >= need), None)
     give = f"{training} more training images" + ("" if other is None else f", or {other} more real images with --holdout")
-    raise UserError(
+    raise TooFewReals(
         f"only {reference} real images to compare with and {floor} to set the floor are left, and features of {need - 1} dimensions "
         f"need {need} of each: give {give}"
     )
+
+
+class TooFewReals(UserError):
+    """Images cannot be scored, whatever made them, because there are too few real ones."""
 
 
 def _parts(train: int, holdout: int, n: int) -> tuple[int, int]:

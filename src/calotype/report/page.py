@@ -8,16 +8,19 @@ import numpy as np
 
 from calotype.diagnose.verdict import Verdict
 from calotype.metrics.score import Score
-from calotype.report import plots
+from calotype.report import plots, plots_models
 from calotype.report.card import Curves, Neighbors, Pixels, Report, Series, applies
 from calotype.report.compare import compare_html
 from calotype.report.markup import alike, document, facts, picture, prose, sheet, shrunk, status_mark, table, tag, text, tone
 from calotype.report.plots import BETTER, number
 from calotype.report.words import (
     MEANING,
+    cost_in_words,
     distance_in_words,
+    evaluations_in_words,
     explain,
     headline,
+    is_likelihood,
     main_scores,
     measures,
     question,
@@ -34,8 +37,7 @@ _SMALL = 64  # pixels: the side of an image in a row of neighbors
 _CURVES: dict[str, tuple[str, ...]] = {  # the part of the log that shows each trouble
     "vanishing-gradient": ("gradient", "accuracy"),
     "overfitting-discriminator": ("d_real", "d_fake", "d_holdout", "accuracy"),
-    "posterior-collapse": ("kl", "active"),
-    "likelihood-overfit": ("bits", "nll", "holdout"),
+    "likelihood-overfit": ("bits",),
     "divergence": ("loss", "gradient"),
 }
 
@@ -70,6 +72,7 @@ def _header(report: Report) -> str:
 def _beside(score: Score) -> str:
     lines = [] if score.interval is None else [f"between {number(score.interval[0])} and {number(score.interval[1])}"]
     lines += [] if score.floor is None else [f"real images: {number(score.floor)}"]
+    lines += [text(score.features)] if is_likelihood(score) else []
     return "<br>".join([*lines, BETTER[score.kind]])
 
 
@@ -114,6 +117,8 @@ def _evidence(report: Report, verdict: Verdict) -> str:
         return _figure(
             _side_by_side(plots.curves(moved)), "How far images of the same noise moved since the checkpoint before; 1 is chance."
         )
+    if verdict.name == "posterior-collapse" and report.units is not None:
+        return _latents(report)
     if verdict.name in _CURVES and report.curves is not None and (drawn := plots.curves(report.curves, _CURVES[verdict.name])):
         return _figure(_side_by_side(drawn), "From the training log.")
     return ""
@@ -128,8 +133,9 @@ def _side_by_side(drawings: Sequence[str]) -> str:
 
 
 def _samples(report: Report) -> str:
+    how = "drawn from fixed noise, the first ones, not selected" if report.cost else "chosen at random, not selected"
     wanted = [
-        ("Generated", "drawn from fixed noise, the first ones, not selected", report.pictures.samples),
+        ("Generated", how, report.pictures.samples),
         ("Real", "not selected either", report.pictures.reals),
     ]
     present = [(what, how, images[:_SAMPLES]) for what, how, images in wanted if images is not None and len(images)]
@@ -187,7 +193,10 @@ def _scores(report: Report) -> str:
         span = "" if s.interval is None else f"<br><span class='quiet nowrap'>{number(s.interval[0])} to {number(s.interval[1])}</span>"
         floor = "" if s.floor is None else number(s.floor)
         other = "" if where(s) == common else f" Measured in {text(where(s))}."
-        rows.append([text(s.name), number(s.value) + span, floor, plots.strip(s), f"{explain(s)} {BETTER[s.kind].capitalize()}.{other}"])
+        kind = f"<br><span class='quiet'>{text(s.features)}</span>" if is_likelihood(s) else ""
+        rows.append(
+            [text(s.name) + kind, number(s.value) + span, floor, plots.strip(s), f"{explain(s)} {BETTER[s.kind].capitalize()}.{other}"]
+        )
     lead = (
         "Dot: the score. Bar: the interval in which it lies with 95% certainty. Line: the floor, the same score of other real images; "
         "the shaded side is as good as real."
@@ -248,6 +257,27 @@ def _spectrum(report: Report) -> str:
     return _figure(plots.spectrum(report.spectrum), caption)
 
 
+def _latents(report: Report) -> str:
+    if report.units is None:
+        return ""
+    caption = "What each latent unit says of an image: its divergence from the prior, largest first. Units near zero are not used."
+    return _figure(plots_models.units(report.units), caption)
+
+
+def _cost(report: Report) -> str:
+    if report.cost is None:
+        return ""
+    lead = "Seconds are those of the machine and the number of threads that are named here, whatever else it did meanwhile."
+    made = tag("p", lead, kind="quiet") + tag("div", facts(cost_in_words(report.cost)), kind="facts")
+    if len(report.evaluations) > 1:
+        caption = (
+            f"{evaluations_in_words(report.evaluations)} Always the same noise; few images make all distances too large, those of "
+            "real images (line) too."
+        )
+        made += _figure(plots_models.evaluations(report.evaluations), caption)
+    return made
+
+
 def _curves(report: Report) -> str:
     if report.curves is None or not (drawn := plots.curves(report.curves)):
         return ""
@@ -265,7 +295,7 @@ def _protocol(report: Report) -> str:
     rows |= {} if report.train_seed is None else {"seed of the training": str(report.train_seed)}
     rows |= {f"{name} version": version for name, version in report.versions.items()}
     said = "This is the short report, made at the end of a training and for comparisons. The full one:"
-    said = said if report.short else "The same command gives the same page:"
+    said = said if report.short else "The same command gives the same page, but for the seconds:"
     repeat = f"<p>{said}</p><p><code>{text(report.command)}</code></p>" if report.command else ""
     return repeat + tag("div", facts(rows), kind="facts")
 
@@ -279,6 +309,8 @@ _SECTIONS: Sequence[tuple[str, str, Callable[[Report], str]]] = (
     ("sample-size", "Number of images", _extrapolation),
     ("classes", "Classes", _classes),
     ("detail", "Fine detail", _spectrum),
+    ("latents", "Latents", _latents),
+    ("cost", "What it takes", _cost),
     ("training", "Training", _curves),
     ("repeat", "How this was measured", _protocol),
 )

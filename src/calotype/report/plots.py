@@ -129,7 +129,7 @@ def strip(score: Score) -> str:
         axes.set_yticks([])
         axes.set_xlim(*_limits([score]))
         axes.locator_params(axis="x", nbins=4)
-        _calm(axes)
+        calm(axes)
 
     return draw(said, 240, 48, fill)
 
@@ -145,7 +145,7 @@ def models(name: str, rows: Sequence[tuple[str, Score]]) -> str:
         axes.set_xlim(*_limits([score for _, score in rows]))
         axes.locator_params(axis="x", nbins=6)
         axes.grid(axis="x")
-        _calm(axes)
+        calm(axes)
         axes.set_xlabel(f"{name} ({BETTER[rows[0][1].kind]})" if rows else name)
 
     said = "; ".join(f"{label}: {number(score.value)}" for label, score in rows)
@@ -193,9 +193,9 @@ def ladder(name: str, rows: Sequence[tuple[str, float, str]]) -> str:
             tick.set_fontweight("bold" if kind == "made" else "normal")
         axes.set_ylim(len(rows) - 0.4, -0.6)
         if wide:
-            _logarithmic(axes.set_xscale, axes.xaxis)
+            logarithmic(axes.set_xscale, axes.xaxis)
         axes.set_xlabel(name + (", logarithmic scale" if wide else ""))
-        _calm(axes)
+        calm(axes)
 
     said = "; ".join(f"{label}: {number(value)}" for label, value, _ in rows)
     return draw(f"{name} of known failures and of this model. {said}", WIDTH, 62 + 27 * len(rows), fill)
@@ -219,7 +219,7 @@ def extrapolation(found: Extrapolation, name: str = "FD") -> str:
         axes.set_xlabel("number of images, on a scale of 1 / N")
         axes.set_ylabel(name)
         axes.grid(axis="y")
-        _calm(axes)
+        calm(axes)
 
     return draw(f"{name} against one over the number of images; for infinitely many {number(found.infinite)}", WIDTH, 290, fill)
 
@@ -255,7 +255,7 @@ def classes(counts: ClassCounts) -> str:
         axes.set_xlim(left=0)
         axes.set_xlabel("share of all images, %")
         axes.grid(axis="x")
-        _calm(axes)
+        calm(axes)
         figure.legend(loc="outside upper left", ncols=3, handletextpad=0.5, columnspacing=1.6)
 
     shares = ((counts.names[i], 100 * counts.generated[i] / made, 100 * counts.real[i] / real) for i in chosen)
@@ -273,10 +273,10 @@ def spectrum(found: Spectrum) -> str:
         axes.fill_between(found.frequency, low, high, color=BAND, linewidth=0, label="most real images")
         axes.plot(found.frequency, median, color=REAL, linewidth=1.2, label="median real")
         axes.plot(found.frequency, made, color=MADE, label="median generated")
-        _logarithmic(axes.set_yscale, axes.yaxis)
+        logarithmic(axes.set_yscale, axes.yaxis)
         axes.set_xlabel("fine detail (cycles per pixel)")
         axes.set_ylabel("power")
-        _calm(axes)
+        calm(axes)
         figure.legend(loc="outside upper left", ncols=3, handletextpad=0.5, columnspacing=1.6)
 
     return draw("Power by spatial frequency, generated images against the band of real images", WIDTH, 290, fill)
@@ -299,8 +299,14 @@ def curves(found: Curves, wanted: Sequence[str] = ()) -> list[str]:
     return drawn
 
 
-_TOGETHER = {"d_real": "real", "d_fake": "generated", "d_holdout": "held out"}
-_TITLES = {"d": "what the discriminator says of images", "d_accuracy": "accuracy of the discriminator"}
+_TOGETHER = {  # the panel of a series, and its name there
+    "d_real": ("d", "real"),
+    "d_fake": ("d", "generated"),
+    "d_holdout": ("d", "held out"),
+    "bits_train": ("bits", "training images"),
+    "bits_holdout": ("bits", "held-out images"),
+}
+_TITLES = {"d": "what the discriminator says of images", "bits": "bits per dimension", "d_accuracy": "accuracy of the discriminator"}
 
 
 def panels_of(found: Curves, wanted: Sequence[str] = ()) -> dict[str, list[Series]]:
@@ -314,8 +320,7 @@ def panels_of(found: Curves, wanted: Sequence[str] = ()) -> dict[str, list[Serie
         player, _, quantity = series.name.rpartition("/")
         if len(series.step) < 2 or (wanted and not any(word in series.name for word in wanted)) or (player and quantity in whole):
             continue
-        panel = "d" if series.name in _TOGETHER else quantity
-        name = _TOGETHER.get(series.name, player or quantity)
+        panel, name = _TOGETHER.get(series.name, (quantity, player or quantity))
         panels.setdefault(_TITLES.get(panel, panel.replace("_", " ")), []).append(replace(series, name=name))
     return dict(list(panels.items())[:MOST_PANELS])
 
@@ -328,12 +333,12 @@ def _panel(axes: Axes, name: str, lines: Sequence[Series]) -> None:
     values = np.array([v for s in lines for v in s.value], float)
     values = values[np.isfinite(values)]
     if len(values) and values.min() > 0 and values.max() > 100 * values.min():
-        _logarithmic(axes.set_yscale, axes.yaxis)
+        logarithmic(axes.set_yscale, axes.yaxis)
     axes.set_title(short(name, 44), color=INK)
     axes.locator_params(axis="x", nbins=5)
     axes.set_xlabel("step")
     axes.grid(axis="y")
-    _calm(axes)
+    calm(axes)
     if len(lines) > 1:
         axes.legend(loc="best", handlelength=1.2)
 
@@ -358,7 +363,7 @@ def _thin(series: Series) -> tuple[Any, Any]:
     return step[order], value[order]
 
 
-def _logarithmic(scale: Callable[[str], None], axis: Axis) -> None:
+def logarithmic(scale: Callable[[str], None], axis: Axis) -> None:
     """A logarithmic axis with plain numbers: the exponents that matplotlib writes are mathematics, which is turned off."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
@@ -368,7 +373,8 @@ def _logarithmic(scale: Callable[[str], None], axis: Axis) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def _calm(axes: Axes) -> None:
+def calm(axes: Axes) -> None:
+    """Axes without ticks and without a line on the left."""
     axes.tick_params(which="both", length=0)
     axes.set_axisbelow(True)
     axes.spines["left"].set_visible(False)

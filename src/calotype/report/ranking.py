@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from calotype.metrics.score import Interval, Score
 from calotype.report.card import Report
-from calotype.report.scores import SHARES
+from calotype.report.scores import LIKELIHOOD, SHARES
 
 LIMITS: Mapping[str, Interval] = {"FD": (0.0, math.inf), "different bins": (0.0, 1.0)} | dict.fromkeys(SHARES, (0.0, 1.0))
 """Where scores lie by definition."""
@@ -106,6 +106,8 @@ def obstacles(reports: Sequence[Report]) -> list[str]:
             found.append(f"Different {key}: " + "; ".join(f"{r.subject}: {r.protocol.get(key, 'not said')}" for r in reports) + ".")
     unlike: dict[str, list[str]] = {}
     for name in shared(reports):
+        if name == LIKELIHOOD:  # each kind is ranked by itself, and stands in the way of nothing else
+            continue
         ways = {r.subject: _way(s) for r in reports if (s := r.score(name)) is not None}
         if len(set(ways.values())) > 1:
             unlike.setdefault("; ".join(f"{who}: {way}" for who, way in ways.items()), []).append(name)

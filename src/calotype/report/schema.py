@@ -27,7 +27,7 @@ def schema() -> Schema:
         "versions": _words(),
         "seed": _said({"type": "integer"}, "of the evaluation"),
         "command": _said(_TEXT, "repeats the evaluation; where it was a short one, makes the full report"),
-        "short": _said({"type": "boolean"}, "without the planted ladder and the extrapolation"),
+        "short": _said({"type": "boolean"}, "without the planted ladder, the extrapolation and what takes long"),
         "recipe": _said({"type": ["string", "null"]}, "its name"),
         "settings": _said(_TEXT, "equal for runs that differ in nothing but their training seed; empty where that is not known"),
         "train_seed": {"type": ["integer", "null"]},
@@ -38,6 +38,9 @@ def schema() -> Schema:
         "spectrum": _or_null(_object({name: _list(_MAYBE) for name in ("frequency", "low", "median", "high", "generated")})),
         "classes": _or_null(_classes()),
         "extrapolation": _or_null(_extrapolation()),
+        "cost": _or_null(_cost()),
+        "evaluations": _said(_list(_evaluations()), "quality against the number of function evaluations, fewest first"),
+        "units": _or_null(_units()),
         "ladder": _list(_object({"name": _TEXT, "scores": {"type": "object", "additionalProperties": _MAYBE}})),
         "curves": _or_null(_curves()),
     }
@@ -57,9 +60,9 @@ def _score() -> Schema:
             "value": _said(_MAYBE, "null where it is not finite"),
             "interval": _said(_or_null(_pair(_NUMBER)), "95%; null where no way to compute it is known"),
             "floor": _said(_MAYBE, "the same score of other real images"),
-            "n": _said(_COUNT, "generated images"),
+            "n": _said(_COUNT, "generated images; of bits/dim, held-out images"),
             "m": _said(_COUNT, "real images"),
-            "features": _said(_TEXT, "the space it was computed in, as name@hash, layer, dimension"),
+            "features": _said(_TEXT, "the space it was computed in, as name@hash, layer, dimension; of bits/dim, the kind of likelihood"),
             "kind": _said({"enum": ["lower", "higher", "match"]}, "which values are good"),
         }
     )
@@ -101,6 +104,44 @@ def _classes() -> Schema:
 def _extrapolation() -> Schema:
     point: Schema = {"type": "array", "prefixItems": [_COUNT, _MAYBE], "minItems": 2, "maxItems": 2}
     return _object({"points": _said(_list(point), "number of images, FD"), "infinite": _MAYBE, "slope": _MAYBE})
+
+
+def _cost() -> Schema:
+    maybe_count: Schema = {"type": ["integer", "null"], "minimum": 0}
+    return _object(
+        {
+            "parameters": _COUNT,
+            "drawing": _said(maybe_count, "parameters that take part in drawing"),
+            "passes": _said(_MAYBE, "function evaluations for one image; null where an image is not drawn as a whole"),
+            "seconds_per_1000": _said(_MAYBE, "for 1,000 images, on the machine of the report"),
+            "threads": _COUNT,
+            "device": _TEXT,
+            "steps": _said(maybe_count, "of the training"),
+            "minutes": _said(_MAYBE, "of the training"),
+            "images_per_second": _said(_MAYBE, "in training"),
+            "train_threads": maybe_count,
+        }
+    )
+
+
+def _evaluations() -> Schema:
+    return _object(
+        {
+            "nfe": _said(_NUMBER, "function evaluations for one image"),
+            "steps": _said(_COUNT, "of the sampler"),
+            "fd": _MAYBE,
+            "interval": _said(_or_null(_pair(_NUMBER)), "95%"),
+            "unbiased": _said(_MAYBE, "less what small samples add"),
+            "floor": _said(_MAYBE, "FD of as many real images"),
+            "n": _said(_COUNT, "images"),
+            "seconds_per_1000": _NUMBER,
+        }
+    )
+
+
+def _units() -> Schema:
+    nats = _said(_list(_MAYBE), "mean divergence of each latent unit from its prior, largest first; of many, evenly spaced ones")
+    return _object({"active": _COUNT, "total": _COUNT, "nats": nats})
 
 
 def _curves() -> Schema:

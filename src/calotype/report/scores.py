@@ -11,10 +11,16 @@ from calotype.errors import UserError
 from calotype.metrics.copying import auth_pct, feature_likelihood
 from calotype.metrics.diversity import birthday, different_bins, inception_score, ms_ssim_diversity
 from calotype.metrics.features import Extracted, FeatureSpace
-from calotype.metrics.frechet import Moments, bias, extrapolated, frechet, frechet_estimate
+from calotype.metrics.frechet import Moments, bias, frechet, frechet_estimate
 from calotype.metrics.kid import kid
-from calotype.metrics.manifold import prdc
+from calotype.metrics.manifold import prdc, wilson
 from calotype.metrics.score import Estimate, Score
+
+LIKELIHOOD = "bits/dim"
+"""The name of the score that a model gives of itself; its ``features`` are the kind of likelihood."""
+
+GIVEN = ", given the class"
+"""What is added to a kind of likelihood that was told the class of each image."""
 
 KINDS = {
     "FID": "lower",
@@ -26,6 +32,7 @@ KINDS = {
     "recall": "match",
     "density": "match",
     "coverage": "higher",
+    "recognized": "match",
     "class score": "match",
     "MS-SSIM": "match",
     "different bins": "lower",
@@ -33,26 +40,30 @@ KINDS = {
     "FLD": "lower",
     "FLD gap": "match",
     "AuthPct": "match",
+    LIKELIHOOD: "lower",
 }
 """Every score of a report, in its order, and what is good."""
 
+SURE = 0.9  # belief in a class from which on an image counts as recognized
 PROTOCOL = 50_000  # images behind an FID
-SHARES = ("precision", "recall", "coverage")
+SHARES = ("precision", "recall", "coverage", "recognized")
 
 
-def in_features(drawn: Extracted, reference: Extracted) -> dict[str, Estimate]:
-    """The scores that one feature space gives."""
+def in_features(drawn: Extracted, reference: Extracted, infinite: float) -> dict[str, Estimate]:
+    """The scores that one feature space gives; ``infinite`` is the extrapolated distance, which costs most and is shown elsewhere too."""
     x, y = drawn.features, reference.features
     fd = frechet_estimate(x, y)
     extra = bias(Moments.of(x), Moments.of(y))
     found = {
         "FD": fd,
         "FD, bias removed": _shifted(fd, -extra),
-        "FD at infinite N": Estimate(extrapolated(x, y)[0]),
+        "FD at infinite N": Estimate(infinite),
         "KID": kid(x, y),
         **prdc(x, y),
     }
     if drawn.probabilities is not None:
+        sure = int((drawn.probabilities.max(1) > SURE).sum())
+        found["recognized"] = Estimate(sure / len(drawn), wilson(sure, len(drawn)))
         found["class score"] = inception_score(drawn.probabilities)
     bins = different_bins(x, y)
     found["different bins"] = Estimate(bins.different / bins.bins)

@@ -70,8 +70,8 @@ def selftest(
     """Plant each failure into real images of ``data`` in ``trials`` random divisions and count the alarms.
 
     In every trial a part of the images plays what was generated, a tenth the holdout, and the rest what was trained on: the verdicts
-    do not know which is which. Rows on trainings follow, with logs and checkpoints that are made up (`calotype.report.selftest_training`).
-    Posterior collapse and overfitted likelihoods are not tested: no family here has an encoder or a likelihood.
+    do not know which is which. Rows on trainings follow, with logs, checkpoints, latents and likelihoods that are made up
+    (`calotype.report.selftest_training`).
 
     Raises:
         UserError: for too few images.
@@ -98,7 +98,7 @@ def selftest(
             drawn, again = drawn_in(ground, pixels)
             even = ground.even(len(pixels))
             scores = [prdc(x.features[even], y.features) for x, y in zip(drawn, ground.reference.features, strict=True)]
-            for verdict in conclude(of_images(pixels, drawn, again, ground, trial, scores, of_floor)[0]):
+            for verdict in conclude(of_images(pixels, drawn, again, ground, trial, scores, of_floor).findings):
                 alarms[plant][verdict.name] += verdict.status in ("WARN", "FAIL")
             if say:
                 say("planting failures", trial * len(damages) + number + 1, trials * len(damages))

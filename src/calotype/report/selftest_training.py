@@ -1,4 +1,7 @@
-"""What the verdicts on a training see and miss: logs and checkpoints made up to fail in a known way, with the noise that real ones have."""
+"""What the verdicts on a training see and miss: logs, checkpoints, latents and likelihoods made up to fail in a known way.
+
+They have the noise that real ones have.
+"""
 
 from __future__ import annotations
 
@@ -11,17 +14,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calotype.diagnose import training
+from calotype.diagnose import likelihood, training
 from calotype.diagnose.verdict import Verdict, conclude
+from calotype.metrics.likelihood import Gap, gap
 
 Rng = np.random.Generator
-OF_TRAINING = ("vanishing-gradient", "overfitting-discriminator", "divergence", "oscillation")
-"""The verdicts on a training that a log or checkpoints can be made up for."""
+OF_TRAINING = (
+    *("vanishing-gradient", "overfitting-discriminator", "divergence", "oscillation"),
+    *("posterior-collapse", "likelihood-overfit"),
+)
+"""The verdicts on a training, and on what a model knows after it, that something can be made up for."""
 
 LINES = 80  # of the log
 BATCH = 64  # images behind each line, of a kind
 CHECKPOINTS = 10
 DIMENSIONS = 10  # of the features of the images at a checkpoint
+UNITS = 40  # latents
+IMAGES = 500  # that likelihoods are asked of, of either kind
+SPREAD, LEFT = 0.4, 0.06  # standard deviation of bits per dimension over images, and what their intricacy leaves of it
 D_PRIME = 1.35  # how far the discriminator sees real images above generated ones, in standard deviations: right in 3 of 4 cases
 
 
@@ -33,6 +43,8 @@ class Course:
     auc: float = 0.5  # of the discriminator on training against held-out images, at the end
     retreats: int = 0
     swing: float = 0.0  # how far the images move between checkpoints, in standard deviations of their features
+    active: float = 1.0  # share of the latents that vary with the image
+    gap: float = 0.0  # bits per dimension that held-out images cost more
 
 
 COURSES: Mapping[str, Course] = {
@@ -41,6 +53,8 @@ COURSES: Mapping[str, Course] = {
     "discriminator by heart (AUC .65)": Course(auc=0.65),
     "retreats": Course(retreats=2),
     "generator swings": Course(swing=0.5),
+    "latents collapse (a third is used)": Course(active=0.33),
+    "likelihood by heart (.05 bits/dim)": Course(gap=0.05),
 }
 """Every made-up training by name."""
 
@@ -55,6 +69,8 @@ def of_course(course: Course, rng: Rng) -> list[Verdict]:
             training.overfitting_discriminator(lines),
             training.divergence(records),
             training.oscillation(drawn, steps),
+            likelihood.posterior_collapse(*posterior(course, rng)),
+            likelihood.likelihood_overfit(likelihoods(course, rng), IMAGES),
         ]
     )
 
@@ -96,3 +112,18 @@ def checkpoints(course: Course, rng: Rng) -> list[NDArray[np.float32]]:
         moved = course.swing * sqrt(DIMENSIONS) * direction / np.linalg.norm(direction)
         drawn.append((settled + loose * rng.standard_normal(settled.shape) + moved).astype(np.float32))
     return drawn
+
+
+def posterior(course: Course, rng: Rng) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Posterior means and divergences (N, units): those of unused units tremble without meaning."""
+    used = np.arange(UNITS) < round(course.active * UNITS)
+    scale = np.where(used, rng.uniform(0.3, 1.0, UNITS), 0.03)
+    means = rng.standard_normal((IMAGES, UNITS)) * scale
+    return means, np.where(used, 1.0, 0.001) * rng.uniform(0.5, 1.5, means.shape)
+
+
+def likelihoods(course: Course, rng: Rng) -> Gap:
+    """The gap between bits of held-out and of training images, most of whose spread the images explain."""
+    known = [rng.standard_normal((IMAGES, 1)) for _ in range(2)]
+    held, train = (SPREAD * x[:, 0] + LEFT * rng.standard_normal(IMAGES) for x in known)
+    return gap(held + course.gap, train, *known)

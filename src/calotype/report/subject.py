@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from calotype.data import Images, Split, load
 from calotype.data.images import digests
 from calotype.engine.run import Run
 from calotype.errors import UserError
+from calotype.files import name_of
 from calotype.tasks.sample import Generator
 from calotype.tasks.sample import load as load_model
 from calotype.types import ImageSpec
@@ -46,6 +48,9 @@ class Subject:
     settings: str = ""  # what runs share that differ in nothing but their training seed
     train_seed: int | None = None
     notes: tuple[str, ...] = ()
+    steps: int | None = None  # of the training that led to the weights
+    train_threads: int | None = None
+    seconds_per_1000: float | None = None  # for 1,000 images, while these were drawn
 
 
 @dataclass(frozen=True)
@@ -114,16 +119,17 @@ def _of_run(run: Run, weights: Path, wish: _Wish) -> Subject:
         "training data": f"{train.name}, {len(train):,} images",
     }
     grids = _grids(run, config.log.grid, generator)
-    name = run.folder.resolve().name
     return replace(
         subject,
-        name=f"{name}/best" if selected else name,
+        name=name_of(weights),
         records=log,
         grids=grids,
         about=about,
         recipe=config.recipe,
         settings=settings_of(config, "best" if selected else ""),
         train_seed=config.train.seed,
+        steps=steps,
+        train_threads=facts["resolved"]["threads"],
         notes=(*notes, SELECTED) if selected else tuple(notes),
     )
 
@@ -146,8 +152,7 @@ def _of_model(path: Path, wish: _Wish) -> Subject:
     generator = load_model(path, wish.device)
     train, held = _reals(wish.data, wish.holdout, generator.spec)
     held, notes = _without_overlap(train, held)
-    name = path.resolve().name if path.resolve().name != "model" else path.resolve().parent.name
-    return replace(_drawn(generator, train, held, wish), name=name, recipe=generator.recipe or None, notes=tuple(notes))
+    return replace(_drawn(generator, train, held, wish), name=name_of(path), recipe=generator.recipe or None, notes=tuple(notes))
 
 
 def _of_images(path: Path, wish: _Wish) -> Subject:
@@ -197,14 +202,16 @@ def _drawn(generator: Generator, train: Images | None, held: Images | None, wish
     if not generator.model.draws:
         raise UserError("a classifier draws no images: name a generator to judge, and this one with --features")
     wish.look(train, held, wish.count)
-    parts = []
+    parts, began = [], time.perf_counter()
     for part in generator.batches(wish.count, {}, seed=wish.seed, batch_size=100):
         parts.append(pictures.to_uint8(part))
         if wish.say:
             wish.say("drawing samples", sum(map(len, parts)), wish.count)
+    seconds = time.perf_counter() - began
     parameters = sum(p.numel() for p in generator.model.parameters())
     about = {"model": f"{parameters:,} parameters", "images": f"{generator.spec.size}x{generator.spec.size}x{generator.spec.channels}"}
-    return Subject("", np.concatenate(parts), train, held, generator, about=about)
+    images = np.concatenate(parts)
+    return Subject("", images, train, held, generator, about=about, seconds_per_1000=1000 * seconds / len(images))
 
 
 def _grids(run: Run, count: int, generator: Generator) -> list[tuple[int, Pixels]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from calotype.diagnose import copies, likelihood, modes, sharpness, training
+from calotype.diagnose import copies, modes, sharpness, training
 from calotype.diagnose.verdict import Finding, Verdict, cannot_tell
 from calotype.errors import UserError
 from calotype.metrics import spectrum
@@ -36,6 +36,15 @@ class Nearby:
     features: str  # the space in which they are close
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What can be found in the images themselves."""
+
+    findings: Findings
+    nearby: Nearby | None = None
+    shares: Shares | None = None  # of the classes, where labels let them be estimated and no network tells them apart
+
+
 def of_images(
     pixels: Pixels,
     drawn: Sequence[Extracted],
@@ -44,12 +53,13 @@ def of_images(
     seed: int,
     made: Sequence[Mapping[str, Estimate]],
     real: Sequence[Mapping[str, Estimate]],
-) -> tuple[Findings, Nearby | None]:
-    """What can be found in the images themselves: modes, copies, blur and noise.
+) -> Seen:
+    """Modes, copies, blur and noise.
 
     ``made`` and ``real`` hold coverage, density, precision and recall of `Ground.even` of the images and of the floor in each space.
     """
-    findings: Findings = [modes.coverage(typical(made), typical(real)), _dropped(ground, drawn, confirm, seed)]
+    shares = None if classes_known(ground, drawn) else estimated_shares(ground, drawn, confirm)
+    findings: Findings = [modes.coverage(typical(made), typical(real)), _dropped(ground, drawn, shares, seed)]
     found, nearby = _copying(drawn[0], confirm, ground, seed)
     findings.append(found)
     reference = ground.reference.images.pixels
@@ -59,7 +69,7 @@ def of_images(
         board, real_board = (spectrum.checkerboard(p).max(1) for p in (pixels, reference))
         findings.append(sharpness.checkerboard(board, real_board))
     findings.append(sharpness.grain(spectrum.grain(pixels), spectrum.grain(reference)))
-    return findings, nearby
+    return Seen(findings, nearby, shares)
 
 
 def of_training(subject: Subject) -> Findings:
@@ -69,8 +79,6 @@ def of_training(subject: Subject) -> Findings:
         _oscillation(subject),
         training.vanishing_gradient(lines),
         training.overfitting_discriminator(lines),
-        likelihood.posterior_collapse(None),
-        likelihood.likelihood_overfit(None),
         training.divergence(subject.records),
     ]
 
@@ -120,16 +128,21 @@ def _copying(drawn: Extracted, confirm: Extracted, ground: Ground, seed: int) ->
     return copies.copying(first, again, (ground.spaces[0].name, ground.confirm.name)), nearby
 
 
-def _dropped(ground: Ground, drawn: Sequence[Extracted], confirm: Extracted, seed: int) -> Finding:
+def classes_known(ground: Ground, drawn: Sequence[Extracted]) -> bool:
+    """Whether the network of the features tells the classes apart."""
+    told = drawn[0].probabilities is not None and ground.train.features[0].probabilities is not None
+    return told and bool(ground.spaces[0].classes)
+
+
+def _dropped(ground: Ground, drawn: Sequence[Extracted], shares: Shares | None, seed: int) -> Finding:
     """Missing classes where a network tells them apart or labels let one learn to, else missing clusters of the real images."""
     classes, beliefs = ground.spaces[0].classes, ground.train.features[0].probabilities
     if drawn[0].probabilities is not None and beliefs is not None and classes:
         generated, real = (np.bincount(p.argmax(1), minlength=len(classes)) for p in (drawn[0].probabilities, beliefs))
         return modes.dropped(classes, generated, real)
-    found = estimated_shares(ground, drawn, confirm)
-    if found is not None:
+    if shares is not None:
         labels, names = ground.train.images.labels, ground.train.images.classes
         counts = np.bincount(labels, minlength=len(names)) if labels is not None else np.zeros(len(names), np.int64)
-        return modes.thinned(names, found, counts, len(confirm))
+        return modes.thinned(names, shares, counts, len(drawn[0]))
     bins = different_bins(drawn[0].features, ground.reference.features[0].features, bins=CLUSTERS, seed=seed)
     return modes.dropped([f"cluster {i + 1}" for i in range(bins.bins)], bins.generated, bins.real)

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 
 from calotype.diagnose.verdict import RANK, Status, Verdict
 from calotype.metrics.score import Score
-from calotype.report.card import Report, applies
+from calotype.report.card import Cost, Evaluations, Report, applies
 from calotype.report.plots import BETTER, number
+from calotype.report.scores import LIKELIHOOD
 
 QUESTIONS = {
     "mode-collapse": "Does it make every kind of image?",
@@ -30,7 +31,7 @@ MEANING: dict[Status, str] = {
     "CANNOT TELL": "something needed for an answer is missing",
     "PASS": "no trouble large enough to be seen",
 }
-_GLOSSARY = {
+GLOSSARY = {
     "fid": "Frechet Inception distance, the usual yardstick of publications: how far the generated images as a whole lie from real ones.",
     "fd": "Frechet distance: how far the generated images as a whole lie from the real ones, in average look and in variety together.",
     "fd, bias removed": "The Frechet distance less what it would show for a perfect generator, only because the samples are small.",
@@ -40,6 +41,7 @@ _GLOSSARY = {
     "recall": "The share of real images that the generator comes close to: lower than for real images when it makes too few kinds.",
     "density": "How deep inside the crowd of real images the generated ones lie; about 1 for real images.",
     "coverage": "The share of real images that have a generated one close by: low when kinds of images are missing.",
+    "recognized": "The share of images that a recognizer is sure of (over 90%): lower than for real images when many are malformed.",
     "inception score": "Whether a recognizer is sure of each image and finds all classes; the score of real images is the one to match.",
     "class score": "Whether a recognizer is sure of each image and finds all classes; the score of real images is the one to match.",
     "is": "Whether a recognizer is sure of each image and finds all classes; the score of real images is the one to match.",
@@ -50,10 +52,17 @@ _GLOSSARY = {
     "fld": "Feature likelihood divergence: quality, variety and novelty together; copying the training images makes it worse.",
     "fld gap": "How much better the generated images describe training images than unseen ones: above zero it has learned them by heart.",
     "authpct": "The share of images that are farther from every training image than training images are from each other.",
-    "bits/dim": "How well the model foresees unseen images: bits needed for each number of an image.",
-    "likelihood": "How well the model foresees unseen images.",
-    "elbo": "A bound on how well the model foresees unseen images; the truth is at least this good.",
+    LIKELIHOOD: "How well the model foresees unseen images: bits for each number of an image; knowing nothing costs 8.",
 }
+LIKELIHOODS = {
+    "exact": "This is the model's own number.",
+    "ELBO": "This is a bound, and the model's own number is at least as good.",
+    "IWAE": "This is a bound, tighter for more samples, and the model's own number is at least as good.",
+    "dequantized bound": "This is a bound, as noise fills the gaps between 8-bit values; the model's own number is at least as good.",
+    "variational bound": "This is a bound, and the model's own number is at least as good.",
+    "ODE estimate": "This is an estimate along the sampler's differential equation, neither exact nor a bound.",
+}
+"""What each kind of likelihood is, by the beginning of its name."""
 _MAIN = ("fid", "fd", "coverage", "precision", "kid", "recall", "density")
 
 
@@ -69,16 +78,58 @@ def explain(score: Score) -> str:
     'The share of real images th'
     """
     name = score.name.lower().replace("_", " ").strip()
-    whole = _GLOSSARY.get(name)
-    near = (key for key in sorted(_GLOSSARY, key=len, reverse=True) if re.match(rf"{re.escape(key)}(?![a-z])", name))
-    return whole or next((_GLOSSARY[key] for key in near), "")
+    whole = GLOSSARY.get(name)
+    if whole and is_likelihood(score):
+        return " ".join([whole, *(said for kind, said in LIKELIHOODS.items() if score.features.startswith(kind))])
+    near = (key for key in sorted(GLOSSARY, key=len, reverse=True) if re.match(rf"{re.escape(key)}(?![a-z])", name))
+    return whole or next((GLOSSARY[key] for key in near), "")
 
 
 def main_scores(report: Report, most: int = 4) -> list[Score]:
     """The scores to show first: a distance, coverage, precision; others where these are missing."""
     first = [s for key in _MAIN for s in report.scores if s.name.lower() == key]
-    rest = [s for s in report.scores if s not in first]
-    return (first + rest)[:most]
+    likely = [s for s in report.scores if is_likelihood(s) and s.value < 8][:1]
+    rest = [s for s in report.scores if s not in first + likely]
+    return [*(first + rest)[: most - len(likely)], *likely]
+
+
+def cost_in_words(cost: Cost) -> dict[str, str]:
+    """What a model takes, by name."""
+    rows = {"parameters": f"{cost.parameters:,}"}
+    if cost.drawing is not None and cost.drawing < cost.parameters:
+        rows["parameters"] += f", of which {cost.drawing:,} take part in drawing"
+    if cost.steps is not None and cost.minutes is not None:
+        rows["training"] = f"{minutes(cost.minutes)}, {cost.steps:,} steps" + _on(cost.train_threads)
+    if cost.images_per_second is not None:
+        rows["training speed"] = f"{number(cost.images_per_second)} images/s"
+    if cost.seconds_per_1000 is not None:
+        machine = _on(cost.threads) if cost.device == "cpu" else f" on {cost.device}"
+        rows["drawing"] = f"{number(cost.seconds_per_1000)} s for 1,000 images{machine}"
+    if cost.passes is not None:
+        rows["function evaluations"] = f"{number(cost.passes)} for one image; one with guidance counts once"
+    return rows
+
+
+def minutes(value: float) -> str:
+    """A time for people.
+
+    >>> [minutes(v) for v in (0.5, 10.04, 200)]
+    ['30 s', '10.0 min', '3.3 h']
+    """
+    return f"{60 * value:.0f} s" if value < 1 else f"{value:.1f} min" if value < 90 else f"{value / 60:.1f} h"
+
+
+def _on(threads: int | None) -> str:
+    return "" if not threads else f" on {threads} thread{'s' * (threads > 1)}"
+
+
+def evaluations_in_words(rows: Sequence[Evaluations]) -> str:
+    """How few function evaluations score about as well as the most that were tried."""
+    last = rows[-1]
+    enough = next(row for row in rows if row.fd <= 1.1 * last.fd)
+    if enough is last:
+        return f"Fewer than {number(last.nfe)} function evaluations score over 10% worse."
+    return f"{number(enough.nfe)} function evaluations score within 10% of what {number(last.nfe)} do."
 
 
 def value(score: Score) -> str:
@@ -188,14 +239,25 @@ def text(report: Report, page: str = "") -> str:
     if idle := [v.name for v in report.verdicts if not applies(v)]:
         lines.append(f"  {'':<11}  no question for this family: {', '.join(idle)}")
     lines += [f"  {line}" for line in _score_lines(main_scores(report))]
+    if report.cost is not None:
+        lines += [f"  {name}: {said}" for name, said in cost_in_words(report.cost).items()]
+    if len(report.evaluations) > 1:
+        lines.append(f"  {evaluations_in_words(report.evaluations)}")
     lines += [f"  note: {note}" for note in report.notes]
     if page:
         lines.append(f"report: {page}")
     return "\n".join(lines)
 
 
+def is_likelihood(score: Score) -> bool:
+    """Whether a score is what a model says of real images, and its ``features`` the kind of likelihood."""
+    return score.name == LIKELIHOOD
+
+
 def where(score: Score) -> str:
     """What a score was measured in, and on how many images."""
+    if is_likelihood(score):
+        return f"{score.n:,} held-out images ({score.features})"
     return f"{score.features}: {score.n:,} generated images against {score.m:,} real ones"
 
 

@@ -1,0 +1,122 @@
+"""Plots of what a model takes and of what its latents say, in the style of `calotype.report.plots`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from calotype.metrics.score import Interval
+from calotype.report.card import Evaluations, Units
+from calotype.report.plots import ALERT, BAND, INK, LINE, MADE, MUTED, OTHER, REAL, WIDTH, calm, draw, logarithmic, number, short
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_MARKS = (MADE, OTHER, REAL, ALERT, MUTED)
+
+
+def units(found: Units) -> str:
+    """How much each latent says of an image: bars from the largest to the smallest."""
+
+    def fill(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        share = [100 * (i + 0.5) / len(found.nats) for i in range(len(found.nats))]
+        axes.bar(share, found.nats, width=100 / len(found.nats), color=MADE, linewidth=0, zorder=2)
+        used = 100 * found.active / max(1, found.total)
+        if used < 100:
+            axes.axvspan(used, 100, color=BAND, linewidth=0, zorder=0)
+            axes.axvline(used, color=REAL, linewidth=1.2, zorder=1)
+        axes.set_xlim(0, 100)
+        axes.set_xlabel(f"share of the {found.total:,} latent units, %; shaded: as many as do not vary")
+        axes.set_ylabel("nats of an image")
+        axes.grid(axis="y")
+        calm(axes)
+
+    return draw(f"What each latent unit says of an image; {found.active} of {found.total} vary with the image", WIDTH, 250, fill)
+
+
+def evaluations(rows: Sequence[Evaluations]) -> str:
+    """The Frechet distance against the number of function evaluations."""
+
+    def fill(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        floor = rows[0].floor
+        axes.axhspan(0, floor, color=BAND, linewidth=0, zorder=0)
+        axes.axhline(floor, color=REAL, linewidth=1.2, zorder=1)
+        _bars(axes, [row.nfe for row in rows], [row.fd for row in rows], [row.interval for row in rows], MADE)
+        axes.plot([row.nfe for row in rows], [row.fd for row in rows], color=MADE, linewidth=1, zorder=2)
+        logarithmic(axes.set_xscale, axes.xaxis)
+        axes.set_xticks([row.nfe for row in rows], [number(row.nfe) for row in rows])
+        axes.set_ylim(bottom=0)
+        axes.set_xlabel("function evaluations for one image, logarithmic scale")
+        axes.set_ylabel(f"FD, N = {rows[0].n:,}")
+        axes.grid(axis="y")
+        calm(axes)
+
+    said = "; ".join(f"{number(row.nfe)}: {number(row.fd)}" for row in rows)
+    return draw(f"FD against function evaluations. {said}", WIDTH, 270, fill)
+
+
+@dataclass(frozen=True)
+class Dot:
+    """One model in the picture of quality against time."""
+
+    name: str
+    seconds: float  # for 1,000 images
+    value: float
+    interval: Interval | None
+    curve: tuple[tuple[float, float, float], ...] = ()  # (seconds for 1,000 images, value, function evaluations)
+
+
+def quality(name: str, dots: Sequence[Dot], floor: float | None = None) -> str:
+    """A score against the time that drawing takes: one dot a model, and a line through other numbers of function evaluations."""
+    values = [v for dot in dots for v in (dot.value, *(point[1] for point in dot.curve))]
+    wide = min(values) > 0 and max(values) > 12 * min(values)
+
+    def fill(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        if floor is not None and (floor > 0 or not wide):
+            axes.axhline(floor, color=REAL, linewidth=1.2, zorder=1)
+            axes.annotate(
+                "real images",
+                (1, floor),
+                (-2, 3),
+                xycoords=("axes fraction", "data"),
+                textcoords="offset points",
+                ha="right",
+                fontsize=11,
+                color=MUTED,
+            )
+        for order, dot in enumerate(dots):
+            color = _MARKS[order % len(_MARKS)]
+            _bars(axes, [dot.seconds], [dot.value], [dot.interval], color, size=46)
+            if len(dot.curve) > 1:
+                seconds, along, _ = zip(*dot.curve, strict=True)
+                axes.plot(seconds, along, color=color, linewidth=1, marker="o", markersize=3, zorder=2)
+                for x, y, count in (dot.curve[0], dot.curve[-1]):
+                    axes.annotate(number(count), (x, y), (0, 6), textcoords="offset points", fontsize=10, color=MUTED, ha="center")
+            axes.annotate(short(dot.name, 24), (dot.seconds, dot.value), (8, 6), textcoords="offset points", fontsize=12, color=INK)
+        logarithmic(axes.set_xscale, axes.xaxis)
+        if wide:
+            logarithmic(axes.set_yscale, axes.yaxis)
+        else:
+            axes.set_ylim(bottom=min(0.0, *values))
+        low, high = axes.get_xlim()
+        axes.set_xlim(low, high * (high / low) ** 0.18)  # room for the names
+        axes.set_xlabel("seconds for 1,000 images, logarithmic scale")
+        axes.set_ylabel(name + (", logarithmic scale" if wide else ""))
+        axes.grid(axis="both", color=LINE)
+        calm(axes)
+
+    said = "; ".join(f"{dot.name}: {number(dot.value)} in {number(dot.seconds)} s" for dot in dots)
+    return draw(f"{name} against the seconds that 1,000 images take. {said}", 1.6 * WIDTH, 380, fill)
+
+
+def _bars(axes: Axes, x: Sequence[float], y: Sequence[float], spans: Sequence[Interval | None], color: str, size: float = 30) -> None:
+    for at, value, span in zip(x, y, spans, strict=True):
+        if span is not None and all(map(math.isfinite, span)):
+            axes.plot([at, at], span, color=color, linewidth=2.2, zorder=3)
+        axes.scatter([at], [value], s=size, color=color, zorder=4)
