@@ -127,7 +127,7 @@ def judge(job: Job) -> Row:
 
 
 def complete(report: Report) -> list[int] | None:
-    """How many classes come out at half of their share at least, and how many there are."""
+    """How many classes are not shown, at 95%, to come out at less than half of their share, and how many there are."""
     counts = report.classes
     if counts is None:
         return None
@@ -232,9 +232,9 @@ def markdown(groups: dict[str, list[Row]], title: str, command: str) -> str:
         f"{' to '.join(dict.fromkeys((dates[0], dates[-1])))}; {versions}.",
         "",
         f"FD: Frechet distance in {fd['features']}, N = {fd['n']:,} against {fd['m']:,}. Coverage: share of real images with a generated "
-        "one near. Recognized: share of images that the recognizer is over 90% sure of. Classes: those that come out at half of their "
-        "share at least. Bits/dim: of held-out images; different kinds are not to be ranked, because a bound is only a floor under the "
-        "likelihood. Evaluations: passes of an image through the network.",
+        "one near. Recognized: share of images that the recognizer is over 90% sure of. Classes: those not shown, at 95%, to come out at "
+        "less than half of their share. Bits/dim: of held-out images; different kinds are not to be ranked, because a bound is only a "
+        "floor under the likelihood. Evaluations: passes of an image through the network.",
         "",
     ]
     return "\n".join([*notes, *lines, *curves(groups)]) + "\n"

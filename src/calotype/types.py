@@ -130,7 +130,7 @@ class Player:
 class Likelihood:
     """One way in which a model can say how likely images are. Numbers of different kinds are never ranked against each other."""
 
-    kind: str  # "exact", "ELBO", "IWAE-50", "dequantized bound", "variational bound" or "ODE estimate"
+    kind: str  # "exact", "ELBO", "IWAE-50", "dequantized bound" (also with ", K=16"), "variational bound" or "ODE estimate"
     nats: Callable[[Tensor, Condition, torch.Generator], Tensor]  # (N, C, H, W) 8-bit images in [-1, 1] to (N,) float32 nats each
     slow: bool = False  # whether it takes so long that only a full report asks for it
 
@@ -177,6 +177,21 @@ class Model(nn.Module):
         if int(label.min()) < 0 or int(label.max()) >= classes:
             raise UserError(f"labels of this model are 0 to {classes - 1}")
         return label
+
+    def needed(self, condition: Condition | None) -> Tensor | None:
+        """The labels (N,) of given images or latents, where the model cannot do without; None for an unconditional model.
+
+        Raises:
+            UserError: where a conditional model is given no labels.
+        """
+        if not self.conditional:
+            return None
+        if condition is None or condition.label is None:
+            raise UserError(
+                "this model needs labels, for it makes images by class: name one with --label where the command takes it, "
+                "or give images that have labels"
+            )
+        return condition.label
 
 
 @runtime_checkable

@@ -309,6 +309,8 @@ def test_fresh_noise_of_ddim_follows_its_option():
     assert torch.equal(made.sample(Noise(2)), made.sample(Noise(2), solver="euler"))
     assert not torch.allclose(made.sample(Noise(2), eta=0.5), made.sample(Noise(2)), atol=1e-3)
     assert torch.allclose(made.sample(Noise(2), eta=1.0), made.sample(Noise(2), solver="ddpm"), atol=1e-6)
+    with pytest.raises(UserError, match="eta is of the ddim solver, not of euler"):
+        made.sample(Noise(2), eta=0.5, solver="euler")
 
 
 @pytest.mark.parametrize("path", PATHS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from calotype import pictures
 from calotype.cli import main
+from calotype.data import load
 from calotype.engine.train import train
 from calotype.errors import UserError
 from calotype.models import build
@@ -177,3 +179,39 @@ def test_the_command_writes_a_picture_of_each_way(runs: Path, capsys: pytest.Cap
     ):
         assert main(["latents", *words]) == 2
         assert tells in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("recipe", ["vae", "glow"])
+def test_the_commands_work_on_models_of_classes(recipe: str, runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train(small(recipe, 2), out=runs / "m")
+    held = given(("mnist5k",), ImageSpec(28, 1, tuple("0123456789")), 2)
+    for index, picture in enumerate(pictures.to_uint8(held.image)):
+        pictures.save(pictures.to_picture(picture), runs / f"{index}.png")
+    files, out = [str(runs / "0.png"), str(runs / "1.png")], ["--out", str(runs / "p.png")]
+    for words in (
+        ["reconstruct", str(runs / "m"), "--images", "mnist5k", "--count", "2"],
+        ["reconstruct", str(runs / "m"), "--images", *files, "--label", "3"],
+        ["interpolate", str(runs / "m"), "--seeds", "1", "2", "--steps", "3"],
+        ["interpolate", str(runs / "m"), "--images", *files, "--steps", "3", "--label", "3"],
+        ["plane", str(runs / "m"), "--side", "2", "--label", "4"],
+        ["neighbors", str(runs / "m"), "--count", "2", "--nearest", "2"],
+    ):
+        assert main(["latents", *words, *out]) == 0, (words, capsys.readouterr().err)
+        assert (runs / "p.png").is_file()
+        (runs / "p.png").unlink()
+    assert main(["latents", "reconstruct", str(runs / "m"), "--images", *files, *out]) == 2
+    assert "name their class with --label" in capsys.readouterr().err
+
+
+def test_an_image_of_the_training_set_is_its_own_neighbor(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train(small("glow", 2), out=runs / "m")
+    first = load("mnist5k").train
+    pictures.save(pictures.to_picture(np.asarray(first.pixels[7])), runs / "seven.png")
+    assert first.labels is not None
+    label = first.classes[int(first.labels[7])]
+    words = ["neighbors", str(runs / "m"), "--images", str(runs / "seven.png"), "--label", label, "--out", str(runs / "p.png"), "--json"]
+    capsys.readouterr()
+    assert main(["latents", *words]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["neighbors"][0][0] == 7
+    assert found["distances"][0][0] < 1e-3

@@ -11,17 +11,19 @@ from typing import Annotated
 import numpy as np
 import torch
 import tyro
+from numpy.typing import NDArray
 from torch import Tensor
 
 from calotype import pictures
 from calotype.cli.parse import parse
 from calotype.cli.sample import picture_name, require_place, write_grid
+from calotype.data import Images
+from calotype.data import load as read_source
 from calotype.data.images import some
-from calotype.engine.run import Run
 from calotype.errors import UserError
 from calotype.tasks import latents
-from calotype.tasks.pixels import given, to_tensor, training_images
-from calotype.tasks.sample import load
+from calotype.tasks.pixels import given, labels_for, to_tensor, training_images
+from calotype.tasks.sample import Generator, load
 
 USAGE = """usage: calotype latents reconstruct|interpolate|neighbors|plane RUN [OPTIONS]
 
@@ -31,9 +33,9 @@ USAGE = """usage: calotype latents reconstruct|interpolate|neighbors|plane RUN [
   plane        all that two of the latents do
 
 calotype latents reconstruct runs/vae-mnist5k-0001 --images mnist5k
-calotype latents interpolate runs/vae-mnist5k-0001 --seeds 1 2 3
-calotype latents neighbors runs/glow-mnist5k-0001 --images my.png
-calotype latents plane runs/vae-mnist5k-0001 --axes 0 1
+calotype latents interpolate runs/vae-mnist5k-0001 --seeds 1 2 3 --label 7
+calotype latents neighbors runs/vae-mnist5k-0001 --images mnist5k
+calotype latents plane runs/vae-mnist5k-0001 --axes 0 1 --label 7
 
 calotype latents COMMAND --help shows the options."""
 
@@ -51,6 +53,7 @@ class ReconstructOptions:
     run: RunFolder  # a run, or a model/ folder
     images: tuple[str, ...]  # image files, folders, zips or data sets (of those, held-out images)
     count: int = 32  # images of each source
+    label: str | None = None  # class of all images (conditional models); that which their source tells where none is given
     out: Path = Path("reconstruct.png")  # the picture to write
     device: str = "auto"  # auto, cpu, cuda, mps
     json: bool = False  # print the result as JSON
@@ -61,7 +64,7 @@ class InterpolateOptions:
     """Images on the way from each end to the next: one row for each way.
 
     Example:
-    calotype latents interpolate runs/vae-mnist5k-0001 --seeds 1 2 3
+    calotype latents interpolate runs/vae-mnist5k-0001 --seeds 1 2 3 --label 7
     """
 
     run: RunFolder  # a run, or a model/ folder
@@ -69,7 +72,7 @@ class InterpolateOptions:
     images: tuple[str, ...] = ()  # image files as ends, in place of seeds
     steps: int = 10  # images on each way, both ends included
     path: latents.Path = "spherical"  # linear: a straight line
-    label: str | None = None  # class of all images (conditional models)
+    label: str | None = None  # class of all images (conditional models); the first class where none is given
     out: Path = Path("interpolate.png")  # the picture to write
     device: str = "auto"  # auto, cpu, cuda, mps
     json: bool = False  # print the result as JSON
@@ -80,13 +83,14 @@ class NeighborsOptions:
     """Training images whose latents are nearest to those of an image: a row for each, the image first.
 
     Example:
-    calotype latents neighbors runs/vae-mnist5k-0001 --count 4
+    calotype latents neighbors runs/vae-mnist5k-0001 --images mnist5k --count 4
     """
 
     run: RunFolder  # a run, or a model/ folder
     images: tuple[str, ...] = ()  # whose neighbors to find; images drawn from the model where none are given
     count: int = 8  # images of each source, or drawn
     nearest: int = 7  # neighbors of each
+    label: str | None = None  # class of all these images (conditional models); that which their source tells where none is given
     data: str | None = None  # where to look for neighbors; the run's own training images where none is given
     seed: int = 0  # of the drawn images
     out: Path = Path("neighbors.png")  # the picture to write
@@ -99,13 +103,13 @@ class PlaneOptions:
     """What two of the latents do while the others are zero: every picture stands for an equal share of the normal distribution.
 
     Example:
-    calotype latents plane runs/vae-mnist5k-0001 --side 20
+    calotype latents plane runs/vae-mnist5k-0001 --side 20 --label 7
     """
 
     run: RunFolder  # a run, or a model/ folder
     side: int = 15  # pictures along each axis
     axes: tuple[int, int] = (0, 1)  # the latents that vary, downwards and to the right
-    label: str | None = None  # class of all images (conditional models)
+    label: str | None = None  # class of all images (conditional models); the first class where none is given
     out: Path = Path("plane.png")  # the picture to write
     device: str = "auto"  # auto, cpu, cuda, mps
     json: bool = False  # print the result as JSON
@@ -126,7 +130,7 @@ def _reconstruct(words: list[str]) -> int:
     out = _require(options.out, count=options.count)
     generator = load(options.run, options.device)
     found = given(options.images, generator.spec, options.count)
-    made = latents.reconstruct(generator, found.image, found.label)
+    made = latents.reconstruct(generator, found.image, _labels(generator, options.label, len(found), found.label))
     error = (made - found.image).square().flatten(1).mean(1).clamp(min=1e-8)
     psnr = float((10 * torch.log10(4 / error)).mean())
     pairs = torch.stack([found.image, made], 1).flatten(0, 1)
@@ -142,12 +146,12 @@ def _interpolate(words: list[str]) -> int:
     if any(seed < 0 for seed in options.seeds):
         raise UserError("--seeds must be 0 or more")
     generator = load(options.run, options.device)
-    label = generator.label(options.label)
+    label = _class(generator, options.label)
     if options.seeds:
         ends = latents.of_seeds(generator, list(options.seeds))
     else:
-        found = given(options.images, generator.spec, 1)
-        ends = latents.encode(generator, found.image, _labels(label, len(found), found.label))
+        images = given(options.images, generator.spec, 1).image
+        ends = latents.encode(generator, images, None if label is None else torch.full((len(images),), label))
     made = latents.interpolate(generator, ends, options.steps, options.path, label)
     return _done(made, out, options.steps, options.json, {"images": len(made)})
 
@@ -156,15 +160,13 @@ def _neighbors(words: list[str]) -> int:
     options = parse(NeighborsOptions, words, "calotype latents neighbors")
     out = _require(options.out, count=options.count, nearest=options.nearest)
     generator = load(options.run, options.device)
-    pool = training_images(options.data or _source(options.run), generator.spec)
-    classes = generator.spec.classes
-    known = None if pool.labels is None or pool.classes != classes else torch.from_numpy(np.asarray(pool.labels))
-    inside = latents.encode(generator, to_tensor(pool.pixels), known)
+    pool = _pool(options.run, options.data, generator)
+    inside = latents.encode(generator, to_tensor(pool.pixels), _labels(generator, None, len(pool), labels_for(pool, generator.spec)))
     if options.images:
         found = given(options.images, generator.spec, options.count)
-        queries, label = found.image, found.label
+        queries, label = found.image, _labels(generator, options.label, len(found), found.label)
     else:
-        queries, label = generator.sample(options.count, seed=options.seed), None
+        queries, label = _drawn(generator, options)
     index, distance = latents.neighbors(latents.encode(generator, queries, label), inside, options.nearest)
     rows = [torch.cat([query[None], to_tensor(np.asarray(pool.pixels[near]))]) for query, near in zip(queries, index, strict=True)]
     facts = {"images": len(queries), "neighbors": index.tolist(), "distances": np.round(distance, 4).tolist()}
@@ -175,7 +177,7 @@ def _plane(words: list[str]) -> int:
     options = parse(PlaneOptions, words, "calotype latents plane")
     out = _require(options.out, side=options.side)
     generator = load(options.run, options.device)
-    made = latents.plane(generator, options.side, options.axes, generator.label(options.label))
+    made = latents.plane(generator, options.side, options.axes, _class(generator, options.label))
     return _done(made, out, options.side, options.json, {"images": len(made)})
 
 
@@ -197,16 +199,39 @@ def _require(out: Path, **counts: int) -> Path:
     return out
 
 
-def _labels(asked: int | None, count: int, own: Tensor | None) -> Tensor | None:
-    return own if asked is None else torch.full((count,), asked)
+def _labels(generator: Generator, asked: str | None, count: int, own: Tensor | NDArray[np.int64] | None) -> Tensor | None:
+    """The labels of given images, (count,): those asked for, else their own; None where the model knows no classes."""
+    number = generator.label(asked)
+    if number is not None:
+        return torch.full((count,), number)
+    if not generator.model.conditional:
+        return None
+    if own is None:
+        raise UserError("this model makes images by class, and these images have no labels that it knows: name their class with --label")
+    return torch.as_tensor(own)
 
 
-def _source(path: Path) -> str:
-    """The source that a run was trained on."""
-    try:
-        return Run.open(path).read_config()[0].data.source
-    except UserError:
-        raise UserError(f"{path} is a model by itself: name the images to look for neighbors in with --data") from None
+def _class(generator: Generator, asked: str | None) -> int | None:
+    """The one class of all images: the one asked for, else the first of a conditional model."""
+    number = generator.label(asked)
+    return 0 if number is None and generator.model.conditional else number
+
+
+def _drawn(generator: Generator, options: NeighborsOptions) -> tuple[Tensor, Tensor | None]:
+    """Images to find neighbors of, with their labels: of each class in turn where none is asked for."""
+    if not generator.model.conditional:
+        return generator.sample(options.count, seed=options.seed), None
+    asked = generator.label(options.label)
+    labels = [index % len(generator.spec.classes) if asked is None else asked for index in range(options.count)]
+    images = [generator.sample(1, seed=options.seed, start=index, label=label) for index, label in enumerate(labels)]
+    return torch.cat(images), torch.tensor(labels)
+
+
+def _pool(run: Path, data: str | None, generator: Generator) -> Images:
+    """The images among which neighbors are looked for."""
+    if data is None:
+        return training_images(run)
+    return read_source(data, size=generator.spec.size, channels=generator.spec.channels).train
 
 
 def _done(images: Tensor, out: Path, columns: int, as_json: bool, facts: Mapping[str, object], more: str = "") -> int:

@@ -21,7 +21,11 @@ from calotype.files import obstacle, write_atomic
 from calotype.tasks.sample import Generator, load, write_images
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
-_OPTION = "of the model: steps=N and guidance=X of flow-matching models (more steps: finer; more guidance: closer to the class)"
+_OPTION = (
+    "of the model: steps=N, guidance=X, eta=X and solver=NAME of diffusion and flow matching (more steps: finer; more guidance: closer to "
+    "the class, 1 for none); guidance=X of tarflow (0 for none); temperature=X of flows, autoregressive models, hvae and vqvae (below 1: "
+    "clearer, less varied)"
+)
 
 
 @dataclass(frozen=True)

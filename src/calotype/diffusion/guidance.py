@@ -14,10 +14,10 @@ def guide(conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:
     return unconditional + scale * (conditional - unconditional)
 
 
-def scale_at(time: float, scale: float, interval: tuple[float, float]) -> float:
-    """The scale at a time: 1 outside of ``interval``, which keeps variety where guidance only harms (Kynkäänniemi et al. 2024).
+def scale_at(share: float, scale: float, interval: tuple[float, float]) -> float:
+    """The scale at a share of the image: 1 outside of ``interval``, which keeps variety where guidance harms (Kynkäänniemi et al. 2024).
 
     >>> scale_at(0.5, 2.0, (0.2, 0.8)), scale_at(0.1, 2.0, (0.2, 0.8))
     (2.0, 1.0)
     """
-    return scale if interval[0] <= time <= interval[1] else 1.0
+    return scale if interval[0] <= share <= interval[1] else 1.0

@@ -75,10 +75,13 @@ class Histogram(Transform):
         log_heights = torch.log_softmax(self.logits, 0)
         heights = log_heights.exp()
         index = (x.detach() * self.bins).long().clamp(0, self.bins - 1)
-        below = (heights.cumsum(0) - heights)[index] + heights[index] * (x * self.bins - index)
+        # an embedding adds up its gradients in one order; those of an index are added by several threads as they come
+        table = torch.stack([heights.cumsum(0) - heights, heights, log_heights], dim=1)
+        start, height, log_height = F.embedding(index, table).unbind(-1)
+        below = start + height * (x * self.bins - index)
         # the sum of all heights may round to a little more than one
         z = torch.special.ndtri(self.margin + (1 - 2 * self.margin) * below.clamp(0, 1))
-        volume = log_heights[index] + 0.5 * (z.square() + LOG_2_PI) + math.log(self.bins * (1 - 2 * self.margin))
+        volume = log_height + 0.5 * (z.square() + LOG_2_PI) + math.log(self.bins * (1 - 2 * self.margin))
         return z, volume.flatten(1).sum(1)
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> Tensor:

@@ -75,7 +75,7 @@ class Autoregressive(Model):
 
     def log_prob(self, x: Tensor, condition: Condition | None = None) -> Tensor:
         """Log-probability in nats, (N,) float32, of 8-bit images (N, C, H, W)."""
-        nats: Tensor = self.network(x, self._labels(x, condition))
+        nats: Tensor = self.network(x, self.needed(condition))
         return nats
 
     def likelihoods(self) -> Sequence[Likelihood]:
@@ -133,15 +133,6 @@ class Autoregressive(Model):
 
     def _bits(self, batch: Batch) -> Tensor:
         return -self.log_prob(batch.image, batch.condition).mean() / (math.log(2) * math.prod(self.spec.shape))
-
-    def _labels(self, x: Tensor, condition: Condition | None) -> Tensor | None:
-        if not self.conditional:
-            return None
-        if condition is None or condition.label is None:
-            raise UserError(
-                "a conditional model needs the labels of the images: give data with labels, or train with --model.conditional False"
-            )
-        return condition.label
 
 
 def _network(config: AutoregressiveConfig, spec: ImageSpec, classes: int) -> PixelCNN | PixelTransformer:

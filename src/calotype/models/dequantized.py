@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from calotype.flows.base import Transform, normal_log_prob
 from calotype.flows.pixels import Histogram, Logit, Scale, UniformDequantization, VariationalDequantization
 from calotype.losses.discretized import images_of, levels
+from calotype.networks.blocks import evaluating
 from calotype.networks.coupling import CouplingNetwork
 from calotype.networks.parallel import average
 from calotype.types import Batch, Condition, ImageSpec, Likelihood, Model, Noise, Player, Step
@@ -106,7 +107,8 @@ class DequantizedFlow(Model):
     def watch(self, train: Batch, holdout: Batch, step: Step) -> dict[str, Tensor]:
         """Bits a dimension of images that were trained on, and of others."""
         named = {"bits_train": train, "bits_holdout": holdout}
-        return {name: self._bits(self._nats(batch.image, batch.condition, step.rng)) for name, batch in named.items()}
+        with evaluating(self):
+            return {name: self._bits(self._nats(batch.image, batch.condition, step.rng)) for name, batch in named.items()}
 
     def encode(self, x: Tensor, condition: Condition | None = None) -> Tensor:
         """Latents (N, D) of images (N, C, H, W) in [-1, 1], from the middle of each pixel's bin."""

@@ -19,6 +19,7 @@ from calotype.diffusion.prediction import Prediction, Weighting, mix_of, weight_
 from calotype.diffusion.samplers import SOLVERS, Denoiser, SolverName, ddim, heun, trapezoid
 from calotype.diffusion.times import normal_log_ratios, uniform_log_ratios
 from calotype.errors import UserError
+from calotype.networks.blocks import evaluating
 from calotype.networks.dit import DiT
 from calotype.networks.unet import UNet
 from calotype.types import Batch, Condition, ImageSpec, Likelihood, Model, Noise, Player, Step
@@ -123,7 +124,8 @@ class Diffusion(Model):
     @torch.no_grad()
     def watch(self, train: Batch, holdout: Batch, step: Step) -> dict[str, Tensor]:
         """The loss on images and labels that were never trained on: it rises where the network begins to learn by heart."""
-        return {"loss_holdout": self._error(holdout, step.rng, 0.0)}
+        with evaluating(self):
+            return {"loss_holdout": self._error(holdout, step.rng, 0.0)}
 
     @property
     def latent_shape(self) -> tuple[int, ...]:
@@ -152,7 +154,7 @@ class Diffusion(Model):
             solver: as in the configuration.
 
         Raises:
-            UserError: for labels that the model does not know, or no steps.
+            UserError: for labels that the model does not know, no steps, or eta with a solver that has none.
         """
         config = self.config
         scale = config.guidance if guidance is None else guidance
@@ -169,6 +171,8 @@ class Diffusion(Model):
             return image.clamp(-1, 1) if config.predict == "noise" else image
 
         name = solver or config.solver
+        if eta and name != "ddim":
+            raise UserError(f"eta is of the ddim solver, not of {name}: leave it out, or add solver=ddim")
         solve = partial(ddim, eta=config.eta if eta is None else eta) if name == "ddim" else SOLVERS[name]
         return solve(denoise, start, levels, lambda: noise.normal(*self.spec.shape)).clamp(-1, 1)
 

@@ -102,10 +102,7 @@ class GAN(Model):
         Raises:
             UserError: without labels, where the model is conditional.
         """
-        label = None if condition is None else condition.label
-        if self.conditional and label is None:
-            raise UserError("this model makes images by class: name one with --label")
-        images: Tensor = self.generator(z, label)
+        images: Tensor = self.generator(z, self.needed(condition))
         return images
 
     @torch.no_grad()

@@ -72,11 +72,11 @@ class HVAE(Variational):
             temperature: as in the configuration.
 
         Raises:
-            UserError: for labels that the model does not know, or a temperature below 0.
+            UserError: for labels that the model does not know, or a temperature that is not above 0.
         """
         temperature = self.config.temperature if temperature is None else temperature
-        if temperature < 0:
-            raise UserError(f"temperature is a scale, not {temperature}: give 0 or more")
+        if temperature <= 0:
+            raise UserError(f"temperature is a scale, not {temperature}: give a number above 0")
         latents = noise.normal(*self.latent_shape) * temperature
         return self._picture(latents, self.wanted(noise, condition))
 
@@ -91,7 +91,7 @@ class HVAE(Variational):
         Raises:
             UserError: where a conditional model is given no labels.
         """
-        inference = self._infer(self._encode(x), self._labels(condition), None)
+        inference = self._infer(self._encode(x), self.needed(condition), None)
         return torch.cat([mean.flatten(1) for mean in inference.means], dim=1)
 
     def decode(self, z: Tensor, condition: Condition | None = None) -> Tensor:
@@ -100,7 +100,7 @@ class HVAE(Variational):
         Raises:
             UserError: where a conditional model is given no labels.
         """
-        return self._picture(z, self._labels(condition))
+        return self._picture(z, self.needed(condition))
 
     def _picture(self, latents: Tensor, label: Tensor | None) -> Tensor:
         levels = [latents[:, a:b].view(-1, *s) for (a, b), s in zip(pairwise(self._bounds), self.ladder.shapes, strict=True)]

@@ -75,7 +75,7 @@ class VAE(Variational):
         Raises:
             UserError: where a conditional model is given no labels.
         """
-        mean, _ = self.network.prior.standardize(*self.network.encode(x), self._labels(condition))
+        mean, _ = self.network.prior.standardize(*self.network.encode(x), self.needed(condition))
         return mean
 
     def decode(self, z: Tensor, condition: Condition | None = None) -> Tensor:
@@ -84,7 +84,7 @@ class VAE(Variational):
         Raises:
             UserError: where a conditional model is given no labels.
         """
-        return self._picture(z, self._labels(condition))
+        return self._picture(z, self.needed(condition))
 
     def _picture(self, latent: Tensor, label: Tensor | None) -> Tensor:
         return self.observation.mean(self.network.decode(latent, label))

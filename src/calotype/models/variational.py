@@ -75,7 +75,7 @@ class Variational(Model):
     def _loss(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         """The negative bound in bits per sub-pixel with the divergence as the configuration counts it."""
         c, image = self.objective, batch.image
-        inference = self._infer(self._encode(image), self._labels(batch.condition), step.rng)
+        inference = self._infer(self._encode(image), self.needed(batch.condition), step.rng)
         log_prob = self.observation.log_prob(image, inference.out).mean()
         kl = torch.cat([level.sum(2) for level in inference.kl], dim=1)
         counted = free_bits(kl, c.free_bits)
@@ -115,7 +115,7 @@ class Variational(Model):
         Raises:
             UserError: where a conditional model is given no labels.
         """
-        features, label = self._encode(image), self._labels(condition)
+        features, label = self._encode(image), self.needed(condition)
         if samples == 1:
             inference = self._infer(features, label, rng)
             return self.observation.log_prob(image, inference.out) - sum(level.flatten(1).sum(1) for level in inference.kl)
@@ -132,16 +132,9 @@ class Variational(Model):
         The latents of a map count as one unit for each channel: their sum over the positions, divided by the root of their number,
         which under the prior is standard normal as each of them is. With several levels, each is taken at the means of those above.
         """
-        inference = self._infer(self._encode(x), self._labels(condition), None)
+        inference = self._infer(self._encode(x), self.needed(condition), None)
         means = [level.sum(2) / level.shape[2] ** 0.5 for level in inference.means]
         return torch.cat(means, dim=1), torch.cat([level.sum(2) for level in inference.kl], dim=1)
-
-    def _labels(self, condition: Condition | None) -> Tensor | None:
-        if not self.conditional:
-            return None
-        if condition is None or condition.label is None:
-            raise UserError("a conditional model needs labels: give labeled images, or train with --model.conditional False")
-        return condition.label
 
     def _nats_per_bit(self) -> float:
         """Nats of an image at one bit for each of its sub-pixels."""

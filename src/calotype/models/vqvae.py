@@ -144,7 +144,7 @@ class VQVAE(Model):
             UserError: where a conditional model is given no labels.
         """
         codes = self.quantizer.nearest(self._maps(x)).flatten(1)
-        latents: Tensor = torch.special.ndtri(middles(self.prior(codes, self._labels(condition)), codes))
+        latents: Tensor = torch.special.ndtri(middles(self.prior(codes, self.needed(condition)), codes))
         return latents.float()
 
     @torch.no_grad()
@@ -154,7 +154,7 @@ class VQVAE(Model):
         Raises:
             UserError: where a conditional model is given no labels.
         """
-        return self._picture(z, self._labels(condition), 1.0)
+        return self._picture(z, self.needed(condition), 1.0)
 
     def _picture(self, latents: Tensor, label: Tensor | None, temperature: float) -> Tensor:
         codes = self.prior.draw(torch.special.ndtr(latents.double()), label, temperature)
@@ -185,14 +185,14 @@ class VQVAE(Model):
         if codes is None:
             with torch.no_grad():
                 codes = self.quantizer.nearest(self._maps(batch.image)).flatten(1)
-        logits = self.prior(codes, self._labels(batch.condition))
+        logits = self.prior(codes, self.needed(batch.condition))
         return {"loss": F.cross_entropy(logits.flatten(0, 1), codes.flatten())}
 
     @torch.no_grad()
     def _bound(self, image: Tensor, condition: Condition) -> Tensor:
         """Nats (N,): log p(x | codes) + log p(codes)."""
         codes = self.quantizer.nearest(self._maps(image))
-        logits = self.prior(codes.flatten(1), self._labels(condition))
+        logits = self.prior(codes.flatten(1), self.needed(condition))
         of_codes = -F.cross_entropy(logits.movedim(-1, 1), codes.flatten(1), reduction="none").sum(1)
         return self.observation.log_prob(image, self._decode(self.quantizer.look_up(codes))) + of_codes
 
@@ -203,10 +203,3 @@ class VQVAE(Model):
     def _decode(self, maps: Tensor) -> Tensor:
         out: Tensor = self.autoencoder["crown"](self.autoencoder["widen"](maps))
         return out
-
-    def _labels(self, condition: Condition | None) -> Tensor | None:
-        if not self.conditional:
-            return None
-        if condition is None or condition.label is None:
-            raise UserError("a conditional model needs labels: give labeled images, or train with --model.conditional False")
-        return condition.label

@@ -1,4 +1,4 @@
-"""Statistics that a network takes from its batch, made equal on all processes."""
+"""What a network takes from its batch, made equal on all processes."""
 
 from __future__ import annotations
 
@@ -13,3 +13,12 @@ def average(tensor: Tensor) -> Tensor:
     mean = tensor.clone()
     dist.all_reduce(mean)
     return mean / dist.get_world_size()
+
+
+def of_first(tensor: Tensor) -> Tensor:
+    """The first process's ``tensor``, on all of them."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return tensor
+    shared = tensor.contiguous()
+    dist.broadcast(shared, 0)
+    return shared

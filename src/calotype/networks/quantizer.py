@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
-from calotype.networks.parallel import average
+from calotype.networks.parallel import average, of_first
 
 DEAD = 0.05  # share of its even share of the uses below which a code is dead
 REVIVED = 0.2  # share of its even share with which a code begins again
@@ -38,7 +37,9 @@ class Quantizer(nn.Module):
     def nearest(self, maps: Tensor) -> Tensor:
         """The codes (N, h, w) int64 nearest to the vectors of maps (N, features, h, w)."""
         vectors = maps.float().movedim(1, -1)
-        distance = self.codebook.square().sum(1) - 2 * vectors @ self.codebook.T  # and the square of the vector, the same for all codes
+        # the 8 bits of bfloat16 would choose other codes in training than in sampling
+        with torch.autocast(maps.device.type, enabled=False):
+            distance = self.codebook.square().sum(1) - 2 * vectors @ self.codebook.T  # and the square of the vector, the same for all codes
         return distance.argmin(-1)
 
     def look_up(self, codes: Tensor) -> Tensor:
@@ -57,7 +58,7 @@ class Quantizer(nn.Module):
         self.sums.lerp_(totals, 1 - self.decay)
         if rng is not None:
             even = len(vectors) / size
-            chosen = _of_first(vectors[torch.randint(len(vectors), (size,), generator=rng, device=vectors.device)])
+            chosen = of_first(vectors[torch.randint(len(vectors), (size,), generator=rng, device=vectors.device)])
             dead = self.counts < DEAD * even
             self.counts.masked_fill_(dead, REVIVED * even)
             self.sums.copy_(torch.where(dead[:, None], REVIVED * even * chosen, self.sums))
@@ -76,11 +77,3 @@ def perplexity(codes: Tensor, size: int) -> Tensor:
     share = torch.bincount(codes.flatten(), minlength=size).float() / codes.numel()
     entropy: Tensor = torch.special.entr(share).sum()
     return entropy.exp()
-
-
-def _of_first(tensor: Tensor) -> Tensor:
-    """The tensor of the first process, on all of them."""
-    if dist.is_available() and dist.is_initialized():
-        tensor = tensor.contiguous()
-        dist.broadcast(tensor, 0)
-    return tensor

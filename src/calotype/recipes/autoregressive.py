@@ -7,7 +7,7 @@ from calotype.models.autoregressive import AutoregressiveConfig
 
 
 def pixelcnn() -> Config:
-    """Gated PixelCNN (van den Oord et al. 2016): pixel by pixel, with the best likelihoods of all families."""
+    """Gated PixelCNN (van den Oord et al. 2016): pixel by pixel, with an exact likelihood."""
     return Config(
         recipe="pixelcnn",
         model=AutoregressiveConfig(),

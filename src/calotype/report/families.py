@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from calotype.metrics.manifold import Z95
 from calotype.metrics.score import Score
 from calotype.report import plots_models
 from calotype.report.card import Report
@@ -23,7 +24,16 @@ def glance(reports: Sequence[Report], ranked: bool) -> str:
     """All models in one table and one picture: how good, how likely, how large, how fast."""
     if all(r.cost is None for r in reports):
         return ""
-    head = ["Model", "FD", "Coverage", "Bits/dim", "Parameters", "Training", "Images/s<br>in training", "Seconds for<br>1,000 images"]
+    head = [
+        "Model",
+        "FD",
+        "Coverage",
+        "Bits/dim<br>± s.e.",
+        "Parameters",
+        "Training",
+        "Images/s<br>in training",
+        "Seconds for<br>1,000 images",
+    ]
     head.append("Function<br>evaluations")
     rows = [[text(r.subject), *(_spanned(r.score(name)) for name in ("FD", "coverage")), _likely(r), *_costs(r)] for r in reports]
     said = "".join(tag("p", text(line)) for line in trained_alike(reports))
@@ -43,8 +53,9 @@ def _likely(report: Report) -> str:
 
 
 def _with_error(score: Score) -> str:
-    half = "" if score.interval is None else f" ± {(score.interval[1] - score.interval[0]) / 2:.1g}"
-    return number(score.value) + half
+    """The value and its standard error."""
+    error = "" if score.interval is None else f" ± {(score.interval[1] - score.interval[0]) / (2 * Z95):.1g}"
+    return number(score.value) + error
 
 
 def plain(kind: str) -> str:

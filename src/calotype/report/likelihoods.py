@@ -18,6 +18,7 @@ from calotype.report.card import Units
 from calotype.report.plots import number
 from calotype.report.scores import GIVEN, LIKELIHOOD
 from calotype.report.subject import Say, Subject
+from calotype.tasks.pixels import labels_for, to_tensor
 from calotype.tasks.sample import Generator
 from calotype.types import Condition, HasPosterior, Likelihood, mix
 
@@ -77,9 +78,8 @@ class Known:
 
     def batch(self, rows: slice, device: torch.device) -> tuple[torch.Tensor, Condition]:
         """Images (N, C, H, W) in [-1, 1] and what is known of them."""
-        image = torch.from_numpy(np.asarray(self.pixels[rows])).permute(0, 3, 1, 2).float() / 127.5 - 1
         label = None if self.label is None else torch.from_numpy(self.label[rows]).to(device)
-        return image.to(device), Condition(label)
+        return to_tensor(self.pixels[rows]).to(device), Condition(label)
 
 
 def known(generator: Generator, images: Images) -> Known | None:
@@ -88,10 +88,8 @@ def known(generator: Generator, images: Images) -> Known | None:
         return None
     if not generator.model.conditional:
         return Known(images.pixels, None)
-    names = generator.spec.classes
-    if images.labels is None or not set(images.classes) <= set(names):
-        return None
-    return Known(images.pixels, np.array([names.index(name) for name in images.classes], np.int64)[images.labels])
+    labels = labels_for(images, generator.spec)
+    return None if labels is None else Known(images.pixels, labels)
 
 
 def _bits(generator: Generator, held: Known | None, train: Known | None, subject: Subject, pace: _Pace) -> Told:
@@ -134,7 +132,7 @@ def nats_of(generator: Generator, way: Likelihood, images: Known, pace: _Pace) -
     parts = []
     for start in range(0, len(images), BATCH):
         x, condition = images.batch(slice(start, start + BATCH), generator.device)
-        parts.append(way.nats(x, condition, rng).double().cpu().numpy())
+        parts.append(way.nats(x, condition, rng).cpu().double().numpy())
         if pace.say:
             pace.say(f"asking for likelihoods ({way.kind})", min(start + BATCH, len(images)), len(images))
     return np.concatenate(parts)

@@ -14,6 +14,7 @@ from calotype.data import Images, load
 from calotype.data.decode import UnusableError, decode_fitted, looks_like_image
 from calotype.data.download import PUBLIC
 from calotype.data.embedded import NAMES
+from calotype.engine.run import Run
 from calotype.errors import UserError
 from calotype.types import ImageSpec
 
@@ -46,9 +47,20 @@ def to_tensor(pixels: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(pixels.copy()).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-def training_images(source: str, spec: ImageSpec) -> Images:
-    """The images that a model was trained on, from the source of its run."""
-    return load(source, size=spec.size, channels=spec.channels).train
+def labels_for(images: Images, spec: ImageSpec) -> NDArray[np.int64] | None:
+    """The labels of images as a model numbers its classes, (N,); None where there are none, or some that it does not know."""
+    if images.labels is None or not set(images.classes) <= set(spec.classes):
+        return None
+    return np.array([spec.classes.index(name) for name in images.classes], np.int64)[images.labels]
+
+
+def training_images(run: Path) -> Images:
+    """The images that a run was trained on. Raises `UserError` for a model by itself, which does not know them."""
+    try:
+        data = Run.open(run).read_config()[0].data
+    except UserError:
+        raise UserError(f"{run} is a model by itself: name the images to look for neighbors in with --data") from None
+    return load(data.source, size=data.size, channels=data.channels, fit=data.fit, holdout=data.holdout).train
 
 
 def _of(source: str, spec: ImageSpec, count: int) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None]:
@@ -64,5 +76,5 @@ def _of(source: str, spec: ImageSpec, count: int) -> tuple[NDArray[np.uint8], ND
     own = source in NAMES or source in PUBLIC
     split = load(source, size=spec.size, channels=spec.channels, holdout=0.1 if own else 0)
     images = split.holdout if own else split.train
-    labels = images.labels if spec.classes and images.classes == spec.classes else None
-    return np.asarray(images.pixels[:count]), None if labels is None else np.asarray(labels[:count])
+    labels = labels_for(images, spec)
+    return np.asarray(images.pixels[:count]), None if labels is None else labels[:count]
