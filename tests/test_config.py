@@ -29,7 +29,7 @@ def test_every_recipe_survives_json_and_knows_its_name(name: str) -> None:
         ("data.channels", 2, "data.channels"),
         ("optimizer.name", "lion", "optimizer.name"),
         ("optimizer.lr", -1, "optimizer.lr"),
-        ("model.kind", "transfromer", "transfromer"),
+        ("model.kind", "transfromer", "model: input tag 'transfromer'"),
         ("nonsense", {}, "unknown setting nonsense"),
     ],
 )

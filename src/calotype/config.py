@@ -180,8 +180,8 @@ def _refuse_unknown(kind: Any, data: object, prefix: str) -> None:
         return
     kind = getattr(kind, "__origin__", kind)  # what an Annotated annotates
     members = [t for t in get_args(kind) if is_dataclass(t)] or [kind]
-    kind = next((t for t in members if _default(t, "kind") == data.get("kind")), members[0])
-    if not is_dataclass(kind):
+    kind = members[0] if len(members) == 1 else next((t for t in members if _default(t, "kind") == data.get("kind")), None)
+    if not is_dataclass(kind):  # a plain value, or a family that there is not, of which the validation tells
         return
     hints = get_type_hints(kind)
     for key, value in data.items():

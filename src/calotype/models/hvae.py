@@ -29,7 +29,7 @@ class HVAEConfig(ObjectiveConfig):
     rungs: Count = 2  # maps of latents of each size
     width: Annotated[int, Field(ge=8)] = 32  # channels of the largest map; every smaller one has twice as many
     depth: Count = 1  # residual blocks of each size in the encoder
-    temperature: Annotated[float, Field(gt=0)] = 1.0  # in sampling: scale of the latents, below 1 for cleaner and less varied images
+    temperature: Annotated[float, Field(ge=0)] = 1.0  # in sampling: scale of the latents, below 1 for cleaner and less varied images
 
 
 class HVAE(Variational):
@@ -72,11 +72,11 @@ class HVAE(Variational):
             temperature: as in the configuration.
 
         Raises:
-            UserError: for labels that the model does not know, or a temperature that is not above 0.
+            UserError: for labels that the model does not know, or a temperature below 0.
         """
         temperature = self.config.temperature if temperature is None else temperature
-        if temperature <= 0:
-            raise UserError(f"temperature is a scale, not {temperature}: give a number above 0")
+        if temperature < 0:
+            raise UserError(f"temperature is a scale, not {temperature}: give 0 or more")
         latents = noise.normal(*self.latent_shape) * temperature
         return self._picture(latents, self.wanted(noise, condition))
 
