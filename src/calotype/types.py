@@ -5,6 +5,7 @@ Images inside the toolkit are (N, C, H, W) float32 in [-1, 1]; uint8 and [0, 1] 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
@@ -27,6 +28,11 @@ class ImageSpec:
     def shape(self) -> tuple[int, int, int]:
         """(C, H, W)."""
         return (self.channels, self.size, self.size)
+
+    @property
+    def nats_per_bit(self) -> float:
+        """Nats of an image at one bit for each of its sub-pixels: what turns its log-likelihood into bits per dimension."""
+        return math.log(2) * math.prod(self.shape)
 
 
 @dataclass(frozen=True)

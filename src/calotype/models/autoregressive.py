@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -132,7 +131,7 @@ class Autoregressive(Model):
         return {"loss": self._bits(batch)}
 
     def _bits(self, batch: Batch) -> Tensor:
-        return -self.log_prob(batch.image, batch.condition).mean() / (math.log(2) * math.prod(self.spec.shape))
+        return -self.log_prob(batch.image, batch.condition).mean() / self.spec.nats_per_bit
 
 
 def _network(config: AutoregressiveConfig, spec: ImageSpec, classes: int) -> PixelCNN | PixelTransformer:

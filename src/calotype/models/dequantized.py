@@ -84,7 +84,7 @@ class DequantizedFlow(Model):
         return {"loss": self._bits(self(batch.image, label, step.rng))}
 
     def _bits(self, nats: Tensor) -> Tensor:
-        return -nats.mean() / (math.log(2) * math.prod(self.spec.shape))
+        return -nats.mean() / self.spec.nats_per_bit
 
     def _hidden(self, label: Tensor | None, rng: torch.Generator) -> Tensor | None:
         """The labels, some of them replaced by the one that means none."""

@@ -80,7 +80,7 @@ class Variational(Model):
         kl = torch.cat([level.sum(2) for level in inference.kl], dim=1)
         counted = free_bits(kl, c.free_bits)
         loss = annealed(step.progress, c.beta, c.warmup, c.cycles) * counted - log_prob
-        return {"loss": loss / self._nats_per_bit(), "reconstruction": -log_prob, "kl": kl.sum(1).mean()}
+        return {"loss": loss / self.spec.nats_per_bit, "reconstruction": -log_prob, "kl": kl.sum(1).mean()}
 
     @torch.no_grad()
     def watch(self, train: Batch, holdout: Batch, step: Step) -> dict[str, Tensor]:
@@ -92,7 +92,7 @@ class Variational(Model):
         batches = {"train": train, "holdout": holdout}
         with evaluating(self):
             bounds = {key: self.bound(batch.image, batch.condition, step.rng) for key, batch in batches.items()}
-        return {f"{name}_{key}": -bound.mean() / self._nats_per_bit() for key, bound in bounds.items()}
+        return {f"{name}_{key}": -bound.mean() / self.spec.nats_per_bit for key, bound in bounds.items()}
 
     def likelihoods(self) -> Sequence[Likelihood]:
         """The evidence lower bound, and the tighter importance-weighted one (Burda et al. 2016, eq. 8) of 50 samples.
@@ -135,10 +135,6 @@ class Variational(Model):
         inference = self._infer(self._encode(x), self.needed(condition), None)
         means = [level.sum(2) / level.shape[2] ** 0.5 for level in inference.means]
         return torch.cat(means, dim=1), torch.cat([level.sum(2) for level in inference.kl], dim=1)
-
-    def _nats_per_bit(self) -> float:
-        """Nats of an image at one bit for each of its sub-pixels."""
-        return math.log(2) * math.prod(self.spec.shape)
 
 
 def _check(config: ObjectiveConfig) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -119,7 +118,7 @@ class VQVAE(Model):
     @torch.no_grad()
     def watch(self, train: Batch, holdout: Batch, step: Step) -> dict[str, Tensor]:
         """The bound, negated, in bits per sub-pixel, on training and on held-out images; and how many codes the latter use (perplexity)."""
-        unit = math.log(2) * math.prod(self.spec.shape)
+        unit = self.spec.nats_per_bit
         with evaluating(self):
             bits = {
                 f"bits_{name}": -self._bound(b.image, b.condition).mean() / unit for name, b in (("train", train), ("holdout", holdout))
@@ -171,7 +170,7 @@ class VQVAE(Model):
         commitment = (maps - quantized).square().mean()
         if self.training:
             self.quantizer.learn(maps, codes, step.rng if step.progress < REVIVE_UNTIL else None)
-        bits = -log_prob / (math.log(2) * math.prod(self.spec.shape))
+        bits = -log_prob / self.spec.nats_per_bit
         return {
             "loss": bits + self.config.commitment * commitment,
             "reconstruction": -log_prob,

@@ -16,6 +16,7 @@ from calotype.data.download import PUBLIC
 from calotype.data.embedded import NAMES
 from calotype.engine.run import Run
 from calotype.errors import UserError
+from calotype.losses.discretized import images_of
 from calotype.types import ImageSpec
 
 
@@ -44,7 +45,7 @@ def given(sources: tuple[str, ...], spec: ImageSpec, count: int) -> Given:
 
 def to_tensor(pixels: NDArray[np.uint8]) -> Tensor:
     """(N, H, W, C) uint8 as (N, C, H, W) float32 in [-1, 1]."""
-    return torch.from_numpy(pixels.copy()).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return images_of(torch.from_numpy(pixels.copy()).permute(0, 3, 1, 2))
 
 
 def labels_for(images: Images, spec: ImageSpec) -> NDArray[np.int64] | None:
