@@ -11,7 +11,7 @@ def pixelcnn() -> Config:
     return Config(
         recipe="pixelcnn",
         model=AutoregressiveConfig(),
-        optimizer=Optimizer("adamw", lr=8e-3, betas=(0.9, 0.98), weight_decay=0.01, clip=1.0),
+        optimizer=Optimizer("adamw", lr=4e-3, betas=(0.9, 0.98), weight_decay=0.01, clip=1.0),
         schedule=Schedule("cosine", warmup=0.05),
         train=Training(batch=8, minutes=10, ema=0.05),
     )
