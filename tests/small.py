@@ -3,26 +3,40 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from calotype.config import Config, Logging
+from calotype.config import Config, Data, Logging
+from calotype.data import Split
+from calotype.data.images import Images, make_images
 from calotype.engine import checkpoint
+from calotype.engine.images import open_images, vary_of
 from calotype.models import (
+    MODELS,
     AutoregressiveConfig,
     ClassifierConfig,
+    ColorizerConfig,
+    CUTConfig,
+    CycleGANConfig,
     DiffusionConfig,
     FlowConfig,
     GANConfig,
     HVAEConfig,
+    Pix2PixConfig,
+    RestorerConfig,
     TarFlowConfig,
     VAEConfig,
     VQVAEConfig,
 )
 from calotype.recipes import named
+from calotype.types import Condition, ImageSpec, Noise
+
+PATCH = 24  # pixels a side that recipes which start from images are trained on here: a multiple of every scale
 
 NARROW: dict[type, dict[str, Any]] = {
     GANConfig: {"width": 8},
@@ -34,6 +48,11 @@ NARROW: dict[type, dict[str, Any]] = {
     VAEConfig: {"width": 8},
     HVAEConfig: {"width": 8, "rungs": 1},
     VQVAEConfig: {"width": 8, "codes": 16, "prior_width": 16, "prior_depth": 1, "prior_heads": 2},
+    RestorerConfig: {"width": 8, "depth": 1},
+    CycleGANConfig: {"width": 4, "discriminator_width": 8},
+    CUTConfig: {"width": 4, "discriminator_width": 8, "features": 16},
+    Pix2PixConfig: {"width": 4, "halvings": 3, "discriminator_width": 8},
+    ColorizerConfig: {"width": 8, "depth": 1},
 }
 """What makes the networks of each family small."""
 
@@ -43,7 +62,57 @@ def small(name: str, steps: int = 6, **model: Any) -> Config:
     config = named(name)
     train = replace(config.train, batch=8, minutes=None, steps=steps, threads=1)
     model = {**NARROW[type(config.model)], **model}
-    return replace(config, model=replace(config.model, **model), train=train, log=Logging(every=2, checkpoints=2, grid=4))
+    data = small_data(config.data) if from_source(name) else config.data
+    return replace(config, model=replace(config.model, **model), data=data, train=train, log=Logging(every=2, checkpoints=2, grid=4))
+
+
+def from_source(name: str) -> bool:
+    """Whether a recipe makes images from images: it is fed by `condition_for`, and its images have the sizes of their sources."""
+    return bool(MODELS[type(named(name).model)].from_source)
+
+
+def small_data(data: Data) -> Data:
+    """The same degradation or partner on images of 28 pixels: photographs in small tiles, for digits have no color to restore."""
+    return replace(data, source="photos", fit="tile", size=28, patch=PATCH) if data.source == "photos" else data
+
+
+@lru_cache(maxsize=4)
+def _opened(data: Data) -> Split:
+    return open_images(data)
+
+
+def split_of(name: str) -> Split:
+    """The images that the small recipe trains on."""
+    return _opened(small(name).data)
+
+
+def spec_of(name: str, size: int | None = None, channels: int | None = None) -> ImageSpec:
+    """What the model of a recipe is built for: images of this size, with channels of their own where none are given.
+
+    For a recipe that starts from images the description of its sources comes from its degradation or partner, as in a training.
+    """
+    if not from_source(name):
+        return ImageSpec(size or 28, channels or 1, tuple("0123456789"))
+    side, train = size or PATCH, split_of(name).train
+
+    def blank(like: Images, channels: int | None) -> Images:
+        return make_images(np.zeros((1, side, side, channels or like.spec.channels), np.uint8), None, (), "blank")
+
+    images = replace(blank(train, channels), partner=None if train.partner is None else blank(train.partner, None))
+    return replace(vary_of(small(name).data), patch=None).spec(images)
+
+
+def condition_for(spec: ImageSpec, n: int, size: int | tuple[int, int] | None = None, seed: int = 0) -> Condition:
+    """``n`` sources of random pixels such as a model for ``spec`` starts from, ``size`` pixels high and wide; none where it needs none."""
+    if spec.source is None:
+        return Condition()
+    size = size or spec.size // spec.source.scale
+    high, wide = (size, size) if isinstance(size, int) else size
+    noise = Noise(n, seed)
+    picture = noise.uniform(spec.source.channels, high, wide) * 2 - 1
+    # in every map, 0 and 1 are valid values: nothing known and all known, no noise and a level
+    maps = [noise.uniform(1, high, wide).round() for _ in spec.source.known]
+    return Condition(source=torch.cat([picture, *maps], 1))
 
 
 def tiny_gan(steps: int) -> Config:

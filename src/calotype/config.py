@@ -53,8 +53,15 @@ class Data:
     # height and width in pixels; the source's own where none is given
     size: Annotated[Annotated[int, Field(ge=8, le=1024)] | None, alias(aliases=("--size",))] = None
     channels: Annotated[Literal[1, 3] | None, alias(aliases=("--channels",))] = None  # 1 grey, 3 color; else the source's own
-    fit: Literal["crop", "pad", "stretch"] = "crop"  # how an image that is not square becomes so
+    fit: Literal["crop", "pad", "stretch", "tile"] = "crop"  # how an image becomes square; tile: cut whole into squares, unscaled
     flip: bool = False  # mirror left and right at random: right for most photographs, wrong for digits and text
+    turn: bool = False  # mirror and turn by quarters at random: for restoration, where up and down do not matter
+    patch: Annotated[int, Field(ge=8)] | None = None  # train on random crops of this many pixels a side
+    # what spoils the images that a restorer learns to mend: noise:25, noise:0-55, blur:1.6, downsample:3, jpeg:30, mask:box, gray ...
+    degrade: str | None = None
+    # what a translator learns to translate from: auto, a folder, halves (pictures side by side), gray, edges, invert, season
+    partner: str | None = None
+    paired: bool = True  # whether source and image show the same; else each side is drawn by itself, as CycleGAN learns
     holdout: Annotated[float, Field(ge=0, le=0.5)] = 0.1  # the share never trained on (a source's own split comes first)
 
 

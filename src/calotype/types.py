@@ -17,12 +17,23 @@ from calotype.errors import UserError
 
 
 @dataclass(frozen=True)
+class Source:
+    """What a model that makes images from images is given: ``Condition.source``, (N, channels + len(known), H / scale, W / scale)."""
+
+    channels: int  # 1 or 3
+    scale: int = 1  # how many times smaller it is than the image to make
+    known: tuple[str, ...] = ()  # what the maps behind its channels hold: "sigma", "mask"
+    how: str = ""  # how it comes from the image: a degradation such as "noise:0-55", else "paired" or "unpaired"
+
+
+@dataclass(frozen=True)
 class ImageSpec:
     """What the images of one data set look like: all that a model needs to know to be built."""
 
     size: int  # height and width in pixels
     channels: int  # 1 or 3
     classes: tuple[str, ...] = ()  # class names in the order of their labels; empty where there are no labels
+    source: Source | None = None  # where images are made from other images
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -40,7 +51,7 @@ class Condition:
     """What an image is asked to be. Every field may be missing."""
 
     label: Tensor | None = None  # (N,) int64
-    source: Tensor | None = None  # (N, C', H', W') float32 in [-1, 1]: the image to translate or restore
+    source: Tensor | None = None  # (N, C', H', W') float32, [-1, 1] up to noise: the image to translate or restore, then maps (`Source`)
 
     def to(self, device: torch.device | str) -> Condition:
         """The same condition on another device."""
@@ -148,6 +159,7 @@ class Model(nn.Module):
     bf16_pays: bool = True  # whether autocast to bfloat16 was measured to be faster on processors that have it
     draws: bool = True  # whether it makes images: a classifier does not
     conditional: bool = False  # whether it can be asked for a label
+    from_source: bool = False  # whether it makes images from images (Condition.source), of any size, and draws none from noise alone
     double_backward: bool = False  # whether a loss differentiates a gradient, which compiled networks cannot
 
     def players(self) -> Sequence[Player]:

@@ -10,28 +10,27 @@ import torch
 from calotype.data import load
 from calotype.models import build
 from calotype.recipes import PUBLISHED, RECIPES, named
-from calotype.types import Batch, Completes, Condition, HasEncoder, HasLatents, HasPosterior, ImageSpec, Model, Noise, Step
+from calotype.types import Batch, Completes, Condition, HasEncoder, HasLatents, HasPosterior, Model, Noise, Step
 from tests.contract.test_models import scrambled, trainer_of
-from tests.small import small
+from tests.small import from_source, small, spec_of, split_of
 
-SPEC = ImageSpec(28, 1, tuple("0123456789"))
 KINDS = {"exact", "ELBO", "IWAE-50", "dequantized bound", "dequantized bound, K=16", "variational bound", "ODE estimate"}
 GAMES = {"gan", "dcgan", "lsgan", "wgan", "wgan-gp", "sngan", "hinge", "rpgan"}
 
 
 def trained(name: str) -> Model:
     """A model after a few steps: what a first batch initializes is initialized."""
-    trainer = trainer_of(small(name), load("mnist5k"))
+    trainer = trainer_of(small(name), split_of(name))
     for _ in range(3):
         trainer.step()
     return trainer.model.eval()
 
 
 def having(capability: type) -> list[str]:
-    return [name for name in RECIPES if isinstance(build(small(name).model, SPEC), capability)]
+    return [name for name in RECIPES if isinstance(build(small(name).model, spec_of(name)), capability)]
 
 
-likely = pytest.mark.parametrize("name", [name for name in RECIPES if build(small(name).model, SPEC).likelihoods()])
+likely = pytest.mark.parametrize("name", [name for name in RECIPES if build(small(name).model, spec_of(name)).likelihoods()])
 
 
 @pytest.fixture(scope="module")
@@ -43,11 +42,12 @@ def held() -> Batch:
 
 
 def test_all_but_games_and_classifiers_have_likelihoods_and_a_way_to_latents() -> None:
-    plain = {*GAMES, "classifier"}
+    maps = {name for name in RECIPES if from_source(name)}
+    plain = {*GAMES, "classifier", *maps}
     autoregressive = set(having(Completes))
-    assert set(having(HasLatents)) == set(RECIPES) - {"classifier"} - autoregressive
+    assert set(having(HasLatents)) == set(RECIPES) - {"classifier"} - maps - autoregressive
     assert set(having(HasEncoder)) == set(RECIPES) - plain - autoregressive
-    assert {name for name in RECIPES if build(small(name).model, SPEC).likelihoods()} == set(RECIPES) - plain
+    assert {name for name in RECIPES if build(small(name).model, spec_of(name)).likelihoods()} == set(RECIPES) - plain
 
 
 @likely
@@ -122,7 +122,7 @@ def test_a_completion_keeps_the_rows_it_is_given(name: str, held: Batch) -> None
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_the_published_sizes_can_be_built_and_are_larger(name: str) -> None:
-    spec = ImageSpec(32, 3, tuple("abcdefghij"))
+    spec = spec_of(name, 24 if from_source(name) else 32, 3)
     with torch.device("meta"):
         paper, laptop = (build(config.model, spec) for config in (named(name, "published"), named(name)))
     paper_size, laptop_size = (sum(p.numel() for p in model.parameters()) for model in (paper, laptop))

@@ -1,4 +1,9 @@
-"""What must hold for every recipe, whatever its family."""
+"""What must hold for every recipe, whatever its family.
+
+A recipe whose model is ``from_source`` (a restorer, a translator) takes part by being listed in `RECIPES` and `small.NARROW` alone:
+`small` cuts its data down, `split_of` opens them, `spec_of` describes them, and `condition_for` makes sources to start from. What
+such models must keep besides (sizes, scale, a missing source) is at the end of this file.
+"""
 
 from __future__ import annotations
 
@@ -9,24 +14,24 @@ import torch
 
 import calotype
 from calotype.config import Config
-from calotype.data import Split, load
+from calotype.data import Split
 from calotype.engine.distributed import World
 from calotype.engine.train import resume, train
 from calotype.engine.trainer import Progress, Trainer
 from calotype.errors import UserError
 from calotype.models import MODELS, build
 from calotype.recipes import RECIPES, named
-from calotype.types import Batch, Condition, ImageSpec, Noise, Step
+from calotype.types import Condition, Model, Noise, Step
 from tests.engine.test_resume import interrupt
-from tests.small import final_state, same, small
+from tests.small import condition_for, final_state, from_source, same, small, spec_of, split_of
 
+IN_COLOR = {"colorize"}  # recipes that grey images are of no use to
+SCALES = 12  # a multiple of every scale: sizes of images that have smaller sources
+DRAWING = [name for name in RECIPES if MODELS[type(named(name).model)].draws]
 every_recipe = pytest.mark.parametrize("name", RECIPES)
-every_generator = pytest.mark.parametrize("name", [name for name in RECIPES if MODELS[type(named(name).model)].draws])
-
-
-@pytest.fixture(scope="module")
-def split() -> Split:
-    return load("mnist5k")
+every_generator = pytest.mark.parametrize("name", DRAWING)
+from_noise = pytest.mark.parametrize("name", [name for name in DRAWING if not from_source(name)])
+from_images = pytest.mark.parametrize("name", [name for name in DRAWING if from_source(name)])
 
 
 def trainer_of(config: Config, split: Split) -> Trainer:
@@ -36,7 +41,7 @@ def trainer_of(config: Config, split: Split) -> Trainer:
 def scrambled(name: str) -> calotype.Generator:
     """A model whose weights are far from their start, so that its images are far from flat."""
     torch.manual_seed(0)
-    model = build(small(name).model, ImageSpec(28, 1, tuple("0123456789")))
+    model = build(small(name).model, spec_of(name))
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.1)
@@ -46,23 +51,27 @@ def scrambled(name: str) -> calotype.Generator:
 @every_generator
 @pytest.mark.parametrize(("size", "channels"), [(28, 1), (8, 3), (33, 3), (64, 1)])
 def test_samples_have_the_shape_of_the_data(name: str, size: int, channels: int) -> None:
-    spec = ImageSpec(size, channels, ("a", "b", "c"))
+    if name in IN_COLOR:
+        channels = 3
+    if from_source(name):
+        size = max(2 * SCALES, size - size % SCALES)
+    spec = spec_of(name, size, channels)
     model = build(small(name).model, spec).eval()
     with torch.no_grad():
-        images = model.sample(Noise(3, seed=1))
+        images = model.sample(Noise(3, seed=1), condition_for(spec, 3))
     assert images.shape == (3, channels, size, size)
     assert torch.isfinite(images).all()
     assert float(images.abs().max()) <= 1.0 + 1e-5
 
 
 @every_recipe
-def test_every_owned_parameter_gets_a_gradient_and_the_batch_is_left_alone(name: str, split: Split) -> None:
-    config = small(name)
-    trainer = trainer_of(config, split)
+def test_every_owned_parameter_gets_a_gradient_and_the_batch_is_left_alone(name: str) -> None:
+    trainer = trainer_of(small(name), split_of(name))
     for _ in range(3):  # a part that starts at zero passes no gradient to what is behind it before the first step
         trainer.step()
     batch = trainer.loader.batch_at(0)
-    kept = Batch(batch.image.clone(), Condition(None if batch.condition.label is None else batch.condition.label.clone()))
+    given = (batch.image, batch.condition.label, batch.condition.source)
+    kept = [None if tensor is None else tensor.clone() for tensor in given]
     step = Step(0, torch.Generator().manual_seed(0))
     for player in trainer.players:
         terms = player.loss(batch, step)
@@ -73,15 +82,15 @@ def test_every_owned_parameter_gets_a_gradient_and_the_batch_is_left_alone(name:
         assert [n for n, g in grads.items() if g is None] == []
         still = [n for n, g in grads.items() if not g.abs().max() > 1e-9]
         # a loss of differences does not see what is added to every logit
-        blind = any(word in str(config.model) for word in ("wasserstein", "relativistic", "hinge"))
+        blind = any(word in str(trainer.config.model) for word in ("wasserstein", "relativistic", "hinge"))
         assert set(still) <= ({"head.linear.bias"} if blind else set())
-    assert torch.equal(batch.image, kept.image)
-    assert batch.condition.label is None or torch.equal(batch.condition.label, kept.condition.label)  # type: ignore[arg-type]
+    for tensor, before in zip(given, kept, strict=True):
+        assert tensor is None or torch.equal(tensor, before)  # type: ignore[arg-type]
 
 
 @every_recipe
-def test_training_moves_every_player_and_watching_moves_nothing(name: str, split: Split) -> None:
-    trainer, twin = (trainer_of(small(name), split) for _ in range(2))
+def test_training_moves_every_player_and_watching_moves_nothing(name: str) -> None:
+    trainer, twin = (trainer_of(small(name), split_of(name)) for _ in range(2))
     before = {key: value.clone() for key, value in trainer.state().items()}
     for _ in range(2):
         watched = trainer.step(watch=True)
@@ -96,7 +105,7 @@ def test_training_moves_every_player_and_watching_moves_nothing(name: str, split
         assert any(not torch.equal(before[f"model/{n}"], trainer.state()[f"model/{n}"]) for n in names)
 
 
-@every_generator
+@from_noise
 def test_an_image_depends_on_its_seed_and_number_alone(name: str) -> None:
     generator = scrambled(name)
     whole = generator.sample(7, seed=3)
@@ -118,18 +127,22 @@ def test_resume_is_bitwise_the_uninterrupted_run(name: str, runs: Path) -> None:
 
 
 @every_generator
-def test_a_saved_model_draws_what_the_trained_one_drew(name: str, split: Split, runs: Path) -> None:
+def test_a_saved_model_draws_what_the_trained_one_drew(name: str, runs: Path) -> None:
     config = small(name, steps=3)
     train(config, out=runs / "run")
-    trainer = trainer_of(config, split)
+    trainer = trainer_of(config, split_of(name))
     saved = final_state(runs / "run")
     trainer.average.load_state_dict({k.removeprefix("average/"): v for k, v in saved.items() if k.startswith("average/")})
+    loaded = calotype.load(runs / "run", device="cpu").model
+    assert loaded.spec == trainer.model.spec
+    condition = condition_for(loaded.spec, 4)
     with torch.no_grad():
-        expected = trainer.average.eval().sample(Noise(4, seed=5))
-    assert torch.allclose(calotype.load(runs / "run", device="cpu").sample(4, seed=5), expected, atol=1e-5)
+        expected = trainer.average.eval().sample(Noise(4, seed=5), condition)
+        drawn = loaded.sample(Noise(4, seed=5), condition)
+    assert torch.allclose(drawn, expected, atol=1e-5)
 
 
-@every_generator
+@from_noise
 def test_labels_are_followed_or_refused(name: str) -> None:
     generator = scrambled(name)
     if generator.model.conditional:
@@ -139,3 +152,38 @@ def test_labels_are_followed_or_refused(name: str) -> None:
     else:
         with pytest.raises(UserError, match="without labels"):
             generator.sample(2, label=3)
+
+
+def made_of(model: Model, condition: Condition) -> torch.Tensor:
+    assert condition.source is not None
+    with torch.no_grad():
+        return model.sample(Noise(len(condition.source), seed=1), condition)
+
+
+@from_images
+@pytest.mark.parametrize("size", [(8, 8), (9, 13), (31, 20)])
+def test_sources_of_any_size_give_images_of_their_size(name: str, size: tuple[int, int]) -> None:
+    model = scrambled(name).model
+    source = model.spec.source
+    assert source is not None
+    made = made_of(model, condition_for(model.spec, 2, size))
+    assert made.shape == (2, model.spec.channels, size[0] * source.scale, size[1] * source.scale)
+    assert torch.isfinite(made).all()
+    assert float(made.abs().max()) <= 1.0 + 1e-5
+
+
+@from_images
+def test_an_image_is_made_of_its_source_alone(name: str) -> None:
+    model = scrambled(name).model
+    condition = condition_for(model.spec, 5)
+    whole = made_of(model, condition)
+    assert torch.equal(whole, made_of(model, condition))
+    assert torch.allclose(whole[2:3], made_of(model, condition[2:3]), atol=2e-5)
+    assert not torch.allclose(whole[2:3], made_of(model, condition[3:4]), atol=1e-2)
+
+
+@from_images
+def test_a_model_that_starts_from_images_asks_for_them(name: str) -> None:
+    model = scrambled(name).model
+    with pytest.raises(UserError, match="makes images from images"):
+        model.sample(Noise(1))

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calotype.data import Loader, prepare
+from calotype.data import Loader, Vary, prepare
 from calotype.data.images import Images, make_images
 from calotype.data.prepared import read_prepared
 from calotype.data.sampler import Order
@@ -51,9 +51,9 @@ def test_epochs_and_seeds_differ() -> None:
 @given(st.integers(4, 20), st.integers(1, 4), SEEDS, st.integers(0, 100))
 def test_ranks_partition_the_batch(batch: int, world: int, seed: int, seen: int) -> None:
     images = numbered(20)
-    whole = Loader(images, batch, seed, flip=True).batch_at(seen)
+    whole = Loader(images, batch, seed, Vary(flip=True)).batch_at(seen)
     for rank in range(world):
-        part = Loader(images, batch, seed, flip=True, rank=rank, world=world).batch_at(seen)
+        part = Loader(images, batch, seed, Vary(flip=True), rank=rank, world=world).batch_at(seen)
         assert torch.equal(part.image, whole.image[rank::world])
         assert part.condition.label is not None
         assert whole.condition.label is not None
@@ -96,7 +96,7 @@ def test_a_batch_is_the_callers_own() -> None:
 
 
 def test_half_of_the_images_are_mirrored_anew_each_epoch() -> None:
-    loader = Loader(numbered(200), 200, 7, flip=True)
+    loader = Loader(numbered(200), 200, 7, Vary(flip=True))
     mirrored = [(loader.batch_at(200 * epoch).image[:, 0, 1, 0] < 0) for epoch in range(2)]
     assert 70 < mirrored[0].sum() < 130
     assert 60 < (mirrored[0] ^ mirrored[1]).sum() < 140
@@ -112,7 +112,7 @@ def test_memory_mapped_equals_in_memory(tmp_path: Path) -> None:
     assert not isinstance(held.pixels, np.memmap)
     assert isinstance(mapped.pixels, np.memmap)
     assert mapped.fingerprint == held.fingerprint
-    one, other = (Loader(images, 30, 3, flip=True, rank=1, world=2) for images in (held, mapped))
+    one, other = (Loader(images, 30, 3, Vary(flip=True), rank=1, world=2) for images in (held, mapped))
     assert other._mapped
     assert not one._mapped
     for seen in (0, 30, 60, 4990, 5020, 30, 30, 0, 123_456):  # guesses right and wrong, and across epochs

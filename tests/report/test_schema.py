@@ -43,6 +43,8 @@ def test_the_names_that_programs_rely_on() -> None:
     assert (
         *("mode-collapse", "oscillation", "vanishing-gradient", "overfitting-discriminator", "copying"),
         *("blur", "noise", "posterior-collapse", "likelihood-overfit", "divergence"),
+        *("worse-than-classical", "harm", "color-drift", "overfitting", "noise-level"),
+        *("translation", "identity-collapse", "color-inversion", "hidden-information", "collapsed-translation", "paired-error"),
     ) == VERDICTS
 
 

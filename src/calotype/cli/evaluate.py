@@ -15,7 +15,7 @@ from calotype.engine.display import Terminal
 from calotype.errors import UserError
 from calotype.report.card import Report, to_json
 from calotype.report.compare import told
-from calotype.report.evaluate import FULL, evaluate
+from calotype.report.evaluate import FULL, evaluate, require_alike
 from calotype.report.files import save, save_comparison
 from calotype.report.words import text
 
@@ -27,15 +27,19 @@ class Options:
     SUBJECT is a run, a model/ folder, or a folder or zip of generated images. A run knows its training images and its holdout; for
     anything else name them, and what needs the one that is missing says CANNOT TELL.
 
+    A model that makes images from images is judged by the pictures that its run held out, or by those of --data in their own sizes: they
+    are spoiled, restored, and compared with the truth and with methods that need no training.
+
     Examples:
     calotype evaluate runs/flow-matching-mnist5k-0001
     calotype evaluate samples/ --data train/ --holdout test/ --out report/
+    calotype evaluate runs/denoise-photos-0001 --data set12.zip
     """
 
     subject: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SUBJECT")]
     data: str | None = None  # the images it was trained on: any source that calotype train takes
     holdout: str | None = None  # real images that it never saw
-    count: int = FULL  # images to draw, or to take from the folder
+    count: int = FULL  # images to draw, or to take from the folder; up to 100 to restore where none is given
     features: str | None = None  # digits, random, inception, dinov2, or the run of a classifier; by the images where none is given
     out: Path | None = None  # folder for report.html and report.json; RUN/report, or report, where none is given
     seed: int = 0  # of the noise that images are drawn from
@@ -49,7 +53,8 @@ class CompareOptions:
 
     Runs of one recipe that differ in their training seed alone are taken together, so that the luck of a seed is not mistaken for a
     better recipe. Models of different families stand side by side with what they take: training, parameters, time and function
-    evaluations for an image. Likelihoods of different kinds are not ranked against each other.
+    evaluations for an image. Likelihoods of different kinds are not ranked against each other. Restorers that were trained for the
+    same damage are compared image by image.
 
     Examples:
     calotype compare runs/dcgan-mnist5k-0001 runs/rpgan-mnist5k-0001
@@ -86,6 +91,7 @@ def run_compare(words: list[str]) -> int:
         raise UserError("a comparison needs two subjects or more: calotype compare A B")
     if not options.out.name or options.out.is_dir():
         raise UserError(f"--out {options.out} is a folder: name the page, such as {options.out / 'comparison.html'}")
+    require_alike(options.subjects)
     reports = [_judged(options, subject) for subject in options.subjects]
     save_comparison(reports, options.out)
     if options.json:

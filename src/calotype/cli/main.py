@@ -13,6 +13,9 @@ COMMANDS = {
     "train": "train a model, or continue a run",
     "sample": "draw images from a trained model",
     "complete": "finish images of which the upper part is given",
+    "restore": "mend pictures: denoise, deblur, fill in, enhance, color; with --prior by any diffusion model",
+    "upscale": "make pictures larger",
+    "translate": "turn pictures of one kind into another",
     "latents": "reconstruct, interpolate, find neighbors: look into the latents of a model",
     "evaluate": "judge a run, a model or a folder of images: scores, verdicts, a page",
     "compare": "judge several of them alike, on one page",
@@ -70,6 +73,18 @@ def _runner(name: str) -> Callable[[list[str]], int]:
             from calotype.cli import complete
 
             return complete.run
+        case "restore":
+            from calotype.cli import restore
+
+            return restore.run
+        case "upscale":
+            from calotype.cli import restore
+
+            return restore.run_upscale
+        case "translate":
+            from calotype.cli import translate
+
+            return translate.run
         case "latents":
             from calotype.cli import latents
 

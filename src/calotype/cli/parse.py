@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import io
 import re
+import textwrap
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -35,9 +37,16 @@ def parse(kind: type[T], words: Sequence[str], prog: str, default: T | None = No
 
 
 def _parsed(kind: type[T], words: Sequence[str], prog: str, default: T | None) -> T:
+    about = _description(kind)
     if default is None:
-        return tyro.cli(kind, args=list(words), prog=prog, config=_CONFIG, registry=_registry())
-    return tyro.cli(kind, args=list(words), prog=prog, default=default, config=_CONFIG, registry=_registry())
+        return tyro.cli(kind, args=list(words), prog=prog, description=about, config=_CONFIG, registry=_registry())
+    return tyro.cli(kind, args=list(words), prog=prog, description=about, default=default, config=_CONFIG, registry=_registry())
+
+
+def _description(kind: type) -> str:
+    """The docstring with its examples, which tyro would leave out; indented lines are not joined."""
+    text, _, examples = inspect.cleandoc(kind.__doc__ or "").partition("\nExamples:\n")
+    return text + (f"\nExamples:\n{textwrap.indent(examples, '  ')}" if examples else "")
 
 
 def _options(kind: type[T], prog: str, default: T | None) -> list[str]:

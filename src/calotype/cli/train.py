@@ -11,6 +11,7 @@ from pathlib import Path
 import tyro
 
 from calotype.cli.parse import parse
+from calotype.cli.spoiling import OPTIONS, spoiled
 from calotype.config import Config, Data, Logging, Optimizer, Schedule, Training, from_json, to_json, with_one_budget
 from calotype.engine.display import Terminal, clock
 from calotype.engine.run import Run
@@ -38,11 +39,18 @@ class Options:
     calotype train                                              (digits in about a minute, no download)
     calotype train dcgan --data photos/ --size 64 --minutes 30  (your own images)
     calotype train ddpm --preset published --data photos/       (the paper's network and budget, for a large GPU)
+    calotype train denoise --data photos/                       (restoration: see calotype recipes for all kinds)
+    calotype train upscale --scale 4 --data photos/             (images four times larger)
     calotype train --resume runs/dcgan-photos-0001              (continue, bit for bit)
     """
 
     model: tyro.conf.FlagConversionOff[ModelConfig]
     preset: Preset = "laptop"  # published: sizes and budget of the paper, for hardware like its authors'
+    sigma: str | None = None  # denoise: the noise level, such as 25, or a range, such as 0-55
+    blur: str | None = None  # deblur: the width of the blur, such as 1.6 or 0.5-3, or another blur, such as motion:5-21 or defocus:3
+    scale: str | None = None  # upscale (2 to 8) and real (2 or 4): how many times larger images become
+    quality: str | None = None  # dejpeg: the quality of the compression, such as 30 or 10-60
+    mask: str | None = None  # inpaint: what is missing, of half, box, strokes or a share of the pixels, such as box,0.5
     out: Path | None = None  # folder of the run; runs/RECIPE-SOURCE-NNNN where none is given
     resume: Path | None = None  # continue this run from its newest checkpoint
     config: Path | None = None  # take all settings from this JSON file instead of a recipe
@@ -64,7 +72,8 @@ def run(words: list[str]) -> int:
     )
     options = parse(Options, words, PROG, start)
     config = Config(default.recipe, options.model, options.data, options.optimizer, options.schedule, options.train, options.log)
-    config = with_one_budget(default, config)
+    short = {kind.option: getattr(options, kind.option) for kind in OPTIONS.values()}
+    config = with_one_budget(default, spoiled(config, default, short))
     if options.show_config:
         print(to_json(config), end="")
         return 0
@@ -140,6 +149,14 @@ def _value(words: list[str], option: str) -> str | None:
     return None
 
 
+def _use(result: Result, run: str) -> str:
+    """How the model is put to work."""
+    command = result.run.use()
+    if command is None:
+        return f"draw     calotype sample {run} --count 64 --out grid.png"
+    return f"{command:<8} calotype {command} {run} IN OUT"
+
+
 def _tell(result: Result, report: Report | None, as_json: bool) -> None:
     folder = result.run.folder
     grids = sorted(result.run.samples.glob("step-*.png"))
@@ -160,7 +177,7 @@ def _tell(result: Result, report: Report | None, as_json: bool) -> None:
             print(f"  report   {page}")
         print(f"  run      {folder}")
         if grid:
-            print(f"  draw     calotype sample {quoted} --count 64 --out grid.png")
+            print(f"  {_use(result, quoted)}")
             print(f"  judge    calotype evaluate {quoted}")
     else:
         print(f"stopped at step {result.step:,} of {result.steps:,}; all of it is saved. Continue with")

@@ -12,6 +12,7 @@ import io
 import re
 import struct
 import zlib
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -21,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from calotype.data.fit import Fit, fit_image
+from calotype.data.fit import Fit, fit_image, tiles
 from calotype.data.images import Pixels
 
 MAX_PIXELS = 64 * 2**20  # of an image: 8,192 x 8,192; read from the header before anything is decoded
@@ -33,6 +34,7 @@ _MAGIC = re.compile(
     re.DOTALL,
 )
 _ORIENTATION, _SIDEWAYS = 0x0112, {5, 6, 7, 8}  # the EXIF tag, and its values that turn the image by a quarter
+_BITS, _PLANES = 258, 284  # TIFF tags: bits of each channel; 2 where channels lie one behind the other
 _GREY = {"1", "L", "LA", "La", "I", "F"}
 
 
@@ -77,18 +79,8 @@ def decode(data: bytes, name: str, at_least: int | None = None) -> Image.Image:
         at_least: The caller will shrink to this height and width, so that a large JPEG may be decoded at the
             smallest of 1/2, 1/4, 1/8 of its size that still is twice as large in both directions.
     """
-    with _open(io.BytesIO(data), name) as image:
-        check_complete(data)
-        try:
-            if at_least is not None:
-                image.draft(None, (2 * at_least, 2 * at_least))
-            image.load()
-        except Exception as error:  # Pillow's decoders raise nearly every exception there is
-            raise UnusableError(f"cannot be decoded: {_first_line(error)}") from error
-        if image.width * image.height > MAX_PIXELS:  # an icon may hold more than its header says
-            raise UnusableError(f"{image.width}x{image.height} pixels are more than the limit of {MAX_PIXELS:,}")
-        with suppress(Exception):  # broken EXIF data does not spoil the pixels
-            ImageOps.exif_transpose(image, in_place=True)
+    draft = None if at_least is None else (2 * at_least, 2 * at_least)
+    with loaded(data, name, lambda image: draft and image.draft(None, draft)) as image:
         try:
             return flatten(image)
         except UnusableError:
@@ -97,10 +89,45 @@ def decode(data: bytes, name: str, at_least: int | None = None) -> Image.Image:
             raise UnusableError(f"mode {image.mode} cannot be converted: {_first_line(error)}") from error
 
 
+def loaded(data: bytes, name: str, prepare: Callable[[Image.Image], object] = lambda image: None) -> Image.Image:
+    """The whole image, upright, in its own mode and with what its file says of it. Raises ``UnusableError``.
+
+    ``prepare`` is called with the image before its pixels are decoded.
+    """
+    image = _open(io.BytesIO(data), name)
+    check_complete(data)
+    tags = getattr(image, "tag_v2", {})
+    if tags.get(_PLANES) == 2 and max(tags.get(_BITS, (8,))) > 8:
+        raise UnusableError("its 16-bit channels lie in separate planes, which cannot be read: save it with interleaved channels")
+    try:
+        prepare(image)
+        image.load()
+    except UnusableError:
+        raise
+    except Exception as error:  # Pillow's decoders raise nearly every exception there is
+        raise UnusableError(f"cannot be decoded: {_first_line(error)}") from error
+    if image.width * image.height > MAX_PIXELS:  # an icon may hold more than its header says
+        raise UnusableError(f"{image.width}x{image.height} pixels are more than the limit of {MAX_PIXELS:,}")
+    with suppress(Exception):  # broken EXIF data does not spoil the pixels
+        ImageOps.exif_transpose(image, in_place=True)
+    return image
+
+
 def decode_fitted(data: bytes, name: str, size: int, channels: int, fit: Fit) -> Pixels:
     """The image brought to (size, size, channels) uint8. Raises ``UnusableError``."""
-    image = fit_image(decode(data, name, at_least=size), size, fit)
-    return np.asarray(image.convert("L" if channels == 1 else "RGB")).reshape(size, size, channels)
+    return _table(fit_image(decode(data, name, at_least=size), size, fit), channels)
+
+
+def decode_tiles(data: bytes, name: str, size: int, channels: int) -> list[Pixels]:
+    """The image cut into squares (size, size, channels) uint8. Raises ``UnusableError``."""
+    image = decode(data, name)
+    if min(image.size) < size:
+        raise UnusableError(f"{image.width}x{image.height} is smaller than a tile of {size} pixels")
+    return [_table(tile, channels) for tile in tiles(image, size)]
+
+
+def _table(image: Image.Image, channels: int) -> Pixels:
+    return np.asarray(image.convert("L" if channels == 1 else "RGB")).reshape(image.height, image.width, channels)
 
 
 def flatten(image: Image.Image) -> Image.Image:
@@ -120,19 +147,23 @@ def flatten(image: Image.Image) -> Image.Image:
 
 
 def _to_8bit(values: NDArray[np.generic]) -> Pixels:
-    """Integers or floating point of any range as 0..255."""
+    return np.rint(to_unit(values) * 255).astype(np.uint8)
+
+
+def to_unit(values: NDArray[np.generic]) -> NDArray[np.float64]:
+    """Integers or floating point of any range in [0, 1]. Raises ``UnusableError`` for values that are not finite."""
     table = values.astype(np.float64)
     if not np.isfinite(table).all():
         raise UnusableError("holds values that are not finite")
     low, high = float(table.min()), float(table.max())
     whole = values.dtype.kind in "iu"
     if low >= 0 and whole and high <= 65535:
-        table /= 257
-    elif low >= 0 and not whole and high <= 1:
-        table *= 255
-    elif low < 0 or high > 255:
-        table = (table - low) * (255 / max(high - low, 1e-300))
-    return np.rint(table).astype(np.uint8)
+        return table / 65535
+    if low >= 0 and not whole and high <= 1:
+        return table
+    if low >= 0 and high <= 255:
+        return table / 255
+    return (table - low) / max(high - low, 1e-300)
 
 
 def _from_lab(image: Image.Image) -> Image.Image:

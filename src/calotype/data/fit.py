@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from PIL import Image
@@ -10,7 +10,7 @@ from PIL import Image
 from calotype.data.images import Pixels
 from calotype.errors import UserError
 
-Fit = Literal["crop", "pad", "stretch"]
+Fit = Literal["crop", "pad", "stretch", "tile"]
 SIZES = (8, 1024)  # smallest and largest height and width in pixels
 
 
@@ -20,12 +20,12 @@ def check_options(size: int | None, channels: int | None, fit: str) -> None:
         raise UserError(f"size {size} is out of range: give a size from {SIZES[0]} to {SIZES[1]} pixels")
     if channels not in (None, 1, 3):
         raise UserError(f"channels {channels} is not possible: give 1 (grey) or 3 (color)")
-    if fit not in ("crop", "pad", "stretch"):
-        raise UserError(f"fit {fit!r} is unknown: give crop, pad or stretch")
+    if fit not in get_args(Fit):
+        raise UserError(f"fit {fit!r} is unknown: give one of {', '.join(get_args(Fit))}")
 
 
 def fit_image(image: Image.Image, size: int, fit: Fit) -> Image.Image:
-    """A square image of ``size`` pixels from an image of mode L or RGB, antialiased (Lanczos with 3 lobes).
+    """A square image of ``size`` pixels from an image of mode L or RGB, antialiased (Lanczos with 3 lobes); ``tile`` is for `tiles`.
 
     ``crop`` keeps the central square, ``pad`` keeps everything between black borders, ``stretch`` ignores the aspect.
     """
@@ -47,12 +47,22 @@ def fit_image(image: Image.Image, size: int, fit: Fit) -> Image.Image:
     return out
 
 
+def tiles(image: Image.Image, size: int) -> list[Image.Image]:
+    """Squares of ``size`` pixels that together cover an image, cut without scaling and overlapping evenly; none where it is smaller."""
+    across, down = ([round(i * (side - size) / max(1, n - 1)) for i in range(n)] for side in image.size for n in [-(-side // size)])
+    if min(image.size) < size:
+        return []
+    return [image.crop((left, top, left + size, top + size)) for top in down for left in across]
+
+
 def fit_array(pixels: Pixels, size: int | None, channels: int | None, fit: Fit) -> Pixels:
     """(N, H, W, C) uint8 brought to (N, size, size, channels); ``None`` keeps what is there."""
     count, height, width, own = pixels.shape
     if size is None and height != width:
         raise UserError(f"images are {width}x{height}, not square: give --size, for example --size {min(width, height)}")
     side, depth = size or height, channels or own
+    if fit == "tile" and side != height:
+        raise UserError(f"images are {width}x{height} and in one array: leave out --size to take them whole, or --data.fit tile")
     if (height, width, own) == (side, side, depth):
         return pixels
     mode = "L" if depth == 1 else "RGB"

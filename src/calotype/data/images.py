@@ -42,6 +42,7 @@ class Images:
     name: str  # short, fit for the name of a folder
     fingerprint: str  # 64 hexadecimal digits
     skipped: tuple[Skipped, ...] = ()
+    partner: Images | None = None  # images that these are to be made from, where a source of its own has them
 
     def __len__(self) -> int:
         return int(self.pixels.shape[0])
@@ -62,7 +63,8 @@ class Split:
     @property
     def fingerprint(self) -> str:
         """SHA-256 (hexadecimal) of both parts: what a run records of its data."""
-        return hashlib.sha256(f"{self.train.fingerprint}{self.holdout.fingerprint}".encode()).hexdigest()
+        parts = [self.train, self.holdout, *filter(None, (self.train.partner, self.holdout.partner))]
+        return hashlib.sha256("".join(part.fingerprint for part in parts).encode()).hexdigest()
 
 
 def digests(pixels: Pixels) -> NDArray[np.uint8]:

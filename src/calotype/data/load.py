@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
+from calotype.data import embedded
 from calotype.data.arrays import Arrays
 from calotype.data.download import PUBLIC, cache_folder, fetch
-from calotype.data.embedded import NAMES, read_embedded
 from calotype.data.files import Files, Folder, Zip
 from calotype.data.fit import Fit, check_options
 from calotype.data.idx_cifar import read_folder
@@ -24,7 +24,7 @@ from calotype.data.prepare import write_arrays, write_files
 from calotype.data.prepared import SUFFIX, VERSION, DamagedError, Prepared, is_prepared, memory_limit, prepared_path, read_prepared
 from calotype.errors import UserError
 
-ACCEPTED = f"{', '.join((*NAMES, *PUBLIC))}, a folder, a zip archive, or a file written by 'calotype data prepare'"
+ACCEPTED = f"{', '.join((*embedded.NAMES, *PUBLIC))}, a folder, a zip archive, or a file written by 'calotype data prepare'"
 
 
 def load(
@@ -100,8 +100,10 @@ def find(source: str, cache: Path | None = None, progress: Progress | None = Non
     if not source.strip():
         raise UserError(f"no source of images is given: accepted are {ACCEPTED}")
     path = Path(source).expanduser()
-    if source in NAMES:
-        return read_embedded(source)
+    if source == embedded.DIGITS:
+        return embedded.digits()
+    if source == embedded.PHOTOS:
+        return Zip(embedded.photos())
     if source in PUBLIC:
         public = PUBLIC[source]
         folder = fetch(source, public.files, cache_folder(cache), progress)
@@ -198,7 +200,7 @@ def _alone(folder: Path, name: str) -> Iterator[None]:
 
 
 def _unknown(source: str, path: Path) -> UserError:
-    names = [*NAMES, *PUBLIC]
+    names = [*embedded.NAMES, *PUBLIC]
     with contextlib.suppress(OSError):
         names += [str(path.parent / entry.name) for entry in path.parent.iterdir()]
     near = get_close_matches(source, names, n=3, cutoff=0.6)

@@ -11,14 +11,16 @@ from typing import Any
 import numpy as np
 
 from calotype.data.arrays import Arrays
-from calotype.data.decode import Header, UnusableError, decode_fitted, read_header
+from calotype.data.decode import Header, UnusableError, decode_fitted, decode_tiles, read_header
 from calotype.data.files import Files, printable
-from calotype.data.fit import Fit, fit_array
+from calotype.data.fit import SIZES, Fit, fit_array
 from calotype.data.images import Pixels, Progress, Skipped, some
 from calotype.data.parallel import ordered
 from calotype.data.prepared import Row, write_prepared
 from calotype.data.tree import Tree, arrange
 from calotype.errors import UserError
+
+TILE = 180  # pixels a side of the squares that photographs are cut into
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,15 @@ def choose_size(seen: Survey) -> int:
     raise UserError(f"{found}: say to which size they are to be brought, for example --size {advice}")
 
 
+def choose_tile(seen: Survey) -> int:
+    """The side of tiles: that of the images where all are equal squares, else 180 pixels, or less where most images are smaller."""
+    sizes = {(header.width, header.height) for header in seen.headers.values()}
+    if len(sizes) == 1 and len(set(*sizes)) == 1:
+        return next(iter(sizes))[0]
+    shortest = sorted(min(header.width, header.height) for header in seen.headers.values())
+    return max(SIZES[0], min(TILE, shortest[len(shortest) // 10]))
+
+
 def recommended_size(short_side: int) -> int:
     """The largest of 64, 32, 16 and 8 that images with this short side fill."""
     return next((size for size in (64, 32, 16) if size <= short_side), 8)
@@ -83,17 +94,20 @@ def choose_channels(seen: Survey) -> int:
 def write_files(files: Files, out: Path, name: str, size: int | None, channels: int | None, fit: Fit, progress: Progress | None) -> None:
     """Decode a folder or an archive into a prepared file. Raises ``UserError``."""
     seen = survey(files, None)
-    side = choose_size(seen) if size is None else size
+    side = size or (choose_tile(seen) if fit == "tile" else choose_size(seen))
     depth = choose_channels(seen) if channels is None else channels
     tree = seen.tree
     order, own = tree.order()
     names = [tree.names[i] for i in order]
     finish: dict[str, Any] = {"source": str(files.path), "fit": fit, "others": seen.others, "holdout": None if own is None else 0}
     skipped = list(seen.skipped)
+    ends: list[int] = []  # of the tiles of each file
 
-    def work(filename: str) -> Pixels | Skipped:
+    def work(filename: str) -> list[Pixels] | Skipped:
         try:
-            return decode_fitted(files.read(filename), filename, side, depth, fit)
+            if fit == "tile":
+                return decode_tiles(files.read(filename), filename, side, depth)
+            return [decode_fitted(files.read(filename), filename, side, depth, fit)]
         except UnusableError as error:
             return Skipped(printable(filename), str(error))
 
@@ -103,13 +117,20 @@ def write_files(files: Files, out: Path, name: str, size: int | None, channels: 
                 skipped.append(found)
                 continue
             if own is not None:
-                finish["holdout"] += int(own[index])
-            yield found, int(tree.labels[order[index]]) if tree.labels is not None else -1
+                finish["holdout"] += int(own[index]) * len(found)
+            label = int(tree.labels[order[index]]) if tree.labels is not None else -1
+            yield from ((part, label) for part in found)
+            ends.append(len(found) + (ends[-1] if ends else 0))
         if len(skipped) - len(seen.skipped) == len(names):
             raise nothing_usable(files, tuple(skipped), seen.others)
         finish["skipped"] = skipped
+        if fit == "tile":
+            finish["tiles"] = ends
 
-    write_prepared(out, rows(), (side, side, depth), name=name, classes=tree.classes, at_most=len(names), finish=finish)
+    most = len(names)
+    if fit == "tile":
+        most = sum(-(-h.width // side) * -(-h.height // side) for h in seen.headers.values())
+    write_prepared(out, rows(), (side, side, depth), name=name, classes=tree.classes, at_most=most, finish=finish)
 
 
 def write_arrays(source: Arrays, out: Path, size: int | None, channels: int | None, fit: Fit, progress: Progress | None) -> None:

@@ -61,8 +61,11 @@ class Prepared:
 
     def split(self, share: float) -> Split:
         """The part that the source itself holds out, else the first ``share`` of the stratified order."""
-        own = self.header["holdout"]
+        own, tiles = self.header["holdout"], self.header.get("tiles")
         cut = holdout_count(len(self.pixels), share) if own is None else own
+        if own is None and tiles:  # no photograph may lie on both sides
+            cut = min((0, *tiles[:-1]), key=lambda end: (abs(end - cut), end)) if share else 0
+            cut = cut or (tiles[0] if share and len(tiles) > 1 else 0)
         return Split(self._part(slice(cut, len(self.pixels)), self.skipped), self._part(slice(0, cut), ()))
 
     def _part(self, rows: slice, skipped: tuple[Skipped, ...]) -> Images:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ import torch
 
 from calotype import pictures
 from calotype.config import Config
-from calotype.data import Images
+from calotype.data import Split
+from calotype.engine.images import vary_of
 from calotype.engine.run import Run
 from calotype.engine.trainer import Trainer
 from calotype.errors import UserError
@@ -20,30 +22,43 @@ from calotype.models import build
 from calotype.types import Noise, mix
 
 BATCH = 100  # images drawn at once
+PATCHES = 4  # of each held-out image, where that is fewer than scores take images
 NOISE = 4  # the stream of random numbers of these images, apart from those of training and of reports
 
 
-def require(config: Config, train: Images) -> None:
-    """Raise `UserError` where scores are wanted and cannot be had: a model without images, or fewer than features have dimensions."""
+def require(config: Config, split: Split) -> None:
+    """Raise `UserError` where scores are wanted and cannot be had: no truth, no images, or fewer than features have dimensions."""
     if config.log.evaluate is None:
         if config.log.patience is not None:
             raise UserError("--patience counts scores: say how often to take one with --evaluate-every N")
         return
-    if not build(config.model, train.spec).draws:
+    train = split.train
+    vary = vary_of(config.data)
+    spec = vary.spec(train)
+    if spec.source is not None:
+        if not vary.paired:
+            raise UserError("without pairs there is no truth that results could be scored by: leave out --evaluate-every and --patience")
+        if not len(split.holdout):
+            raise UserError("--evaluate-every scores held-out images, and none are held out: give --data.holdout 0.1")
+        return
+    if not build(config.model, spec).draws:
         raise UserError("a classifier draws no images that could be scored: leave out --evaluate-every")
     check_count(min(config.log.evaluate_images, len(train)), for_selection(train.spec).dimension)
 
 
 class Keeper:
-    """Judges the averaged weights by the Frechet distance of a few images and keeps the best in ``best/``.
+    """Judges the averaged weights by a few images and keeps the best in ``best/``.
 
-    The images come from noise and are compared in a feature space that no report uses: what selects must not judge. What it remembers
-    is in the run's progress, so that going back and resuming need nothing more.
+    Models that draw are judged by the Frechet distance, lower being better: the images come from noise and are compared in a feature
+    space that no report uses, for what selects must not judge. Models that make images from images are judged by the PSNR of held-out
+    patches, always the same. What it remembers is in the run's progress, so that going back and resuming need nothing more.
     """
 
     def __init__(self, run: Run, trainer: Trainer) -> None:
-        train = trainer.loader.images
         self.run, self.trainer = run, trainer
+        if trainer.average.from_source:
+            return
+        train = trainer.loader.images
         self.space = for_selection(train.spec, trainer.device)
         self.real = Moments.of(cached(self.space, train).features)
 
@@ -51,13 +66,16 @@ class Keeper:
     def look(self) -> dict[str, Any]:
         """Score the weights as they are now; returns the event to log."""
         config, at, model = self.trainer.config, self.trainer.progress, self.trainer.best.eval()
-        value, extra = self._distance()
+        value, more = self._psnr() if model.from_source else self._distance()
+        if model.from_source:
+            facts: dict[str, Any] = {"PSNR": -value, "n": int(more)}
+        else:
+            facts = {"FD": value, "bias": more, "n": config.log.evaluate_images, "features": self.space.label}
         at.since += 1
         if better := at.best is None or value < at.best:
             at.best, at.since = value, 0
             self.run.export(model, config, model.spec, at.step, self.run.best)
         at.early = config.log.patience is not None and at.since >= config.log.patience
-        facts = {"FD": value, "bias": extra, "n": config.log.evaluate_images, "features": self.space.label}
         return {"event": "score", "step": at.step, **facts, "best": better}
 
     def _distance(self) -> tuple[float, float]:
@@ -71,3 +89,24 @@ class Keeper:
             parts.append(pictures.to_uint8(images))
         drawn = Moments.of(self.space.of(np.concatenate(parts)).features)
         return frechet(drawn, self.real), bias(drawn, self.real)
+
+    def _psnr(self) -> tuple[float, float]:
+        """Minus the mean PSNR in dB of held-out patches, all channels, infinite for results that are not finite; and their number."""
+        trainer, found = self.trainer, []
+        assert trainer.holdout is not None
+        batch = trainer.holdout.batch
+        for start in range(0, max(batch, min(trainer.config.log.evaluate_images, PATCHES * len(trainer.holdout.images))), batch):
+            given = trainer.holdout.batch_at(start)
+            made = trainer.best.sample(Noise(batch, mix(trainer.config.train.seed, NOISE), start, trainer.device), given.condition)
+            error = (made.float().clamp(-1, 1) - given.image).square().mean((1, 2, 3)).clamp(min=1e-8)
+            found.append(10 * torch.log10(4 / error))
+        value = -float(torch.cat(found).mean())
+        return value if math.isfinite(value) else math.inf, batch * len(found)
+
+
+def told(event: Mapping[str, Any], best: float) -> str:
+    """A score in words; ``best`` is the best one so far as the run's progress holds it."""
+    n, restores = event["n"], "PSNR" in event
+    said = f"PSNR {event['PSNR']:.2f} dB on {n} held-out patches" if restores else f"FD {event['FD']:.3g} on {n} images"
+    said += "" if restores else f", of which {event['bias']:.2g} is bias"
+    return f"{said}; " + ("the best so far" if event["best"] else f"the best is {abs(best):.4g}" if restores else f"the best is {best:.3g}")

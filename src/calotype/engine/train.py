@@ -14,17 +14,19 @@ from pathlib import Path
 from types import FrameType
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from calotype import pictures
 from calotype.config import RESUMABLE, Config, checked, differences, with_one_budget
-from calotype.data import Split, load
+from calotype.data import Split
 from calotype.data.images import some
 from calotype.diagnose.training import Watcher
 from calotype.engine import checkpoint, distributed, keeper
 from calotype.engine import device as machine
 from calotype.engine.budget import budget, steps_of
 from calotype.engine.display import Display
+from calotype.engine.images import open_images
 from calotype.engine.keeper import Keeper
 from calotype.engine.run import Log, Run
 from calotype.engine.trainer import Progress, Trainer
@@ -68,7 +70,7 @@ def train(config: Config, *, out: Path | None = None, display: Display | None = 
         display = display if world.leads else Display()
         torch.set_num_threads(_threads(config))
         split = _load(config, display)
-        keeper.require(config, split.train)
+        keeper.require(config, split)
         steps, pace = budget(config, split, device, world, display)
         progress = Progress(steps=steps, settings={"threads": torch.get_num_threads(), "seconds_per_step": pace})
         trainer = Trainer(config, split, progress, device, world)
@@ -106,7 +108,7 @@ def resume(folder: Path, config: Config | None = None, *, display: Display | Non
         split = _load(config, display)
         if split.fingerprint != facts["data"]["fingerprint"]:
             raise UserError(f"the images of {config.data.source} changed since the run began: restore them, or train anew")
-        keeper.require(config, split.train)
+        keeper.require(config, split)
         if any(name in changed for name in ("train.minutes", "train.steps", "train.epochs")):
             progress.steps = steps_of(config, split, progress.settings["seconds_per_step"])
         if progress.early and not changed:
@@ -172,10 +174,7 @@ def _scored(scorer: Keeper | None, log: Log, display: Display) -> bool:
     event = scorer.look()
     log.write(event)
     at = scorer.trainer.progress
-    display.say(
-        f"step {at.step:,}: FD {event['FD']:.3g} on {event['n']} images, of which {event['bias']:.2g} is bias; "
-        + ("the best so far" if event["best"] else f"the best is {at.best:.3g}")
-    )
+    display.say(f"step {at.step:,}: {keeper.told(event, at.best or 0.0)}")
     if at.early:
         display.say(f"{at.since} scores in a row brought nothing better: the training ends, and {scorer.run.best} holds the best weights")
     return at.early
@@ -201,11 +200,24 @@ def _save(run: Run, trainer: Trainer) -> None:
     best.eval()
     run.export(best, trainer.config, best.spec, at.step)
     if best.draws and at.step and trainer.config.log.grid:
-        with torch.no_grad():
-            drawn = best.sample(Noise(trainer.config.log.grid, seed=trainer.config.train.seed, device=trainer.device))
         run.samples.mkdir(exist_ok=True)
-        pictures.save(pictures.grid(pictures.to_uint8(drawn)), run.samples / f"step-{at.step:09d}.png")
+        pictures.save(_grid(trainer), run.samples / f"step-{at.step:09d}.png")
     checkpoint.save(run.checkpoints, at.step, trainer.state(), asdict(at))
+
+
+@torch.no_grad()
+def _grid(trainer: Trainer) -> Image.Image:
+    """The same noise drawn again; of a model that starts from images, the first held-out ones: source, result and truth side by side."""
+    count, best = trainer.config.log.grid, trainer.best
+    if not best.from_source:
+        return pictures.grid(pictures.to_uint8(best.sample(Noise(count, seed=trainer.config.train.seed, device=trainer.device))))
+    batch = (trainer.holdout or trainer.loader).batch_at(0)
+    count = max(1, min(count // 3, len(batch.image)))
+    condition = batch.condition[:count]
+    made = best.sample(Noise(count, seed=trainer.config.train.seed, device=trainer.device), condition)
+    assert condition.source is not None
+    shown = [pictures.like(condition.source, made), made, *([batch.image[:count]] if trainer.loader.vary.paired else [])]
+    return pictures.grid(pictures.to_uint8(torch.stack(shown, 1).flatten(0, 1)), columns=len(shown) * max(1, 12 // len(shown) // 2))
 
 
 def _retreat(run: Run, trainer: Trainer, display: Display) -> None:
@@ -249,15 +261,7 @@ def _place(trainer: Trainer) -> str:
 
 
 def _load(config: Config, display: Display) -> Split:
-    d = config.data
-    split = load(
-        d.source,
-        size=d.size,
-        channels=d.channels,
-        fit=d.fit,
-        holdout=d.holdout,
-        progress=lambda done, total: display.show("reading images", done, total),
-    )
+    split = open_images(config.data, lambda done, total: display.show("reading images", done, total))
     if skipped := split.train.skipped:
         names = ", ".join(f"{s.name} ({s.reason})" for s in skipped[:3])
         more = f" and {len(skipped) - 3} more" if len(skipped) > 3 else ""

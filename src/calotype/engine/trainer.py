@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from calotype.data import Images, Loader, Split
 from calotype.engine import device as machine
 from calotype.engine.checkpoint import Checkpoint, finite
 from calotype.engine.distributed import World
+from calotype.engine.images import vary_of
 from calotype.engine.optim import EMA_EVERY, ema_decay, make_optimizer, norm_of, rate, update_average
 from calotype.errors import TrainingError, UserError
 from calotype.models import build
@@ -50,7 +51,9 @@ class Trainer:
     def __init__(self, config: Config, split: Split, progress: Progress, device: torch.device, world: World) -> None:
         self.config, self.device, self.world, self.progress = config, device, world, progress
         machine.reseed(torch.device("cpu"), mix(config.train.seed, WEIGHTS))
-        model = build(config.model, split.train.spec)
+        self.loader = _loader(config, split.train, device, world)
+        self.holdout = _holdout(config, split.holdout, device)
+        model = build(config.model, self.loader.spec)
         self.model = model.to(device)
         self.model.to(memory_format=machine.layout_of(config.train))  # type: ignore[call-overload]
         self.average: Model = copy.deepcopy(self.model).eval().requires_grad_(False)
@@ -59,8 +62,6 @@ class Trainer:
         check_ownership(self.model, self.players)
         self.optimizers = {name: make_optimizer(config.optimizer, owned) for name, owned in self.parameters.items()}
         self.turns = max(p.repeats for p in self.players)
-        self.loader = _loader(config, split.train, device, world)
-        self.holdout = _holdout(config, split.holdout, device)
         self.bf16 = progress.settings.setdefault("bf16", machine.pick_bf16(config.train, model, device))
         self.compiled = machine.compile_networks(config.train, self.model, progress.steps, device)
         self.healthy = torch.ones((), dtype=torch.bool, device=device)
@@ -198,9 +199,11 @@ def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 def _loader(config: Config, images: Images, device: torch.device, world: World) -> Loader:
     if config.train.batch % world.size:
         raise UserError(f"batch {config.train.batch} cannot be shared by {world.size} processes: give a multiple with --train.batch")
-    return Loader(images, config.train.batch, config.train.seed, flip=config.data.flip, rank=world.rank, world=world.size, device=device)
+    vary = vary_of(config.data)
+    return Loader(images, config.train.batch, config.train.seed, vary, rank=world.rank, world=world.size, device=device)
 
 
 def _holdout(config: Config, images: Images, device: torch.device) -> Loader | None:
     count = min(len(images), config.train.batch)
-    return Loader(images, count, config.train.seed, device=device) if count else None
+    vary = replace(vary_of(config.data), flip=False, turn=False)
+    return Loader(images, count, config.train.seed, vary, device=device) if count else None

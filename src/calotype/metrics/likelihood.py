@@ -55,7 +55,7 @@ class Gap:
     raw: float  # the difference of the two means, before what the images themselves explain is taken away
 
 
-def gap(holdout: Floats, train: Floats, holdout_intricacy: Floats, train_intricacy: Floats) -> Gap:
+def gap(holdout: Floats, train: Floats, holdout_intricacy: Floats, train_intricacy: Floats, *, fewest: int = FEWEST) -> Gap:
     """The difference in bits per sub-pixel between held-out and training images that are equally intricate.
 
     Some images need more bits than others under every model, and by chance one set has more of them. Both sets are drawn from one
@@ -67,12 +67,13 @@ def gap(holdout: Floats, train: Floats, holdout_intricacy: Floats, train_intrica
         train: Bits of each training image, (M,).
         holdout_intricacy: `intricacy` of the held-out images, (N, K).
         train_intricacy: `intricacy` of the training images, (M, K).
+        fewest: Images of either that it takes.
 
     Raises:
-        UserError: for fewer than 20 images of either.
+        UserError: for fewer than ``fewest`` images of either.
     """
-    if min(len(holdout), len(train)) < FEWEST:
-        raise UserError(f"a likelihood gap needs {FEWEST} images of either kind, not {len(holdout)} and {len(train)}")
+    if min(len(holdout), len(train)) < fewest:
+        raise UserError(f"a likelihood gap needs {fewest} images of either kind, not {len(holdout)} and {len(train)}")
     bits = np.concatenate([holdout, train]).astype(np.float64)
     known = np.concatenate([holdout_intricacy, train_intricacy]).astype(np.float64)
     spread = known.std(0)

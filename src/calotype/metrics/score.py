@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 Interval = tuple[float, float]
 
 
@@ -13,6 +16,17 @@ class Estimate:
 
     value: float
     interval: Interval | None = None  # of 95%, where a way to compute it is known
+
+    @staticmethod
+    def mean(values: NDArray[np.float64]) -> Estimate:
+        """The mean of independent values with Student's t interval; a single value has none."""
+        value, n = float(values.mean()), len(values)
+        if n < 2:
+            return Estimate(value)
+        from scipy.stats import t
+
+        half = float(t.ppf(0.975, n - 1) * values.std(ddof=1)) / n**0.5
+        return Estimate(value, (value - half, value + half))
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,15 @@ from pydantic import Field
 
 from calotype.models.autoregressive import Autoregressive, AutoregressiveConfig
 from calotype.models.classifier import Classifier, ClassifierConfig
+from calotype.models.colorizer import Colorizer, ColorizerConfig
+from calotype.models.cut import CUT, CUTConfig
+from calotype.models.cyclegan import CycleGAN, CycleGANConfig
 from calotype.models.diffusion import Diffusion, DiffusionConfig
 from calotype.models.flow import Flow, FlowConfig
 from calotype.models.gan import GAN, GANConfig
 from calotype.models.hvae import HVAE, HVAEConfig
+from calotype.models.pix2pix import Pix2Pix, Pix2PixConfig
+from calotype.models.restorer import Restorer, RestorerConfig
 from calotype.models.tarflow import TarFlow, TarFlowConfig
 from calotype.models.vae import VAE, VAEConfig
 from calotype.models.vqvae import VQVAE, VQVAEConfig
@@ -26,7 +31,12 @@ ModelConfig = Annotated[
     | ClassifierConfig
     | VAEConfig
     | HVAEConfig
-    | VQVAEConfig,
+    | VQVAEConfig
+    | RestorerConfig
+    | ColorizerConfig
+    | CycleGANConfig
+    | CUTConfig
+    | Pix2PixConfig,
     Field(discriminator="kind"),
 ]
 
@@ -40,6 +50,11 @@ MODELS: dict[type, Any] = {
     VAEConfig: VAE,
     HVAEConfig: HVAE,
     VQVAEConfig: VQVAE,
+    RestorerConfig: Restorer,
+    ColorizerConfig: Colorizer,
+    CycleGANConfig: CycleGAN,
+    CUTConfig: CUT,
+    Pix2PixConfig: Pix2Pix,
 }
 """The model that each configuration describes; each is built as ``model(config, spec)``."""
 
@@ -51,6 +66,7 @@ def build(config: ModelConfig, spec: ImageSpec) -> Model:
 
 
 __all__ = [
+    "CUT",
     "GAN",
     "HVAE",
     "MODELS",
@@ -58,8 +74,13 @@ __all__ = [
     "VQVAE",
     "Autoregressive",
     "AutoregressiveConfig",
+    "CUTConfig",
     "Classifier",
     "ClassifierConfig",
+    "Colorizer",
+    "ColorizerConfig",
+    "CycleGAN",
+    "CycleGANConfig",
     "Diffusion",
     "DiffusionConfig",
     "Flow",
@@ -67,6 +88,10 @@ __all__ = [
     "GANConfig",
     "HVAEConfig",
     "ModelConfig",
+    "Pix2Pix",
+    "Pix2PixConfig",
+    "Restorer",
+    "RestorerConfig",
     "TarFlow",
     "TarFlowConfig",
     "VAEConfig",

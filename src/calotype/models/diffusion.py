@@ -163,7 +163,7 @@ class Diffusion(Model):
             raise UserError(f"sampling takes at least one step, not {steps}")
         levels = self.path.walk(steps, config.shift)
         start = levels[0].sigma * noise.normal(*self.spec.shape)
-        guided = self._denoiser(self.wanted(noise, condition), scale)
+        guided = self.denoiser(self.wanted(noise, condition), scale)
 
         def denoise(x: Tensor, level: Level) -> Tensor:
             image = guided(x, level)
@@ -176,8 +176,11 @@ class Diffusion(Model):
         solve = partial(ddim, eta=config.eta if eta is None else eta) if name == "ddim" else SOLVERS[name]
         return solve(denoise, start, levels, lambda: noise.normal(*self.spec.shape)).clamp(-1, 1)
 
-    def _denoiser(self, label: Tensor | None, guidance: float) -> Denoiser:
-        """The expected image at a place, guided towards the label, with and without it in one pass where both are needed."""
+    def denoiser(self, label: Tensor | None = None, guidance: float = 1.0) -> Denoiser:
+        """The expected image given a state and its place, of labels (N,) or of all classes together where none are given.
+
+        ``guidance`` above 1 leads further towards the label; with it and without it are one pass of the network then.
+        """
 
         def denoise(x: Tensor, level: Level) -> Tensor:
             share = level.alpha / (level.alpha + level.sigma)
@@ -232,14 +235,14 @@ class Diffusion(Model):
     def encode(self, x: Tensor, condition: Condition | None = None) -> Tensor:
         """The noise (N, C, H, W) from which the differential equation leads to the images, near standard normal."""
         levels = self._way_back()
-        end = trapezoid(self._denoiser(self._known(condition), 1.0), levels[0].alpha * x, levels)
+        end = trapezoid(self.denoiser(self._known(condition)), levels[0].alpha * x, levels)
         return end / levels[-1].sigma
 
     @torch.no_grad()
     def decode(self, z: Tensor, condition: Condition | None = None) -> Tensor:
         """The images (N, C, H, W) in [-1, 1] to which the differential equation leads from noise."""
         levels = self._way_back()[::-1]
-        return heun(self._denoiser(self._known(condition), 1.0), levels[0].sigma * z, [*levels, Level(1.0, 0.0)]).clamp(-1, 1)
+        return heun(self.denoiser(self._known(condition)), levels[0].sigma * z, [*levels, Level(1.0, 0.0)]).clamp(-1, 1)
 
 
 def _network(config: DiffusionConfig, spec: ImageSpec, classes: int) -> nn.Module:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from calotype.config import Config
 from calotype.errors import UserError
-from calotype.recipes import autoregressive, classifier, diffusion, flow, flow_matching, gan, vae
+from calotype.recipes import autoregressive, classifier, diffusion, flow, flow_matching, gan, restoration, translation, vae
 
 Preset = Literal["laptop", "published"]
 
@@ -35,6 +35,17 @@ RECIPES: dict[str, Callable[[], Config]] = {
     "pixelcnn": autoregressive.pixelcnn,
     "pixel-transformer": autoregressive.pixel_transformer,
     "classifier": classifier.classifier,
+    "denoise": restoration.denoise,
+    "upscale": restoration.upscale,
+    "deblur": restoration.deblur,
+    "dejpeg": restoration.dejpeg,
+    "inpaint": restoration.inpaint,
+    "enhance": restoration.enhance,
+    "colorize": restoration.colorize,
+    "real": restoration.real,
+    "cyclegan": translation.cyclegan,
+    "cut": translation.cut,
+    "pix2pix": translation.pix2pix,
 }
 
 PUBLISHED: dict[str, Callable[[], Config]] = {
@@ -51,6 +62,16 @@ PUBLISHED: dict[str, Callable[[], Config]] = {
     "tarflow": flow.tarflow_published,
     "pixelcnn": autoregressive.pixelcnn_published,
     "pixel-transformer": autoregressive.pixel_transformer_published,
+    "denoise": restoration.denoise_published,
+    "upscale": restoration.upscale_published,
+    "deblur": restoration.deblur_published,
+    "dejpeg": restoration.dejpeg_published,
+    "inpaint": restoration.inpaint_published,
+    "enhance": restoration.enhance_published,
+    "colorize": restoration.colorize_published,
+    "cyclegan": translation.cyclegan_published,
+    "cut": translation.cut_published,
+    "pix2pix": translation.pix2pix_published,
 }
 """The configurations of the papers, for hardware like theirs: the same names, other sizes and budgets."""
 

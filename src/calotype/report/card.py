@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calotype.diagnose.verdict import Status, Verdict, worst_first
-from calotype.metrics.score import Interval, Score
+from calotype.metrics.score import Estimate, Interval, Score
 
 Pixels = NDArray[np.uint8]
 
@@ -32,6 +32,17 @@ VERDICTS = (
     "posterior-collapse",
     "likelihood-overfit",
     "divergence",
+    "worse-than-classical",
+    "harm",
+    "color-drift",
+    "overfitting",
+    "noise-level",
+    "translation",
+    "identity-collapse",
+    "color-inversion",
+    "hidden-information",
+    "collapsed-translation",
+    "paired-error",
 )
 """The names a verdict may have."""
 
@@ -49,6 +60,18 @@ class Neighbors:
 
 
 @dataclass(frozen=True)
+class Crop:
+    """A piece of one image, before and after, at its own pixels. All are (H, W, C) uint8."""
+
+    title: str  # "worst of 24: 23.1 dB, 19.9 before"
+    before: Pixels  # what the model was given, in the size of the result
+    after: Pixels
+    truth: Pixels | None = None
+    difference: Pixels | None = None  # (H, W, 1): how far the result is from the truth
+    again: Pixels | None = None  # translated back
+
+
+@dataclass(frozen=True)
 class Pictures:
     """The images of a report."""
 
@@ -56,6 +79,7 @@ class Pictures:
     reals: Pixels | None = None  # (N, H, W, C) uint8, not selected
     neighbors: Neighbors | None = None  # of the first samples
     copies: Neighbors | None = None  # the generated images closest to a training image, closest first
+    crops: tuple[Crop, ...] = ()  # of a model that makes images from images: the worst, the median and the best one
 
 
 @dataclass(frozen=True)
@@ -146,6 +170,42 @@ class Cost:
     minutes: float | None = None  # of the training
     images_per_second: float | None = None  # in training
     train_threads: int | None = None
+    seconds_per_megapixel: float | None = None  # of the result, for a model that makes images from images
+
+
+@dataclass(frozen=True)
+class Method:
+    """How well one way to restore images does, over all images of a report."""
+
+    name: str  # "this model", "input", "bicubic", "wiener" ...
+    psnr: Estimate  # dB, mean over the images
+    ssim: Estimate
+    gain: Estimate | None = None  # dB by which the model is better: the mean over the pairs; None for the model itself
+
+
+@dataclass(frozen=True)
+class Level:
+    """Denoising at one noise level."""
+
+    sigma: float  # on the scale of 0 to 255
+    psnr: Mapping[str, float]  # dB, mean over the images, by method; of the model "told" and "not told"
+
+
+@dataclass(frozen=True)
+class Restoration:
+    """Images that were spoiled, restored, and compared with what they were."""
+
+    degradation: str  # "noise:0-55", or "paired" where the source has both
+    convention: str  # of the scores, in words
+    images: tuple[str, ...]  # names, in the order of ``psnr``
+    methods: tuple[Method, ...]  # the model, then the classical methods, best first
+    psnr: Mapping[str, tuple[float, ...]]  # dB of each image, by method
+    levels: tuple[Level, ...] = ()  # of a denoiser for a range
+
+    @property
+    def best(self) -> Method | None:
+        """The best classical method."""
+        return self.methods[1] if len(self.methods) > 1 else None
 
 
 @dataclass(frozen=True)
@@ -200,6 +260,7 @@ class Report:
     cost: Cost | None = None  # of a model; nothing is known of that of a folder of images
     evaluations: tuple[Evaluations, ...] = ()  # of a sampler that takes steps, fewest first
     units: Units | None = None  # of a model with an encoder
+    restoration: Restoration | None = None  # of a model that makes images from images
 
     @property
     def verdicts_worst_first(self) -> list[Verdict]:
@@ -227,7 +288,7 @@ def applies(verdict: Verdict) -> bool:
 
 
 _TEXTS = ("subject", "about", "protocol", "versions", "seed", "command", "short", "recipe", "settings", "train_seed", "notes")
-_PARTS = ("data", "spectrum", "classes", "extrapolation", "cost", "units")
+_PARTS = ("data", "spectrum", "classes", "extrapolation", "cost", "units", "restoration")
 
 
 def to_json(report: Report) -> dict[str, Any]:

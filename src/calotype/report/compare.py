@@ -8,7 +8,7 @@ from dataclasses import replace
 from calotype.diagnose.verdict import Status
 from calotype.errors import UserError
 from calotype.metrics.score import Score
-from calotype.report import families, plots
+from calotype.report import compare_restoration, families, plots
 from calotype.report.card import VERDICTS, Report
 from calotype.report.markup import alike, document, picture, status_mark, table, tag, text
 from calotype.report.plots import BETTER, number
@@ -25,6 +25,8 @@ def compare_html(reports: Sequence[Report]) -> str:
     if len(reports) < 2:
         raise UserError("nothing to compare: name two reports, runs or folders, or more")
     reports = distinct(reports)
+    if any(report.restoration for report in reports):
+        return compare_restoration.page(reports)
     against = obstacles(reports)
     names = shared(reports)
     body = _lead(reports, against) + families.glance(reports, ranked=not against)
@@ -62,6 +64,8 @@ def _lead(reports: Sequence[Report], against: Sequence[str]) -> str:
 def told(reports: Sequence[Report]) -> list[str]:
     """What a comparison comes to, in sentences."""
     reports = distinct(reports)
+    if any(report.restoration for report in reports):
+        return compare_restoration.told(reports)
     against, first = obstacles(reports), next((name for name in shared(reports) if name != LIKELIHOOD), None)
     said = [f"not ranked: {reason}" for reason in against]
     if not against and first is not None:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ import calotype
 from calotype.data import Images
 from calotype.diagnose.verdict import Verdict, cannot_tell, conclude, fitting
 from calotype.errors import UserError
+from calotype.files import read_json
 from calotype.metrics.frechet import check_count
 from calotype.report import card, cost, evidence, likelihoods
 from calotype.report.ground import Ground, TooFewReals, drawn_in, enough
@@ -59,6 +61,8 @@ def evaluate(
     Raises:
         UserError: where there is nothing to judge, and for too few images for the feature space.
     """
+    if restores(Path(path)) is not None:
+        return _of_restorer(path, data, holdout, count, features, seed, device, short, say)
     if count < 2:
         raise UserError(f"a judgement needs hundreds of images, not {count}: give a larger --count")
     lacking: list[TooFewReals] = []
@@ -88,6 +92,55 @@ def evaluate(
     return replace(report, evaluations=cost.curve(subject, ground, seed, longest, say)) if slow else report
 
 
+def restores(path: Path) -> str | None:
+    """How the model of a run or folder was given images to make images from: then it is judged against the truth; None where it draws."""
+    folder = next((f for f in (path / "model", path) if (f / "config.json").is_file() and (f / "model.safetensors").is_file()), None)
+    if folder is None:
+        return None
+    facts: dict[str, Any] = read_json(folder / "config.json")
+    source = (facts.get("spec") or {}).get("source")
+    return None if source is None else str(source.get("how"))
+
+
+def require_alike(paths: Sequence[Path]) -> None:
+    """Raise `UserError` for subjects that no comparison can hold together, before any of them is judged."""
+    how = [restores(path) for path in paths]
+    for path, one in zip(paths, how, strict=True):
+        if (one is None) != (how[0] is None):
+            raise UserError(
+                f"{path} and {paths[0]} are judged by different scores, for one of them makes images from images: compare alike"
+            )
+        if one is not None and one != how[0]:
+            raise UserError(f"{path} was trained on {one}, {paths[0]} on {how[0]}: compare models that were trained for the same damage")
+
+
+def _of_restorer(
+    path: str | Path,
+    data: str | None,
+    holdout: str | None,
+    count: int,
+    features: str | None,
+    seed: int,
+    device: str,
+    short: bool,
+    say: Say | None,
+) -> card.Report:
+    """The report of a model that makes images from images."""
+    if features is not None:
+        raise UserError(f"{path} makes images from images, which are compared with the truth: leave out --features")
+    if holdout is not None:
+        raise UserError(f"{path} makes images from images: name pictures to judge it by with --data, and leave out --holdout")
+    if count < 1:
+        raise UserError(f"--count must be 1 or more, not {count}")
+    wanted = None if count in (FULL, SHORT) else count
+    from calotype.report import restoration
+
+    report = restoration.judge(Path(path), data=data, count=wanted, seed=seed, device=device, short=short, say=say)
+    words = [("--data", data), ("--count", None if wanted is None else str(wanted)), ("--seed", str(seed))]
+    command = ["calotype", "evaluate", str(path), *(w for option in words if option[1] is not None for w in option if w)]
+    return replace(report, command=shlex.join(command), versions=versions())
+
+
 def _by_itself(subject: Subject, seed: int, slow: bool, say: Say | None) -> tuple[card.Report, Findings]:
     """What can be said without feature spaces, and the findings on the model and its training."""
     told = likelihoods.ask(subject, seed, slow=slow, say=say)
@@ -102,7 +155,7 @@ def _by_itself(subject: Subject, seed: int, slow: bool, say: Say | None) -> tupl
         scores=tuple(told.scores),
         notes=(*subject.notes, *told.notes),
         pictures=card.Pictures(samples=subject.images[: evidence.SHOWN]),
-        curves=evidence.curves(subject),
+        curves=evidence.curves(subject.records),
         units=told.units,
         cost=cost.of(subject),
     )

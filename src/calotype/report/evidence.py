@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from calotype.metrics.frechet import Moments, extrapolated, frechet
 from calotype.metrics.manifold import nearest, prdc
 from calotype.report import card
 from calotype.report.ground import Ground
-from calotype.report.subject import Pixels, Subject
+from calotype.report.subject import Pixels
 from calotype.report.verdicts import Nearby
 
 Line = tuple[float, list[tuple[int, float]]]  # an extrapolated distance and the points that it comes from
@@ -93,24 +94,26 @@ def pictures(shown: Pixels, drawn: Extracted, ground: Ground, nearby: Nearby | N
     return card.Pictures(shown[:SHOWN], real[spaced], around, worst)
 
 
-def curves(subject: Subject) -> card.Curves | None:
+def curves(records: Sequence[Mapping[str, Any]]) -> card.Curves | None:
     """The training log as curves, with its events."""
-    lines = [r for r in subject.records if "event" not in r]
+    lines = [r for r in records if "event" not in r]
     series = []
     for name in lines[-1] if lines else ():
         rows = [(r["step"], r[name]) for r in lines if isinstance(r.get(name), int | float)]
         if rows and name not in QUIET:
             steps, values = zip(*rows, strict=True)
             series.append(card.Series(name, tuple(steps), tuple(values)))
-    events = tuple(card.Event(int(r.get("step", 0)), _event(r), str(r["event"])) for r in subject.records if "event" in r)
+    events = tuple(card.Event(int(r.get("step", 0)), _event(r), str(r["event"])) for r in records if "event" in r)
     return card.Curves(tuple(series), events) if series else None
 
 
-def _event(record: dict[str, object]) -> str:
+def _event(record: Mapping[str, Any]) -> str:
     if record["event"] == "retreat":
         return f"went back to step {record.get('to')}"
     if record["event"] == "score" and isinstance(distance := record.get("FD"), int | float):
         return f"scored {distance:.3g}" + (", the best so far" if record.get("best") else "")
+    if record["event"] == "score" and isinstance(ratio := record.get("PSNR"), int | float):
+        return f"scored {ratio:.2f} dB" + (", the best so far" if record.get("best") else "")
     return " ".join(str(record[key]) for key in ("name", "status") if key in record) or str(record["event"])
 
 

@@ -88,15 +88,16 @@ class Sheet:
 _STEPS = ((1.0, 128), (0.5, 128), (0.5, 96), (0.25, 96), (0.25, 64), (0.0, 64), (0.0, 32))
 
 
-def sheet(images: Pixels, columns: int, step: int = 0, most: int = SHEET_BYTES) -> Sheet:
+def sheet(images: Pixels, columns: int, step: int = 0, most: int = SHEET_BYTES, side: int = 0) -> Sheet:
     """(N, H, W, C) uint8 side by side. Where ``most`` bytes are too few, the last images are left out and all made smaller.
 
-    ``step`` is the first way to do so that is tried, such as that of another sheet, which this one shall look like.
+    ``step`` is the first way to do so that is tried, such as that of another sheet, which this one shall look like; ``side`` are
+    pixels that an image may have in any case.
     """
     for at in range(step, len(_STEPS)):
-        share, side = _STEPS[at]
+        share, largest = _STEPS[at]
         count = min(len(images), max(columns, int(len(images) * share) // columns * columns)) if share < 1 else len(images)
-        data, width = _png(shrunk(images[:count], side), columns)
+        data, width = _png(shrunk(images[:count], max(side, largest)), columns)
         if len(data) <= most:
             break
     return Sheet("data:image/png;base64," + base64.b64encode(data).decode(), width, count, at)

@@ -8,11 +8,12 @@ import numpy as np
 
 from calotype.diagnose.verdict import Verdict
 from calotype.metrics.score import Score
-from calotype.report import plots, plots_models
+from calotype.report import page_restoration, plots, plots_models
 from calotype.report.card import Curves, Neighbors, Pixels, Report, Series, applies
 from calotype.report.compare import compare_html
 from calotype.report.markup import alike, document, facts, picture, prose, sheet, shrunk, status_mark, table, tag, text, tone
 from calotype.report.plots import BETTER, number
+from calotype.report.scores import GAIN, RESTORED
 from calotype.report.words import (
     MEANING,
     cost_in_words,
@@ -39,6 +40,7 @@ _CURVES: dict[str, tuple[str, ...]] = {  # the part of the log that shows each t
     "overfitting-discriminator": ("d_real", "d_fake", "d_holdout", "accuracy"),
     "likelihood-overfit": ("bits",),
     "divergence": ("loss", "gradient"),
+    "overfitting": ("psnr",),
 }
 
 
@@ -72,7 +74,7 @@ def _header(report: Report) -> str:
 def _beside(score: Score) -> str:
     lines = [] if score.interval is None else [f"between {number(score.interval[0])} and {number(score.interval[1])}"]
     lines += [] if score.floor is None else [f"real images: {number(score.floor)}"]
-    lines += [text(score.features)] if is_likelihood(score) else []
+    lines += [text(score.features)] if is_likelihood(score) or score.name == GAIN else []
     return "<br>".join([*lines, BETTER[score.kind]])
 
 
@@ -186,10 +188,11 @@ def _near(near: Neighbors, caption: str) -> str:
 
 
 def _scores(report: Report) -> str:
-    if not report.scores:
+    scores = [s for s in report.scores if report.restoration is None or s.name not in RESTORED]  # those have a table of their own
+    if not scores:
         return ""
-    rows, common = [], where(report.scores[0])
-    for s in report.scores:
+    rows, common = [], where(scores[0])
+    for s in scores:
         span = "" if s.interval is None else f"<br><span class='quiet nowrap'>{number(s.interval[0])} to {number(s.interval[1])}</span>"
         floor = "" if s.floor is None else number(s.floor)
         other = "" if where(s) == common else f" Measured in {text(where(s))}."
@@ -302,6 +305,9 @@ def _protocol(report: Report) -> str:
 
 _SECTIONS: Sequence[tuple[str, str, Callable[[Report], str]]] = (
     ("verdicts", "What was found", _verdicts),
+    ("before-after", "Before and after", page_restoration.before_after),
+    ("methods", "Beside what needs no training", page_restoration.methods),
+    ("levels", "By noise level", page_restoration.levels),
     ("samples", "Images", _samples),
     ("neighbors", "Nearest real images", _neighbors),
     ("scores", "Scores", _scores),

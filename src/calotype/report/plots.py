@@ -303,10 +303,13 @@ _TOGETHER = {  # the panel of a series, and its name there
     "d_real": ("d", "real"),
     "d_fake": ("d", "generated"),
     "d_holdout": ("d", "held out"),
+    "psnr_train": ("psnr", "training images"),
+    "psnr_holdout": ("psnr", "held-out images"),
     "bits_train": ("bits", "training images"),
     "bits_holdout": ("bits", "held-out images"),
 }
-_TITLES = {"d": "what the discriminator says of images", "bits": "bits per dimension", "d_accuracy": "accuracy of the discriminator"}
+_TITLES = {"d": "what the discriminator says of images", "bits": "bits per dimension", "psnr": "PSNR of patches, dB"}
+_TITLES |= {"d_accuracy": "accuracy of the discriminator"}
 
 
 def panels_of(found: Curves, wanted: Sequence[str] = ()) -> dict[str, list[Series]]:

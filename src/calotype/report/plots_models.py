@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from calotype.metrics.score import Interval
-from calotype.report.card import Evaluations, Units
+from calotype.report.card import Evaluations, Level, Units
 from calotype.report.plots import ALERT, BAND, INK, LINE, MADE, MUTED, OTHER, REAL, WIDTH, calm, draw, logarithmic, number, short
 
 if TYPE_CHECKING:
@@ -58,6 +58,49 @@ def evaluations(rows: Sequence[Evaluations]) -> str:
 
     said = "; ".join(f"{number(row.nfe)}: {number(row.fd)}" for row in rows)
     return draw(f"FD against function evaluations. {said}", WIDTH, 270, fill)
+
+
+def levels(rows: Sequence[Level]) -> str:
+    """PSNR against the noise level, a line for each method."""
+    names = list(dict.fromkeys(name for row in rows for name in row.psnr))
+
+    def fill(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        for order, name in enumerate(names):
+            found = [(row.sigma, row.psnr[name]) for row in rows if name in row.psnr]
+            own = name in ("told", "not told")
+            look = (MADE, "-" if name == "told" else (0, (4, 2))) if own else ((REAL, OTHER, MUTED, ALERT)[order % 4], "-")
+            axes.plot(*zip(*found, strict=True), color=look[0], linestyle=look[1], linewidth=1.8 if own else 1.2, label=short(name, 24))
+        axes.set_xlabel("sigma of the noise, levels of 255")
+        axes.set_ylabel("PSNR, dB")
+        axes.grid(axis="y")
+        axes.legend(loc="best", handlelength=1.6)
+        calm(axes)
+
+    said = "; ".join(f"sigma {number(row.sigma)}: " + ", ".join(f"{n} {number(v)}" for n, v in row.psnr.items()) for row in rows)
+    return draw(f"PSNR against the noise level. {said}", WIDTH, 270, fill)
+
+
+def pairs(first: str, second: str, made: Sequence[float], other: Sequence[float]) -> str:
+    """One dot an image: PSNR of a model against that of another method; above the line the model is better."""
+
+    def fill(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        low, high = min(*made, *other), max(*made, *other)
+        room = 0.05 * (high - low) or 1.0
+        ends = (low - room, high + room)
+        axes.fill_between(ends, ends, ends[1], color=BAND, linewidth=0, zorder=0)
+        axes.plot(ends, ends, color=REAL, linewidth=1.2, zorder=1)
+        axes.scatter(other, made, s=22, color=MADE, zorder=3, linewidth=0)
+        axes.set_xlim(*ends)
+        axes.set_ylim(*ends)
+        axes.set_xlabel(f"{short(second, 30)}, dB")
+        axes.set_ylabel(f"{short(first, 30)}, dB")
+        axes.grid()
+        calm(axes)
+
+    better = sum(a > b for a, b in zip(made, other, strict=True))
+    return draw(f"PSNR of each image, {first} against {second}: {better} of {len(made)} are better", WIDTH, 270, fill)
 
 
 @dataclass(frozen=True)

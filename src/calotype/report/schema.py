@@ -41,6 +41,7 @@ def schema() -> Schema:
         "cost": _or_null(_cost()),
         "evaluations": _said(_list(_evaluations()), "quality against the number of function evaluations, fewest first"),
         "units": _or_null(_units()),
+        "restoration": _or_null(_restoration()),
         "ladder": _list(_object({"name": _TEXT, "scores": {"type": "object", "additionalProperties": _MAYBE}})),
         "curves": _or_null(_curves()),
     }
@@ -120,6 +121,7 @@ def _cost() -> Schema:
             "minutes": _said(_MAYBE, "of the training"),
             "images_per_second": _said(_MAYBE, "in training"),
             "train_threads": maybe_count,
+            "seconds_per_megapixel": _said(_MAYBE, "of the result, of a model that makes images from images"),
         }
     )
 
@@ -142,6 +144,29 @@ def _evaluations() -> Schema:
 def _units() -> Schema:
     nats = _said(_list(_MAYBE), "mean divergence of each latent unit from its prior, largest first; of many, evenly spaced ones")
     return _object({"active": _COUNT, "total": _COUNT, "nats": nats})
+
+
+def _restoration() -> Schema:
+    estimate = _object({"value": _MAYBE, "interval": _said(_or_null(_pair(_MAYBE)), "95%, Student's t over the images")})
+    numbers: Schema = {"type": "object", "additionalProperties": _MAYBE}
+    method = _object(
+        {
+            "name": _TEXT,
+            "psnr": _said(estimate, "dB"),
+            "ssim": estimate,
+            "gain": _said(_or_null(estimate), "dB by which the model is better, over the pairs; null for the model itself"),
+        }
+    )
+    return _object(
+        {
+            "degradation": _said(_TEXT, "how the images were spoiled"),
+            "convention": _said(_TEXT, "of the scores"),
+            "images": _said(_list(_TEXT), "names, in the order of psnr"),
+            "methods": _said(_list(method), "the model, then what needs no training, best first"),
+            "psnr": _said({"type": "object", "additionalProperties": _list(_MAYBE)}, "dB of each image, by method"),
+            "levels": _said(_list(_object({"sigma": _NUMBER, "psnr": numbers})), "of a denoiser for a range of noise levels"),
+        }
+    )
 
 
 def _curves() -> Schema:

@@ -22,6 +22,12 @@ LIKELIHOOD = "bits/dim"
 GIVEN = ", given the class"
 """What is added to a kind of likelihood that was told the class of each image."""
 
+GAIN = "PSNR gain"
+"""The name of the score that says by how much a restorer is better than the best method that needs no training: its ``features``."""
+
+RESTORED = (GAIN, "PSNR", "SSIM")
+"""Scores of images against the truth; their ``features`` are the convention."""
+
 KINDS = {
     "FID": "lower",
     "FD": "lower",

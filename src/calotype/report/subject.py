@@ -18,6 +18,7 @@ from calotype import pictures
 from calotype.config import Config
 from calotype.data import Images, Split, load
 from calotype.data.images import digests
+from calotype.engine.images import open_images
 from calotype.engine.run import Run
 from calotype.errors import UserError
 from calotype.files import name_of
@@ -105,7 +106,7 @@ def _of_run(run: Run, weights: Path, wish: _Wish) -> Subject:
     d, (train, held) = config.data, _reals(wish.data, wish.holdout, generator.spec)
     own = train is None and held is None
     if train is None:
-        split = load(d.source, size=d.size, channels=d.channels, fit=d.fit, holdout=d.holdout)
+        split = open_images(d)
         if split.fingerprint != facts["data"]["fingerprint"]:
             raise UserError(f"the images of {d.source} changed since the run was trained: name its training images with --data")
         train, held = split.train, held or split.holdout

@@ -7,10 +7,10 @@ import re
 from collections.abc import Sequence
 
 from calotype.diagnose.verdict import RANK, Status, Verdict
-from calotype.metrics.score import Score
-from calotype.report.card import Cost, Evaluations, Report, applies
+from calotype.metrics.score import Estimate, Score
+from calotype.report.card import Cost, Evaluations, Report, Restoration, applies
 from calotype.report.plots import BETTER, number
-from calotype.report.scores import LIKELIHOOD
+from calotype.report.scores import LIKELIHOOD, RESTORED
 
 QUESTIONS = {
     "mode-collapse": "Does it make every kind of image?",
@@ -23,6 +23,17 @@ QUESTIONS = {
     "posterior-collapse": "Does it use its latent variables?",
     "likelihood-overfit": "Does its likelihood hold on unseen images?",
     "divergence": "Did training stay stable?",
+    "worse-than-classical": "Is it better than methods that need no training?",
+    "harm": "Does it leave no image worse than it was?",
+    "color-drift": "Does it keep color and brightness?",
+    "overfitting": "Does it restore unseen images as well as those it was trained on?",
+    "noise-level": "Does it know by itself how much noise there is?",
+    "translation": "Does it translate?",
+    "identity-collapse": "Does it change its input at all?",
+    "color-inversion": "Does light stay light, and dark dark?",
+    "hidden-information": "Does the way back do without hidden marks?",
+    "collapsed-translation": "Do different pictures become different ones?",
+    "paired-error": "Does it come closer to the truth than its input?",
 }
 SYMBOLS: dict[Status, str] = {"FAIL": "\u00d7", "WARN": "!", "CANNOT TELL": "?", "PASS": "✓"}
 MEANING: dict[Status, str] = {
@@ -52,6 +63,9 @@ GLOSSARY = {
     "fld": "Feature likelihood divergence: quality, variety and novelty together; copying the training images makes it worse.",
     "fld gap": "How much better the generated images describe training images than unseen ones: above zero it has learned them by heart.",
     "authpct": "The share of images that are farther from every training image than training images are from each other.",
+    "psnr gain": "How much closer to the truth, in dB, the results are than those of the best method that needs no training.",
+    "psnr": "How close the results are to the truth, in dB: 6 dB more is half the error.",
+    "ssim": "How alike results and truth are in brightness, contrast and structure, place by place; 1 for the same.",
     LIKELIHOOD: "How well the model foresees unseen images: bits for each number of an image; knowing nothing costs 8.",
 }
 LIKELIHOODS = {
@@ -102,9 +116,11 @@ def cost_in_words(cost: Cost) -> dict[str, str]:
         rows["training"] = f"{minutes(cost.minutes)}, {cost.steps:,} steps" + _on(cost.train_threads)
     if cost.images_per_second is not None:
         rows["training speed"] = f"{number(cost.images_per_second)} images/s"
+    machine = _on(cost.threads) if cost.device == "cpu" else f" on {cost.device}"
     if cost.seconds_per_1000 is not None:
-        machine = _on(cost.threads) if cost.device == "cpu" else f" on {cost.device}"
         rows["drawing"] = f"{number(cost.seconds_per_1000)} s for 1,000 images{machine}"
+    if cost.seconds_per_megapixel is not None:
+        rows["speed"] = f"{number(cost.seconds_per_megapixel)} s a megapixel{machine}"
     if cost.passes is not None:
         rows["function evaluations"] = f"{number(cost.passes)} for one image; one with guidance counts once"
     return rows
@@ -163,7 +179,9 @@ def headline(report: Report) -> str:
 
 
 def distance_in_words(report: Report) -> str:
-    """The first distance, told as a multiple of what real images score; "" where that cannot be said."""
+    """The first distance, told as a multiple of what real images score, or the gain of a restorer; "" where that cannot be said."""
+    if report.restoration is not None:
+        return gain_in_words(report.restoration)
     score = next((s for s in main_scores(report, len(report.scores)) if s.name.lower() in ("fid", "fd")), None)
     if score is None or not score.floor or score.floor <= 0 or not math.isfinite(score.value):
         return ""
@@ -238,7 +256,7 @@ def text(report: Report, page: str = "") -> str:
             lines.append(f"  {'':<11}  {'':<{width}}  try: {verdict.remedies[0]}")
     if idle := [v.name for v in report.verdicts if not applies(v)]:
         lines.append(f"  {'':<11}  no question for this family: {', '.join(idle)}")
-    lines += [f"  {line}" for line in _score_lines(main_scores(report))]
+    lines += [f"  {line}" for line in (_score_lines(main_scores(report)) if report.restoration is None else methods(report.restoration))]
     if report.cost is not None:
         lines += [f"  {name}: {said}" for name, said in cost_in_words(report.cost).items()]
     if len(report.evaluations) > 1:
@@ -249,6 +267,39 @@ def text(report: Report, page: str = "") -> str:
     return "\n".join(lines)
 
 
+def methods(found: Restoration) -> list[str]:
+    """The model beside what needs no training, one line each, and the convention."""
+    width = max(len(method.name) for method in found.methods)
+    lines = []
+    for method in found.methods:
+        gain = "" if method.gain is None else f"  this model {signed(method.gain.value)} dB" + _between(method.gain)
+        own = _between(method.psnr) if method.gain is None else ""
+        lines.append(f"{method.name:<{width}}  {method.psnr.value:.2f} dB, SSIM {method.ssim.value:.4f}{own}{gain}")
+    return [*lines, f"{found.degradation}, {len(found.images)} images: {found.convention}"]
+
+
+def signed(value: float) -> str:
+    """A difference in dB.
+
+    >>> signed(1.234), signed(-0.5)
+    ('+1.23', '-0.50')
+    """
+    return f"{value:+.2f}"
+
+
+def _between(found: Estimate) -> str:
+    return "" if found.interval is None else f" [{found.interval[0]:.2f}, {found.interval[1]:.2f}]"
+
+
+def gain_in_words(found: Restoration) -> str:
+    """How the results stand to those of the best classical method; "" where there is none."""
+    best = found.best
+    if best is None or best.gain is None:
+        return ""
+    how = f"{abs(best.gain.value):.2f} dB {'closer to' if best.gain.value >= 0 else 'farther from'} the truth than {best.name}"
+    return f"Its results reach {found.methods[0].psnr.value:.2f} dB PSNR, {how}, the best of the methods that need no training."
+
+
 def is_likelihood(score: Score) -> bool:
     """Whether a score is what a model says of real images, and its ``features`` the kind of likelihood."""
     return score.name == LIKELIHOOD
@@ -256,7 +307,7 @@ def is_likelihood(score: Score) -> bool:
 
 def where(score: Score) -> str:
     """What a score was measured in, and on how many images."""
-    if is_likelihood(score):
+    if is_likelihood(score) or score.name.partition(",")[0] in RESTORED:
         return f"{score.n:,} held-out images ({score.features})"
     return f"{score.features}: {score.n:,} generated images against {score.m:,} real ones"
 

@@ -14,6 +14,7 @@ from calotype.data import Images, load
 from calotype.data.decode import UnusableError, decode_fitted, looks_like_image
 from calotype.data.download import PUBLIC
 from calotype.data.embedded import NAMES
+from calotype.engine.images import open_images
 from calotype.engine.run import Run
 from calotype.errors import UserError
 from calotype.losses.discretized import images_of
@@ -61,7 +62,7 @@ def training_images(run: Path) -> Images:
         data = Run.open(run).read_config()[0].data
     except UserError:
         raise UserError(f"{run} is a model by itself: name the images to look for neighbors in with --data") from None
-    return load(data.source, size=data.size, channels=data.channels, fit=data.fit, holdout=data.holdout).train
+    return open_images(data).train
 
 
 def _of(source: str, spec: ImageSpec, count: int) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None]:

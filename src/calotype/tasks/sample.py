@@ -21,6 +21,7 @@ from calotype import pictures
 from calotype.config import checked
 from calotype.engine.checkpoint import finite
 from calotype.engine.device import pick_device
+from calotype.engine.run import command_for
 from calotype.errors import UserError
 from calotype.files import read_json
 from calotype.models import ModelConfig, build
@@ -66,7 +67,10 @@ class Generator:
         """What `sample` draws, a batch at a time. What cannot be drawn is refused here, before the first one."""
         if not self.model.draws:
             raise UserError(f"a {self.recipe} model draws no images: give it to calotype evaluate --features, and sample from a generator")
-        self._check(options)
+        if self.spec.source is not None:
+            command = command_for(getattr(self.model, "config", None), self.spec.source)
+            raise UserError(f"a {self.recipe} model makes images from images: use calotype {command} RUN IN OUT")
+        self.check(options)
         return self._drawn(count, options, seed, self.label(label), batch_size, start)
 
     @torch.no_grad()
@@ -98,8 +102,8 @@ class Generator:
             return int(label)
         raise UserError(f"unknown label {label!r}: choose one of {', '.join(names)}")
 
-    def _check(self, options: Options) -> None:
-        """Names and types are those of the model's ``sample``; a range is that of the setting of the same name."""
+    def check(self, options: Options) -> None:
+        """Raise `UserError` unless names, types and values are such as the model's ``sample`` and its settings take."""
         known = list(inspect.signature(self.model.sample).parameters)[2:]
         hints = get_type_hints(self.model.sample)
         for name, value in options.items():
@@ -107,7 +111,8 @@ class Generator:
                 raise UserError(
                     f"a {self.recipe} model has no sampling option {name!r}: {'known are ' + ', '.join(known) if known else 'it has none'}"
                 )
-            _check_type(name, value, get_args(hints[name]) or (hints[name],))
+            hint = hints[name]
+            _check_type(name, value, (hint,) if get_origin(hint) in (None, Literal) else get_args(hint))
             config: Any = getattr(self.model, "config", None)
             if hasattr(config, name):
                 try:
@@ -122,6 +127,9 @@ def _check_type(name: str, value: float | str, kinds: tuple[Any, ...]) -> None:
     if isinstance(value, str):
         if not words:
             raise UserError(f"sampling option {name}={value}: give a number")
+        names = [choice for kind in kinds if get_origin(kind) is Literal for choice in get_args(kind)]
+        if str not in kinds and value not in names:
+            raise UserError(f"sampling option {name}={value}: choose one of {', '.join(names)}")
     elif not {int, float} & set(kinds):
         raise UserError(f"sampling option {name}={value}: give a name")
     elif not math.isfinite(value):
@@ -142,7 +150,7 @@ def load(path: str | Path, device: str = "auto") -> Generator:
         raise UserError(f"{path} holds no trained model: give a run folder, or its model/ folder with config.json and model.safetensors")
     try:
         facts: dict[str, Any] = read_json(folder / "config.json")
-        spec = ImageSpec(facts["spec"]["size"], facts["spec"]["channels"], tuple(facts["spec"]["classes"]))
+        spec = checked(ImageSpec, facts["spec"])
         model = build(checked(ModelConfig, facts["model"]), spec)  # type: ignore[arg-type]
         tensors = parse_tensors((folder / "model.safetensors").read_bytes())
         model.load_state_dict(tensors)

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import zlib
 from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 
 from calotype.data.arrays import Arrays
 
-NAMES = ("mnist5k",)
+DIGITS, PHOTOS = "mnist5k", "photos"
+NAMES = (DIGITS, PHOTOS)
 
 
-def read_embedded(name: str) -> Arrays:
-    """The embedded set of that name, split as its file says."""
-    raw = zlib.decompress(files(__package__).joinpath(f"{name}.zlib").read_bytes())
+def photos() -> Path:
+    """The archive of the embedded photographs, split by its folders."""
+    return Path(str(files(__package__).joinpath("photos.zip")))
+
+
+def digits() -> Arrays:
+    """The embedded digits, split as their file says."""
+    raw = zlib.decompress(files(__package__).joinpath("mnist5k.zlib").read_bytes())
     table = np.frombuffer(raw, np.uint8)
     labels, pixels = table[:5000].astype(np.int64), table[5000:].reshape(5000, 28, 28, 1)
-    return Arrays(name, pixels, labels, tuple("0123456789"), holdout=np.arange(5000) >= 4500)
+    return Arrays(DIGITS, pixels, labels, tuple("0123456789"), holdout=np.arange(5000) >= 4500)

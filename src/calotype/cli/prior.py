@@ -1,0 +1,247 @@
+"""``calotype restore --prior``: a model that was trained to draw images restores them."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import tyro
+from torch import Tensor
+
+from calotype import degrade, pictures
+from calotype.cli.parse import parse
+from calotype.cli.sample import write_grid
+from calotype.data.images import some
+from calotype.degrade import Degradation, Degraded
+from calotype.engine.display import Terminal
+from calotype.errors import UserError
+from calotype.files import obstacle, write_json
+from calotype.tasks.pixels import given
+from calotype.tasks.prior import MethodName, Restored, joined, restore_with_prior
+from calotype.tasks.prior_scores import Judged, judge, together
+from calotype.tasks.problem import TaskName, measurements, problem, require_color
+from calotype.tasks.sample import Generator, load, write_images
+from calotype.types import ImageSpec, Noise
+
+CHUNK = 32  # pictures restored together
+ROWS, DRAWN = 12, 4  # of overview.png: rows, and samples in each
+
+
+@dataclass(frozen=True)
+class Options:
+    """Restore pictures with a model that was trained to draw such pictures, and see how far the result can be believed.
+
+    IN is what was measured of pictures of the prior's size. With --score or --degrade it is the truth: it is spoiled first, then
+    restored, and the result is compared with it. OUT is a folder: mean.png is the mean of the possible originals, the best single
+    answer; std.png shows how far they differ; samples/ holds them; overview.png shows all of it side by side; result.json has the
+    numbers, among them the residual of the measurement beside its noise, and whether 90% intervals hold 90% of the truth.
+
+    Examples:
+    calotype restore --prior runs/flow-matching-mnist5k-0001 mnist5k halves --task inpaint --score
+    calotype restore --prior runs/flow-matching-photos-0001 damaged.png mended --task inpaint --mask scratches.png
+    """
+
+    source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="IN")]  # a picture, folder, zip or data set (held-out images)
+    out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]  # a folder for what is made
+    prior: Path  # a run, or a model/ folder: diffusion, flow matching, GAN, VAE or flow
+    task: TaskName  # what was done to the pictures
+    samples: int = 20  # possible originals of each; from 19 on the intervals assume nothing of them
+    score: bool = False  # spoil IN first as the task says, and compare the results with it
+    degrade: str | None = None  # the same in another way: blur:2+noise:5, mask:box, motion:9, jpeg:30 ...
+    mask: str = "half"  # missing pixels: right (or half), left, lower, upper, or a picture that is white where they are missing
+    sigma: float | None = None  # of the noise in what was measured, on the scale of 0 to 255
+    scale: int = 2  # of super-resolution
+    blur: float = 1.6  # of deblurring: standard deviation of the Gaussian in pixels
+    method: MethodName = "auto"  # dps for diffusion models, inversion for others; diffpir and ddrm are quicker and less exact
+    steps: int | None = None  # of the method; as many as are good for it where none is given
+    label: str | None = None  # class of the pictures, where it is known
+    count: int = 16  # pictures at most
+    seed: int = 0  # another seed, other noise and other samples
+    device: str = "auto"  # auto, cpu, cuda, mps
+    json: bool = False  # print the result as JSON
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What is to be restored."""
+
+    degradation: Degradation
+    image: Tensor  # (N, ...) in [-1, 1]: the truth where it is known, else what was measured
+    truth: bool
+    names: list[str]
+
+    def part(self, first: int, generator: Generator, seed: int) -> Degraded:
+        """What was measured of some of the images, and how."""
+        image = self.image[first : first + CHUNK]
+        noise = Noise(len(image), seed, first)
+        if self.truth:
+            return self.degradation(image, noise)
+        blank = self.degradation(torch.zeros(len(image), *generator.spec.shape), noise)
+        return replace(blank, image=image if blank.known is None else image * blank.known)  # a mask is all that these tell of
+
+
+@dataclass(frozen=True)
+class _Done:
+    """What came of it."""
+
+    restored: Restored
+    measured: Tensor  # (N, C', h, w)
+    judged: Judged | None  # where the truth is known
+
+
+def run(words: list[str]) -> int:
+    """Restore; prints what there is to say of the results, and where they are."""
+    options = parse(Options, words, "calotype restore --prior MODEL")
+    if options.count < 1 or options.seed < 0 or (options.sigma or 0) < 0:
+        raise UserError("--count must be 1 or more, --seed and --sigma 0 or more")
+    if reason := obstacle(options.out, folder=True):
+        raise UserError(f"cannot write into {options.out}: {reason}; choose another place")
+    generator = load(options.prior, options.device)
+    work = _work(options, generator)
+    with closing(Terminal()) as display:
+        done = _restored(options, generator, work, display)
+    facts = _facts(options, work, done)
+    _write(options.out, work, done, facts)
+    print(json.dumps(facts) if options.json else _said(options.out, facts))
+    return 0
+
+
+def _work(options: Options, generator: Generator) -> _Work:
+    """The pictures, and what was or will be done to them."""
+    spec, known = generator.spec, options.score or options.degrade is not None
+    if options.degrade is None:
+        degradation = problem(
+            options.task, spec, sigma=options.sigma, scale=options.scale, blur=options.blur, mask=options.mask, trial=known
+        )
+    else:
+        degradation = _named(options, spec)
+    if not known:
+        image, names = measurements(options.source, degradation, spec, options.count)
+        return _Work(degradation, image, False, names)
+    image = given((options.source,), spec, options.count).image
+    return _Work(degradation, image, True, [f"{index:06d}" for index in range(len(image))])
+
+
+def _named(options: Options, spec: ImageSpec) -> Degradation:
+    """The degradation that is spelled out."""
+    assert options.degrade is not None
+    usual = {field.name: field.default for field in fields(Options)}
+    if both := [name for name in ("sigma", "scale", "blur", "mask") if getattr(options, name) != usual[name]]:
+        raise UserError(f"--{both[0]} and --degrade both say how IN is spoiled: put it into --degrade, joined by +")
+    degradation = degrade.parse(options.degrade)
+    if spec.channels == 1 and "gray" in degradation.spec.split("+"):
+        require_color(spec)
+    if spec.size % degradation.scale:
+        raise UserError(f"images of {spec.size} pixels a side cannot be made {degradation.scale} times smaller: give another --degrade")
+    return degradation
+
+
+def _restored(options: Options, generator: Generator, work: _Work, display: Terminal) -> _Done:
+    total, label = len(work.image), generator.label(options.label)
+    parts, seen, judged = [], [], []
+    for first in range(0, total, CHUNK):
+        degraded = work.part(first, generator, options.seed)
+        count = len(degraded.image)
+        parts.append(
+            restore_with_prior(
+                generator,
+                degraded.image,
+                degraded.operator,
+                samples=options.samples,
+                steps=options.steps,
+                method=options.method,
+                seed=options.seed,
+                start=first,
+                label=label,
+                progress=lambda done, of, at=first, n=count: display.show("drawing", at * of + n * done, total * of),  # type: ignore[misc]
+            )
+        )
+        seen.append(degraded.image)
+        if work.truth:
+            judged.append(judge(parts[-1], work.image[first : first + count], degraded, work.degradation))
+    return _Done(joined(parts), torch.cat(seen), together(judged) if judged else None)
+
+
+def _facts(options: Options, work: _Work, done: _Done) -> dict[str, Any]:
+    """All numbers; those of pixels on the scale of 0 to 255."""
+    found, judged = done.restored, done.judged
+    deviation = found.std.square().mean((1, 2, 3)).sqrt() * 127.5
+    files: list[dict[str, Any]] = [
+        {"file": name, "residual": _round(residual * 127.5), "noise": _round(noise * 127.5), "std": _round(std)}
+        for name, residual, noise, std in zip(
+            work.names, found.residual.mean(1).tolist(), found.noise.tolist(), deviation.tolist(), strict=True
+        )
+    ]
+    facts: dict[str, Any] = {
+        "task": options.task,
+        "degradation": work.degradation.spec,
+        "method": found.method,
+        "steps": found.steps,
+        "samples": options.samples,
+        "seed": options.seed,
+        "images": len(files),
+        **{name: _round(sum(file[name] for file in files) / len(files)) for name in ("residual", "noise", "std")},
+        "std_white": _round(max(float(found.std.max()) * 127.5, 1.0)),
+        "columns": ["truth"] * work.truth + ["measured", "mean"] + ["sample"] * min(DRAWN, options.samples) + ["std"],
+    }
+    if judged is not None:
+        facts |= judged.as_json()
+        facts["calibration"] = {k: _round(v) for k, v in asdict(found.calibrated(work.image, judged.hidden)).items()}
+        for file, score in zip(files, judged.scores["mean"], strict=True):
+            file |= {name: _round(value) for name, value in score.as_json().items()}
+    return facts | {"files": files}
+
+
+def _round(value: Any) -> Any:
+    return round(value, 4) if isinstance(value, float) else value
+
+
+def _write(out: Path, work: _Work, done: _Done, facts: dict[str, Any]) -> None:
+    found = done.restored
+    deviation = found.std.square().mean(1, keepdim=True).sqrt() * (127.5 / facts["std_white"]) * 2 - 1
+    for index, name in enumerate(work.names):
+        place = out if len(work.names) == 1 else out / name
+        (place / "samples").mkdir(parents=True, exist_ok=True)
+        for image, file in ((found.mean, "mean.png"), (deviation, "std.png")):
+            pictures.save(pictures.to_picture(pictures.to_uint8(image[index : index + 1])[0]), place / file)
+        write_images(pictures.to_uint8(found.samples[index]), place / "samples")
+    measured = pictures.like(done.measured, found.mean)
+    columns = [work.image] * work.truth + [measured, found.mean, *found.samples[:, :DRAWN].unbind(1), deviation.expand_as(found.mean)]
+    rows = torch.stack(columns, 1)[:ROWS]
+    write_grid(out / "overview.png", pictures.to_uint8(rows.flatten(0, 1)), rows.shape[1])
+    write_json(out / "result.json", facts)
+
+
+def _said(out: Path, facts: dict[str, Any]) -> str:
+    """The same in words."""
+    lines = [
+        f"{some(facts['images'], 'picture')}, {facts['degradation']}: {some(facts['samples'], 'sample')} each by {facts['method']}, "
+        f"{some(facts['steps'], 'step')}",
+        f"residual of what was measured {facts['residual']:.2f} of 255, its noise {facts['noise']:.2f}; "
+        f"the samples differ by {facts['std']:.1f}",
+    ]
+    if "calibration" in facts:
+        scores = {"mean": facts, "one sample": facts["sample"], **facts["baselines"]}
+        lines.append("PSNR  " + "   ".join(f"{name} {score['psnr']:.2f}" for name, score in scores.items() if score["psnr"] is not None))
+        lines.append("SSIM  " + "   ".join(f"{name} {score['ssim']:.4f}" for name, score in scores.items() if score["ssim"] is not None))
+        lines.append(f"      {facts['convention']}")
+        lines.append(_believed(facts["calibration"]))
+    lines.append(
+        f"{out}: overview.png ({', '.join(dict.fromkeys(facts['columns']))}; white is a std of {facts['std_white']:.0f}), result.json"
+    )
+    return "\n".join(lines)
+
+
+def _believed(found: dict[str, Any]) -> str:
+    text = (
+        f"{found['level']:.0%} intervals hold {found['coverage']:.1%} of the truth ({found['coverage_even']:.1%} where ties count by share)"
+    )
+    if found["correlation"] is not None:
+        text += f"; std and error go together with {found['correlation']:.2f} (Spearman)"
+    if found["factor"] is not None:
+        text += f"; times {found['factor']:.2f} the std holds {found['coverage_scaled']:.1%} in other images"
+    return text

@@ -1,0 +1,40 @@
+"""``calotype translate``."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from typing import Literal
+
+from calotype.cli.parse import parse
+from calotype.cli.restore import Common, Extras, work
+from calotype.errors import UserError
+from calotype.tasks.restore import Applied
+
+
+@dataclass(frozen=True)
+class Options(Common):
+    """Translate pictures from one kind into another with a trained model (cyclegan, cut, pix2pix).
+
+    Pictures may have any size. Results have the format that their name says, and in a folder the names of the pictures; 16-bit
+    pictures, transparency, EXIF data and color profiles are kept.
+
+    Examples:
+    calotype translate runs/cyclegan-photos-0001 horse.jpg zebra.jpg
+    calotype translate runs/cyclegan-photos-0001 zebras/ horses/ --direction b2a
+    """
+
+    direction: Literal["a2b", "b2a"] | None = None  # from the source to the images that were trained on, or back, where the model can
+
+
+def run(words: list[str]) -> int:
+    """Translate; prints where the results are."""
+    options = parse(Options, words, "calotype translate")
+
+    def check(applied: Applied) -> Extras:
+        knows = "direction" in inspect.signature(applied.generator.model.sample).parameters
+        if options.direction == "b2a" and not knows:
+            raise UserError(f"a {applied.generator.recipe} model translates one way only: leave out --direction, or train cyclegan")
+        return Extras("translating", {"direction": options.direction} if options.direction and knows else {})
+
+    return work(options, check)

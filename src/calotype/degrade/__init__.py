@@ -1,0 +1,7 @@
+"""Degradations: how images get spoiled, as operators that restoration is trained on, tested with and conditioned on."""
+
+from calotype.degrade.base import Degradation, Degraded, Operator
+from calotype.degrade.parse import kinds, parse
+from calotype.degrade.svd import SVD
+
+__all__ = ["SVD", "Degradation", "Degraded", "Operator", "kinds", "parse"]

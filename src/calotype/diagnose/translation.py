@@ -1,0 +1,337 @@
+"""What goes wrong where images are translated into others: nothing changes, light becomes dark, information is hidden, all come out alike.
+
+Everything is measured on held-out pictures. A p-value is the probability of an effect this large where the true one is no more than
+the threshold of a WARN. The thresholds have no source; planted failures and honest translators lie on their two sides (see the tests).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from calotype.degrade.color import Luma
+from calotype.diagnose.verdict import OFTEN, Finding, Status, Verdict, cannot_tell, tail
+from calotype.metrics.quality import psnr
+from calotype.types import Batch, Condition, Model, Noise
+
+LEVEL = 1 / 127.5  # one of the 256 levels of an 8-bit image, in units of [-1, 1]
+TINY = 2.0  # levels of the noise that nobody sees, added between the two halves of a cycle
+FEWEST = 8  # images that a verdict needs
+MOST = 80.0  # decibels: pictures that are equal
+_QUANTILE = 2.326  # of the p-value that Holm's correction asks of the smallest of five
+_PER_IMAGE = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Translated:
+    """Held-out pictures and what a translator makes of them; all (N, channels, H, W) float32 in [-1, 1], N at least ``FEWEST``."""
+
+    source: Tensor  # (N, C', H, W) what it was given
+    made: Tensor  # (N, C, H, W) what it made
+    image: Tensor  # (N, C, H, W) real pictures of the other side: the truth of the same pictures where ``paired``
+    paired: bool
+    back: Callable[[Tensor], Tensor] | None = None  # (N, C, H, W) to (N, C', H, W), the translator of the other direction
+
+
+class _Cycle(Protocol):
+    def sample(self, noise: Noise, condition: Condition | None = None, *, direction: str) -> Tensor: ...
+
+
+@torch.no_grad()
+def translate(model: Model, batch: Batch, paired: bool, direction: str = "a2b", seed: int = 0) -> Translated:
+    """What ``model`` makes of a held-out batch: of its sources ("a2b"), or of its images ("b2a", where the model knows that direction).
+
+    ``paired`` says whether row i of sources and images show the same (`calotype.engine.images.judging` makes such a batch wherever
+    there is a truth). A model with two directions (``model.directions``) gets its other one as ``back``.
+    """
+    given, wanted = batch.condition.source, batch.image
+    if given is None:
+        raise ValueError("a batch without sources cannot be translated")
+    if direction == "b2a":
+        given, wanted = wanted, given
+    noise = Noise(len(given), seed, device=given.device)
+    if len(getattr(model, "directions", ())) < 2:
+        return Translated(given, model.sample(noise, Condition(source=given)), wanted, paired)
+    both: _Cycle = model  # type: ignore[assignment]
+    other = {"a2b": "b2a", "b2a": "a2b"}[direction]
+
+    def back(made: Tensor) -> Tensor:
+        with torch.no_grad():
+            return both.sample(Noise(len(made), seed, device=made.device), Condition(source=made), direction=other)
+
+    return Translated(given, both.sample(noise, Condition(source=given), direction=direction), wanted, paired, back)
+
+
+def findings(found: Translated) -> list[Finding | Verdict]:
+    """All that can be said of a translator; `calotype.diagnose.verdict.conclude` turns it into verdicts."""
+    if len(found.made) < FEWEST:
+        return [cannot_tell("translation", f"Fewer than {FEWEST} held-out pictures.")]
+    said = [identity(found), inversion(found), collapse(found)]
+    if found.back is not None:
+        said.append(hidden(found))
+    if found.paired:
+        said.append(paired_error(found))
+    return said
+
+
+def identity(found: Translated) -> Finding | Verdict:
+    """``identity-collapse``: does the output repeat the input?
+
+    Where the truth is known, the effect is the share of the way from the source to the truth that was not gone:
+    1 - <made - source, truth - source> / |truth - source|^2 over all images, 1 for a model that returns its input.
+    Where it is not, the effect is 1 - sqrt(1 - R^2), with R^2 of the best single linear map of the input's colors to the output's: a
+    FAIL where the output is the input as it is, no more than a WARN where its colors are changed by one map that is the same everywhere.
+    """
+    name = "identity-collapse"
+    source, made, image = found.source.double(), found.made.double(), found.image.double()
+    seen = _in_channels(source, made.shape[1])
+    remedies = ("--model.identity-weight 0", "--model.cycle-weight 5", "a longer --minutes")
+    if found.paired:
+        way = image - seen
+        if float(way.square().mean()) < (2 * LEVEL) ** 2:
+            return cannot_tell(name, "The truth is the source itself in other channels: there is nothing to change.")
+        along, length = _sums((made - seen) * way), _sums(way.square())
+        gone = float(along.sum() / length.sum())
+        error = float(np.sqrt(np.square(along - gone * length).sum()) / length.sum())
+        return _finding(
+            name,
+            1 - gone,
+            error,
+            limits=(0.75, 0.9),
+            passes="The translator does change its input towards the truth.",
+            fails="The output is nearly the input: hardly anything is translated.",
+            evidence=f"{100 * gone:.0f}% of the way from source to truth is gone, in {len(made)} held-out pictures; effect: the rest",
+            remedies=remedies,
+            data={"gone": gone},
+        )
+    if made.shape[1] < source.shape[1]:
+        return cannot_tell(name, "Dropping the color of a picture is a translation already: only a known truth could tell more.")
+    rest, spread = _sums((made - _best_map(source, made)).square()), _sums((made - made.mean((0, 2, 3), keepdim=True)).square())
+    share = float(rest.sum() / max(spread.sum(), 1e-12))
+    error = float(np.sqrt(np.square(rest - share * spread).sum()) / max(spread.sum(), 1e-12))
+    kept = math.sqrt(max(share, 1e-12))
+    as_it_is = 1 - math.sqrt(float((made - seen).square().sum()) / max(float(spread.sum()), 1e-12)) >= 0.9
+    return _finding(
+        name,
+        1 - kept,
+        error / (2 * max(kept, 1e-3)),
+        limits=(0.9, 0.95 if as_it_is else math.inf),
+        passes="The output is more than the input in other colors.",
+        fails="The output is the input: nothing is translated."
+        if as_it_is
+        else "The output is the input in other colors, the same ones everywhere: right only where the two sides differ by that alone.",
+        evidence=f"one map of the input's colors leaves {100 * kept:.1f}% of the output's contrast unexplained; effect: what it explains",
+        remedies=remedies,
+        data={"unexplained": kept},
+    )
+
+
+def inversion(found: Translated) -> Finding | Verdict:
+    """``color-inversion``: are light and dark, or colors and their opposites, exchanged?
+
+    The effect is minus the mean correlation, over the pixels of each picture, of the output's lightness with the truth's, or with the
+    source's where there is no truth; with a truth in color, that of the chroma counts as well, and the worse of the two is told.
+    """
+    name = "color-inversion"
+    reference = found.image if found.paired else found.source
+    planes = [("lightness", _luma(found.made.double()), _luma(reference.double()))]
+    if found.paired and found.made.shape[1] == 3:
+        planes.append(("color", _chroma(found.made.double()), _chroma(reference.double())))
+    told = [(what, r) for what, a, b in planes if len(r := _correlations(a, b)) >= FEWEST]
+    if not told:
+        return cannot_tell(name, "Too few of the pictures have any contrast.")
+    what, r = min(told, key=lambda one: float(one[1].mean()))
+    error, beside = _error(r), "the truth" if found.paired else "the source"
+    own = ""
+    if found.paired and len(between := _correlations(_luma(found.source.double()), _luma(reference.double()))) >= FEWEST:
+        own = f"; lightness of source and truth themselves: {between.mean():+.2f}"
+    unsure = "" if found.paired else " Right only where that is what the two sides differ in."
+    return _finding(
+        name,
+        -float(r.mean()),
+        error,
+        limits=(0.2, 0.5),
+        passes=f"Light stays light, compared with {beside}.",
+        fails=("Light and dark have changed places." if what == "lightness" else "Colors have become their opposites.") + unsure,
+        evidence=f"mean correlation of {what} with {beside} {r.mean():+.2f} ± {1.96 * error:.2f} ({len(r)} pictures){own}",
+        remedies=("another --seed", "--model.identity-weight 0.5"),
+        data={"correlation": float(r.mean()), "of": what},
+    )
+
+
+def hidden(found: Translated, seed: int = 0) -> Finding:
+    """``hidden-information``: does the way back live on what nobody sees (Chu, Zhmoginov and Sandler 2017, "steganography")?
+
+    Noise of two levels is added to the outputs before they are translated back. An honest translator passes it on about as it came;
+    one that reads a hidden message amplifies it. The effect is how many times the noise has grown, over what the contrast of the two
+    sides alone explains. No more than a WARN where the cycle's error does not grow by a quarter.
+    """
+    assert found.back is not None, "only a translator of two directions has a cycle"
+    made, source = found.made.float(), found.source.float()
+    straight, rounded = found.back(made), found.back((made / LEVEL).round() * LEVEL)
+    noise = TINY * LEVEL * Noise(len(made), seed, device=made.device).normal(*made.shape[1:])
+    noisy = found.back(made + noise)
+    before, after_rounding, after = (float(_rms(x - source).mean()) for x in (straight, rounded, noisy))
+    natural = max(1.0, float(source.std() / found.image.float().std().clamp(min=LEVEL)))
+    growth = np.log(np.maximum(_rms(noisy - straight) / (_rms(noise) * natural), 1e-6))
+    effect = float(np.exp(growth.mean()))
+    worse = after / max(before, LEVEL / 4)
+    return _finding(
+        "hidden-information",
+        effect,
+        effect * _error(growth),
+        limits=(3.0, 6.0 if worse >= 1.25 else math.inf),
+        passes="The way back needs nothing that is hidden in the pictures.",
+        fails="The output carries a hidden copy of the input, from which the way back is made: a small cycle loss then says nothing.",
+        evidence=f"cycle error {before / LEVEL:.1f} levels, {after_rounding / LEVEL:.1f} with outputs rounded to 8 bits, "
+        f"{after / LEVEL:.1f} with noise of {TINY:g} levels, which grows {effect:.1f} times more than contrast explains",
+        remedies=("--model.cycle-weight 5", "--model.noise 0.02", "calotype train cut, which has no way back"),
+        data={"growth": effect, "cycle": before / LEVEL, "cycle_rounded": after_rounding / LEVEL, "cycle_noisy": after / LEVEL},
+    )
+
+
+def collapse(found: Translated) -> Finding:
+    """``collapsed-translation``: do outputs differ as real pictures of the other side do?
+
+    The effect is 1 minus the ratio of two geometric means: the distance of each output to the one most like it, over the same of as many
+    real pictures of the other side. A translator that makes one picture, or a few, whatever it is given, is near 1.
+    """
+    made, real = np.log(_nearest(found.made)), np.log(_nearest(found.image))
+    ratio = float(np.exp(made.mean() - real.mean()))
+    error = ratio * math.hypot(_error(made), _error(real))
+    return _finding(
+        "collapsed-translation",
+        1 - ratio,
+        error,
+        limits=(0.6, 0.8),
+        passes="Different pictures become different ones.",
+        fails="Different pictures become nearly the same one.",
+        evidence=f"an output is {ratio:.2f} times as far from the one most like it as real pictures are ({len(made)} of each)",
+        remedies=("--model.cycle-weight 10", "a longer --minutes", "another --seed"),
+        data={"ratio": ratio},
+    )
+
+
+def paired_error(found: Translated) -> Finding:
+    """``paired-error``: is the output closer to the truth than what was there before?
+
+    The effect is how many decibels are missing to a PSNR one decibel above that of the untouched source; where the source in other channels
+    is the truth already, above that of one flat picture in the mean color of all truths.
+    """
+    truth = found.image.double()
+    before, beside = _in_channels(found.source.double(), truth.shape[1]), "the untouched source"
+    if float((before - truth).square().mean()) < (2 * LEVEL) ** 2:
+        before, beside = truth.mean((0, 2, 3), keepdim=True).expand_as(truth), "one flat color"
+    reached, base = (psnr(x, truth).clamp(max=MOST).numpy() for x in (found.made.clamp(-1, 1), before))
+    gain, error, own = float((reached - base).mean()), _error(reached - base), _error(reached)
+    interval = (float(reached.mean()) - 1.96 * own, float(reached.mean()) + 1.96 * own)
+    return _finding(
+        "paired-error",
+        1 - gain,
+        error,
+        limits=(0.0, 0.75),
+        passes=f"The output is closer to the truth than {beside}.",
+        fails=f"The output is no closer to the truth than {beside}.",
+        evidence=f"PSNR with the truth {reached.mean():.2f} dB [{interval[0]:.2f}, {interval[1]:.2f}], {beside} {base.mean():.2f} dB "
+        f"({len(reached)} held-out pictures, all channels); effect: decibels short of a gain of 1",
+        remedies=("a longer --minutes", "another --seed", "calotype train pix2pix, which learns from pairs"),
+        data={"psnr": float(reached.mean()), "interval": list(interval), "before": float(base.mean())},
+    )
+
+
+def _finding(
+    name: str,
+    effect: float,
+    error: float,
+    *,
+    limits: tuple[float, float],
+    passes: str,
+    fails: str,
+    evidence: str,
+    remedies: tuple[str, ...],
+    data: dict[str, Any],
+) -> Finding:
+    warn, fail = limits
+    error = max(error, 1e-6)
+    says: dict[Status, str] = {"PASS": passes, "FAIL": fails, "CANNOT TELL": "Too few held-out pictures to tell."}
+    blind = fail if math.isfinite(fail) else 2 * abs(warn)
+    if effect + _QUANTILE * error < warn:  # what the sample was too small to see is not there all the same
+        blind = math.inf
+    return Finding(
+        name,
+        effect,
+        warn,
+        fail,
+        says,
+        evidence,
+        p=tail((effect - warn) / error),
+        detectable=warn + (_QUANTILE + OFTEN) * error,
+        blind=blind,
+        remedies=remedies,
+        data=data,
+    )
+
+
+def _in_channels(image: Tensor, channels: int) -> Tensor:
+    """The picture with one or three channels: grey repeated, color as its luma."""
+    if channels == image.shape[1]:
+        return image
+    return _luma(image) if channels == 1 else image.expand(-1, channels, -1, -1)
+
+
+def _luma(image: Tensor) -> Tensor:
+    return image if image.shape[1] == 1 else Luma().forward(image)
+
+
+def _chroma(image: Tensor) -> Tensor:
+    """Blue and red less luma, side by side, (N, 2, H, W): the opponent colors of ITU-R BT.601 up to factors."""
+    return image[:, [2, 0]] - _luma(image)
+
+
+def _best_map(source: Tensor, made: Tensor) -> Tensor:
+    """The linear map of colors, one for all pixels of all images, that brings ``source`` closest to ``made``, applied."""
+    x, y = (t.movedim(1, -1).reshape(-1, t.shape[1]) for t in (source, made))
+    x = torch.cat([x, torch.ones_like(x[:, :1])], 1)
+    ridge = 1e-9 * len(x) * torch.eye(x.shape[1], dtype=x.dtype, device=x.device)  # grey pictures in color have equal channels
+    fitted: Tensor = x @ torch.linalg.solve(x.T @ x + ridge, x.T @ y)
+    return fitted.reshape(*made.movedim(1, -1).shape).movedim(-1, 1)
+
+
+def _correlations(a: Tensor, b: Tensor) -> _PER_IMAGE:
+    """The correlation of two sets of planes over the pixels of each image, for those that have contrast in both."""
+    a, b = (t - t.mean((2, 3), keepdim=True) for t in (a, b))
+    length_a, length_b = (np.sqrt(_sums(t.square()) / t[0].numel()) for t in (a, b))
+    kept = (length_a > LEVEL) & (length_b > LEVEL)
+    r: _PER_IMAGE = (_sums(a * b) / a[0].numel())[kept] / (length_a * length_b)[kept]
+    return r
+
+
+def _nearest(images: Tensor) -> _PER_IMAGE:
+    """The root mean square distance of each image to the one most like it, at least a level, (N,)."""
+    flat = images.double().flatten(1)
+    apart = torch.cdist(flat, flat) / math.sqrt(flat.shape[1])
+    apart.fill_diagonal_(math.inf)
+    nearest: _PER_IMAGE = apart.min(1).values.clamp(min=LEVEL).cpu().numpy()
+    return nearest
+
+
+def _rms(x: Tensor) -> _PER_IMAGE:
+    root: _PER_IMAGE = np.sqrt(_sums(x.double().square()) / x[0].numel())
+    return root
+
+
+def _sums(x: Tensor) -> _PER_IMAGE:
+    """The sum over each image, (N,)."""
+    sums: _PER_IMAGE = x.flatten(1).sum(1).cpu().numpy()
+    return sums
+
+
+def _error(values: _PER_IMAGE) -> float:
+    return float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else math.inf

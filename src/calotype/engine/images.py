@@ -1,0 +1,65 @@
+"""The images of a run: what its configuration names, read and varied as it says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from calotype import data, degrade
+from calotype.config import Data
+from calotype.data import Images, Progress, Split, Vary, partner
+from calotype.degrade import Degradation
+from calotype.errors import UserError
+
+
+def open_images(options: Data, progress: Progress | None = None) -> Split:
+    """The training images and the holdout that a configuration names. Raises `UserError` where it names nothing usable."""
+    if _has_partner(options):
+        shape = partner.Shape(options.size, options.channels, options.fit, options.holdout, progress=progress)
+        return partner.load_sides(options.source, options.partner or partner.AUTO, options.paired, shape)
+    if options.partner == partner.AUTO and options.degrade is None:
+        raise UserError(
+            f"{options.source} has no folders trainA and trainB: say what to translate from with --data.partner (a folder, halves, "
+            "classes:cat,dog) or how to make it of each image with --data.degrade (gray, edges, invert, season)"
+        )
+    return data.load(
+        options.source, size=options.size, channels=options.channels, fit=options.fit, holdout=options.holdout, progress=progress
+    )
+
+
+def vary_of(options: Data) -> Vary:
+    """What becomes of the images on their way into a batch. Raises `UserError` for an unknown degradation."""
+    return Vary(options.flip, options.turn, options.patch, _spoil(options), options.paired)
+
+
+def judging(options: Data, holdout: Images) -> Vary:
+    """The same for held-out images that are judged: never mirrored or turned, and with the true image of each source wherever there is one.
+
+    A model that learns without pairs is judged by pairs where its sources are made of the images (``paired`` of the result says so).
+    """
+    vary = vary_of(options)
+    return replace(vary, flip=False, turn=False, paired=vary.paired or (holdout.partner is None and vary.degrade is not None))
+
+
+def _has_partner(options: Data) -> bool:
+    """Whether the source has another side, or names one: then that is translated from, and nothing is spoiled."""
+    if options.partner is None or _named(options.partner) is not None:
+        return False
+    return options.partner != partner.AUTO or partner.has_sides(options.source)
+
+
+def _spoil(options: Data) -> Degradation | None:
+    named = None if options.partner is None else _named(options.partner)
+    if named is not None:
+        return named
+    return None if options.degrade is None or _has_partner(options) else degrade.parse(options.degrade)
+
+
+def _named(name: str) -> Degradation | None:
+    """The degradation of that name, where it is not a path."""
+    if name in (partner.AUTO, partner.HALVES, partner.RIGHT) or Path(name).expanduser().exists():
+        return None
+    try:
+        return degrade.parse(name)
+    except UserError:
+        return None

@@ -1,0 +1,126 @@
+"""Whether samples of what is not known are as uncertain as they should be, where the truth is at hand."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.floating]
+
+LEVEL = 0.9  # of the intervals
+ROUNDING = 1 / 12  # variance of rounding to whole levels
+LEAST = 10  # images on each side of the split on which a factor is fitted and tried
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Intervals and standard deviations of samples against the truth, over the pixels that were not known. Pixels are 8-bit levels."""
+
+    level: float  # share of true values that the intervals are made to hold
+    images: int
+    pixels: int  # sub-pixels judged
+    interval: str  # how the intervals were made
+    coverage: float  # share of true values within the intervals, ends included
+    coverage_even: float  # the same where a tie counts for its share only: ``level`` for samples that are like the truth
+    width: float  # mean width of the intervals in levels
+    correlation: float | None  # Spearman's, of standard deviation and absolute error of the mean; None where one of them is constant
+    factor: float | None  # what to multiply standard deviations by so that +- 1.645 of them hold ``level``; None for too few images
+    coverage_scaled: float | None  # what they hold then, in images on which the factor was not fitted
+
+
+def calibration(samples: Array, truth: Array, judged: NDArray[np.bool_] | None = None, level: float = LEVEL) -> Calibration:
+    """Judge samples (N, S, D), S at least 2, of the truth (N, D), both rounded to 8-bit levels 0 to 255 here.
+
+    Args:
+        samples: posterior samples.
+        truth: what they are samples of.
+        judged: the pixels to judge, (N, D); all where none are given.
+        level: of the intervals.
+
+    Two coverages are given because pixels are whole numbers: where samples and truth agree on one value, as in a black border, an
+    interval of no width holds it, and so good samples hold more than ``level`` of the true values. ``coverage_even`` draws the rank of
+    the truth among equal values by lot (in expectation, without drawing), which makes it ``level`` exactly for good samples.
+    """
+    samples, truth = np.rint(samples).clip(0, 255), np.rint(truth).clip(0, 255)
+    judged = np.ones(truth.shape, bool) if judged is None else judged
+    low, high, interval = intervals(samples, level)
+    within = (truth >= low) & (truth <= high)
+    mean, deviation = samples.mean(1), predictive_std(samples)
+    error = np.abs(truth - mean)
+    factor, scaled = _factor(error, deviation, judged, level)
+    return Calibration(
+        level=level,
+        images=len(truth),
+        pixels=int(judged.sum()),
+        interval=interval,
+        coverage=float(within[judged].mean()),
+        coverage_even=float(_even(samples, truth, low, high, level)[judged].mean()),
+        width=float((high - low)[judged].mean()),
+        correlation=_spearman(samples.std(1)[judged], error[judged]),
+        factor=factor,
+        coverage_scaled=scaled,
+    )
+
+
+def intervals(samples: Array, level: float = LEVEL) -> tuple[Array, Array, str]:
+    """Intervals (N, D) that hold one more draw like the samples (N, S, D) with probability ``level``: low, high, and how.
+
+    One more draw is at each of the S + 1 ranks with equal probability, so that the bounds are the order statistics at the ranks
+    (S + 1) (1 -+ level) / 2, interpolated between neighbors: no assumption, and no bias for few samples, which plain quantiles have.
+    Where that would need more extreme samples than there are (fewer than 19 for 0.9), the interval is Student's for one more
+    normal draw, mean +- t s sqrt(1 + 1 / S).
+    """
+    from scipy import stats
+
+    count = samples.shape[1]
+    if _by_rank(count, level):
+        low, high = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2], axis=1, method="weibull")
+        return low, high, f"order statistics of {count} samples"
+    reach = float(stats.t.ppf((1 + level) / 2, count - 1)) * predictive_std(samples)
+    return samples.mean(1) - reach, samples.mean(1) + reach, f"Student's t of {count} samples"
+
+
+def predictive_std(samples: Array) -> Array:
+    """The standard deviation (N, D) of one more draw like the samples (N, S, D) about their mean, with that of rounding."""
+    found: Array = np.sqrt((samples.var(1, ddof=1) + ROUNDING) * (1 + 1 / samples.shape[1]))
+    return found
+
+
+def _by_rank(count: int, level: float) -> bool:
+    return (count + 1) * (1 - level) / 2 >= 1 - 1e-9
+
+
+def _even(samples: Array, truth: Array, low: Array, high: Array, level: float) -> Array:
+    """The probability (N, D) that a truth is within, where its place among equal values, or within its level, is drawn by lot."""
+    if not _by_rank(samples.shape[1], level):
+        overlap: Array = (np.minimum(high, truth + 0.5) - np.maximum(low, truth - 0.5)).clip(0, 1)
+        return overlap
+    ranks = samples.shape[1] + 1
+    first = (samples < truth[:, None]).sum(1) / ranks
+    last = first + ((samples == truth[:, None]).sum(1) + 1) / ranks
+    inside = np.minimum(last, (1 + level) / 2) - np.maximum(first, (1 - level) / 2)
+    shares: Array = inside.clip(0) / (last - first)
+    return shares
+
+
+def _factor(error: Array, deviation: Array, judged: NDArray[np.bool_], level: float) -> tuple[float | None, float | None]:
+    """Fitted on every other image, tried on the rest."""
+    from scipy import stats
+
+    if len(error) < 2 * LEAST:
+        return None, None
+    ratio = error / (deviation * stats.norm.ppf((1 + level) / 2))
+    factor = float(np.quantile(ratio[::2][judged[::2]], level))
+    return factor, float((ratio[1::2][judged[1::2]] <= factor).mean())
+
+
+def _spearman(a: Array, b: Array) -> float | None:
+    from scipy.stats import rankdata
+
+    if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
+        return None
+    found = float(np.corrcoef(rankdata(a), rankdata(b))[0, 1])
+    return found if math.isfinite(found) else None

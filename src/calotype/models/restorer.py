@@ -1,0 +1,158 @@
+"""A restorer: one network, trained by regression, that makes a good image of a spoiled one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from calotype.errors import UserError
+from calotype.losses.adversarial import least_squares
+from calotype.networks.blocks import evaluating
+from calotype.networks.patchgan import PatchGAN, halvings_for
+from calotype.networks.restorer import FSRCNN, Curves, DnCNN, ResidualRestorer, filled
+from calotype.types import Batch, Condition, ImageSpec, Model, Noise, Player, Source, Step
+
+JUDGED = 64  # pixels a side that training images must have for an adversarial loss to make sense; also the discriminator's width
+
+
+@dataclass(frozen=True)
+class RestorerConfig:
+    """A restorer's network and loss."""
+
+    kind: Literal["restorer"] = "restorer"
+    # residual: blocks without normalization, flat or in the shape of a U; naf: NAFNet's blocks; curves: brightness and contrast alone
+    network: Literal["residual", "naf", "dncnn", "fsrcnn", "curves"] = "residual"
+    width: Annotated[int, Field(ge=4)] = 48  # channels
+    depth: Annotated[int, Field(ge=1)] = 4  # blocks at the coarsest resolution; layers of dncnn, fsrcnn and curves
+    levels: Annotated[int, Field(ge=0, le=4)] = 0  # halvings of the resolution, each with twice the channels (residual and naf)
+    unshuffle: Annotated[int, Field(ge=1, le=8)] = 1  # pixels a side that become one place of the network: 2 is four times faster
+    loss: Literal["l1", "l2"] = "l1"  # distance between the restored image and the true one
+    adversarial: Annotated[float, Field(ge=0)] = 0.0  # weight of a discriminator of patches beside it: sharper, and less true
+
+
+class Restorer(Model):
+    """Learns the true image from ``Condition.source``, for sources of any size (fully convolutional).
+
+    A source with a map of known pixels is inpainted: those pixels are kept as they are, and the loss is that of the others alone.
+
+    Raises:
+        UserError: for images without sources, and for options that do not fit them.
+    """
+
+    from_source = True
+
+    def __init__(self, config: RestorerConfig, spec: ImageSpec) -> None:
+        super().__init__()
+        if spec.source is None:
+            raise UserError("a restorer learns from images that were spoiled: say how with --data.degrade, for example noise:25")
+        _check(config, spec, spec.source)
+        self.config = config
+        self.spec = spec
+        self.mask = spec.source.channels + spec.source.known.index("mask") if "mask" in spec.source.known else None
+        self.network = _network(config, spec.source, spec.channels)
+        self.discriminator: PatchGAN | None = None
+        if config.adversarial:
+            self.discriminator = PatchGAN(spec.channels, width=JUDGED, halvings=halvings_for(spec.size))
+
+    def players(self) -> Sequence[Player]:
+        """The network, then the discriminator where there is one."""
+        restorer = Player("restorer", self.network, self._loss)
+        if self.discriminator is None:
+            return (restorer,)
+        return (restorer, Player("discriminator", self.discriminator, self._discriminate))
+
+    def sample(self, noise: Noise, condition: Condition | None = None) -> Tensor:
+        """The restored images (N, C, H, W) of ``condition.source`` (N, C', h, w); ``noise`` has no part in it."""
+        return self.restore(source_of(condition)).float().clamp(-1, 1)
+
+    def restore(self, source: Tensor) -> Tensor:
+        """Restored images, not yet clipped."""
+        if self.mask is None:
+            restored: Tensor = self.network(source)
+            return restored
+        known, channels = self._known(source), self.spec.channels
+        smooth = filled(source[:, :channels].float(), known.float())  # the network has to add what is not smooth alone
+        return torch.where(known, source[:, :channels], self.network(torch.cat([smooth, source[:, channels:]], 1)))
+
+    @torch.no_grad()
+    def watch(self, train: Batch, holdout: Batch, step: Step) -> dict[str, Tensor]:
+        """PSNR in dB of training and held-out images, all channels; of the unknown pixels alone, where some are known."""
+        with evaluating(self.network):
+            return {"psnr_train": self._psnr(train), "psnr_holdout": self._psnr(holdout)}
+
+    def _psnr(self, batch: Batch) -> Tensor:
+        """Mean over the images of 10 log10(4 / MSE), in dB."""
+        source = source_of(batch.condition)
+        error = (self.restore(source).float().clamp(-1, 1) - batch.image).square().mean(1, keepdim=True)
+        counted = torch.ones_like(error) if self.mask is None else 1 - self._known(source).float()
+        mse = (error * counted).sum((1, 2, 3)) / counted.sum((1, 2, 3)).clamp(min=1)
+        return (10 * torch.log10(4 / mse.clamp(min=1e-8))).mean()
+
+    def _known(self, source: Tensor) -> Tensor:
+        """Where pixels are known, (N, 1, h, w) bool."""
+        assert self.mask is not None
+        return source[:, self.mask : self.mask + 1] > 0.5
+
+    def _loss(self, batch: Batch, step: Step) -> dict[str, Tensor]:
+        source = source_of(batch.condition)
+        restored = self.restore(source).float()
+        error = (restored - batch.image).abs() if self.config.loss == "l1" else (restored - batch.image).square()
+        # pixels that are kept have no error: the mean is over the others
+        share = error.new_ones(()) if self.mask is None else 1 - self._known(source).float().mean()
+        distance = error.mean() / share.clamp(min=1e-3)
+        if self.discriminator is None:
+            return {"loss": distance}
+        step.cache["restored"] = restored.detach()
+        deceit = least_squares("generator", self.discriminator(restored))
+        return {"loss": distance + self.config.adversarial * deceit, "distance": distance, "deceit": deceit}
+
+    def _discriminate(self, batch: Batch, step: Step) -> dict[str, Tensor]:
+        assert self.discriminator is not None
+        fake = step.cache.get("restored")
+        if fake is None:
+            with torch.no_grad():
+                fake = self.restore(source_of(batch.condition)).float()
+        return {"loss": least_squares("discriminator", self.discriminator(fake), self.discriminator(batch.image))}
+
+
+def source_of(condition: Condition | None) -> Tensor:
+    """The images to start from. Raises `UserError` where there are none."""
+    if condition is None or condition.source is None:
+        raise UserError("this model makes images from images: give it some, as in calotype restore RUN IN OUT")
+    return condition.source
+
+
+def _network(config: RestorerConfig, source: Source, out: int) -> nn.Module:
+    width, depth = config.width, config.depth
+    match config.network:
+        case "residual" | "naf" as block:
+            return ResidualRestorer(source, out, width=width, depth=depth, levels=config.levels, unshuffle=config.unshuffle, block=block)
+        case "dncnn":
+            return DnCNN(source, out, width=width, depth=depth)
+        case "fsrcnn":
+            return FSRCNN(source, out, width=width, depth=depth)
+        case "curves":
+            return Curves(source, out, width=width, depth=depth, unshuffle=config.unshuffle)
+
+
+def _check(config: RestorerConfig, spec: ImageSpec, source: Source) -> None:
+    if spec.size % source.scale:
+        near = spec.size - spec.size % source.scale
+        raise UserError(f"patches of {spec.size} pixels are no multiple of the scale {source.scale}: give --data.patch {near}")
+    if "mask" in source.known and (source.scale > 1 or source.channels != spec.channels):
+        raise UserError(
+            f"{source.how} keeps no pixel as it is: inpaint at full size and in the same colors, as with --data.degrade mask:box"
+        )
+    if config.network == "curves" and source.scale > 1:
+        raise UserError("curves make no larger images: leave --model.network out, or degrade without downsampling")
+    if config.network not in ("residual", "naf") and config.levels:
+        raise UserError(f"--model.levels belongs to the residual and naf networks: leave it out beside --model.network {config.network}")
+    if config.network in ("dncnn", "fsrcnn") and config.unshuffle > 1:
+        raise UserError(f"--model.unshuffle is not for --model.network {config.network}: leave it out")
+    if config.adversarial and spec.size < JUDGED // 4:
+        raise UserError(f"an adversarial loss needs images of {JUDGED // 4} pixels or more: give a larger --data.patch")

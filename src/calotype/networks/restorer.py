@@ -1,0 +1,278 @@
+"""Networks that make a good image of a spoiled one: fully convolutional, for sources of any size.
+
+Each takes (N, channels + maps, h, w) and gives (N, out, scale * h, scale * w).
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from calotype.types import Source
+
+BlockName = Literal["residual", "naf"]
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions and a skip, without normalization (Lim et al. 2017, EDSR)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(width, width, 3, padding=1)
+        self.second = nn.Conv2d(width, width, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, width, H, W) to the same."""
+        out: Tensor = x + self.second(functional.relu(self.first(x), inplace=True))
+        return out
+
+
+class LayerNorm(nn.Module):
+    """Layer normalization of the channels of each place (Ba et al. 2016)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(width, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, width, H, W) to the same."""
+        centered = x - x.mean(1, keepdim=True)
+        return centered * (centered.square().mean(1, keepdim=True) + 1e-6).rsqrt() * self.weight + self.bias
+
+
+class NAFBlock(nn.Module):
+    """Gates and simplified channel attention instead of activations (Chen et al. 2022, NAFNet, figure 3c and eq. 4 to 6).
+
+    The attention sees the mean of the whole image.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm, self.spread = LayerNorm(width), nn.Conv2d(width, 2 * width, 1)
+        self.depthwise = nn.Conv2d(2 * width, 2 * width, 3, padding=1, groups=2 * width)
+        self.attention, self.gather = nn.Conv2d(width, width, 1), nn.Conv2d(width, width, 1)
+        self.second_norm, self.widen, self.narrow = LayerNorm(width), nn.Conv2d(width, 2 * width, 1), nn.Conv2d(width, width, 1)
+        self.beta = nn.Parameter(torch.zeros(width, 1, 1))
+        self.gamma = nn.Parameter(torch.zeros(width, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, width, H, W) to the same."""
+        h = _gate(self.depthwise(self.spread(self.norm(x))))
+        x = x + self.beta * self.gather(h * self.attention(h.mean((2, 3), keepdim=True)))
+        out: Tensor = x + self.gamma * self.narrow(_gate(self.widen(self.second_norm(x))))
+        return out
+
+
+BLOCKS: dict[BlockName, type[ResidualBlock] | type[NAFBlock]] = {"residual": ResidualBlock, "naf": NAFBlock}
+
+
+class Body(nn.Module):
+    """Blocks at one resolution, or in the shape of a U: features of an image, one place for ``unshuffle`` pixels a side.
+
+    Args:
+        channels: Of what comes in.
+        width: Channels at the finest resolution; each halving doubles them.
+        depth: Blocks at the coarsest resolution; one on each side of every finer one.
+        levels: Halvings of the resolution.
+        unshuffle: Pixels a side that become one place of the finest resolution.
+        block: What the blocks are.
+    """
+
+    def __init__(self, channels: int, *, width: int, depth: int, levels: int, unshuffle: int, block: BlockName) -> None:
+        super().__init__()
+        make = BLOCKS[block]
+        self.unshuffle, self.multiple = unshuffle, unshuffle * 2**levels
+        wide = [width * 2**level for level in range(levels + 1)]
+        self.head = nn.Conv2d(channels * unshuffle**2, width, 3, padding=1)
+        self.before = nn.ModuleList(make(w) for w in wide[:-1])
+        self.down = nn.ModuleList(nn.Conv2d(w, 2 * w, 2, stride=2) for w in wide[:-1])
+        self.middle = nn.Sequential(*(make(wide[-1]) for _ in range(depth)))
+        self.up = nn.ModuleList(nn.Conv2d(2 * w, 4 * w, 1, bias=False) for w in reversed(wide[:-1]))
+        self.after = nn.ModuleList(make(w) for w in reversed(wide[:-1]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, channels, H, W), sides multiples of ``multiple``, to (N, width, H / unshuffle, W / unshuffle)."""
+        h: Tensor = functional.leaky_relu(self.head(functional.pixel_unshuffle(x, self.unshuffle)), 0.1)
+        skips: list[Tensor] = []
+        for block, down in zip(self.before, self.down, strict=True):
+            skips.append(block(h))
+            h = down(skips[-1])
+        h = self.middle(h)
+        for up, block in zip(self.up, self.after, strict=True):
+            h = block(functional.pixel_shuffle(up(h), 2) + skips.pop())
+        return h
+
+
+class ResidualRestorer(nn.Module):
+    """Predicts what to add to the source, brought to the size of the result by bicubic interpolation; it starts at adding nothing.
+
+    With residual blocks and no ``levels`` this is EDSR with the skip from input to output that all later networks have (Lim et al. 2017);
+    with NAF blocks and levels it is NAFNet up to the number of blocks of each level (Chen et al. 2022). Sides that are no multiple of what
+    the network needs are padded by their last pixels. ``Body`` explains the arguments.
+    """
+
+    def __init__(
+        self, source: Source, out: int, *, width: int, depth: int, levels: int = 0, unshuffle: int = 1, block: BlockName = "residual"
+    ) -> None:
+        super().__init__()
+        self.source, self.out = source, out
+        maps = source.channels + len(source.known)
+        self.body = Body(maps, width=width, depth=depth, levels=levels, unshuffle=unshuffle, block=block)
+        self.tail = nn.Conv2d(width, out * (unshuffle * source.scale) ** 2, 3, padding=1)
+        nn.init.zeros_(self.tail.weight)
+        nn.init.zeros_(self.tail.bias)  # type: ignore[arg-type]
+
+    def forward(self, source: Tensor) -> Tensor:
+        """(N, channels + maps, h, w) to (N, out, scale * h, scale * w)."""
+        height, width = (side * self.source.scale for side in source.shape[2:])
+        x = padded(source, self.body.multiple)
+        change = functional.pixel_shuffle(self.tail(self.body(x)), self.body.unshuffle * self.source.scale)
+        restored: Tensor = (enlarged(x, self.source, self.out) + change)[:, :, :height, :width]
+        return restored
+
+
+class DnCNN(nn.Module):
+    """A plain stack of convolutions with batch normalization that predicts what is wrong with the image (Zhang et al. 2017).
+
+    Smaller sources are interpolated first, as in the paper's section 3.4.
+    """
+
+    def __init__(self, source: Source, out: int, *, width: int, depth: int) -> None:
+        super().__init__()
+        self.source, self.out = source, out
+        layers: list[nn.Module] = [nn.Conv2d(source.channels + len(source.known), width, 3, padding=1), nn.ReLU(inplace=True)]
+        for _ in range(depth - 2):
+            layers += [nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
+        self.layers = nn.Sequential(*layers, nn.Conv2d(width, out, 3, padding=1))
+        for layer in self.layers:
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+
+    def forward(self, source: Tensor) -> Tensor:
+        """(N, channels + maps, h, w) to (N, out, scale * h, scale * w)."""
+        x = source
+        if self.source.scale > 1:
+            x = functional.interpolate(source.float(), scale_factor=self.source.scale, mode="bicubic", align_corners=False)
+        restored: Tensor = fitted(x[:, : self.source.channels], self.out) - self.layers(x)
+        return restored
+
+
+class FSRCNN(nn.Module):
+    """Works at the size of the source and enlarges in its last layer, a transposed convolution (Dong et al. 2016, FSRCNN(d, s, m)).
+
+    Args:
+        source: What comes in.
+        out: Channels of the result.
+        width: d, the channels of the outer layers; s, those of the inner ones, is 12 for the 56 of the paper.
+        depth: m, the inner layers.
+    """
+
+    def __init__(self, source: Source, out: int, *, width: int, depth: int) -> None:
+        super().__init__()
+        self.source = source
+        narrow = max(4, width * 12 // 56)
+        layers: list[nn.Module] = [nn.Conv2d(source.channels + len(source.known), width, 5, padding=2), nn.PReLU(width)]
+        layers += [nn.Conv2d(width, narrow, 1), nn.PReLU(narrow)]
+        for _ in range(depth):
+            layers += [nn.Conv2d(narrow, narrow, 3, padding=1), nn.PReLU(narrow)]
+        layers += [nn.Conv2d(narrow, width, 1), nn.PReLU(width)]
+        self.layers = nn.Sequential(*layers)
+        self.enlarge = nn.ConvTranspose2d(width, out, 9, stride=source.scale, padding=4, output_padding=source.scale - 1)
+        for layer in self.layers:
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, a=0.25)
+        nn.init.normal_(self.enlarge.weight, std=0.001)
+
+    def forward(self, source: Tensor) -> Tensor:
+        """(N, channels + maps, h, w) to (N, out, scale * h, scale * w)."""
+        enlarged: Tensor = self.enlarge(self.layers(source))
+        return enlarged
+
+
+class Curves(nn.Module):
+    """Levels, then curves: x to (x - black) gain, then x + a x (1 - x) over and over, all on [0, 1] and with maps for every pixel.
+
+    The curves are those of Zero-DCE, monotone, with black and white kept (Guo et al. 2020, eq. 3). The maps are computed from a smaller
+    image and interpolated, as in its successor (Li et al. 2021): the network is fast and its view wide. It starts at changing nothing.
+
+    Args:
+        source: What comes in.
+        out: Channels of the result.
+        width: Channels.
+        depth: Convolutions before the last one.
+        unshuffle: Pixels a side that are one of the smaller image, their mean.
+    """
+
+    ITERATIONS = 8
+
+    def __init__(self, source: Source, out: int, *, width: int, depth: int, unshuffle: int) -> None:
+        super().__init__()
+        self.source, self.out, self.unshuffle = source, out, unshuffle
+        wide = [source.channels + len(source.known), *[width] * depth]
+        layers: list[nn.Module] = []
+        for before, after in pairwise(wide):  # zeros around an image would look like darkness
+            layers += [nn.Conv2d(before, after, 3, padding=1, padding_mode="replicate"), nn.ReLU(inplace=True)]
+        self.layers = nn.Sequential(*layers)
+        self.tail = nn.Conv2d(width, out * (2 + self.ITERATIONS), 3, padding=1, padding_mode="replicate")
+        nn.init.zeros_(self.tail.weight)
+        nn.init.zeros_(self.tail.bias)  # type: ignore[arg-type]
+
+    def forward(self, source: Tensor) -> Tensor:
+        """(N, channels + maps, h, w) to (N, out, h, w)."""
+        height, width = source.shape[2:]
+        small = functional.avg_pool2d(padded(source, self.unshuffle), self.unshuffle)
+        maps = torch.tanh(self.tail(self.layers(small)).float())
+        maps = functional.interpolate(maps, scale_factor=self.unshuffle, mode="bilinear", align_corners=False)[:, :, :height, :width]
+        black, gain, *curves = maps.chunk(2 + self.ITERATIONS, 1)
+        light = fitted(source[:, : self.source.channels].float(), self.out) / 2 + 0.5
+        light = ((light - black) * torch.exp(2 * gain)).clamp(0, 1)
+        for curve in curves:
+            light = light + curve * light * (1 - light)
+        return light * 2 - 1
+
+
+def padded(x: Tensor, multiple: int) -> Tensor:
+    """(N, C, H, W) with its last row and column repeated until both sides are multiples."""
+    down, right = -x.shape[2] % multiple, -x.shape[3] % multiple
+    return functional.pad(x, (0, right, 0, down), mode="replicate") if down or right else x
+
+
+def fitted(picture: Tensor, out: int) -> Tensor:
+    """(N, C, H, W) with ``out`` channels: grey repeated, color averaged."""
+    if picture.shape[1] == out:
+        return picture
+    return picture.expand(-1, out, -1, -1) if picture.shape[1] == 1 else picture.mean(1, keepdim=True)
+
+
+def enlarged(x: Tensor, source: Source, out: int) -> Tensor:
+    """The picture in the first channels of (N, C', h, w) in the size and with the channels of the result."""
+    picture = x[:, : source.channels]
+    if source.scale > 1:
+        picture = functional.interpolate(picture.float(), scale_factor=source.scale, mode="bicubic", align_corners=False)
+    return fitted(picture, out)
+
+
+def filled(picture: Tensor, known: Tensor) -> Tensor:
+    """Images (N, C, H, W) with smooth colors where ``known`` (N, 1, H, W) is zero: pull and push (Gortler et al. 1996, section 4.4).
+
+    Means of the known pixels of ever larger squares, interpolated back into the holes, each from the smallest squares that are not empty.
+    """
+    height, width = picture.shape[2:]
+    if max(height, width) == 1:
+        return picture * known
+    share = functional.avg_pool2d(padded(known, 2), 2)
+    mean = functional.avg_pool2d(padded(picture * known, 2), 2) / share.clamp(min=1e-6)
+    coarse = filled(mean, (share > 0).to(known.dtype))
+    smooth = functional.interpolate(coarse, size=(height + height % 2, width + width % 2), mode="bilinear", align_corners=False)
+    return torch.where(known > 0, picture, smooth[:, :, :height, :width])
+
+
+def _gate(x: Tensor) -> Tensor:
+    """Half of the channels times the other half (SimpleGate)."""
+    a, b = x.chunk(2, 1)
+    return a * b

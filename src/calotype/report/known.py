@@ -1,0 +1,92 @@
+"""What the run of a model that makes images from images tells of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from calotype.config import Config
+from calotype.data import Split
+from calotype.engine.images import open_images
+from calotype.engine.run import Run
+from calotype.errors import UserError
+from calotype.report import card
+from calotype.report.subject import settings_of
+from calotype.tasks.sample import Generator
+
+
+@dataclass(frozen=True)
+class Known:
+    """A run, its settings, images and log; nothing of a model by itself."""
+
+    config: Config | None = None
+    split: Split | None = None
+    records: tuple[dict[str, Any], ...] = ()
+    steps: int | None = None  # of the training that led to the weights
+    threads: int | None = None  # of the training
+    selected: bool = False  # whether the weights are those that a score chose
+
+    @staticmethod
+    def of(path: Path, own: bool) -> Known:
+        """What is known of the model at ``path``: a run, or weights inside one. ``own``: with the images of the run.
+
+        Raises:
+            UserError: where these are no longer the images that it was trained on.
+        """
+        folder = path if (path / "checkpoints").is_dir() else path.resolve().parent
+        if not ((folder / "checkpoints").is_dir() and (folder / "config.json").is_file()):
+            return Known()
+        run = Run.open(folder)
+        config, facts = run.read_config()
+        records = tuple(run.log().read())
+        selected = path.resolve() == run.best.resolve()
+        split = open_images(config.data) if own else None
+        if split is not None and split.fingerprint != facts["data"]["fingerprint"]:
+            raise UserError(f"the images of {config.data.source} changed since the run was trained: name others with --data")
+        steps = max((r.get("step", 0) for r in records if not selected or r.get("best")), default=0)
+        return Known(config, split, records, steps, facts["resolved"]["threads"], selected)
+
+    @property
+    def settings(self) -> str:
+        """What it shares with runs that differ in nothing but their seed."""
+        return "" if self.config is None else settings_of(self.config, "best" if self.selected else "")
+
+    @property
+    def train_seed(self) -> int | None:
+        """Of the training."""
+        return None if self.config is None else self.config.train.seed
+
+    @property
+    def data(self) -> card.Data | None:
+        """The images of the run."""
+        if self.split is None:
+            return None
+        train, held = self.split.train, self.split.holdout
+        return card.Data(train.name, len(train), len(held), self.split.fingerprint, held.fingerprint if len(held) else "")
+
+    def about(self, generator: Generator) -> dict[str, str]:
+        """The model in words."""
+        about = {"model": f"{sum(p.numel() for p in generator.model.parameters()):,} parameters"}
+        if self.config is not None:
+            about |= {"recipe": self.config.recipe, "training": f"{self.steps:,} steps of {self.config.train.batch} images"}
+            about |= {"training data": self.config.data.source}
+        return about
+
+    def cost(self, generator: Generator, seconds_per_megapixel: float) -> card.Cost:
+        """What the model takes."""
+        lines = [r for r in self.records if "event" not in r and (self.steps is None or r["step"] <= self.steps)]
+        last = lines[-1] if lines else {}
+        seconds, seen = last.get("seconds"), last.get("images")
+        return card.Cost(
+            parameters=sum(p.numel() for p in generator.model.parameters()),
+            threads=torch.get_num_threads(),
+            device=generator.device.type,
+            steps=last.get("step"),
+            minutes=None if seconds is None else seconds / 60,
+            images_per_second=seen / seconds if seen and seconds else None,
+            train_threads=self.threads,
+            seconds_per_megapixel=seconds_per_megapixel,
+        )

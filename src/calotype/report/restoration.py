@@ -1,0 +1,221 @@
+"""From a model that makes good images of spoiled ones to a report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from calotype.data import Images
+from calotype.degrade.noise import GaussianNoise
+from calotype.diagnose import restoration as findings
+from calotype.diagnose import training
+from calotype.diagnose.verdict import Finding, Verdict, cannot_tell, conclude, fitting
+from calotype.engine.run import TRANSLATORS
+from calotype.errors import UserError
+from calotype.files import name_of
+from calotype.metrics.likelihood import gap
+from calotype.metrics.quality import Convention, convention_for
+from calotype.metrics.score import Estimate, Score
+from calotype.report import card, evidence, translation
+from calotype.report.known import Known
+from calotype.report.pairs import Picture, degradation_of, of_images, of_source, within
+from calotype.report.restored import MODEL, Judge, Measured
+from calotype.report.scores import GAIN
+from calotype.report.subject import SELECTED, Say
+from calotype.report.verdicts import Findings
+from calotype.tasks.sample import Generator, load
+
+FULL, SHORT = 100, 24
+"""Pictures that a report restores, and those of a short one."""
+
+MEGAPIXELS = 8.0, 0.7  # of all of them together, at most
+FEWEST = 10  # images of either kind behind a comparison of training images with unseen ones
+CROP = 160  # pixels a side of the pieces that are shown
+DARKEST = 32.0  # levels of 255 from which on the map of differences is black
+
+
+def judge(path: Path, *, data: str | None, count: int | None, seed: int, device: str, short: bool, say: Say | None = None) -> card.Report:
+    """Judge a run or a model that makes images from images, by what its run held out or by whole pictures from ``data``.
+
+    Raises:
+        UserError: where there is nothing to judge it by.
+    """
+    generator = load(path, device)
+    if isinstance(getattr(generator.model, "config", None), TRANSLATORS):
+        return translation.judge(path, generator, data=data, count=count, seed=seed, short=short, say=say)
+    known = Known.of(path, own=data is None)
+    pictures, training = _pictures(generator, known, path, data, count or (SHORT if short else FULL), seed, MEGAPIXELS[short])
+    degradation, channels = degradation_of(generator.spec), generator.spec.channels
+    convention = convention_for(degradation, channels)
+    spec = generator.spec.source
+    colors = spec is not None and spec.channels == 1 and channels == 3
+    palette = palette_of(known.split.train) if colors and known.split is not None else None
+    judge = Judge(generator, degradation, convention, seed, palette)
+    measured = judge.measure(pictures, say)
+    found = _findings(measured)
+    if training:
+        by_heart = judge.measure(training, say, "restoring training images", show=False)
+        found.append(_overfit(by_heart, measured, known))
+    levels: tuple[card.Level, ...] = ()
+    if isinstance(degradation, GaussianNoise) and degradation.known:
+        sigmas, psnr = judge.levels(within(pictures, 0.4 * MEGAPIXELS[short]), say)
+        found.append(findings.noise_level(sigmas, psnr["told"], psnr["not told"]))
+        levels = tuple(card.Level(float(s), {name: float(v[i].mean()) for name, v in psnr.items()}) for i, s in enumerate(sigmas))
+    return _report(path, generator, known, measured, found, convention, levels, seed, short)
+
+
+def _pictures(
+    generator: Generator, known: Known, path: Path, data: str | None, count: int, seed: int, megapixels: float
+) -> tuple[list[Picture], list[Picture]]:
+    """Pictures to judge by, and training images beside them."""
+    source = generator.spec.source
+    assert source is not None
+    if data is not None:
+        if degradation_of(generator.spec) is None:
+            raise UserError("this model learned from pairs of pictures, and --data names single ones: leave it out")
+        return within(of_source(data, generator.spec.channels, count, seed, source.scale), megapixels), []
+    if known.split is None:
+        raise UserError(f"{path} is a model by itself: name pictures to restore with --data")
+    held, train = known.split.holdout, known.split.train
+    if not len(held):
+        raise UserError("the run held no images out: name pictures to restore with --data")
+    pictures = within(of_images(held, count, seed, source.scale), megapixels)
+    return pictures, within(of_images(train, len(pictures), seed, source.scale), megapixels)
+
+
+def palette_of(images: Images, count: int = 200) -> Tensor:
+    """The mean color of each gray level among some images, (256, 3) float32 in [-1, 1]: what a colorizer knows that looks at nothing."""
+    from PIL import Image
+
+    rows = np.linspace(0, len(images) - 1, min(count, len(images))).astype(int)
+    colors = np.concatenate([images.pixels[row].reshape(-1, 3) for row in rows])
+    gray = np.asarray(Image.fromarray(colors[None]).convert("L"))[0]
+    total = np.maximum(np.bincount(gray, minlength=256), 1e-9)
+    seen = np.bincount(gray, minlength=256) > 0
+    means = [np.bincount(gray, colors[:, c], 256) / total for c in range(3)]
+    own = np.arange(256)
+    filled = np.stack([np.clip(own + np.interp(own, own[seen], (mean - own)[seen]), 0, 255) for mean in means], 1)
+    return torch.from_numpy(filled / 127.5 - 1).float()
+
+
+def _findings(measured: Measured) -> Findings:
+    best = measured.ranked()[0]
+    psnr, kept, shift = measured.psnr, measured.kept, measured.shift
+    return [
+        findings.baseline(psnr[MODEL], psnr[best], best),
+        findings.harm(psnr[MODEL], psnr[measured.given]),
+        findings.blur(kept[MODEL], kept[best], measured.detail, best),
+        findings.drift(shift[MODEL], shift[best]),
+    ]
+
+
+def _overfit(train: Measured, holdout: Measured, known: Known) -> Finding | Verdict:
+    """How much more training images gain than unseen ones that the best classical method finds as hard and that hold as much detail."""
+    best = holdout.ranked()[0]
+    # less is better, as with bits
+    short, short_train = (m.psnr[best] - m.psnr[MODEL] for m in (holdout, train))
+    hard, hard_train = (np.column_stack([m.psnr[best], np.log(np.maximum(m.detail, 1e-9))]) for m in (holdout, train))
+    count = min(len(short), len(short_train))
+    if count < FEWEST:
+        return cannot_tell("overfitting", "There are too few images to compare training images with unseen ones.")
+    return findings.overfit(gap(short, short_train, hard, hard_train, fewest=FEWEST), count, findings.growth(known.records))
+
+
+def _report(
+    path: Path,
+    generator: Generator,
+    known: Known,
+    measured: Measured,
+    found: Findings,
+    convention: Convention,
+    levels: tuple[card.Level, ...],
+    seed: int,
+    short: bool,
+) -> card.Report:
+    spec = generator.spec
+    assert spec.source is not None
+    if known.records:
+        found = [*found, training.divergence(known.records)]
+    verdicts = [fitting(v, vars(settings)) if (settings := getattr(generator.model, "config", None)) else v for v in conclude(found)]
+    restoration = of(measured, spec.source.how, convention.text, levels)
+    return card.Report(
+        subject=name_of(path),
+        scores=_scores(measured, convention.text),
+        verdicts=tuple(verdicts),
+        about=known.about(generator),
+        data=known.data,
+        protocol={"degradation": spec.source.how, "convention": convention.text, "pictures": _names(measured)},
+        seed=seed,
+        short=short,
+        recipe=generator.recipe or None,
+        settings=known.settings,
+        train_seed=known.train_seed,
+        notes=_notes(measured, known),
+        pictures=card.Pictures(crops=crops(measured)),
+        curves=evidence.curves(known.records),
+        cost=known.cost(generator, measured.seconds / measured.megapixels),
+        restoration=restoration,
+    )
+
+
+def of(measured: Measured, degradation: str, convention: str, levels: tuple[card.Level, ...] = ()) -> card.Restoration:
+    """What was measured as a part of a report."""
+    methods = [card.Method(MODEL, Estimate.mean(measured.psnr[MODEL]), Estimate.mean(measured.ssim[MODEL]))]
+    for name in measured.ranked():
+        gain = Estimate.mean(measured.psnr[MODEL] - measured.psnr[name])
+        methods.append(card.Method(name, Estimate.mean(measured.psnr[name]), Estimate.mean(measured.ssim[name]), gain))
+    each = {name: tuple(values.tolist()) for name, values in measured.psnr.items()}
+    return card.Restoration(degradation, convention, tuple(measured.names), tuple(methods), each, levels)
+
+
+def _scores(measured: Measured, convention: str) -> tuple[Score, ...]:
+    best, n = measured.ranked()[0], len(measured.names)
+    gain = Estimate.mean(measured.psnr[MODEL] - measured.psnr[best])
+    rows = [(GAIN, gain, f"over {best}")]
+    rows += [(name, Estimate.mean(values[MODEL]), convention) for name, values in (("PSNR", measured.psnr), ("SSIM", measured.ssim))]
+    return tuple(Score(name, e.value, e.interval, None, n, n, features, "higher") for name, e, features in rows)
+
+
+def crops(measured: Measured) -> tuple[card.Crop, ...]:
+    """The worst, the median and the best picture by PSNR: of each the piece with the most detail."""
+    order = np.argsort(measured.psnr[MODEL])
+    wanted = dict.fromkeys((int(order[0]), int(order[len(order) // 2]), int(order[-1])))
+    words = dict(zip(wanted, ("worst", "median", "best"), strict=False))
+    found = []
+    for place in wanted:
+        before, after, truth = measured.shown[place]
+        top, left = _busiest(truth)
+        parts = [image[top : top + CROP, left : left + CROP] for image in (before, after, truth)]
+        difference = np.abs(parts[1].astype(float) - parts[2]).mean(2, keepdims=True)
+        shade = np.rint(255 * (1 - np.minimum(difference / DARKEST, 1))).astype(np.uint8)
+        psnr, given = measured.psnr[MODEL][place], measured.psnr[measured.given][place]
+        title = f"{words[place]} of {len(order)}: {measured.names[place]}, {psnr:.1f} dB ({measured.given} {given:.1f})"
+        found.append(card.Crop(title, parts[0], parts[1], parts[2], shade))
+    return tuple(found)
+
+
+def _busiest(truth: card.Pixels) -> tuple[int, int]:
+    """Where a square of ``CROP`` pixels holds most steps between neighbors."""
+    light = truth.mean(2)
+    steps = np.abs(np.diff(light, axis=0))[:, 1:] + np.abs(np.diff(light, axis=1))[1:]
+    total = np.pad(steps.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    high, wide = min(CROP, truth.shape[0]) - 1, min(CROP, truth.shape[1]) - 1
+    inside = total[high:, wide:] - total[:-high, wide:] - total[high:, :-wide] + total[:-high, :-wide]
+    top, left = np.unravel_index(int(inside.argmax()), inside.shape)
+    return int(top), int(left)
+
+
+def _names(measured: Measured) -> str:
+    return f"{len(measured.names):,}: {measured.names[0]} ... {measured.names[-1]}"
+
+
+def _notes(measured: Measured, known: Known) -> tuple[str, ...]:
+    notes = [SELECTED] if known.selected else []
+    if len(measured.names) < 10:
+        notes.append(f"{len(measured.names)} images are few: their intervals hold only if they are typical")
+    if known.config is not None and known.split is not None and known.config.data.fit == "tile":
+        notes.append("images are tiles, and those of one photograph are alike: for other photographs the intervals are too narrow")
+    return tuple(notes)

@@ -1,0 +1,175 @@
+"""Many files through one model: each by itself, so that one that fails neither stops the rest nor leaves anything of another behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from calotype.data.decode import UnusableError
+from calotype.data.files import printable
+from calotype.degrade import Degradation
+from calotype.degrade.resize import resize
+from calotype.engine.display import Display
+from calotype.errors import CalotypeError, UserError
+from calotype.tasks.before_after import ROWS, Row, cell
+from calotype.tasks.files import Picture, open_picture, save_picture
+from calotype.tasks.inputs import Inputs
+from calotype.tasks.restore import Applied, known_maps
+from calotype.tasks.score import Scored, score, spoil
+from calotype.tasks.tiles import Plan, tiled
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is done with every file."""
+
+    degradation: Degradation | None = None  # spoil the pictures first
+    scored: bool = False  # and score the results
+    blind: bool = False  # without telling the model how noisy they are
+    missing: NDArray[np.bool_] | None = None  # (H, W), true where pixels are to be made up
+    quality: int | None = None  # of JPEG, WebP and AVIF
+    compared: bool = False  # keep the middle of the first pictures for a look at before and after
+
+
+@dataclass
+class Outcome:
+    """What became of one file."""
+
+    file: str
+    written: Path | None = None
+    size: tuple[int, int] = (0, 0)  # height and width of the result
+    notes: list[str] = field(default_factory=list)  # what could not be kept
+    scored: Scored | None = None
+    error: str = ""  # why there is no result
+    row: Row = field(default_factory=list)  # before and after
+
+
+def restore_files(applied: Applied, inputs: Inputs, places: dict[str, Path], job: Job, display: Display, verb: str) -> list[Outcome]:
+    """Apply a model to all pictures of ``inputs``, each into its place where it has one, and tell what became of them.
+
+    Every result is written whole or not at all. What is random depends on the seed and on the number of the picture.
+
+    Raises:
+        UserError: where the model does not fit what is asked, and where the only file that was named cannot be used.
+    """
+    if job.degradation is None:
+        known_maps(applied.source, (1, 1), applied.way.sigma, None if job.missing is None else job.missing[:1, :1])
+    outcomes = [Outcome(skipped.name, error=skipped.reason) for skipped in inputs.skipped]
+    many = len(inputs.names) > 1
+    for index, name in enumerate(inputs.names):
+        outcome = Outcome(printable(name))
+        done = (lambda share: None) if many else (lambda share: display.show(verb, min(99, int(100 * share)), 100))
+        try:
+            _one(applied, inputs.picture(name), places.get(name), job, index, outcome, done)
+        except Exception as error:  # a damaged file, a full memory, a format that cannot hold it: the others can still be done
+            if inputs.single and isinstance(error, (UnusableError, UserError)):
+                raise UserError(f"{name} cannot be used: {error}") from None
+            outcome = Outcome(outcome.file, error=_reason(error))
+        outcomes.append(outcome)
+        display.show(verb, *((index + 1, len(inputs.names)) if many else (100, 100)))
+    return outcomes
+
+
+def read_mask(path: Path) -> NDArray[np.bool_]:
+    """Where the picture in a file is white, (H, W). Raises `UserError` for a file that is no picture."""
+    try:
+        pixels = open_picture(path.read_bytes(), path.name).pixels
+    except UnusableError as error:
+        raise UserError(f"the mask {path} cannot be used: {error}") from None
+    except OSError as error:
+        raise UserError(f"the mask {path} cannot be read: {error.strerror}") from None
+    return np.asarray(pixels.mean(2) > np.iinfo(pixels.dtype).max / 2)
+
+
+def _one(
+    applied: Applied, picture: Picture, place: Path | None, job: Job, index: int, outcome: Outcome, done: Callable[[float], None]
+) -> None:
+    """One picture, all the way."""
+    outcome.notes += picture.notes
+    if job.missing is not None and job.missing.shape != picture.size:
+        (tall, wide), (high, broad) = job.missing.shape, picture.size
+        raise UserError(f"the mask is {wide}x{tall} and the picture {broad}x{high}: they must be of one size")
+    cells: list[tuple[str, NDArray[Any]]]
+    if job.degradation is None:
+        pixels, note = applied.pixels(picture.pixels, job.missing, index, done)
+        outcome.notes += [note] if note else []
+        cells = [("input", picture.pixels), ("result", pixels)]
+    else:
+        spoiled = spoil(applied, _to_tensor(picture.pixels), job.degradation, index, job.blind)
+        made = applied.tensor(spoiled.given, spoiled.known, index, done)
+        pixels = _to_pixels(made, picture.pixels.dtype)
+        scored = score(spoiled, job.degradation, made) if job.scored else None
+        outcome.scored = scored
+        labels = [f"{name}  {one.psnr:.2f} dB" for name, one in (("result", scored.own),)] if scored else ["result"]
+        given, truth = (_to_pixels(image, pixels.dtype) for image in (spoiled.given, spoiled.truth[0]))
+        cells = [("input", given), (labels[0], pixels), ("truth", truth)]
+    outcome.size = (pixels.shape[0], pixels.shape[1])
+    if job.compared and index < ROWS:
+        outcome.row = [(label, cell(each, outcome.size)) for label, each in cells]
+        outcome.row[0] = (f"{outcome.file}: {outcome.row[0][0]}", outcome.row[0][1])
+    if place is not None:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        outcome.notes += save_picture(_result(picture, pixels, job.degradation is None), place, job.quality)
+        outcome.written = place
+
+
+def _result(picture: Picture, pixels: NDArray[Any], larger: bool) -> Picture:
+    """The picture with other pixels, its transparency brought to their size."""
+    alpha, scale = picture.alpha, pixels.shape[0] // picture.size[0] if larger else 1
+    if alpha is not None:
+        alpha = _enlarged(alpha, scale)[: pixels.shape[0], : pixels.shape[1]]
+    dpi = None if picture.dpi is None else (picture.dpi[0] * scale, picture.dpi[1] * scale)
+    return replace(picture, pixels=pixels, alpha=alpha, dpi=dpi)
+
+
+def _enlarged(alpha: NDArray[Any], scale: int) -> NDArray[Any]:
+    """(H, W) uint8 or uint16, ``scale`` times larger by bicubic interpolation, a part at a time."""
+    if scale == 1:
+        return alpha
+    out = np.empty((scale * alpha.shape[0], scale * alpha.shape[1]), alpha.dtype)
+
+    def write(first: int, rows: Tensor) -> None:
+        out[first : first + rows.shape[1]] = rows[0].clamp(0, np.iinfo(alpha.dtype).max).round_().numpy().astype(alpha.dtype)
+
+    tiled(
+        lambda part: resize(part, scale * part.shape[2], scale * part.shape[3]),
+        lambda top, bottom, left, right: torch.from_numpy(alpha[top:bottom, left:right].astype(np.float32))[None, None],
+        write,
+        alpha.shape[0],
+        alpha.shape[1],
+        Plan(480, 16, 4),
+        lambda share: None,
+    )
+    return out
+
+
+def _to_tensor(pixels: NDArray[Any]) -> Tensor:
+    """(H, W, C) uint8 or uint16 as (C, H, W) float32 in [-1, 1]."""
+    half = np.iinfo(pixels.dtype).max / 2
+    return torch.from_numpy(((pixels.astype(np.float32) - half) * np.float32(1 / half)).transpose(2, 0, 1).copy())
+
+
+def _to_pixels(image: Tensor, kind: np.dtype[Any]) -> NDArray[Any]:
+    """And back, clipped and rounded."""
+    half = np.iinfo(kind).max / 2
+    values: NDArray[Any] = image.clamp(-1, 1).mul(half).add_(half).round_().permute(1, 2, 0).numpy()
+    return values.astype(kind)
+
+
+def _reason(error: Exception) -> str:
+    """In one line, with its kind where its words were not written for users."""
+    said = (str(error).splitlines() or [""])[0][:200]
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    if isinstance(error, (CalotypeError, UnusableError)):
+        return said
+    if isinstance(error, MemoryError):
+        return "not enough memory: give a smaller --tile"
+    return f"{type(error).__name__}: {said}"

@@ -1,0 +1,74 @@
+"""How close restorations by a prior come to the truth, beside what needs no training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from calotype.degrade import Degradation, Degraded, classical
+from calotype.metrics.quality import convention_for
+from calotype.tasks.prior import Restored
+from calotype.tasks.score import Scores
+
+Named = dict[str, list[Scores]]
+"""The scores of each image, by what made it."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """N restorations beside the truth."""
+
+    scores: Named  # of the "mean", of one "sample", and of the baselines
+    convention: str
+    hidden: Tensor  # (N, 1 or C, H, W) bool: pixels that were not measured as they are, which calibration is judged on
+
+    def as_json(self) -> dict[str, Any]:
+        """The means of all scores, those of the posterior mean first, and what they mean."""
+        means = {name: _mean(scores) for name, scores in self.scores.items()}
+        own, sample = means.pop("mean"), means.pop("sample")
+        return {**own, "sample": sample, "baselines": means, "convention": self.convention}
+
+
+def judge(restored: Restored, truth: Tensor, degraded: Degraded, degradation: Degradation) -> Judged:
+    """Score N restorations and the baselines against the truth (N, C, H, W) in the convention that fits."""
+    convention = convention_for(degradation, truth.shape[1])
+    holes = _missing(truth, degraded, degradation)
+
+    def scores(image: Tensor) -> list[Scores]:
+        if image.shape[1] != truth.shape[1]:
+            image = image.expand_as(truth) if image.shape[1] == 1 else image.mean(1, keepdim=True)
+        psnr, ssim = (metric(image, truth, holes).tolist() for metric in (convention.psnr, convention.ssim))
+        return [Scores(*pair) for pair in zip(psnr, ssim, strict=True)]
+
+    named = {"mean": restored.mean, "sample": restored.samples[:, 0]}
+    for name, image in classical.baselines(degraded, degradation, (truth.shape[2], truth.shape[3])).items():
+        if image.shape[2:] == truth.shape[2:]:
+            named[name] = image.to(truth)
+    hidden = torch.ones_like(truth[:, :1], dtype=torch.bool) if holes is None else holes > 0
+    return Judged({name: scores(image) for name, image in named.items()}, convention.text, hidden)
+
+
+def together(parts: Sequence[Judged]) -> Judged:
+    """Several sets of images as one."""
+    names = [name for name in parts[0].scores if all(name in part.scores for part in parts)]
+    scores = {name: [one for part in parts for one in part.scores[name]] for name in names}
+    return Judged(scores, parts[0].convention, torch.cat([part.hidden for part in parts]))
+
+
+def _missing(truth: Tensor, degraded: Degraded, degradation: Degradation) -> Tensor | None:
+    """One where pixels are missing, (N, 1, H, W); None where a degradation leaves none out."""
+    if "mask" not in degradation.known or degraded.known is None:
+        return None
+    at = degradation.known.index("mask")
+    missing = 1 - degraded.known[:, at : at + 1]
+    return torch.nn.functional.interpolate(missing, size=truth.shape[2:], mode="nearest")
+
+
+def _mean(scores: Sequence[Scores]) -> dict[str, float | None]:
+    found = {name: [getattr(one, name) for one in scores if math.isfinite(getattr(one, name))] for name in ("psnr", "ssim")}
+    return {name: round(sum(values) / len(values), 4) if values else None for name, values in found.items()}

@@ -1,0 +1,256 @@
+"""A model that makes images from images, applied to a picture of any size, depth and number of channels."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import zip_longest
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from calotype.degrade.color import Luma
+from calotype.degrade.noise import BLIND, LEVEL
+from calotype.degrade.resize import resize
+from calotype.errors import CalotypeError, UserError
+from calotype.tasks.sample import Generator, Options
+from calotype.tasks.tiles import Function, Look, Plan, Window, Write, look_of, plan, tiled
+from calotype.types import Condition, Noise, Source
+
+Done = Callable[[float], None]
+"""Told the share that is done."""
+
+SMALL = 192  # pixels a side up to which a picture is one tile whatever the model is like
+_OTHER_PICTURES = {"gray", "edges", "invert", "season", "identity"}  # degradations that make another picture, not a spoiled one
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a model is applied."""
+
+    options: Options = field(default_factory=dict)  # of the model's ``sample``
+    tile: int | None = None  # pixels a side of the tiles; by memory where none is given
+    seed: int = 0
+    sigma: float | None = None  # noise level to tell the model, on the scale of 0 to 255
+
+
+def source_spec(generator: Generator) -> Source:
+    """What the model is given. Raises `UserError` for a model that makes images from nothing."""
+    source = generator.spec.source
+    if not generator.model.from_source or source is None:
+        raise UserError(
+            f"a {generator.recipe} model makes images from noise, not from pictures: train one that does, as in calotype train denoise, "
+            "or use it as a prior: --prior"
+        )
+    return source
+
+
+def restores(source: Source) -> bool:
+    """Whether a model mends spoiled pictures, so that its result is the same picture; else it translates into another."""
+    names = {part.partition(":")[0] for part in source.how.split("+")}
+    return source.how not in ("", "paired", "unpaired") and not names & _OTHER_PICTURES
+
+
+class Applied:
+    """A model that makes images from images, and how it is applied.
+
+    A color picture meets a model of one channel: a restorer of the same size mends each channel by itself; one that enlarges does so
+    with the luma, and the chroma is interpolated (bicubic), as is the custom; others see the picture in grey. A grey picture meets a
+    model of three: it is repeated, and what a restorer makes of it is averaged. So mending keeps grey grey and color color.
+
+    Raises:
+        UserError: for a model that makes images from noise, and for options that it does not have.
+    """
+
+    def __init__(self, generator: Generator, way: Way | None = None) -> None:
+        self.generator, self.way = generator, way or Way()
+        self.source = source_spec(generator)
+        generator.check(self.way.options)
+        ends = (self.source.channels, generator.spec.channels)
+        self.takes, self.gives = ends[::-1] if self.way.options.get("direction") == "b2a" else ends
+        self.mends = restores(self.source) and self.takes == self.gives
+
+    def channels(self, channels: int) -> int:
+        """Channels of what a picture of so many becomes."""
+        return channels if self.mends else self.gives
+
+    def function(self, channels: int, index: int = 0) -> Function:
+        """The model as a function of pictures with ``channels`` channels and known maps behind them, (1, C', h, w)."""
+        luma = Luma()
+
+        def function(given: Tensor) -> Tensor:
+            picture, maps = given[:, :channels], given[:, channels:]
+            if channels == self.takes:
+                return self._model(given, index)
+            if channels == 1:
+                made = self._model(torch.cat([picture.expand(-1, self.takes, -1, -1), maps], 1), index)
+                return made.mean(1, keepdim=True) if self.mends else made
+            if self.mends and self.source.scale == 1:
+                return self._model(torch.cat([picture.transpose(0, 1), maps.expand(3, -1, -1, -1)], 1), index).transpose(0, 1)
+            made = self._model(torch.cat([luma.forward(picture), maps], 1), index)
+            if not self.mends:
+                return made
+            base = resize(picture, made.shape[2], made.shape[3])
+            return base + made - luma.forward(base)
+
+        return function
+
+    @cached_property
+    def look(self) -> Look:
+        """How far the model looks, and what it costs."""
+        found = look_of(self.function(self.takes), self.generator.model, self.takes + len(self.source.known))
+        if self.source.scale > 1 and found.reach is not None:
+            return replace(found, reach=max(found.reach, 3))  # that of the interpolation
+        return found
+
+    @torch.no_grad()
+    def run(self, channels: int, size: tuple[int, int], window: Window, write: Write, index: int = 0, done: Done | None = None) -> Plan:
+        """Apply the model to a picture of ``size`` (height, width), read by ``window`` and written by ``write`` as `tiled` does.
+
+        Raises:
+            CalotypeError: where the model yields values that are not finite.
+        """
+        function = self.function(channels, index)
+
+        def checked(given: Tensor) -> Tensor:
+            made = function(given)
+            if not torch.isfinite(made).all():
+                raise CalotypeError("the model yields values that are not finite: its training diverged, or its weights are damaged")
+            return made
+
+        small = max(size) <= SMALL and self.way.tile is None
+        cut = Plan(SMALL, 0, None) if small else plan(self.look, *size, self.way.tile)
+        tiled(checked, window, write, *size, cut, done or (lambda share: None))
+        return cut
+
+    def tensor(self, picture: Tensor, known: Tensor | None = None, index: int = 0, done: Done | None = None) -> Tensor:
+        """What the model makes of a picture (C', h, w) in [-1, 1] (up to noise): (C, scale * h, scale * w) in [-1, 1], on the CPU.
+
+        ``known`` (K, h, w) holds the maps of ``spec.source.known``; without them a noise level is that of the way, or not told.
+        """
+        height, width = picture.shape[1:]
+        maps = known_maps(self.source, (height, width), self.way.sigma, None) if known is None else known
+        given = torch.cat([picture, maps])[None]
+        out = torch.empty(self.channels(len(picture)), self.source.scale * height, self.source.scale * width)
+
+        def write(first: int, rows: Tensor) -> None:
+            out[:, first : first + rows.shape[1]] = rows
+
+        self.run(len(picture), (height, width), lambda a, b, c, d: given[:, :, a:b, c:d], write, index, done)
+        return out.clamp_(-1, 1)
+
+    def pixels(
+        self, pixels: NDArray[Any], missing: NDArray[np.bool_] | None = None, index: int = 0, done: Done | None = None
+    ) -> tuple[NDArray[Any], str]:
+        """What the model makes of (H, W, C) uint8 or uint16, in the same type; and what there is to say about it.
+
+        Only a tile, and a band of the result, exist in floating point at any time. ``missing`` (H, W) is true where pixels are to be
+        made up.
+        """
+        height, width, channels = pixels.shape
+        half = np.float32(np.iinfo(pixels.dtype).max / 2)
+        scale, sigma = self.source.scale, self.way.sigma
+        known_maps(self.source, (1, 1), sigma, None if missing is None else missing[:1, :1])  # refuses what cannot be
+        out = np.empty((scale * height, scale * width, self.channels(channels)), pixels.dtype)
+
+        def window(top: int, bottom: int, left: int, right: int) -> Tensor:
+            part = torch.from_numpy((pixels[top:bottom, left:right] - half) * (1 / half)).permute(2, 0, 1)
+            hole = None if missing is None else missing[top:bottom, left:right]
+            if hole is not None:
+                part = part * torch.from_numpy(~hole)
+            return torch.cat([part, known_maps(self.source, (bottom - top, right - left), sigma, hole)])[None]
+
+        def write(first: int, rows: Tensor) -> None:
+            values = rows.clamp(-1, 1).add_(1).mul_(float(half)).round_().permute(1, 2, 0).numpy()
+            out[first : first + len(values)] = values.astype(pixels.dtype)
+
+        return out, self.run(channels, (height, width), window, write, index, done).note
+
+    def _model(self, given: Tensor, index: int) -> Tensor:
+        draw: Callable[..., Tensor] = self.generator.model.sample
+        noise = Noise(len(given), self.way.seed, index, self.generator.device)
+        return draw(noise, Condition(source=given.to(self.generator.device)), **self.way.options).to(given.device)
+
+
+def apply(
+    generator: Generator,
+    picture: Tensor,
+    *,
+    known: Tensor | None = None,
+    tile: int | None = None,
+    seed: int = 0,
+    index: int = 0,
+    sigma: float | None = None,
+    options: Options | None = None,
+    done: Done | None = None,
+) -> Tensor:
+    """What a model makes of one picture (C', h, w) in [-1, 1] (up to noise): (C, scale * h, scale * w) in [-1, 1], on the CPU.
+
+    Args:
+        generator: A model that makes images from images.
+        picture: Of one channel or three, whatever the model takes: see `Applied`.
+        known: (K, h, w), the maps of ``spec.source.known``; made of ``sigma``, or not told, where there are none.
+        tile: Pixels a side of the tiles it is cut into; by memory where none is given.
+        seed: Of a model that draws.
+        index: The picture's number, with which the seed is mixed.
+        sigma: Noise level on the scale of 0 to 255, for a model that takes one.
+        options: Of the model's ``sample``.
+        done: Told the share that is done.
+
+    Raises:
+        UserError: for a model that makes images from noise, and for a model that needs a mask and is given none.
+    """
+    return Applied(generator, Way(options or {}, tile, seed, sigma)).tensor(picture, known, index, done)
+
+
+def known_maps(source: Source, size: tuple[int, int], sigma: float | None, missing: NDArray[np.bool_] | None) -> Tensor:
+    """The maps that a model is given besides the picture, (K, h, w): noise level, or that it is not told; where pixels are known.
+
+    Raises:
+        UserError: where a model needs a mask and there is none, or takes no mask or noise level and is given one.
+    """
+    if sigma is not None and "sigma" not in source.known:
+        raise UserError(f"this model takes no noise level, for it was trained on {source.how}: leave out --sigma")
+    if missing is not None and "mask" not in source.known:
+        raise UserError(f"this model fills in nothing, for it was trained on {source.how}: leave out --mask")
+    maps = []
+    for name in source.known:
+        if name == "sigma":
+            maps.append(torch.full((1, *size), BLIND if sigma is None else sigma / LEVEL))
+        elif missing is None:
+            raise UserError("this model fills in what is missing: say where that is with --mask FILE (white is missing)")
+        else:
+            maps.append(torch.from_numpy(~missing).float()[None])
+    return torch.cat(maps) if maps else torch.empty(0, *size)
+
+
+def warning(source: Source, asked: str) -> str | None:
+    """What to tell who gives a model another degradation than it learned from; None where it learned from this one.
+
+    >>> warning(Source(3, how="noise:0-55"), "noise:25") is None
+    True
+    >>> warning(Source(3, how="noise:0-55"), "noise:75")
+    'this model was trained on noise:0-55, not on noise:75: expect less of it'
+    """
+    if all(_covers(*pair) for pair in zip_longest(source.how.split("+"), asked.split("+"), fillvalue="")):
+        return None
+    return f"this model was trained on {source.how or 'pairs of its own'}, not on {asked}: expect less of it"
+
+
+def _covers(learned: str, asked: str) -> bool:
+    """Whether values asked for lie within those learned from: ``jpeg:10-90`` covers ``jpeg:30``, ``mask:box,half`` covers ``mask:half``."""
+    if learned == asked:
+        return True
+    (name, _, old), (other, _, new) = learned.partition(":"), asked.partition(":")
+    if name != other:
+        return False
+    ranges = [re.fullmatch(r"([\d.]+)(?:-([\d.]+))?", value) for value in (old, new)]
+    if ranges[0] and ranges[1]:
+        (low, high), (least, most) = ((float(r[1]), float(r[2] or r[1])) for r in ranges if r)
+        return low <= least and most <= high
+    return set(new.split(",")) <= set(old.split(","))

@@ -1,0 +1,148 @@
+"""The family that mends images: regression from what was spoiled."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from skimage.metrics import peak_signal_noise_ratio
+
+from calotype import degrade
+from calotype.degrade import Degradation
+from calotype.errors import UserError
+from calotype.models import Restorer, RestorerConfig
+from calotype.types import Batch, Condition, ImageSpec, Noise, Source, Step
+from tests.contract.test_models import trainer_of
+from tests.small import small, split_of
+
+
+def step() -> Step:
+    return Step(0, torch.Generator().manual_seed(0))
+
+
+def pictures(n: int = 4, channels: int = 1, size: int = 24) -> torch.Tensor:
+    return torch.rand(n, channels, size, size, generator=torch.Generator().manual_seed(1)) * 2 - 1
+
+
+def batch_of(spec: str, channels: int = 1) -> Batch:
+    image = pictures(channels=channels)
+    return Batch(image, Condition(source=degrade.parse(spec)(image, Noise(len(image), 3)).source))
+
+
+def model_for(spec: str, channels: int = 1, size: int = 24, **options: object) -> Restorer:
+    spoil: Degradation = degrade.parse(spec)
+    source = Source(spoil.channels(channels), spoil.scale, spoil.known, spoil.spec)
+    config = replace(RestorerConfig(width=8, depth=1), **options)  # type: ignore[arg-type]
+    return Restorer(config, ImageSpec(size, channels, (), source))
+
+
+def scrambled(model: Restorer) -> Restorer:
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+    return model
+
+
+@pytest.mark.parametrize("loss", ["l1", "l2"])
+def test_the_loss_is_the_distance_to_the_true_image(loss: str) -> None:
+    given = batch_of("noise:25")
+    assert given.condition.source is not None
+    error = (given.condition.source - given.image).numpy()  # an untrained network adds nothing
+    expected = np.abs(error).mean() if loss == "l1" else (error**2).mean()
+    terms = model_for("noise:25", loss=loss).players()[0].loss(given, step())
+    assert terms["loss"].item() == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_known_pixels_are_kept_and_only_holes_count() -> None:
+    given = batch_of("mask:box,strokes", channels=3)
+    source = given.condition.source
+    assert source is not None
+    model = scrambled(model_for("mask:box,strokes", channels=3))
+    with torch.no_grad():
+        made = model.sample(Noise(4), given.condition)
+    known = source[:, 3:].expand(-1, 3, -1, -1) == 1
+    assert torch.equal(made[known], given.image[known])
+    assert float((made - source[:, :3])[~known].abs().mean()) > 0.05
+    loss = model.players()[0].loss(given, step())["loss"]
+    holes = (model.restore(source) - given.image).abs()[~known]
+    assert loss.item() == pytest.approx(holes.mean().item(), rel=1e-4)
+    watched = model.watch(given, given, step())
+    squares = [((m - i)[~k] ** 2).mean() for m, i, k in zip(made, given.image, known, strict=True)]
+    assert float(watched["psnr_holdout"]) == pytest.approx(float(np.mean([10 * np.log10(4 / float(s)) for s in squares])), abs=1e-3)
+
+
+def test_what_is_watched_is_the_psnr_of_scikit_image() -> None:
+    given = batch_of("noise:25")
+    model = scrambled(model_for("noise:25"))
+    made = model.sample(Noise(4), given.condition)
+    theirs = [peak_signal_noise_ratio(i.numpy(), m.numpy(), data_range=2) for i, m in zip(given.image, made.detach(), strict=True)]
+    watched = model.watch(given, Batch(given.image, Condition(source=given.image)), step())
+    assert float(watched["psnr_train"]) == pytest.approx(float(np.mean(theirs)), abs=1e-3)
+    assert float(watched["psnr_holdout"]) != pytest.approx(float(watched["psnr_train"]), abs=0.1)
+
+
+def test_watching_leaves_the_statistics_of_batch_normalization_alone() -> None:
+    model = model_for("noise:25", network="dncnn", depth=4).train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    model.watch(batch_of("noise:25"), batch_of("noise:25"), step())
+    assert all(torch.equal(value, model.state_dict()[name]) for name, value in before.items())
+    assert model.network.training
+
+
+@pytest.mark.parametrize("network", ["residual", "naf", "dncnn", "fsrcnn", "curves"])
+def test_every_network_trains(network: str) -> None:
+    config = small("enhance" if network == "curves" else "denoise", network=network, depth=3, unshuffle=2 if network == "curves" else 1)
+    trainer = trainer_of(config, split_of("denoise"))
+    before = {name: p.clone() for name, p in trainer.model.named_parameters()}
+    for _ in range(5):  # what starts at zero holds up what is behind it
+        trainer.step()
+    assert [name for name, p in trainer.model.named_parameters() if torch.equal(p, before[name])] == []
+
+
+def test_training_takes_noise_away() -> None:
+    config = small("denoise", steps=100, width=16, depth=2)
+    config = replace(config, data=replace(config.data, degrade="noise:50"))
+    trainer = trainer_of(config, split_of("denoise"))
+    first = float(trainer.step(watch=True)["psnr_holdout"])
+    for _ in range(99):
+        last = trainer.step(watch=trainer.progress.step == 99)
+    assert first < 16  # the noise itself: 14.2 dB, and a little more where it is clipped
+    assert float(last["psnr_holdout"]) > first + 2.5
+
+
+def test_an_adversarial_weight_brings_a_second_player() -> None:
+    config = small("upscale", adversarial=0.1)
+    trainer = trainer_of(config, split_of("upscale"))
+    assert [p.name for p in trainer.players] == ["restorer", "discriminator"]
+    for _ in range(2):
+        log = trainer.step(watch=True)
+    assert float(log["restorer/loss"]) == pytest.approx(float(log["restorer/distance"]) + 0.1 * float(log["restorer/deceit"]), rel=1e-4)
+    assert float(log["discriminator/loss"]) > 0
+    given = trainer.loader.batch_at(0)
+    fresh = [p.loss(given, Step(0, torch.Generator()))["loss"] for p in reversed(trainer.players)]  # in any order
+    assert all(torch.isfinite(loss) for loss in fresh)
+
+
+@pytest.mark.parametrize(
+    ("spec", "options", "text"),
+    [
+        ("downsample:3", {"size": 26}, "give --data.patch 24"),
+        ("downsample:2", {"network": "curves"}, "curves make no larger images"),
+        ("mask:box+downsample:2", {}, "keeps no pixel as it is"),
+        ("noise:25", {"network": "dncnn", "levels": 1}, "--model.levels belongs to"),
+        ("noise:25", {"network": "fsrcnn", "unshuffle": 2}, "--model.unshuffle is not for"),
+        ("noise:25", {"adversarial": 0.1, "size": 12}, "larger --data.patch"),
+    ],
+)
+def test_what_does_not_fit_is_said_in_one_line(spec: str, options: dict[str, object], text: str) -> None:
+    with pytest.raises(UserError, match=text) as error:
+        model_for(spec, **options)  # type: ignore[arg-type]
+    assert "\n" not in str(error.value)
+
+
+def test_images_that_nothing_spoiled_are_refused() -> None:
+    with pytest.raises(UserError, match=r"--data\.degrade"):
+        Restorer(RestorerConfig(), ImageSpec(24, 1))
