@@ -59,7 +59,8 @@ class Data:
     patch: Annotated[int, Field(ge=8)] | None = None  # train on random crops of this many pixels a side
     # what spoils the images that a restorer learns to mend: noise:25, noise:0-55, blur:1.6, downsample:3, jpeg:30, mask:box, gray ...
     degrade: str | None = None
-    # what a translator learns to translate from: auto, a folder, halves (pictures side by side), gray, edges, invert, season
+    # what a translator learns to translate from: auto (trainA and trainB in the source), a folder, halves or halves:right (pictures side
+    # by side), classes:cat,dog, or a transform of the images: gray, edges, invert, season
     partner: str | None = None
     paired: bool = True  # whether source and image show the same; else each side is drawn by itself, as CycleGAN learns
     holdout: Annotated[float, Field(ge=0, le=0.5)] = 0.1  # the share never trained on (a source's own split comes first)
