@@ -97,7 +97,7 @@ def _unknown(said: str, words: Sequence[str], prog: str, options: list[str], hin
         if equals and name in options and strange == value.replace(" ", ""):
             return f"{name} takes no value; {hint}"
         if _OPTION.fullmatch(name) and name.replace("_", "-") not in options:
-            near = get_close_matches(name, options, n=1, cutoff=0.7) or [o for o in options if o.endswith(f".{name[2:]}")][:1]
+            near = [o for o in options if o.endswith(f".{name[2:]}")][:1] or get_close_matches(name, options, n=1, cutoff=0.7)
             return f"unknown option {name}: " + (f"did you mean {near[0]}?" if near else hint)
     known = [word for word in reversed(words) if word and word.replace(" ", "") in strange]
     stray = strange if strange in known or not known else known[0]

@@ -60,8 +60,10 @@ def of_images(images: Images, count: int, seed: int, scale: int) -> list[Picture
     return found
 
 
-def of_source(source: str, channels: int, count: int, seed: int, scale: int) -> list[Picture]:
+def of_source(source: str, channels: int | None, count: int, seed: int, scale: int) -> list[Picture]:
     """``count`` whole pictures of a source in their own sizes; of one that holds out a part of itself, that part.
+
+    ``channels`` is 1 or 3, or None for as many as each picture has.
 
     Raises `UserError` for a source that is none and where no picture can be used.
     """
@@ -78,14 +80,15 @@ def of_source(source: str, channels: int, count: int, seed: int, scale: int) -> 
         pictures, reason = [], "it holds no pictures"
         for name in (names[i] for i in order):
             try:
-                picture = decode(found.read(name), name).convert("L" if channels == 1 else "RGB")
+                picture = decode(found.read(name), name)
             except UnusableError as error:
                 reason = f"{printable(name)} {error}"
                 continue
             if min(picture.size) < SMALLEST * max(1.0, scale / 2):
                 reason = f"{printable(name)} is {picture.width}x{picture.height}, too small"
                 continue
-            pixels = np.asarray(picture).reshape(picture.height, picture.width, channels)
+            gray = picture.mode == "L" if channels is None else channels == 1
+            pixels = np.asarray(picture.convert("L" if gray else "RGB")).reshape(picture.height, picture.width, -1)
             pictures.append(Picture(printable(name), _tensor(pixels, scale)))
     if not pictures:
         raise UserError(f"no picture of {source} can be restored ({reason}): name others with --data")

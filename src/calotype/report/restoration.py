@@ -31,7 +31,8 @@ from calotype.tasks.sample import Generator, load
 FULL, SHORT = 100, 24
 """Pictures that a report restores, and those of a short one."""
 
-MEGAPIXELS = 8.0, 0.7  # of all of them together, at most
+MEGAPIXELS = 8.0, 0.4  # of all of them together, at most
+LEVELS = ((5.0, 15.0, 25.0, 35.0, 50.0), (5.0, 25.0, 50.0))  # of the noise at which a denoiser for a range is asked
 FEWEST = 10  # images of either kind behind a comparison of training images with unseen ones
 CROP = 160  # pixels a side of the pieces that are shown
 DARKEST = 32.0  # levels of 255 from which on the map of differences is black
@@ -48,7 +49,7 @@ def judge(path: Path, *, data: str | None, count: int | None, seed: int, device:
         return translation.judge(path, generator, data=data, count=count, seed=seed, short=short, say=say)
     known = Known.of(path, own=data is None)
     pictures, training = _pictures(generator, known, path, data, count or (SHORT if short else FULL), seed, MEGAPIXELS[short])
-    degradation, channels = degradation_of(generator.spec), generator.spec.channels
+    degradation, channels = degradation_of(generator.spec), max(picture.truth.shape[1] for picture in pictures)
     convention = convention_for(degradation, channels)
     spec = generator.spec.source
     colors = spec is not None and spec.channels == 1 and channels == 3
@@ -61,7 +62,7 @@ def judge(path: Path, *, data: str | None, count: int | None, seed: int, device:
         found.append(_overfit(by_heart, measured, known))
     levels: tuple[card.Level, ...] = ()
     if isinstance(degradation, GaussianNoise) and degradation.known:
-        sigmas, psnr = judge.levels(within(pictures, 0.4 * MEGAPIXELS[short]), say)
+        sigmas, psnr = judge.levels(within(pictures, 0.25 * MEGAPIXELS[short]), LEVELS[short], say)
         found.append(findings.noise_level(sigmas, psnr["told"], psnr["not told"]))
         levels = tuple(card.Level(float(s), {name: float(v[i].mean()) for name, v in psnr.items()}) for i, s in enumerate(sigmas))
     return _report(path, generator, known, measured, found, convention, levels, seed, short)
@@ -76,7 +77,8 @@ def _pictures(
     if data is not None:
         if degradation_of(generator.spec) is None:
             raise UserError("this model learned from pairs of pictures, and --data names single ones: leave it out")
-        return within(of_source(data, generator.spec.channels, count, seed, source.scale), megapixels), []
+        own = generator.spec.channels if source.channels != generator.spec.channels else None  # a mended picture keeps its channels
+        return within(of_source(data, own, count, seed, source.scale), megapixels), []
     if known.split is None:
         raise UserError(f"{path} is a model by itself: name pictures to restore with --data")
     held, train = known.split.holdout, known.split.train

@@ -31,7 +31,6 @@ HIGHEST = 80.0  # dB: of images that are equal
 _SPOIL = 5  # the stream of random numbers of the damage, apart from those of training
 WHOLE = 2**20  # pixels of a source that is restored at once
 _TOGETHER = 2**18  # pixels that are restored at once
-LEVELS = (5.0, 15.0, 25.0, 35.0, 50.0)  # at which a denoiser for a range is asked, as publications do
 
 
 @dataclass
@@ -64,7 +63,7 @@ class Judge:
     Args:
         generator: The model.
         degradation: What spoils the pictures; None where they come with their sources.
-        convention: How scores are taken.
+        convention: How scores are taken; of gray pictures always as they are.
         seed: Of the damage.
         palette: (256, 3) float32, the mean color of each gray level, where the model makes color from gray.
     """
@@ -80,7 +79,7 @@ class Judge:
         for start, group in _alike(pictures):
             degraded, truth = self.spoiled(group, start)
             began = time.perf_counter()
-            made = self.restored(degraded.source)
+            made = self.restored(degraded)
             found.seconds += time.perf_counter() - began
             found.megapixels += truth.shape[0] * truth.shape[2] * truth.shape[3] / 1e6
             results = {MODEL: made, **self.baselines(degraded, truth)}
@@ -96,11 +95,11 @@ class Judge:
         found.detail = np.concatenate([p.detail for p in parts])
         return found
 
-    def levels(self, pictures: Sequence[Picture], say: Say | None = None) -> tuple[Doubles, dict[str, Doubles]]:
+    def levels(self, pictures: Sequence[Picture], wanted: Sequence[float], say: Say | None = None) -> tuple[Doubles, dict[str, Doubles]]:
         """The levels (L,) of a denoiser for a range, and the PSNR in dB of each method at each of them, (L, N)."""
         assert isinstance(self.degradation, GaussianNoise)
         low, high = self.degradation.level.low, self.degradation.level.high
-        sigmas: Doubles = np.array([s for s in LEVELS if low <= s <= high] or [high], np.float64)
+        sigmas: Doubles = np.array([s for s in wanted if low <= s <= high] or [high], np.float64)
         rows: dict[str, list[Doubles]] = {}
         for place, sigma in enumerate(sigmas):
             one = Judge(self.generator, parse(f"noise:{sigma:g}"), self.convention, self.seed)
@@ -109,7 +108,7 @@ class Judge:
                 degraded, truth = one.spoiled(group, start)
                 for name, value in (("told", sigma / LEVEL), ("not told", BLIND)):
                     known = torch.full_like(degraded.image[:, :1], value)
-                    made = self.restored(replace(degraded, known=known).source)
+                    made = self.restored(replace(degraded, known=known))
                     parts.setdefault(name, []).append(one.psnr(made, degraded, truth))
                 for name, made in one.baselines(degraded, truth).items():
                     parts.setdefault(name, []).append(one.psnr(made, degraded, truth))
@@ -128,14 +127,14 @@ class Judge:
         return self.degradation(given, Noise(len(group), mix(self.seed, _SPOIL), start)), truth
 
     @torch.no_grad()
-    def restored(self, source: Tensor) -> Tensor:
-        """What the model makes, (N, C, H, W) on the processor; of large pictures in tiles."""
-        device = self.generator.device
-        wanted = self.generator.spec.source
-        if wanted is not None and source.shape[2] * source.shape[3] > WHOLE:
-            parts = [apply(self.generator, x[: wanted.channels], known=x[wanted.channels :]) for x in source]
-            return torch.stack(parts)
-        made: Tensor = self.generator.model.sample(Noise(len(source), self.seed, device=device), Condition(source=source.to(device)))
+    def restored(self, degraded: Degraded) -> Tensor:
+        """What the model makes, (N, C, H, W) on the processor; of large pictures in tiles, and of gray ones as of files."""
+        generator, wanted, image = self.generator, self.generator.spec.source, degraded.image
+        if wanted is not None and (image.shape[2] * image.shape[3] > WHOLE or image.shape[1] != wanted.channels):
+            maps = image.new_empty(len(image), 0, *image.shape[2:]) if degraded.known is None else degraded.known
+            return torch.stack([apply(generator, x, known=known) for x, known in zip(image, maps, strict=True)])
+        noise = Noise(len(image), self.seed, device=generator.device)
+        made: Tensor = generator.model.sample(noise, Condition(source=degraded.source.to(generator.device)))
         return made.float().clamp(-1, 1).cpu()
 
     def baselines(self, degraded: Degraded, truth: Tensor) -> dict[str, Tensor]:
@@ -166,9 +165,13 @@ class Judge:
         maps = self.degradation.known if self.degradation else ()
         return None if "mask" not in maps or degraded.known is None else (degraded.known[:, [maps.index("mask")]] < 0.5).float()
 
+    def convention_of(self, truth: Tensor) -> Convention:
+        """How scores of pictures like these are taken."""
+        return replace(self.convention, space="gray") if truth.shape[1] == 1 else self.convention
+
     def psnr(self, made: Tensor, degraded: Degraded, truth: Tensor) -> Doubles:
         """PSNR in dB of each image, (N,)."""
-        ratio: Doubles = self.convention.psnr(made, truth, self.holes(degraded)).clamp(max=HIGHEST).double().numpy()
+        ratio: Doubles = self.convention_of(truth).psnr(made, truth, self.holes(degraded)).clamp(max=HIGHEST).double().numpy()
         return ratio
 
     def _scores(self, results: Mapping[str, Tensor], degraded: Degraded, truth: Tensor) -> Measured:
@@ -176,9 +179,10 @@ class Judge:
         low = 0.25 / (self.degradation.scale if self.degradation else 1)
         for name, image in results.items():
             found.psnr[name] = self.psnr(image, degraded, truth)
-            found.ssim[name] = self.convention.ssim(image, truth, self.holes(degraded)).double().numpy()
+            found.ssim[name] = self.convention_of(truth).ssim(image, truth, self.holes(degraded)).double().numpy()
             found.kept[name], found.detail = kept_detail(edge.to_uint8(image), pixels, low)
-            found.shift[name] = ((image - truth).double().mean((2, 3)) * 127.5).numpy()
+            shift = ((image - truth).double().mean((2, 3)) * 127.5).numpy()
+            found.shift[name] = np.broadcast_to(shift, (len(shift), max(shift.shape[1], self.generator.spec.channels)))
         return found
 
 
