@@ -149,14 +149,14 @@ def test_inversion_draws_from_the_posterior_of_a_linear_decoder() -> None:
     model, mask = Linear(), half(1)
     truth = model.decode(torch.tensor([[1.0, -0.5, 0.3, 0.8, -1.2]]))
     seen = Measured(truth * mask.mask, mask, torch.tensor([0.3]))
-    fit = Fit(torch.tensor([0.5]), None)
+    fit = Fit(torch.tensor([1.5]), None)
     drawn = posterior_images(model, seen, fit, [Noise(1, seed) for seed in range(1500)], 150).flatten(1).double()
     a = (model.weight.double().T * mask.mask.flatten()[:, None]).double()
-    left = torch.linalg.inv(a.T @ a / 0.5**2 + torch.eye(5).double())
-    mean = left @ a.T @ seen.y.flatten().double() / 0.5**2
+    left = torch.linalg.inv(a.T @ a / 1.5**2 + torch.eye(5).double())
+    mean = left @ a.T @ seen.y.flatten().double() / 1.5**2
     weight = model.weight.double()
-    assert torch.allclose(drawn.mean(0), mean @ weight, atol=0.04)
-    assert torch.allclose(drawn.T.cov(), weight.T @ left @ weight, atol=0.03)
+    assert torch.allclose(drawn.mean(0), mean @ weight, atol=0.08)
+    assert torch.allclose(drawn.T.cov(), weight.T @ left @ weight, atol=0.06)
 
 
 def test_inversion_finds_the_class_and_what_it_cannot_explain() -> None:

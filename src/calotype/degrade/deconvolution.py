@@ -9,7 +9,7 @@ from torch.nn import functional
 from calotype.degrade.base import Operator
 
 _QUANTUM = 2 / 255 / 12**0.5  # standard deviation of rounding to 8 bit: the least noise that is assumed
-_ROUNDS = 8  # of conjugate gradients at most
+_ROUNDS = 12  # of conjugate gradients at most
 _CLOSE = 1e-3  # residual over the first one, where they end
 
 
@@ -76,8 +76,8 @@ def _gains(blur: Operator, image: Tensor) -> Tensor:
     point[:, :, height // 2, width // 2] = 1
     spread = functional.pad(blur.forward(point), (0, width, 0, height))
     gains: Tensor = torch.fft.rfft2(spread).abs().square()
-    opposite = torch.fft.rfft2(spread.flip(2)).abs().square()
-    return (gains + opposite) / 2
+    opposite: Tensor = torch.fft.rfft2(spread.flip(2)).abs().square()
+    return gains.add_(opposite).div_(2)
 
 
 def _natural(like: Tensor) -> Tensor:

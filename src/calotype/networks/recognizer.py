@@ -103,15 +103,20 @@ class RandomNetwork(nn.Module):
         self.levels = len(widths)
         self.register_buffer("mix", GAIN * _uniform(rng, (self.dimension, 4 * 2 * sum(widths))))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Features (N, dimension) of images (N, C, H, W) in [-1, 1], H and W at least 8."""
+    def maps(self, x: Tensor) -> list[Tensor]:
+        """What each level sees of images (N, C, H, W) in [-1, 1], (N, channels, h, w), each half the size of the one before."""
         seen = []
         for level in range(self.levels):
             weight = self.get_buffer(f"filter{level}")
             x = functional.conv2d(functional.pad(x, (weight.shape[-1] // 2,) * 4, mode="replicate"), weight)
             x = torch.cat([x.relu(), (-x).relu()], 1)
             x = functional.avg_pool2d(x, 2, ceil_mode=True, count_include_pad=False)
-            seen.append(functional.adaptive_avg_pool2d(x - x.mean(1, keepdim=True), 2).flatten(1))
+            seen.append(x)
+        return seen
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features (N, dimension) of images (N, C, H, W) in [-1, 1], H and W at least 8."""
+        seen = [functional.adaptive_avg_pool2d(m - m.mean(1, keepdim=True), 2).flatten(1) for m in self.maps(x)]
         return functional.linear(torch.cat(seen, 1), self.get_buffer("mix"))
 
 

@@ -52,8 +52,8 @@ def denoise_published() -> Config:
 
 
 def deblur() -> Config:
-    """Sharpens images that a Gaussian of unknown width blurred, with a little noise on them."""
-    return _recipe("deblur", RestorerConfig(unshuffle=2), "blur:0.5-3+noise:2", 48)
+    """Sharpens images that a Gaussian blurred, with a little noise on them; --blur names another width, a range, or motion and defocus."""
+    return _recipe("deblur", RestorerConfig(unshuffle=2), "blur:1.6+noise:2", 48)
 
 
 def deblur_published() -> Config:
@@ -110,7 +110,8 @@ def enhance_published() -> Config:
 
 def colorize() -> Config:
     """Colors grey images: the likely colors of each place as classes in CIE Lab, rare ones weighing more (after Zhang et al. 2016)."""
-    return _recipe("colorize", ColorizerConfig(), "gray", 96)
+    # with the paper's half, six photographs give garish colors
+    return _recipe("colorize", ColorizerConfig(rebalance=0.25), "gray", 96)
 
 
 def colorize_published() -> Config:
