@@ -16,6 +16,7 @@ COMMANDS = {
     "restore": "mend pictures: denoise, deblur, fill in, enhance, color; with --prior by any diffusion model",
     "upscale": "make pictures larger",
     "translate": "turn pictures of one kind into another",
+    "degrade": "spoil pictures, for tests of restoration; color to gray",
     "latents": "reconstruct, interpolate, find neighbors: look into the latents of a model",
     "evaluate": "judge a run, a model or a folder of images: scores, verdicts, a page",
     "compare": "judge several of them alike, on one page",
@@ -85,6 +86,10 @@ def _runner(name: str) -> Callable[[list[str]], int]:
             from calotype.cli import translate
 
             return translate.run
+        case "degrade":
+            from calotype.cli import degrade
+
+            return degrade.run
         case "latents":
             from calotype.cli import latents
 

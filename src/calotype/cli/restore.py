@@ -140,7 +140,9 @@ def run_upscale(words: list[str]) -> int:
 
 def work(options: Common, extras: Extras | Callable[[Applied], Extras]) -> int:
     """Load the model, apply it to all pictures, tell what became of them; the exit code is 1 where some failed."""
-    _check(options)
+    check_numbers(options.seed, options.count, options.quality)
+    if options.tile is not None and options.tile < 32:
+        raise UserError(f"--tile {options.tile} is too small: give 96 or more")
     generator = load(options.model, options.device)
     if callable(extras):
         extras = extras(Applied(generator))
@@ -166,16 +168,15 @@ def work(options: Common, extras: Extras | Callable[[Applied], Extras]) -> int:
         pictures.save(sheet(rows), compare)
     facts = _facts(outcomes, options, degradation.spec if degradation else None, compare)
     print(json.dumps(facts) if options.json else _told(outcomes, options, degradation.spec if degradation else None, compare))
-    return _end(outcomes)
+    return ended(outcomes)
 
 
-def _check(options: Common) -> None:
-    if options.seed < 0 or (options.count is not None and options.count < 1):
+def check_numbers(seed: int, count: int | None, quality: int | None) -> None:
+    """Raise `UserError` for numbers that make no sense."""
+    if seed < 0 or (count is not None and count < 1):
         raise UserError("--count must be 1 or more, --seed 0 or more")
-    if options.tile is not None and options.tile < 32:
-        raise UserError(f"--tile {options.tile} is too small: give 96 or more")
-    if options.quality is not None and not 1 <= options.quality <= 100:
-        raise UserError(f"--quality {options.quality} is out of range: give 1 to 100")
+    if quality is not None and not 1 <= quality <= 100:
+        raise UserError(f"--quality {quality} is out of range: give 1 to 100")
 
 
 def _facts(outcomes: Sequence[Outcome], options: Common, spec: str | None, compare: Path | None) -> dict[str, Any]:
@@ -201,15 +202,19 @@ def _told(outcomes: Sequence[Outcome], options: Common, spec: str | None, compar
     scored = {outcome.file: outcome.scored for outcome in outcomes if outcome.scored}
     if scored:
         lines += [*_table(scored), "", f"{spec}, seed {options.seed}; {mean(list(scored.values()))['convention']}"]
-    written = [outcome for outcome in outcomes if outcome.written]
-    if len(written) == 1:
-        height, width = written[0].size
-        lines.append(f"{written[0].written}: {width}x{height}")
-    elif written:
-        lines.append(f"{some(len(written), 'picture')} in {options.out}")
+    lines += written(outcomes, options.out)
     if compare is not None and any(outcome.row for outcome in outcomes):
         lines.append(f"before and after in {compare}")
     return "\n".join(lines)
+
+
+def written(outcomes: Sequence[Outcome], out: Path | None) -> list[str]:
+    """Where the results are, in words."""
+    done = [outcome for outcome in outcomes if outcome.written]
+    if len(done) == 1:
+        height, width = done[0].size
+        return [f"{done[0].written}: {width}x{height}"]
+    return [f"{some(len(done), 'picture')} in {out}"] if done else []
 
 
 def _table(scored: dict[str, Scored]) -> list[str]:
@@ -230,7 +235,7 @@ def _pair(scores: dict[str, Any]) -> str:
     return f"{'exact' if psnr is None else f'{psnr:.2f}'} {'-' if ssim is None else f'{ssim:.4f}'}"
 
 
-def _end(outcomes: Sequence[Outcome]) -> int:
+def ended(outcomes: Sequence[Outcome]) -> int:
     """Say what was lost and what failed; returns the exit code."""
     for outcome in outcomes:
         for note in outcome.notes:

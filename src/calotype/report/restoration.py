@@ -219,5 +219,7 @@ def _notes(measured: Measured, known: Known) -> tuple[str, ...]:
     if len(measured.names) < 10:
         notes.append(f"{len(measured.names)} images are few: their intervals hold only if they are typical")
     if known.config is not None and known.split is not None and known.config.data.fit == "tile":
-        notes.append("images are tiles, and those of one photograph are alike: for other photographs the intervals are too narrow")
+        notes.append(
+            "images are tiles: where several come from one photograph they are alike, and the intervals too narrow for other photographs"
+        )
     return tuple(notes)

@@ -21,9 +21,10 @@ from calotype.errors import CalotypeError, UserError
 from calotype.tasks.before_after import ROWS, Row, cell
 from calotype.tasks.files import Picture, open_picture, save_picture
 from calotype.tasks.inputs import Inputs
-from calotype.tasks.restore import Applied, known_maps
-from calotype.tasks.score import Scored, score, spoil
+from calotype.tasks.restore import Applied, Done, known_maps
+from calotype.tasks.score import Scored, cut_to, score, spoil
 from calotype.tasks.tiles import Plan, tiled
+from calotype.types import Noise
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,10 @@ class Outcome:
     row: Row = field(default_factory=list)  # before and after
 
 
+Work = Callable[[Picture, Path | None, int, Outcome, Done], None]
+"""What is done with a picture, given its place, its number, what is to be told of it, and whom to tell the share that is done."""
+
+
 def restore_files(applied: Applied, inputs: Inputs, places: dict[str, Path], job: Job, display: Display, verb: str) -> list[Outcome]:
     """Apply a model to all pictures of ``inputs``, each into its place where it has one, and tell what became of them.
 
@@ -61,13 +66,40 @@ def restore_files(applied: Applied, inputs: Inputs, places: dict[str, Path], job
     """
     if job.degradation is None:
         known_maps(applied.source, (1, 1), applied.way.sigma, None if job.missing is None else job.missing[:1, :1])
+
+    def restore(picture: Picture, place: Path | None, index: int, outcome: Outcome, done: Done) -> None:
+        _restore(applied, picture, place, job, index, outcome, done)
+
+    return _each(inputs, places, restore, display, verb)
+
+
+def degrade_files(
+    degradation: Degradation, inputs: Inputs, places: dict[str, Path], seed: int, quality: int | None, display: Display
+) -> list[Outcome]:
+    """Spoil all pictures of ``inputs``, each into its place, and tell what became of them; otherwise as `restore_files`."""
+
+    def spoil_one(picture: Picture, place: Path | None, index: int, outcome: Outcome, done: Done) -> None:
+        spoiled = degradation(cut_to(_to_tensor(picture.pixels)[None], degradation.scale), Noise(1, seed, index)).image[0]
+        pixels = _to_pixels(spoiled, picture.pixels.dtype)
+        if picture.alpha is not None and pixels.shape[:2] != picture.size:
+            outcome.notes.append("the transparency was left out, for the picture has become smaller")
+            picture = replace(picture, alpha=None)
+        _write(replace(picture, pixels=pixels), place, quality, outcome)
+
+    return _each(inputs, places, spoil_one, display, "degrading")
+
+
+def _each(inputs: Inputs, places: dict[str, Path], work: Work, display: Display, verb: str) -> list[Outcome]:
+    """Work on each picture by itself, and tell what became of all."""
     outcomes = [Outcome(skipped.name, error=skipped.reason) for skipped in inputs.skipped]
     many = len(inputs.names) > 1
     for index, name in enumerate(inputs.names):
         outcome = Outcome(printable(name))
         done = (lambda share: None) if many else (lambda share: display.show(verb, min(99, int(100 * share)), 100))
         try:
-            _one(applied, inputs.picture(name), places.get(name), job, index, outcome, done)
+            picture = inputs.picture(name)
+            outcome.notes += picture.notes
+            work(picture, places.get(name), index, outcome, done)
         except Exception as error:  # a damaged file, a full memory, a format that cannot hold it: the others can still be done
             if inputs.single and isinstance(error, (UnusableError, UserError)):
                 raise UserError(f"{name} cannot be used: {error}") from None
@@ -88,11 +120,8 @@ def read_mask(path: Path) -> NDArray[np.bool_]:
     return np.asarray(pixels.mean(2) > np.iinfo(pixels.dtype).max / 2)
 
 
-def _one(
-    applied: Applied, picture: Picture, place: Path | None, job: Job, index: int, outcome: Outcome, done: Callable[[float], None]
-) -> None:
+def _restore(applied: Applied, picture: Picture, place: Path | None, job: Job, index: int, outcome: Outcome, done: Done) -> None:
     """One picture, all the way."""
-    outcome.notes += picture.notes
     if job.missing is not None and job.missing.shape != picture.size:
         (tall, wide), (high, broad) = job.missing.shape, picture.size
         raise UserError(f"the mask is {wide}x{tall} and the picture {broad}x{high}: they must be of one size")
@@ -110,13 +139,18 @@ def _one(
         labels = [f"{name}  {one.psnr:.2f} dB" for name, one in (("result", scored.own),)] if scored else ["result"]
         given, truth = (_to_pixels(image, pixels.dtype) for image in (spoiled.given, spoiled.truth[0]))
         cells = [("input", given), (labels[0], pixels), ("truth", truth)]
-    outcome.size = (pixels.shape[0], pixels.shape[1])
     if job.compared and index < ROWS:
-        outcome.row = [(label, cell(each, outcome.size)) for label, each in cells]
+        outcome.row = [(label, cell(each, (pixels.shape[0], pixels.shape[1]))) for label, each in cells]
         outcome.row[0] = (f"{outcome.file}: {outcome.row[0][0]}", outcome.row[0][1])
+    _write(_result(picture, pixels, job.degradation is None), place, job.quality, outcome)
+
+
+def _write(made: Picture, place: Path | None, quality: int | None, outcome: Outcome) -> None:
+    """Into its place, where it has one."""
+    outcome.size = made.size
     if place is not None:
         place.parent.mkdir(parents=True, exist_ok=True)
-        outcome.notes += save_picture(_result(picture, pixels, job.degradation is None), place, job.quality)
+        outcome.notes += save_picture(made, place, quality)
         outcome.written = place
 
 

@@ -69,11 +69,7 @@ def spoil(applied: Applied, picture: Tensor, degradation: Degradation, index: in
         UserError: where the degradation does not fit the model or the picture.
     """
     fits(applied, degradation)
-    scale = degradation.scale
-    height, width = (side // scale * scale for side in picture.shape[1:])
-    if not height or not width:
-        raise UserError(f"the picture is too small to be made {scale} times smaller")
-    truth = picture[None, :, :height, :width]
+    truth = cut_to(picture[None], degradation.scale)
     wanted = applied.channels(degradation.channels(truth.shape[1]))
     if wanted != truth.shape[1]:
         truth = gray8(truth) if wanted == 1 else truth.expand(-1, 3, -1, -1)
@@ -116,6 +112,14 @@ def fits(applied: Applied, degradation: Degradation) -> None:
         raise UserError(f"this model {larger}, and --degrade {degradation.spec} {smaller}: {mend}, or take another model")
     if "mask" in source.known and "mask" not in degradation.known:
         raise UserError("this model fills in what is missing, and --degrade takes nothing away: give mask:box or mask:half, for example")
+
+
+def cut_to(images: Tensor, scale: int) -> Tensor:
+    """Images (N, C, H, W) cut to multiples of ``scale``. Raises `UserError` for ones that are smaller than that."""
+    height, width = (side // scale * scale for side in images.shape[2:])
+    if not height or not width:
+        raise UserError(f"the picture is too small to be made {scale} times smaller")
+    return images[:, :, :height, :width]
 
 
 def _like(image: Tensor, truth: Tensor) -> Tensor:
