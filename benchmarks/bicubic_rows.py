@@ -3,9 +3,11 @@
     python benchmarks/bicubic_rows.py set5.zip
     python benchmarks/bicubic_rows.py Set14/            # a folder that holds them, at any depth
 
-Pairs are files named ``*_SRF_3_HR.png`` and ``*_SRF_3_LR.png``, as they are usually shared; the number is the scale. For each scale the
-mean PSNR and SSIM of the low-resolution images made larger again by bicubic interpolation, in the convention that is printed with
-them; and how many values of the low-resolution images differ from those that our resizing makes of the high-resolution ones.
+Pairs are files named ``*_SRF_3_HR.png`` and ``*_SRF_3_LR.png``, as they are usually shared; the number is the scale. For each scale
+
+  published   the mean PSNR and SSIM of the row that tables print: luma made smaller and larger again, nothing rounded on the way
+  from files  those of the low-resolution files made larger again: what a method that is given them starts from
+  resizing    how many values of the low-resolution files differ from those that our resizing makes of the high-resolution ones
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from torch import Tensor
 
 from calotype import degrade
 from calotype.degrade.resize import resize
-from calotype.metrics.quality import convention_for
+from calotype.metrics.quality import convention_for, published_bicubic
 from calotype.types import Noise
 
 PAIR = re.compile(r"(.*)_SRF_(\d)_HR\.png")
@@ -48,7 +50,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("path", type=Path)
     found = dict(files(parser.parse_args().path))
-    rows: dict[int, list[tuple[float, float, int, int]]] = {}
+    rows: dict[int, list[Tensor]] = {}
     texts = set()
     for name, data in found.items():
         match = PAIR.fullmatch(name)
@@ -59,16 +61,18 @@ def main() -> None:
         degradation = degrade.parse(f"downsample:{scale}")
         ours = degradation(high, Noise(1)).image
         differing = int(((ours - low).abs() > 1 / 255).sum())
-        larger = resize(low, high.shape[2], high.shape[3], eight_bit=True)
         convention = convention_for(degradation, high.shape[1])
         texts.add(convention.text)
-        rows.setdefault(scale, []).append(
-            (float(convention.psnr(larger, high)), float(convention.ssim(larger, high)), differing, low.numel())
-        )
+        made = published_bicubic(high, scale), resize(low, high.shape[2], high.shape[3])
+        scores = [float(score(one, high)[0]) for one in made for score in (convention.psnr, convention.ssim)]
+        rows.setdefault(scale, []).append(torch.tensor([*scores, differing, low.numel()], dtype=torch.float64))
     for scale, values in sorted(rows.items()):
-        psnr, ssim, differing, count = (sum(column) for column in zip(*values, strict=True))
+        psnr, ssim, file_psnr, file_ssim, differing, count = torch.stack(values).sum(0).tolist()
         n = len(values)
-        print(f"x{scale}: {n} images, bicubic {psnr / n:.4f} dB / {ssim / n:.5f}, resizing differs in {differing:,} of {count:,} values")
+        print(
+            f"x{scale}: {n} images, published {psnr / n:.4f} dB / {ssim / n:.5f}, from files {file_psnr / n:.4f} dB / {file_ssim / n:.5f}, "
+            f"resizing differs in {differing:,.0f} of {count:,.0f} values"
+        )
     print("\n".join(sorted(texts)))
 
 

@@ -67,6 +67,8 @@ def test_mistakes_get_one_line(photos: Path, capsys: pytest.CaptureFixture[str])
         (("nose:3", "photos", "out"), "did you mean noise"),
         (("gray", "nowhere", "out"), "nowhere"),
         (("gray", "photos"), "OUT is missing"),
+        (("gray", "photos/a.png", ""), "OUT is empty"),
+        (("gray", "", "out"), "IN is empty"),
         (("gray", "photos", "photos"), "photos"),
         (("jpeg:30", "photos", "out", "--quality", "0"), "1 to 100"),
         (("downsample:8", "photos/tiny.png", "out.png"), "too small"),
@@ -76,6 +78,10 @@ def test_mistakes_get_one_line(photos: Path, capsys: pytest.CaptureFixture[str])
         assert (code, len(err.splitlines())) == (2, 1)
         assert tells in err
         assert not Path("out").exists()
+
+
+def test_a_slash_names_a_folder(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "gray", "photos/a.png", "new.png/")[:2] == (0, "new.png/a.png: 40x31\n")
 
 
 def test_help_lists_every_degradation(capsys: pytest.CaptureFixture[str]) -> None:

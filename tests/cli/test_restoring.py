@@ -13,6 +13,7 @@ from PIL import Image
 
 from calotype.cli import main
 from calotype.config import Config
+from calotype.engine.display import Terminal
 from calotype.engine.run import Run
 from calotype.models import build
 from calotype.types import ImageSpec, Source
@@ -82,7 +83,10 @@ def test_scores_are_printed_as_a_table_and_as_json(denoiser: str, photos: Path, 
     assert "trained" not in err
     for row in (*facts["files"], facts["mean"]):
         assert {"psnr", "ssim", "baselines", "convention"} <= row.keys()
-        assert row["baselines"]["input"].keys() == {"psnr", "ssim"}
+        assert row["baselines"]["input"].keys() == {"psnr", "ssim", "ms_ssim", "perceptual"}
+        assert row["ms_ssim"] is None  # it is for larger pictures
+        assert 0 < row["perceptual"] < 2
+        assert "not LPIPS" in row["convention"]
         assert row["baselines"]["input"]["psnr"] == pytest.approx(20.5, abs=1)
     assert facts["mean"]["psnr"] == pytest.approx(np.mean([row["psnr"] for row in facts["files"]]))
     assert json.loads(run(capsys, *words, "--json")[1]) == facts
@@ -140,10 +144,12 @@ def test_a_translator_goes_both_ways(runs: Path, photos: Path, capsys: pytest.Ca
     assert Image.open("b/a.png").mode == "L"
     assert run(capsys, "translate", both, "photos", "a", "--direction", "b2a")[0] == 0
     assert Image.open("a/a.png").mode == "RGB"
-    one = export("pix2pix", runs / "one", 3, Source(3, 1, (), "paired"))
-    assert run(capsys, "translate", one, "photos/a.png", "c.png", "--direction", "a2b")[0] == 0
-    code, _, err = run(capsys, "translate", one, "photos/a.png", "d.png", "--direction", "b2a")
-    assert (code, "one way only" in err) == (2, True)
+    for recipe, how in (("pix2pix", "paired"), ("cut", "unpaired")):
+        one = export(recipe, runs / recipe, 3, Source(3, 1, (), how))
+        assert run(capsys, "translate", one, "photos/a.png", f"{recipe}.png", "--direction", "a2b")[0] == 0
+        code, _, err = run(capsys, "translate", one, "photos/a.png", "d.png", "--direction", "b2a")
+        assert (code, err.count("\n"), f"a {recipe} model translates one way only" in err) == (2, 1, True)
+        assert not Path("d.png").exists()
 
 
 @pytest.mark.parametrize(
@@ -158,7 +164,20 @@ def test_a_translator_goes_both_ways(runs: Path, photos: Path, capsys: pytest.Ca
         (["restore", "denoiser", "photos", "out", "--degrade", "nose:25"], "nose"),
         (["restore", "denoiser", "photos", "--score", "--degrade", "downsample:2"], "keeps the size of pictures"),
         (["restore", "denoiser", "photos", "out", "--mask", "photos/a.png"], "fills in nothing"),
-        (["restore", "denoiser", "photos", "out", "--tile", "3"], "--tile 3 is too small"),
+        (["restore", "denoiser", "photos", "out", "--tile", "95"], "--tile 95 is too small: give 96 or more"),
+        (["restore", "denoiser", "photos", "out", "--sigma", "-50"], "a noise level of -50 is out of range: give --sigma 0 to 255"),
+        (["restore", "denoiser", "photos", "out", "--sigma", "nan"], "give --sigma 0 to 255"),
+        (["restore", "denoiser", "photos", "out", "--degrade", "noise:9", "--blind", "--sigma", "9"], "leave out one of them"),
+        (["restore", "denoiser", "photos/a.png", "o.png", "--compare", "photos/a.png"], "photos/a.png is one of the pictures to work on"),
+        (["restore", "denoiser", "photos/a.png", "o.png", "--compare", "photos/a.png", "--overwrite"], "give another --compare"),
+        (["restore", "denoiser", "photos/a.png", "o.png", "--compare", "photos/b.jpg"], "photos/b.jpg exists: give another --compare, or"),
+        (["restore", "denoiser", "photos/a.png", "o.png", "--compare", "./o.png"], "o.png is the place of a result"),
+        (["restore", "denoiser", "photos", "out", "--compare", "photos"], "cannot write photos: it is a folder"),
+        (["restore", "denoiser", "photos/a.png", ""], "OUT is empty"),
+        (["restore", "denoiser", "", "out"], "IN is empty"),
+        (["translate", "denoiser", "photos", "out"], "mends pictures and does not translate them: give it to calotype restore"),
+        (["translate", "negative", "photos", "--score"], "say how with --degrade"),
+        (["translate", "negative", "photos", "out", "--degrade", "invert", "--direction", "b2a"], "leave out --direction b2a"),
         (["restore", "denoiser", "photos", "out", "--quality", "0"], "--quality 0 is out of range"),
         (["restore", "denoiser", "photos", "out", "--compare", "no/such/folder.png"], "there is no folder no/such"),
         (["upscale", "denoiser", "photos", "out"], "give it to calotype restore"),
@@ -170,6 +189,8 @@ def test_mistakes_are_told_in_one_line(
 ) -> None:
     if "gan" in words:
         export("gan", runs / "gan", 1, None)
+    if "negative" in words:
+        export("cyclegan", runs / "negative", 3, Source(3, 1, (), "unpaired invert"))
     before = sorted(runs.rglob("*"))
     code, out, err = run(capsys, *words)
     assert (code, out) == (2, "")
@@ -182,6 +203,70 @@ def test_a_model_of_another_kind_is_used_with_a_warning(denoiser: str, photos: P
     code, _, err = run(capsys, "restore", denoiser, "photos", "--degrade", "noise:75", "--score")
     assert code == 0
     assert err.count("this model was trained on noise:0-55, not on noise:75") == 1
+
+
+def test_a_comparison_replaces_nothing_unless_asked(denoiser: str, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["restore", denoiser, "photos/a.png", "o.png", "--overwrite", "--compare", "look.png"]
+    assert run(capsys, *words)[0] == 0
+    look = Path("look.png").read_bytes()
+    Path("look.png").write_bytes(b"mine")
+    assert run(capsys, *[word for word in words if word != "--overwrite"])[0] == 2
+    assert Path("look.png").read_bytes() == b"mine"
+    assert run(capsys, *words)[0] == 0
+    assert Path("look.png").read_bytes() == look
+
+
+def test_a_comparison_is_named_where_there_is_one(denoiser: str, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (photos / "bad").mkdir()
+    for name in "xy":
+        (photos / f"bad/{name}.png").write_bytes((photos / "a.png").read_bytes()[:60])
+    code, out, _ = run(capsys, "restore", denoiser, "photos/bad", "none", "--compare", "look.png", "--json")
+    assert (code, json.loads(out)["compare"], Path("look.png").exists()) == (1, None, False)
+    code, out, _ = run(capsys, "restore", denoiser, "photos", "some", "--compare", "look.png", "--json")
+    assert (code, json.loads(out)["compare"], Path("look.png").exists()) == (1, "look.png", True)
+
+
+def test_a_folder_may_be_named_by_its_slash(denoiser: str, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "restore", denoiser, "photos/a.png", "new.png/")[:2] == (0, "new.png/a.png: 40x31\n")
+    assert run(capsys, "restore", denoiser, "photos/a.png", "other.png")[:2] == (0, "other.png: 40x31\n")
+
+
+def test_exact_and_tiny_pictures_have_their_words(denoiser: str, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.new("RGB", (40, 40), (128, 128, 128)).save("photos/flat.png")
+    Image.new("RGB", (40, 9), (10, 128, 128)).save("photos/low.png")
+    words = ["restore", denoiser, "photos", "--degrade", "jpeg:30", "--score"]
+    code, out, _ = run(capsys, *words)
+    rows = {line.split()[0]: line.split() for line in out.splitlines() if line}
+    assert code == 0
+    assert "exact" in rows["flat.png"]
+    assert rows["low.png"][2] == "-"
+    assert not {"exact", "-", "nan", "inf"} & set(rows["mean"])
+    assert "PSNR above 80 dB counts as 80" in out
+    assert "1 of 4 pictures without SSIM" in out
+    whole = json.loads(run(capsys, *words, "--json")[1])["mean"]
+    assert len(whole["notes"]) == 2
+    assert f"{whole['psnr']:.2f}" == rows["mean"][1]
+
+
+def test_a_translator_is_scored_by_pairs_that_a_name_makes(runs: Path, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    negative = export("cyclegan", runs / "negative", 3, Source(3, 1, (), "unpaired invert"))
+    for command in ("translate", "restore"):
+        code, out, err = run(capsys, command, negative, "photos", "--degrade", "invert", "--score", "--json")
+        facts = json.loads(out)
+        assert (code, len(facts["files"]), facts["degrade"]) == (0, 2, "invert")
+        assert "this model was trained" not in err
+    assert facts["mean"]["baselines"]["input"]["psnr"] < 12
+    assert "trained on invert, not on gray" in run(capsys, "translate", negative, "photos", "--degrade", "gray", "--score")[2]
+
+
+def test_progress_of_one_picture_is_a_share(
+    denoiser: str, photos: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Terminal, "interval", 0.0)
+    assert "restoring 100%  done\n" in run(capsys, "restore", denoiser, "photos/a.png", "o.png")[2]
+    err = run(capsys, "restore", denoiser, "photos", "out")[2]
+    assert "restoring 2/2  done\n" in err
+    assert "%" not in err
 
 
 @pytest.mark.parametrize("command", ["restore", "upscale", "translate"])

@@ -46,8 +46,18 @@ def test_a_set_is_spoiled_restored_and_scored(prior: str, runs: Path, capsys: py
     facts = json.loads(out)
     assert facts == json.loads(Path("out/result.json").read_text())
     assert facts["degradation"] == "mask:lower"
-    assert set(facts["baselines"]) >= {"input", "mean fill"}
-    assert "missing pixels only" in facts["convention"]
+    mean = facts["mean"]
+    assert set(mean["baselines"]) >= {"input", "mean fill"}
+    assert "missing pixels only" in mean["convention"]
+    for file in facts["files"]:
+        assert set(file["baselines"]) == set(mean["baselines"])
+        assert file["convention"] == mean["convention"]
+    assert mean["psnr"] == pytest.approx(np.mean([file["psnr"] for file in facts["files"]]), abs=1e-3)
+    assert mean["baselines"]["input"]["ssim"] == pytest.approx(
+        np.mean([file["baselines"]["input"]["ssim"] for file in facts["files"]]), abs=1e-3
+    )
+    assert facts["failed"] == []
+    assert facts["calibration"]["verdict"] == "too few images to tell"
     assert facts["calibration"]["pixels"] == 2 * 14 * 28
     assert 0 <= facts["calibration"]["coverage"] <= 1
     assert [file["file"] for file in facts["files"]] == ["000000", "000001"]
@@ -83,6 +93,45 @@ def test_a_small_picture_is_measured_at_its_own_size(prior: str, runs: Path, cap
     words = ["--prior", prior, "in.png", "out", "--task", "super-resolve", "--samples", "2", "--steps", "2", "--method", "ddrm"]
     assert restore(capsys, *words)[0] == 0
     assert Image.open("out/mean.png").size == (28, 28)
+
+
+def test_what_cannot_be_used_is_told_and_the_others_are_restored(prior: str, runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("in").mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (28, 28), np.uint8)
+    Image.fromarray(pixels).save("in/a.png")
+    Image.fromarray(pixels.T.copy()).save("in/a.tif")
+    Image.fromarray(pixels).save("in/c.png")
+    Path("in/b.png").write_bytes(Path("in/a.png").read_bytes()[:60])
+    Image.fromarray(pixels[:20]).save("in/d.png")
+    words = ["--prior", prior, "in", "out", "--task", "inpaint", "--samples", "2", "--steps", "2"]
+    code, out, err = restore(capsys, *words, "--json")
+    assert code == 1
+    assert "2 of 5 pictures failed" in err
+    facts = json.loads(out)
+    assert [file["file"] for file in facts["files"]] == ["a", "a.tif", "c"]
+    assert {file["file"]: file["error"].split(":")[0] for file in facts["failed"]}.keys() == {"b.png", "d.png"}
+    assert "28x20 pixels" in next(file["error"] for file in facts["failed"] if file["file"] == "d.png")
+    for name, given in (("a", pixels), ("a.tif", pixels.T), ("c", pixels)):
+        assert np.array_equal(np.asarray(Image.open(f"out/{name}/mean.png"))[:, :14], given[:, :14])
+    # the truth may have any size
+    code, out, err = restore(capsys, *words[:2], "in", "scored", *words[4:], "--score", "--json")
+    assert [file["file"] for file in json.loads(out)["failed"]] == ["b.png"]
+    assert Image.open("scored/d/mean.png").size == (28, 28)
+
+
+def test_results_are_replaced_when_asked_for_only(prior: str, runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--prior", prior, "mnist5k", "out", "--task", "inpaint", "--score", "--count", "1", "--steps", "1"]
+    assert restore(capsys, *words, "--samples", "3")[0] == 0
+    before = Path("out/mean.png").read_bytes()
+    code, _, err = restore(capsys, *words, "--samples", "2")
+    assert code == 2
+    assert "out is not empty" in err
+    assert Path("out/mean.png").read_bytes() == before
+    assert restore(capsys, *words, "--samples", "2", "--overwrite")[0] == 0
+    assert sorted(file.name for file in Path("out/samples").iterdir()) == ["000000.png", "000001.png"]
+    code, _, err = restore(capsys, *words[:2], "out/mean.png", *words[3:], "--overwrite")
+    assert code == 2
+    assert "where results go" in err
 
 
 @pytest.mark.parametrize(

@@ -112,8 +112,30 @@ def test_a_source_of_one_side_is_spoiled_or_refused(tmp_path: Path) -> None:
     assert vary_of(named).spec(split.train).source == Source(1, how="edges")
     with pytest.raises(UserError, match="no folders trainA and trainB"):
         open_images(replace(options, degrade=None))
-    put(tmp_path / "half/trainA/a.png", smooth())
-    assert not has_sides(str(tmp_path / "half"))
+    put(tmp_path / "plain/a.png", smooth())
+    assert not has_sides(str(tmp_path / "plain"))
+
+
+@pytest.mark.parametrize(("there", "missing"), [("A", "B"), ("B", "A")])
+def test_a_source_of_half_a_pair_of_sides_is_not_taken_for_a_plain_folder(tmp_path: Path, there: str, missing: str) -> None:
+    put(tmp_path / f"half/train{there}/a.png", smooth())
+    with pytest.raises(UserError, match=f"has a folder train{there} but no train{missing}"):
+        opened(tmp_path / "half", partner="auto", degrade="invert", paired=False)
+    (tmp_path / f"half/train{missing}").mkdir()
+    with pytest.raises(UserError, match=f"no pictures in a folder train{missing}"):
+        opened(tmp_path / "half", partner="auto", degrade="invert", paired=False)
+
+
+def test_what_is_no_partner_is_told_what_could_be_one(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for paired in (True, False):
+        with pytest.raises(UserError, match=r"no data set or path 'grau'.*or for --data.partner: .*gray, edges"):
+            opened("mnist5k", partner="grau", paired=paired)
+    with pytest.raises(UserError, match="is empty") as told:
+        opened("mnist5k", partner=str(tmp_path / "empty"), paired=False)
+    assert "--data.partner" not in str(told.value)
+    with pytest.raises(UserError, match="empty has no pictures"):
+        opened(tmp_path / "empty", partner="halves")
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
@@ -152,6 +174,7 @@ def test_what_has_no_partner_or_is_damaged_goes_on_both_sides(tmp_path: Path) ->
     assert len(split.train) == 9
     assert match(split.train)
     told = {one.name.rsplit("/", 1)[-1]: one.reason for one in split.train.skipped}
+    assert len(split.train.skipped) == 4
     assert told.keys() == {"3.png", "extra.png", "5.png", "7.png"}
     assert "no partner" in told["3.png"]
     assert "cut off" in told["7.png"]
@@ -181,7 +204,7 @@ def test_sizes_that_differ_are_refused_unless_they_are_brought_to_one(tmp_path: 
         opened(b, partner=a)
     assert len(opened(b, partner=a, size=16, holdout=0.0).train) == 12
     put(Path(b) / "4.png", other(smooth(48, 40, 4)))
-    with pytest.raises(UserError, match="1 pair of 12"):
+    with pytest.raises(UserError, match="1 pair of 12 differs"):
         opened(b, partner=a, size=16)
     for i in range(12):
         put(Path(b) / f"{i}.png", other(smooth(48, 48, i)))
@@ -215,7 +238,7 @@ def test_held_out_pairs_that_are_trained_on_are_not_held_out(tmp_path: Path) -> 
     split = opened(b, partner=str(a))
     assert (len(split.train), len(split.holdout)) == (5, 2)
     assert match(split.holdout)
-    assert [(one.name, one.reason) for one in split.train.skipped] == [("1 held-out picture", "trained on as well")]
+    assert [(one.name, one.reason) for one in split.train.skipped] == [(f"1 held-out picture of {b}", "trained on as well")]
     for side in (a, b):
         shutil.rmtree(side / "test")
         shutil.copytree(side / "train", side / "test")

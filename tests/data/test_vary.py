@@ -139,3 +139,20 @@ def test_tiles_cover_an_image_and_none_straddles_the_holdout(tmp_path) -> None: 
     assert not held & kept
     assert len(split.train) + len(split.holdout) == 5 * 6
     assert len(split.holdout) == 6
+
+
+def test_every_process_has_its_own_noise() -> None:
+    images = make_images(np.full((4, 16, 16, 1), 128, np.uint8), None, (), "gray", digest=np.zeros((4, 32), np.uint8))
+    parts = [Loader(images, 4, 0, Vary(degrade=degrade.parse("noise:25")), rank=rank, world=2).batch_at(0) for rank in (0, 1)]
+    first, second = (part.condition.source[:, 0].flatten() for part in parts)  # type: ignore[index]
+    assert abs(float(torch.corrcoef(torch.stack([first, second]))[0, 1])) < 0.2
+
+
+def test_one_image_has_no_two_sides() -> None:
+    with pytest.raises(UserError, match="holds one image"):
+        Loader(pictures(1), 1, 0, Vary(degrade=degrade.parse("invert"), paired=False))
+
+
+def test_a_patch_that_is_advised_fits_the_scale() -> None:
+    with pytest.raises(UserError, match=r"--data\.patch 16 or less"):
+        Loader(pictures(2), 1, 0, Vary(patch=24, degrade=degrade.parse("downsample:8")))

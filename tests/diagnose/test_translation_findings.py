@@ -12,7 +12,18 @@ from torch import Tensor
 
 from calotype import degrade
 from calotype.data import Loader, Vary, load
-from calotype.diagnose.translation import LEVEL, Translated, collapse, findings, hidden, identity, inversion, paired_error, translate
+from calotype.diagnose.translation import (
+    LEVEL,
+    Translated,
+    carried,
+    collapse,
+    findings,
+    hidden,
+    identity,
+    inversion,
+    paired_error,
+    translate,
+)
 from calotype.diagnose.verdict import Verdict, conclude
 from calotype.models import CUTConfig, CycleGANConfig, build
 from calotype.types import Batch, Condition, ImageSpec, Noise, Source
@@ -132,6 +143,49 @@ def test_a_message_in_the_low_bits_is_found_and_an_honest_cycle_is_not_accused(p
         assert conclude([hidden(honest)])[0].status == "PASS"
 
 
+def test_color_that_is_written_into_gray_as_a_pattern_is_found_although_noise_does_not_erase_it(photos: Tensor) -> None:
+    grey = degrade.parse("gray")(photos, Noise(len(photos))).image
+    warmth = soft(soft(photos[:, :1] - photos[:, 2:]))  # of red against blue, without its detail
+    dots = 1 - 2 * ((torch.arange(64)[:, None] + torch.arange(64)) % 2).float()
+
+    def writes(strength: float) -> Tensor:
+        return grey + strength * dots * warmth
+
+    def reads(strength: float) -> Callable[[Tensor], Tensor]:
+        def back(x: Tensor) -> Tensor:
+            read = soft(dots * (x - soft(x))) / strength
+            return torch.cat([soft(x) + read / 2, soft(x), soft(x) - read / 2], 1)
+
+        return back
+
+    for strength in (0.5, 0.25):
+        bad = Translated(photos, writes(strength), grey, True, back=reads(strength))
+        assert conclude([hidden(bad)])[0].status == "PASS"  # noise of two levels does not disturb it
+        (verdict,) = conclude([hidden(bad), carried(bad)])
+        assert verdict.status == "FAIL"
+        assert "only the output takes away" in verdict.evidence
+
+    def sepia(x: Tensor) -> Tensor:
+        return torch.cat([x, 0.8 * x, 0.6 * x], 1)
+
+    def darker(x: Tensor) -> Tensor:
+        return 2 * ((x.clamp(-1, 1) + 1) / 2) ** 1.5 - 1
+
+    def lighter(x: Tensor) -> Tensor:
+        return 2 * ((x.clamp(-1, 1) + 1) / 2) ** (1 / 1.5) - 1
+
+    negative = -grey
+    for honest in (
+        Translated(photos, grey, grey, True, back=sepia),
+        Translated(photos, soft(grey), grey, True, back=sepia),
+        Translated(photos, noisy(grey), grey, True, back=sepia),
+        Translated(photos, darker(grey), grey, True, back=lambda x: sepia(lighter(x))),
+        Translated(grey, darker(negative), negative, True, back=lambda x: -lighter(x)),  # an error that both ways agree upon
+    ):
+        assert carried(honest).effect < 0.05
+        assert conclude([carried(honest)])[0].status == "PASS"
+
+
 def test_growth_of_noise_is_the_gain_of_the_way_back(photos: Tensor) -> None:
     for gain in (0.5, 1.0, 5.0):
 
@@ -159,6 +213,21 @@ def test_paired_error_gives_the_psnr_of_the_truth_and_its_interval(digits: Tenso
     assert found.data["interval"] == pytest.approx([expected.mean() - half, expected.mean() + half], abs=1e-4)
 
 
+def test_one_flat_color_is_beaten_by_more_than_a_source_that_is_farther_off(digits: Tensor, photos: Tensor) -> None:
+    mean = digits.mean((0, 2, 3), keepdim=True).expand_as(digits)
+    for share, status in ((0.0, "FAIL"), (0.04, "WARN"), (0.5, "PASS")):  # of the way from that color to the truth
+        found = paired_error(negatives(digits, lambda x, s=share: mean + s * (-x - mean)))  # type: ignore[misc]
+        (verdict,) = conclude([found])
+        assert verdict.status == status
+        assert found.data["psnr"] - found.data["before"] == pytest.approx(-20 * math.log10(1 - share), abs=1e-4)
+        assert "one flat color" in verdict.says
+    # what is near the truth already is the bar where it is nearer than a flat color
+    (verdict,) = conclude([paired_error(Translated(soft(photos), noisy(soft(photos), 2.0), photos, True))])
+    assert (verdict.status, "the untouched source" in verdict.says) == ("FAIL", True)
+    (verdict,) = conclude([paired_error(Translated(soft(photos), noisy(photos, 2.0), photos, True))])
+    assert verdict.status == "PASS"
+
+
 def test_few_pictures_cannot_tell(digits: Tensor) -> None:
     few = Translated(-digits[:4], digits[:4], digits[:4], True)
     assert [v.status for v in conclude(findings(few))] == ["CANNOT TELL"]
@@ -173,7 +242,7 @@ def test_models_are_asked_in_both_directions(config: CycleGANConfig | CUTConfig,
     found = translate(model, batch, paired=True)
     assert found.made.shape == batch.image.shape
     assert (found.back is not None) == (ways == 2)
-    assert len(findings(found)) == 3 + ways
+    assert len(findings(found)) == (6 if ways == 2 else 4)
     if ways == 2:
         assert batch.condition.source is not None
         other = translate(model, batch, True, direction="b2a")

@@ -105,9 +105,8 @@ def draw(method, cov, seen, count, steps=60, name="straight", eta=0.85):
     start = levels[0].sigma * normal()
     if method == "ddrm":
         return ddrm(denoiser(cov), start, levels, seen, normal, eta)
-    if method == "diffpir":
-        return ddpm(proximal(denoiser(cov), seen, STD), start, levels, normal)
-    return heun(guided(denoiser(cov), seen, STD), start, levels)
+    conditioned = (proximal if method == "diffpir" else guided)(denoiser(cov), seen, STD)
+    return (heun if method == "dps without noise" else ddpm)(conditioned, start, levels, normal)
 
 
 def errors(drawn, cov, spec, seen, sigma):
@@ -118,7 +117,7 @@ def errors(drawn, cov, spec, seen, sigma):
 
 
 @pytest.mark.parametrize("spec", ["mask:half", "blur:1", "downsample:2"])
-@pytest.mark.parametrize(("method", "steps"), [("dps", 30), ("diffpir", 150)])
+@pytest.mark.parametrize(("method", "steps"), [("dps", 150), ("dps without noise", 30), ("diffpir", 150)])
 def test_white_images_are_drawn_from_their_posterior(method, steps, spec):
     """Exact in the limit of many steps and samples."""
     seen, cov = measured(spec, 0.2, 2000), STD**2 * torch.eye(PIXELS).double()
@@ -137,9 +136,29 @@ def test_what_is_unseen_and_independent_is_drawn_from_its_distribution_by_ddrm()
     assert draw("ddrm", cov, seen, 2000, 100).std(0).sum() < 0.95 * flat.std(0).sum()
 
 
-@pytest.mark.parametrize(("method", "mean_within", "std_within"), [("dps", 0.7, 0.2), ("diffpir", 1.0, 0.35), ("ddrm", 0.85, 0.2)])
+def test_a_state_noisier_than_the_measurement_is_the_measurement_with_the_noise_that_it_lacks():
+    """Kawar et al. (2022), equation 8: what is seen has the noise of the state in all, whatever the denoiser says."""
+    seen, states = measured("noise:30", 0.2, 4000), []
+    levels = [Level(0.1, 0.9), Level(0.6, 0.4), Level(1.0, 0.0)]
+
+    def denoise(x, level):
+        states.append(x)
+        return torch.zeros_like(x)
+
+    rng = torch.Generator().manual_seed(0)
+    start = torch.zeros(4000, 1, SIZE, SIZE)
+    ddrm(denoise, start, levels, seen, lambda: torch.randn(start.shape, generator=rng))
+    lacking = 0.6 * math.sqrt((0.4 / 0.6) ** 2 - 0.2**2 - ROUNDING**2)
+    assert states[1].std(0).mean().item() == pytest.approx(lacking, rel=0.01)
+    assert torch.allclose(states[1].mean(0), 0.6 * seen.y[0], atol=0.03)
+
+
+@pytest.mark.parametrize(
+    ("method", "mean_within", "std_within"),
+    [("dps", 0.9, 0.2), ("dps without noise", 0.7, 0.2), ("diffpir", 1.0, 0.35), ("ddrm", 0.85, 0.2)],
+)
 def test_images_whose_pixels_depend_on_each_other_are_drawn_nearly_so(method, mean_within, std_within):
-    """All three approximate here, dps best: the worst pixel's errors are those below. Without a measurement they are 2.3 and 0.97."""
+    """All approximate here: the worst pixel's errors are those below. Without a measurement they are 2.3 and 0.97."""
     cov = smooth()
     root = torch.linalg.cholesky(cov) @ torch.randn(PIXELS, generator=torch.Generator().manual_seed(4)).double()
     seen = measured("mask:half", 0.05, 1000, root.float().view(1, 1, SIZE, SIZE))
@@ -208,6 +227,6 @@ def test_ddrm_says_that_it_needs_singular_values():
 
 def test_noise_alone_is_shrunk_as_wiener_does():
     seen = Measured(TRUTH.repeat(4000, 1, 1, 1), Identity(), torch.full((4000,), STD))
-    drawn = draw("dps", STD**2 * torch.eye(PIXELS).double(), seen, 4000)
+    drawn = draw("dps", STD**2 * torch.eye(PIXELS).double(), seen, 4000, 200)
     assert torch.allclose(drawn.mean(0), TRUTH[0] / (2 + (ROUNDING / STD) ** 2), atol=0.05)
     assert drawn.std(0).mean().item() == pytest.approx(STD / math.sqrt(2), abs=0.02)

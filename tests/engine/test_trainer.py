@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -15,10 +16,11 @@ from calotype.data import load
 from calotype.engine import trainer as under_test
 from calotype.engine.distributed import World
 from calotype.engine.optim import EMA_EVERY
+from calotype.engine.train import _grid
 from calotype.engine.trainer import Progress, Trainer
 from calotype.errors import TrainingError
 from calotype.types import Batch, ImageSpec, Model, Player, Step
-from tests.small import tiny_gan
+from tests.small import small, split_of, tiny_gan
 
 
 class Weight(nn.Module):
@@ -165,3 +167,17 @@ def test_a_break_is_seen_in_the_loss_the_gradient_and_the_weights(monkeypatch: p
     with torch.no_grad():
         trainer.model.state_dict()["b.w"].fill_(0.0)
     assert not trainer.sound()  # the loss was not finite, although the weights are again
+
+
+def test_held_out_sources_are_shown_with_their_truth_even_where_training_has_none() -> None:
+    config = small("cyclegan")
+    trainer = Trainer(config, split_of("cyclegan"), Progress(6), torch.device("cpu"), World())
+    assert trainer.holdout is not None
+    for loader, paired in ((trainer.loader, False), (trainer.holdout, True)):
+        batch = loader.batch_at(0)
+        assert batch.condition.source is not None
+        assert torch.equal(batch.condition.source, -batch.image) == paired
+    sheet = np.asarray(_grid(trainer))[::3, ::3]  # 28 pixels a side and gaps of 2, enlarged to 480 pixels
+    source, made, truth = (sheet[2:30, left : left + 28] for left in (2, 32, 62))
+    assert (source == 255 - truth).all()
+    assert not (made == truth).all()

@@ -62,6 +62,40 @@ def test_pixels_with_ties_are_calibrated_where_samples_are_like_the_truth():
     found = calibration(draw(40, 20), draw(40))
     assert found.coverage > 0.93
     assert found.coverage_even == pytest.approx(0.9, abs=0.015)
+    assert found.coverage_varied == pytest.approx(0.9, abs=0.015)
+    assert 0.5 < found.varied < 0.99
+
+
+def test_certain_pixels_hide_what_is_wrong_with_the_others_but_not_from_those_that_vary():
+    rare = 0.02  # so seldom that the samples of most pixels are all dark
+
+    def draw(images: int, count: int, share: float) -> np.ndarray:
+        return 255.0 * (RNG.uniform(size=(images, count, 2000)) < share)
+
+    good = calibration(draw(20, 20, rare), draw(20, 1, rare)[:, 0])
+    assert good.varied < 0.5
+    assert good.coverage_varied == pytest.approx(0.9, abs=0.01)
+    blind = calibration(draw(20, 20, rare / 8), draw(20, 1, rare)[:, 0])
+    assert blind.coverage_even > 0.87
+    assert blind.coverage_varied < 0.7
+    assert blind.verdict == "calibrated"  # which is why both are given
+
+
+def test_the_error_is_that_of_images():
+    samples, truth = draws(40, 20)
+    found = calibration(samples, truth)
+    shares = [calibration(samples[i : i + 1], truth[i : i + 1]).coverage_even for i in range(40)]
+    assert found.error == pytest.approx(np.std(shares, ddof=1) / np.sqrt(40))
+    assert calibration(samples[:1], truth[:1]).error is None
+    whole = calibration(np.repeat(samples, 2, 2), np.repeat(truth, 2, 1))  # pixels that say the same make nothing more certain
+    assert whole.error == pytest.approx(found.error)
+
+
+@pytest.mark.parametrize(
+    ("images", "spread", "tells"), [(12, 1.0, "calibrated"), (12, 0.6, "too sure"), (12, 1.7, "too unsure"), (9, 1.0, "too few")]
+)
+def test_the_verdict_goes_by_the_coverage_and_says_nothing_of_few_images(images, spread, tells):
+    assert calibration(*draws(images, 20, spread)).verdict.startswith(tells)
 
 
 def test_the_correlation_is_spearmans_and_only_judged_pixels_count():

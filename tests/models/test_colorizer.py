@@ -110,3 +110,36 @@ def test_it_learns_colors_by_heart_and_beats_the_palette() -> None:
 def test_what_is_not_grey_and_color_is_refused(spec: ImageSpec, text: str) -> None:
     with pytest.raises(UserError, match=text):
         Colorizer(ColorizerConfig(), spec)
+
+
+def test_a_palette_is_the_mean_color_of_each_gray_level() -> None:
+    net, given = model(), batch()
+    grey, color = given.condition.source, lab_of(given.image)[:, 1:]
+    assert grey is not None
+    net._tint(grey, color)
+    level = ((grey[:, 0] + 1) * 127.5).round().long()
+    common = int(level.flatten().bincount().argmax())
+    expected = color.permute(0, 2, 3, 1)[level == common].mean(0)
+    assert torch.allclose(net.tint[common, :2] / net.tint[common, 2], expected, atol=0.05)
+    made = net.by_palette(grey)
+    assert torch.allclose(gray8(made), grey, atol=1.01 / 127.5)
+    assert len(made.permute(0, 2, 3, 1)[level == common].unique(dim=0)) == 1
+    flat = colored(grey, expected.view(1, 2, 1, 1).expand(len(grey), 2, *grey.shape[2:]))
+    assert float((made - given.image).square().mean()) < float((flat - given.image).square().mean())
+
+
+def test_a_lower_temperature_gives_stronger_colors() -> None:
+    net, given = model(), batch()
+    with torch.no_grad():
+        net.network[1].weight.normal_(generator=torch.Generator().manual_seed(1))  # type: ignore[operator, union-attr]
+    cold = model(temperature=0.05)
+    cold.load_state_dict(net.state_dict())
+    warm = model(temperature=1.0)
+    warm.load_state_dict(net.state_dict())
+    chroma = [float(lab_of(m.eval().sample(Noise(1), given.condition))[:, 1:].norm(dim=1).mean()) for m in (cold, warm)]
+    assert chroma[0] > 1.2 * chroma[1]
+
+
+def test_other_images_than_the_source_are_refused() -> None:
+    with pytest.raises(UserError, match=r"leave out --data\.paired"):
+        Colorizer(ColorizerConfig(), ImageSpec(24, 3, (), Source(1, 1, (), "unpaired gray")))

@@ -12,9 +12,13 @@ from skimage.metrics import peak_signal_noise_ratio
 from calotype import degrade
 from calotype.degrade import Degradation
 from calotype.errors import UserError
+from calotype.losses.perceptual import SEED, WIDTHS, feature_distance
+from calotype.metrics.perceptual import perceptual_distance
 from calotype.models import Restorer, RestorerConfig
+from calotype.networks.recognizer import RandomNetwork
 from calotype.types import Batch, Condition, ImageSpec, Noise, Source, Step
 from tests.contract.test_models import trainer_of
+from tests.degrade.photographs import piece
 from tests.small import small, split_of
 
 
@@ -126,6 +130,58 @@ def test_an_adversarial_weight_brings_a_second_player() -> None:
     assert all(torch.isfinite(loss) for loss in fresh)
 
 
+def test_a_perceptual_weight_adds_a_distance_in_features() -> None:
+    given = batch_of("noise:25", channels=3)
+    model = model_for("noise:25", channels=3, perceptual=0.3)
+    eye = RandomNetwork(3, SEED, WIDTHS)
+    assert given.condition.source is not None
+    with torch.no_grad():  # an untrained network adds nothing
+        expected = feature_distance(eye.maps(given.condition.source), eye.maps(given.image)).mean()
+        terms = model.players()[0].loss(given, step())
+    assert terms.keys() == {"loss", "distance", "perceptual"}
+    assert float(terms["perceptual"]) == pytest.approx(float(expected), rel=1e-4)
+    assert float(expected) > 0.05
+    assert float(terms["loss"]) == pytest.approx(float(terms["distance"]) + 0.3 * float(expected), rel=1e-4)
+    with torch.no_grad():
+        both = model_for("noise:25", channels=3, perceptual=0.3, adversarial=0.1).players()[0].loss(given, step())
+    assert both.keys() == {"loss", "distance", "perceptual", "deceit"}
+    parts = float(both["distance"]) + 0.3 * float(both["perceptual"]) + 0.1 * float(both["deceit"])
+    assert float(both["loss"]) == pytest.approx(parts, rel=1e-4)
+
+
+def test_what_the_loss_looks_through_is_neither_trained_nor_saved() -> None:
+    plain, model = model_for("noise:25"), model_for("noise:25", perceptual=0.3)
+    assert plain.state_dict().keys() == model.state_dict().keys()
+    assert [name for name, _ in plain.named_parameters()] == [name for name, _ in model.named_parameters()]
+    model.load_state_dict(plain.state_dict())
+    given = batch_of("noise:25")
+    torch.manual_seed(5)  # has no part in it
+    again = model_for("noise:25", perceptual=0.3)
+    again.load_state_dict(plain.state_dict())
+    assert torch.equal(model.players()[0].loss(given, step())["loss"], again.players()[0].loss(given, step())["loss"])
+    with torch.autocast("cpu", torch.bfloat16):
+        low = model.players()[0].loss(given, step())["perceptual"]
+    assert low.dtype == torch.float32
+
+
+def test_looking_through_features_brings_a_restored_image_nearer_in_them() -> None:
+    """In those of other networks."""
+    image = torch.cat([piece("chelsea", 60 + 48 * i, 100, 48, 48)[:, :1] for i in range(4)])
+    given = Batch(image, Condition(source=degrade.parse("blur:1.6+noise:10")(image, Noise(4, 3)).source))
+    found = {}
+    for weight in (0.0, 1.0):
+        torch.manual_seed(0)
+        model = model_for("blur:1.6+noise:10", size=48, perceptual=weight, width=16)
+        optimizer = torch.optim.Adam(model.network.parameters(), 5e-3)
+        for _ in range(60):
+            optimizer.zero_grad()
+            model.players()[0].loss(given, step())["loss"].backward()
+            optimizer.step()
+        with torch.no_grad():
+            found[weight] = float(perceptual_distance(model.sample(Noise(4), given.condition), image).mean())
+    assert found[1.0] < 0.8 * found[0.0]
+
+
 @pytest.mark.parametrize(
     ("spec", "options", "text"),
     [
@@ -135,6 +191,7 @@ def test_an_adversarial_weight_brings_a_second_player() -> None:
         ("noise:25", {"network": "dncnn", "levels": 1}, "--model.levels belongs to"),
         ("noise:25", {"network": "fsrcnn", "unshuffle": 2}, "--model.unshuffle is not for"),
         ("noise:25", {"adversarial": 0.1, "size": 12}, "larger --data.patch"),
+        ("noise:25", {"perceptual": 0.1, "size": 12}, "larger --data.patch"),
     ],
 )
 def test_what_does_not_fit_is_said_in_one_line(spec: str, options: dict[str, object], text: str) -> None:
@@ -146,3 +203,20 @@ def test_what_does_not_fit_is_said_in_one_line(spec: str, options: dict[str, obj
 def test_images_that_nothing_spoiled_are_refused() -> None:
     with pytest.raises(UserError, match=r"--data\.degrade"):
         Restorer(RestorerConfig(), ImageSpec(24, 1))
+
+
+def test_the_discriminator_takes_true_images_for_one_and_restored_ones_for_zero() -> None:
+    given = batch_of("noise:25")
+    model = scrambled(model_for("noise:25", adversarial=0.1))
+    network = model.discriminator
+    assert network is not None
+    with torch.no_grad():
+        loss = model.players()[1].loss(given, step())["loss"]
+        made = model.restore(given.condition.source)  # type: ignore[arg-type]
+        right = (network(given.image) - 1).square().mean() + network(made).square().mean()
+    assert float(loss / right) == pytest.approx(0.5, rel=1e-5)  # Mao et al. 2017, eq. 9: exchanged, it is 7e-4 away
+
+
+def test_other_images_than_the_source_are_refused() -> None:
+    with pytest.raises(UserError, match=r"leave out --data\.paired"):
+        Restorer(RestorerConfig(), ImageSpec(24, 1, (), Source(1, 1, (), "unpaired noise:25")))

@@ -210,6 +210,42 @@ def test_cut_prefers_translations_that_keep_their_places(channels: int, source: 
     assert model.sample(Noise(3), data.condition).shape == (3, channels, 16, 16)
 
 
+@pytest.mark.parametrize(("halvings", "blocks", "layers"), [(2, 9, [0, 2, 3, 4, 8]), (1, 1, [0, 2, 3]), (0, 3, [0, 2, 3])])
+def test_cut_compares_the_layers_of_the_paper(halvings: int, blocks: int, layers: list[int]) -> None:
+    model = build(CUTConfig(width=2, halvings=halvings, blocks=blocks), spec(3, 3))
+    assert isinstance(model, CUT)
+    assert model.layers == layers  # the pixels, each halving, the first and the fifth of nine blocks (Park et al. 2020, appendix C)
+
+
+def test_the_contrast_of_cut_is_that_of_a_dense_reference() -> None:
+    model = unequal(CUTConfig(width=4, patches=10_000, features=8, blocks=3), spec(3, 3))  # all places
+    assert isinstance(model, CUT)
+    data = batch(spec(3, 3), n=2)
+    made, given = data.image, source_of(data)
+    net, heads = model.translator["generator"], model.translator["heads"]
+    assert isinstance(net, ResNetTranslator)
+    assert isinstance(heads, PatchProjector)
+    losses = []
+    for index, layer in enumerate(model.layers):
+        rows = []
+        for images in (made, given):
+            maps = net.encode(images)[layer]
+            vectors = torch.stack([maps[n, :, y, x] for n in range(2) for y in range(maps.shape[2]) for x in range(maps.shape[3])])
+            projected = heads.heads[index](vectors)
+            rows.append(projected / projected.square().sum(1, keepdim=True).sqrt())
+        scores = rows[0] @ rows[1].detach().T / 0.07
+        image = torch.arange(len(scores)) // (len(scores) // 2)
+        odds = scores.exp() * (image[:, None] == image[None, :])  # other places of the same image are the only wrong answers
+        losses.append(-(odds.diagonal() / odds.sum(1)).log().mean())
+    expected = torch.stack(losses).mean()
+    found = model._contrast(made, given, step())
+    assert value(found) == pytest.approx(value(expected), rel=1e-5)
+    weights = [p for p in model.translator.parameters() if p.requires_grad]
+    for a, b in zip(*(torch.autograd.grad(x, weights, allow_unused=True) for x in (found, expected)), strict=True):
+        assert (a is None) == (b is None)
+        assert a is None or torch.allclose(a, b, rtol=1e-3, atol=1e-6)
+
+
 def test_the_losses_of_pix2pix_are_those_of_the_paper() -> None:
     of = spec(3, 1, how="paired")
     model, data = unequal(Pix2PixConfig(width=4, l1_weight=50.0), of), batch(of)

@@ -27,3 +27,13 @@ def test_there_and_back_changes_nothing() -> None:
 
 def test_a_color_of_no_screen_leaves_the_range() -> None:
     assert float(rgb_of(torch.tensor([50.0, 110.0, -110.0]).view(1, 3, 1, 1)).abs().max()) > 1
+
+
+def test_colors_are_exact_under_autocast_too() -> None:
+    images = pictures()
+    with torch.autocast("cpu", torch.bfloat16):
+        lab, back = lab_of(images), rgb_of(lab_of(images))
+        rough = torch.einsum("ij,njhw->nihw", torch.eye(3), images)
+    assert torch.equal(lab, lab_of(images))
+    assert torch.equal(back, rgb_of(lab_of(images)))
+    assert rough.dtype == torch.bfloat16  # what would have happened

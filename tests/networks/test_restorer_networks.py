@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from calotype.networks.restorer import FSRCNN, Curves, DnCNN, LayerNorm, ResidualRestorer, filled
+from calotype.networks.restorer import FSRCNN, Curves, DnCNN, LayerNorm, NAFBlock, ResidualRestorer, filled
 from calotype.types import Source
 
 NOISY = Source(1, 1, ("sigma",), "noise:0-55")
@@ -102,3 +102,12 @@ def test_a_filled_ramp_goes_on_through_its_hole() -> None:
     error = (filled(ramp * known, known) - ramp)[known == 0]
     assert float(error.abs().mean()) < 0.06
     assert float(ramp[known == 0].abs().mean()) > 0.1  # which zeros are not
+
+
+def test_attention_of_naf_sees_the_whole_image() -> None:
+    block = scrambled(NAFBlock(4))
+    image = torch.rand(1, 4, 32, 32)
+    other = image.clone()
+    other[:, 0, -4:, -4:] += 3  # of one channel: what all share is taken away by the norm
+    far = (block(other) - block(image))[..., :8, :8].abs().max()
+    assert 1e-4 < float(far) < 1

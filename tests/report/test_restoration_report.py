@@ -22,11 +22,11 @@ from calotype.diagnose.verdict import conclude
 from calotype.engine.run import Run, model_card
 from calotype.errors import UserError
 from calotype.metrics.quality import convention_for
-from calotype.report import card, compare, restoration
+from calotype.report import card, compare, restoration, restored
 from calotype.report.evaluate import evaluate
 from calotype.report.known import Known
 from calotype.report.page import html
-from calotype.report.pairs import Picture, of_source
+from calotype.report.pairs import Picture, of_source, within
 from calotype.report.restored import MODEL, Judge, Measured
 from calotype.report.schema import schema
 from calotype.report.words import text
@@ -164,7 +164,8 @@ def test_the_page_and_the_json_hold_it_all() -> None:
     assert "in 8 bit, range 255" in page.text
     assert "not told" in page.text
     assert f"{part['methods'][0]['psnr']['value']:.2f}" in page.text
-    assert "dB closer to the truth than" in text(made) or "dB closer to the truth than" in page.text
+    assert "dB closer to the truth than" in page.text
+    assert "this model +" in text(made)
 
 
 def test_gains_are_paired() -> None:
@@ -284,3 +285,57 @@ def test_a_translator_is_judged_too(name: str, ways: int, tmp_path: Path) -> Non
     assert "back again" in Page(html(found)).text or ways == 1
     assert sum(s.name.startswith("PSNR") for s in found.scores) == ways
     assert Run.open(tmp_path / "run").use() == "translate"
+
+
+def test_gray_and_large_pictures_are_restored_by_the_model_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    grays = scenes(3, channels=1)
+    _, judge = measured(lambda source: source, "noise:25")
+    degraded, _ = judge.spoiled(grays, 0)
+    assert torch.allclose(judge.restored(degraded), degraded.image.clamp(-1, 1), atol=1e-6)
+    _, judge = measured(lambda source: -source, "noise:25")
+    degraded, _ = judge.spoiled(scenes(2), 0)
+    whole = judge.restored(degraded)
+    monkeypatch.setattr(restored, "WHOLE", 100)
+    assert torch.allclose(judge.restored(degraded), whole, atol=1e-6)
+
+
+def test_other_pictures_of_the_same_names_are_no_match() -> None:
+    part = report("bad").restoration
+    assert part is not None
+    inputs = tuple(value + 0.1 for value in part.psnr["input"])
+    with pytest.raises(UserError, match="different images"):
+        compare.told([report("good"), replace(report("bad"), restoration=replace(part, psnr={**part.psnr, "input": inputs}))])
+
+
+def test_no_more_pictures_than_asked_for_and_the_liveliest_piece_of_each() -> None:
+    shown = scenes(8, size=100)
+    assert len(within(shown, 0.035)) == 3
+    assert len(within(shown, 0.001)) == 1
+    image = np.zeros((400, 300, 3), np.uint8)
+    image[230:250, 200:220] = np.random.default_rng(0).integers(0, 256, (20, 20, 3))
+    top, left = restoration._busiest(image)
+    assert top <= 230
+    assert top + restoration.CROP >= 250
+    assert left <= 200
+    assert left + restoration.CROP >= 220
+
+
+def test_a_colorizer_has_to_beat_the_mean_color_of_each_gray_level(tmp_path: Path) -> None:
+    calotype.train(small("colorize", 3), out=tmp_path / "col")
+    for words in ({}, {"data": "photos"}):
+        part = evaluate(tmp_path / "col", short=True, count=4, **words).restoration  # type: ignore[arg-type]
+        assert part is not None
+        assert {"palette mean", "input"} <= set(part.psnr)
+        assert part.psnr["palette mean"] != part.psnr["input"]
+
+
+def test_pictures_that_it_was_trained_on_are_told(tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    for index, scene in enumerate(scenes(10)):
+        pictures.save(pictures.to_picture(pictures.to_uint8(scene.truth)[0]), tmp_path / "own" / f"{index}.png")
+    config = small("denoise", 2)
+    calotype.train(replace(config, data=replace(config.data, source=str(tmp_path / "own"))), out=tmp_path / "run")
+    shutil.copytree(tmp_path / "own", tmp_path / "other")
+    for name, alarms in (("own", True), ("other", False)):
+        notes = " ".join(evaluate(tmp_path / "run", data=str(tmp_path / name), short=True).notes)
+        assert ("was trained on" in notes) == alarms

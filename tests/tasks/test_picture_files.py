@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import tifffile
 from numpy.typing import NDArray
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, PngImagePlugin
 
-from calotype.data.decode import UnusableError
+from calotype.data.decode import UnusableError, decode
 from calotype.errors import UserError
 from calotype.tasks.files import Picture, open_picture, save_picture
 
@@ -213,6 +213,62 @@ def test_quality_and_formats(tmp_path: Path) -> None:
     assert (tmp_path / "low.jpg").stat().st_size < 0.5 * (tmp_path / "high.jpg").stat().st_size
     with pytest.raises(UserError, match=r"cannot write \.xyz: choose one of \.png"):
         save_picture(picture, tmp_path / "a.xyz")
-    with pytest.raises(UnusableError, match="WEBP cannot hold it"):
+    with pytest.raises(UnusableError, match="WEBP cannot hold 20000x2 pixels"):
         save_picture(Picture(np.zeros((2, 20_000, 1), np.uint8)), tmp_path / "wide.webp")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["high.jpg", "low.jpg"]
+
+
+def test_what_a_format_cannot_hold_is_told_before_and_other_facts_are_dropped(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[MAKER], exif[37500] = "Maker", b"x" * 70_000
+    picture = Picture(random(20, 20, 3), exif=exif)
+    assert save_picture(picture, tmp_path / "a.jpg") == ("its EXIF data were left out: JPEG holds 64 KB of them",)
+    assert not Image.open(tmp_path / "a.jpg").getexif()
+    assert save_picture(picture, tmp_path / "a.png") == ()
+    assert Image.open(tmp_path / "a.png").getexif()[MAKER] == "Maker"
+    exif[37500] = b"x" * 60_000
+    assert save_picture(picture, tmp_path / "b.jpg") == ()
+    wide = Picture(np.zeros((1, 65_501, 1), np.uint8))
+    with pytest.raises(UnusableError, match="JPEG cannot hold 65501x1 pixels, but 65,500 a side: give another suffix"):
+        save_picture(wide, tmp_path / "wide.jpg")
+    save_picture(Picture(wide.pixels[:, :-1]), tmp_path / "b.jpg")
+    save_picture(wide, tmp_path / "wide.png")
+    with pytest.raises(UnusableError, match="AVIF cannot hold 65537x1"):
+        save_picture(Picture(np.zeros((1, 65_537, 1), np.uint8)), tmp_path / "wide.avif")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jpg", "a.png", "b.jpg", "wide.png"]
+
+
+@pytest.mark.parametrize("error", [OSError("encoder error -2"), RuntimeError("Failed to encode image"), ValueError("no")])
+def test_errors_of_an_encoder_are_told_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Image.Image, "save", fails)
+    with pytest.raises(UnusableError, match=f"WEBP cannot hold it: {error}"):
+        save_picture(Picture(random(8, 8, 3)), tmp_path / "a.webp")
+    monkeypatch.setattr(Image.Image, "save", lambda *_, **__: (_ for _ in ()).throw(OSError(5, "Input/output error")))
+    with pytest.raises(OSError, match="Input/output error"):
+        save_picture(Picture(random(8, 8, 3)), tmp_path / "a.webp")
+    assert not list(tmp_path.iterdir())
+
+
+def test_words_that_are_not_taken_over_are_told() -> None:
+    image, xmp = Image.fromarray(random(8, 8, 3)), b'<x:xmpmeta xmlns:x="adobe:ns:meta/"></x:xmpmeta>'
+    for kind in ("JPEG", "WEBP", "AVIF"):
+        assert open_picture(encoded(image, kind, xmp=xmp), "a").notes == ("its XMP data were left out",)
+        assert open_picture(encoded(image, kind), "a").notes == ()
+    texts = PngImagePlugin.PngInfo()
+    texts.add_itxt("XML:com.adobe.xmp", xmp.decode())
+    texts.add_text("Title", "a")
+    assert open_picture(encoded(image, "PNG", pnginfo=texts), "a.png").notes == ("its XMP data and texts were left out",)
+    assert open_picture(encoded(image, "JPEG", comment=b"a"), "a.jpg").notes == ("its comments were left out",)
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_white_is_white_where_a_file_says_that_it_is_zero(compression: str | None) -> None:
+    samples = random(9, 8, deep=True)
+    for photometric, expected in (("miniswhite", 65535 - samples), ("minisblack", samples)):
+        stream = io.BytesIO()
+        tifffile.imwrite(stream, samples, photometric=photometric, compression=compression)
+        np.testing.assert_array_equal(open_picture(stream.getvalue(), "a.tif").pixels[..., 0], expected)
+        np.testing.assert_allclose(np.asarray(decode(stream.getvalue(), "a.tif")), expected / 257, atol=0.5)

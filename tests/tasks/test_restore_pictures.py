@@ -18,12 +18,15 @@ from calotype.degrade.noise import BLIND
 from calotype.degrade.resize import resize
 from calotype.engine.display import Display
 from calotype.errors import CalotypeError, UserError
+from calotype.models.restorer import Restorer, RestorerConfig
+from calotype.tasks import score as scoring
 from calotype.tasks.batch import Job, Outcome, read_mask, restore_files
+from calotype.tasks.before_after import cell
 from calotype.tasks.files import Picture
 from calotype.tasks.inputs import open_inputs, targets
 from calotype.tasks.restore import Applied, Way, apply, warning
 from calotype.tasks.sample import Generator
-from calotype.tasks.score import mean, score, spoil
+from calotype.tasks.score import Scored, Scores, mean, middle, score, spoil
 from calotype.types import Condition, ImageSpec, Model, Noise, Source
 
 
@@ -152,6 +155,8 @@ def test_models_that_cannot_are_refused() -> None:
         ("blur:1-2+noise:5", "blur:1.5", True),
         ("gray", "gray", False),
         ("unpaired", "gray", True),
+        ("unpaired invert", "invert", False),
+        ("unpaired invert", "gray", True),
     ],
 )
 def test_a_warning_where_a_model_learned_something_else(learned: str, asked: str, warns: bool) -> None:
@@ -205,8 +210,8 @@ def write(path: Path, *shape: int, value: int = 100) -> None:
     Image.fromarray(pixels).save(path)
 
 
-def outcomes(source: Path, out: Path, overwrite: bool = False, does: Callable[[Tensor], Tensor] = lambda x: x) -> list[Outcome]:
-    with open_inputs(str(source), out) as inputs:
+def outcomes(source: Path, out: str | Path, overwrite: bool = False, does: Callable[[Tensor], Tensor] = lambda x: x) -> list[Outcome]:
+    with open_inputs(str(source), Path(out)) as inputs:
         applied = Applied(stand(Source(3, how="noise:25"), 3, does))
         return restore_files(applied, inputs, targets(inputs, out, overwrite), Job(), Display(), "restoring")
 
@@ -271,10 +276,14 @@ def test_results_inside_the_folder_are_not_taken_for_pictures(tmp_path: Path) ->
 def test_one_file_goes_where_it_is_said(tmp_path: Path) -> None:
     write(tmp_path / "a.jpg", 20, 30, 3)
     (tmp_path / "folder").mkdir()
-    for out, name in (("b.png", "b.png"), ("c", "c.jpg"), ("folder", "folder/a.jpg"), ("new/", "new/a.jpg")):
-        made = outcomes(tmp_path / "a.jpg", Path(f"{tmp_path}/{out}") if not out.endswith("/") else tmp_path / "new")
-        assert made[0].written == tmp_path / (name if not out.endswith("/") else "new.jpg")
+    for out, name in (("b.png", "b.png"), ("c", "c.jpg"), ("folder", "folder/a.jpg"), ("new/", "new/a.jpg"), ("d.x/", "d.x/a.jpg")):
+        made = outcomes(tmp_path / "a.jpg", f"{tmp_path}/{out}")
+        assert made[0].written == tmp_path / name
         assert made[0].written.is_file()
+    with pytest.raises(UserError, match="OUT is empty"):
+        outcomes(tmp_path / "a.jpg", "")
+    with pytest.raises(UserError, match="IN is empty"), open_inputs(""):
+        pass
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n123")
     with pytest.raises(UserError, match=r"broken\.png cannot be used"):
         outcomes(tmp_path / "broken.png", tmp_path / "d.png")
@@ -325,3 +334,121 @@ def test_transparency_is_enlarged_with_the_picture(tmp_path: Path) -> None:
     assert alpha.shape == (60, 40)
     assert (alpha[:, :17] == 255).all()
     assert (alpha[:, 23:] == 0).all()
+
+
+def inpainter() -> Generator:
+    """A real one with random weights."""
+    torch.manual_seed(0)
+    model = Restorer(RestorerConfig(width=8, depth=2, unshuffle=2), ImageSpec(48, 3, source=Source(3, known=("mask",), how="mask:box")))
+    nn.init.normal_(model.network.tail.weight, std=0.02)  # type: ignore[union-attr, arg-type]
+    return Generator(model, "inpaint", torch.device("cpu"))
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_hole_larger_than_a_tile_is_filled_as_in_the_whole(kind: type, channels: int) -> None:
+    ramp = (np.linspace(0.1, 0.9, 330)[:, None] * np.linspace(1, 0.2, 410))[..., None] ** np.arange(1, channels + 1)
+    pixels = (ramp * np.iinfo(kind).max).astype(kind)
+    hole = np.zeros((330, 410), bool)
+    hole[40:300, 60:380] = True
+    hole[5:9, ::3] = True
+    generator, levels = inpainter(), np.iinfo(kind).max / 255
+    whole, _ = Applied(generator, Way(tile=1000)).pixels(pixels, hole)
+    applied = Applied(generator, Way(tile=128))
+    made, note = applied.pixels(pixels, hole)
+    assert note == ""
+    assert np.abs(made.astype(float) - whole).max() <= levels
+    np.testing.assert_array_equal(made[~hole], pixels[~hole])
+    picture, known = torch.from_numpy((ramp * 2 - 1).transpose(2, 0, 1)).float(), torch.from_numpy(~hole).float()[None]
+    in_floats = (applied.tensor(picture * known, known).permute(1, 2, 0).numpy() + 1) * np.iinfo(kind).max / 2
+    assert np.abs(in_floats - made).max() <= 1.5 * levels
+    given = torch.cat([picture.expand(3, -1, -1) * known, known])[None]
+    with torch.no_grad():
+        direct = generator.model.sample(Noise(1, 0), Condition(source=given))[0]
+    if channels == 3:
+        assert np.abs((direct.permute(1, 2, 0).numpy() + 1) * np.iinfo(kind).max / 2 - made).max() <= 1.5 * levels
+    elsewhere, _ = applied.pixels(pixels, np.roll(hole, 7, 1))
+    assert np.abs(elsewhere.astype(float) - made).max() > 2 * levels  # where the hole is does count
+
+
+def test_a_noise_level_is_a_number_that_a_model_takes() -> None:
+    for sigma in (-1.0, 255.5, float("nan"), float("inf")):
+        with pytest.raises(UserError, match="is out of range: give --sigma 0 to 255"):
+            Way(sigma=sigma)
+    assert (Way(sigma=0).sigma, Way(sigma=255).sigma) == (0, 255)
+    with pytest.raises(UserError, match="takes no noise level"):
+        Applied(stand(Source(1, how="noise:25"), 1, lambda x: x), Way(sigma=25))
+
+
+def test_the_interpolation_of_an_upscaler_counts_for_its_reach() -> None:
+    upscaler = Applied(stand(Source(1, 2, how="downsample:2"), 1, larger), Way(tile=96))
+    assert upscaler.look.reach == 3
+    assert Applied(stand(Source(1, how="noise:25"), 1, lambda x: x)).look.reach == 0
+    picture = random(3, 150, 170) * 0.5
+    whole = Applied(stand(Source(1, 2, how="downsample:2"), 1, larger)).tensor(picture)
+    assert torch.allclose(upscaler.tensor(picture), whole, atol=1e-6)
+
+
+def test_one_exact_or_tiny_picture_does_not_spoil_the_mean() -> None:
+    usual = Scored(Scores(30.0, 0.9), {"input": Scores(20.0, 0.5)}, "so")
+    exact = Scored(Scores(float("inf"), 1.0), {"input": Scores(20.0, 0.7)}, "so")
+    tiny = Scored(Scores(40.0, float("nan")), {"input": Scores(26.0, float("nan"))}, "so")
+    found = mean([usual, exact, tiny])
+    assert found["psnr"] == pytest.approx((30 + 80 + 40) / 3)
+    assert found["ssim"] == pytest.approx(0.95)
+    assert found["baselines"]["input"] == {"psnr": pytest.approx(22.0), "ssim": pytest.approx(0.6)}
+    assert found["notes"] == ["in the mean, PSNR above 80 dB counts as 80", "1 of 3 pictures without SSIM, for they are too small"]
+    assert mean([usual, usual])["notes"] == []
+    assert mean([tiny])["ssim"] is None
+
+
+def test_large_pictures_are_scored_by_their_middle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scoring, "LARGEST", 100 * 100)
+    pixels = np.arange(300 * 200, dtype=np.uint16).reshape(300, 200, 1)
+    part = middle(pixels)
+    assert part.shape == (96, 48, 1)
+    assert part[0, 0, 0] == pixels[102, 76, 0]
+    assert middle(pixels[:100, :100]).shape == (100, 100, 1)
+    (tmp_path / "in").mkdir()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 200), np.uint8)).save(tmp_path / "in/a.png")
+    write(tmp_path / "in/b.png", 90, 80)
+    applied = Applied(stand(Source(1, how="noise:25"), 1, lambda x: x))
+    with open_inputs(str(tmp_path / "in")) as inputs:
+        work = (Job(degrade.parse("noise:25"), scored=True), Display(), "restoring")
+        alone = restore_files(applied, inputs, {}, *work)
+        written = restore_files(applied, inputs, targets(inputs, tmp_path / "out", False), *work)
+    assert [outcome.size for outcome in alone] == [(96, 48), (90, 80)]
+    assert [outcome.size for outcome in written] == [(300, 200), (90, 80)]
+    for outcome, other in zip(alone, written, strict=True):
+        assert outcome.scored is not None
+        assert other.scored is not None
+        assert outcome.scored.as_json() == other.scored.as_json()
+    assert Image.open(tmp_path / "out/a.png").size == (200, 300)
+    for outcome in (alone, written):
+        assert ["scored by its middle, 48x96 pixels" in " ".join(one.notes) for one in outcome] == [True, False]
+
+
+def test_folders_are_no_place_for_results(tmp_path: Path) -> None:
+    write(tmp_path / "in/a.png/x.jpg", 20, 30, 3)
+    write(tmp_path / "in/a.gif", 20, 30)
+    made = outcomes(tmp_path / "in", tmp_path / "out")
+    assert {outcome.file: outcome.error for outcome in made} == {"a.gif": "", "a.png/x.jpg": ""}
+    assert (tmp_path / "out/a.gif.png").is_file()
+    assert (tmp_path / "out/a.png/x.jpg").is_file()
+
+
+def test_the_middle_of_a_picture_is_shown() -> None:
+    pixels = np.add.outer(np.arange(1000), np.arange(700)).astype(np.uint16)[..., None] << 4
+    shown = np.asarray(cell(pixels, (1000, 700)))
+    np.testing.assert_array_equal(shown[..., 0], pixels[260:740, 110:590, 0] >> 8)
+    small = np.asarray(cell(pixels[::2, ::2], (1000, 700)))  # of a source that is half as large, the same place
+    np.testing.assert_array_equal(small[::2, ::2, 0], pixels[260:740:2, 110:590:2, 0] >> 8)
+
+
+def test_pixels_per_inch_grow_with_the_picture(tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((30, 20, 3), np.uint8)).save(tmp_path / "a.png", dpi=(100, 50))
+    doubled = stand(Source(3, 2, how="downsample:2"), 3, lambda x: x.repeat_interleave(2, 2).repeat_interleave(2, 3))
+    for generator, scale in ((doubled, 2), (stand(Source(3, how="noise:25"), 3, lambda x: x), 1)):
+        with open_inputs(str(tmp_path / "a.png")) as inputs:
+            restore_files(Applied(generator), inputs, {"a.png": tmp_path / "b.png"}, Job(), Display(), "enlarging")
+        assert Image.open(tmp_path / "b.png").info["dpi"] == pytest.approx((100 * scale, 50 * scale), abs=0.1)

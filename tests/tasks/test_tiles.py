@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from calotype.models.restorer import Restorer, RestorerConfig
 from calotype.tasks import tiles
 from calotype.tasks.tiles import Look, Plan, look_of, padded, plan, tiled
+from calotype.types import ImageSpec, Source
 
 
 class Stack(nn.Module):
@@ -118,3 +120,42 @@ def test_tiles_of_costly_models_are_smaller() -> None:
     cheap, costly = plan(Look(10, 100.0), 5000, 5000), plan(Look(10, 2000.0), 5000, 5000)
     assert costly.tile < cheap.tile < 5000
     assert cheap.tile**2 * 100 <= tiles.MEMORY
+
+
+@pytest.mark.parametrize(("network", "unshuffle", "levels"), [("residual", 5, 0), ("residual", 7, 0), ("naf", 2, 4), ("curves", 7, 0)])
+def test_tiles_begin_where_the_squares_of_a_network_do(network: str, unshuffle: int, levels: int) -> None:
+    torch.manual_seed(0)
+    config = RestorerConfig(network=network, width=8, depth=1, levels=levels, unshuffle=unshuffle)  # type: ignore[arg-type]
+    restorer = Restorer(config, ImageSpec(48, 3, source=Source(3, how="noise:25")))
+    for name, parameter in restorer.named_parameters():
+        if any(part in name for part in ("tail", "beta", "gamma")):  # which begin at zero
+            nn.init.normal_(parameter, std=0.1)
+    x = torch.rand(1, 3, 450, 500) * 2 - 1
+    look = look_of(restorer.restore, restorer, 3)
+    assert look.reach is not None
+    assert look.grid % (unshuffle * 2**levels) == 0
+    cut = plan(look, 450, 500, 96)
+    assert cut.step < 450
+    with torch.no_grad():
+        whole = restorer.restore(x)
+    assert float((in_tiles(restorer.restore, x, cut) - whole).abs().max()) < 1 / 255
+    astray = in_tiles(restorer.restore, x, Plan(cut.step - cut.step % tiles.GRID + tiles.GRID, cut.overlap, cut.reach))
+    if cut.step > tiles.GRID and (cut.step + tiles.GRID) % look.grid and network != "curves":
+        assert float((astray - whole).abs().max()) > 2 / 255  # the check can fail
+
+
+def test_what_is_said_of_the_size_of_tiles_is_so() -> None:
+    asked = plan(Look(20, 400.0, 336), 900, 900, 100)
+    assert asked.step == 336
+    assert asked.note.startswith(f"tiles are {asked.tile} pixels a side, the least for this model")
+    assert plan(Look(20, 400.0, 336), 900, 900, 500).note == plan(Look(20, 40000.0, 336), 900, 900).note == ""
+    for reach in (0, 5, 23, 24, 25, 40, None):
+        for tile in (tiles.SMALLEST, 97, 150, 250):
+            cut = plan(Look(reach, 400.0), 900, 900, tile)
+            assert cut.tile <= tile
+            assert not cut.note or f"tiles of {cut.tile} pixels" in cut.note
+
+
+def test_no_more_rows_are_kept_than_the_picture_has() -> None:
+    x = torch.rand(1, 1, 20, 300)
+    assert torch.equal(in_tiles(lambda part: part, x, Plan(10**10, 0, None)), x)  # such a band would fit nowhere

@@ -33,7 +33,7 @@ class Options:
 
     spec: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SPEC")]  # what happens to the pictures
     source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="IN")]  # a picture, a folder, a zip archive, or a data set
-    out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]  # the picture to write; a folder, for several
+    out: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]  # the picture to write; a folder, for several
     quality: int | None = None  # 1 to 100, of JPEG, WebP and AVIF: 95 where none is given
     overwrite: bool = False  # replace results that exist; the pictures themselves are never overwritten
     count: int | None = None  # only the first so many pictures
@@ -52,7 +52,7 @@ def run(words: list[str]) -> int:
     options = parse(Options, words, "calotype degrade")
     check_numbers(options.seed, options.count, options.quality)
     degradation = degrade.parse(options.spec)
-    with open_inputs(options.source, options.out, options.count) as inputs, closing(Terminal()) as display:
+    with open_inputs(options.source, Path(options.out), options.count) as inputs, closing(Terminal()) as display:
         places = targets(inputs, options.out, options.overwrite)
         outcomes = degrade_files(degradation, inputs, places, options.seed, options.quality, display)
     if options.json:
@@ -60,5 +60,5 @@ def run(words: list[str]) -> int:
         failed = [{"file": o.file, "error": o.error} for o in outcomes if o.error]
         print(json.dumps({"files": files, "failed": failed, "degrade": degradation.spec, "seed": options.seed}))
     else:
-        print("\n".join(written(outcomes, options.out)))
+        print("\n".join(written(outcomes, Path(options.out))))
     return ended(outcomes)

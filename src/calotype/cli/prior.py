@@ -14,16 +14,19 @@ from torch import Tensor
 
 from calotype import degrade, pictures
 from calotype.cli.parse import parse
+from calotype.cli.restore import check_numbers, ended
 from calotype.cli.sample import write_grid
 from calotype.data.images import some
 from calotype.degrade import Degradation, Degraded
 from calotype.engine.display import Terminal
 from calotype.errors import UserError
 from calotype.files import obstacle, write_json
-from calotype.tasks.pixels import given
+from calotype.tasks.batch import Outcome
+from calotype.tasks.inputs import Inputs, open_inputs
 from calotype.tasks.prior import MethodName, Restored, joined, restore_with_prior
-from calotype.tasks.prior_scores import Judged, judge, together
-from calotype.tasks.problem import TaskName, measurements, problem, require_color
+from calotype.tasks.prior_pictures import measurements, truths
+from calotype.tasks.prior_scores import Judged, apart, judge, together
+from calotype.tasks.problem import TaskName, problem, require_color
 from calotype.tasks.sample import Generator, load, write_images
 from calotype.types import ImageSpec, Noise
 
@@ -38,7 +41,11 @@ class Options:
     IN is what was measured of pictures of the prior's size. With --score or --degrade it is the truth: it is spoiled first, then
     restored, and the result is compared with it. OUT is a folder: mean.png is the mean of the possible originals, the best single
     answer; std.png shows how far they differ; samples/ holds them; overview.png shows all of it side by side; result.json has the
-    numbers, among them the residual of the measurement beside its noise, and whether 90% intervals hold 90% of the truth.
+    numbers, among them the residual of the measurement beside its noise, and whether 90% intervals hold 90% of the truth. Of several
+    pictures each has a folder of its name in OUT.
+
+    With --json: {"files": [{"file", "residual", "noise", "std", "psnr", "ssim", "sample", "baselines": {NAME: {"psnr", "ssim"}},
+    "convention"}], "mean": {"psnr", "ssim", "sample", "baselines", "convention"}, "calibration": {...}, "failed": [...], ...}.
 
     Examples:
     calotype restore --prior runs/flow-matching-mnist5k-0001 mnist5k halves --task inpaint --score
@@ -51,7 +58,7 @@ class Options:
     task: TaskName  # what was done to the pictures
     samples: int = 20  # possible originals of each; from 19 on the intervals assume nothing of them
     score: bool = False  # spoil IN first as the task says, and compare the results with it
-    degrade: str | None = None  # the same in another way: blur:2+noise:5, mask:box, motion:9, jpeg:30 ...
+    degrade: str | None = None  # the same in another way: blur:2+noise:5, mask:box, motion:9 ...
     mask: str = "half"  # missing pixels: right (or half), left, lower, upper, or a picture that is white where they are missing
     sigma: float | None = None  # of the noise in what was measured, on the scale of 0 to 255
     scale: int = 2  # of super-resolution
@@ -59,6 +66,7 @@ class Options:
     method: MethodName = "auto"  # dps for diffusion models, inversion for others; diffpir and ddrm are quicker and less exact
     steps: int | None = None  # of the method; as many as are good for it where none is given
     label: str | None = None  # class of the pictures, where it is known
+    overwrite: bool = False  # replace results that exist
     count: int = 16  # pictures at most
     seed: int = 0  # another seed, other noise and other samples
     device: str = "auto"  # auto, cpu, cuda, mps
@@ -72,7 +80,8 @@ class _Work:
     degradation: Degradation
     image: Tensor  # (N, ...) in [-1, 1]: the truth where it is known, else what was measured
     truth: bool
-    names: list[str]
+    names: list[str]  # of the folders for each
+    outcomes: list[Outcome]  # of all pictures, those that cannot be used among them
 
     def part(self, first: int, generator: Generator, seed: int) -> Degraded:
         """What was measured of some of the images, and how."""
@@ -96,22 +105,29 @@ class _Done:
 def run(words: list[str]) -> int:
     """Restore; prints what there is to say of the results, and where they are."""
     options = parse(Options, words, "calotype restore --prior MODEL")
-    if options.count < 1 or options.seed < 0 or (options.sigma or 0) < 0:
-        raise UserError("--count must be 1 or more, --seed and --sigma 0 or more")
+    check_numbers(options.seed, options.count, None)
+    if options.sigma is not None and options.sigma < 0:
+        raise UserError("--sigma must be 0 or more")
     if reason := obstacle(options.out, folder=True):
         raise UserError(f"cannot write into {options.out}: {reason}; choose another place")
+    if options.out.is_dir() and any(options.out.iterdir()) and not options.overwrite:
+        raise UserError(f"{options.out} is not empty: give another OUT, or --overwrite to replace what is in it")
     generator = load(options.prior, options.device)
-    work = _work(options, generator)
+    with open_inputs(options.source, options.out, options.count) as inputs:
+        work = _work(options, generator, inputs)
     with closing(Terminal()) as display:
         done = _restored(options, generator, work, display)
     facts = _facts(options, work, done)
     _write(options.out, work, done, facts)
     print(json.dumps(facts) if options.json else _said(options.out, facts))
-    return 0
+    return ended(work.outcomes)
 
 
-def _work(options: Options, generator: Generator) -> _Work:
+def _work(options: Options, generator: Generator, inputs: Inputs) -> _Work:
     """The pictures, and what was or will be done to them."""
+    out = options.out.resolve()
+    if any(path is not None and out in path.resolve().parents for path in map(inputs.path, inputs.names)):
+        raise UserError(f"pictures of IN are in {options.out}, where results go: give another OUT")
     spec, known = generator.spec, options.score or options.degrade is not None
     if options.degrade is None:
         degradation = problem(
@@ -119,11 +135,8 @@ def _work(options: Options, generator: Generator) -> _Work:
         )
     else:
         degradation = _named(options, spec)
-    if not known:
-        image, names = measurements(options.source, degradation, spec, options.count)
-        return _Work(degradation, image, False, names)
-    image = given((options.source,), spec, options.count).image
-    return _Work(degradation, image, True, [f"{index:06d}" for index in range(len(image))])
+    found = truths(inputs, spec) if known else measurements(inputs, degradation, spec)
+    return _Work(degradation, found.image, known, found.names, found.outcomes)
 
 
 def _named(options: Options, spec: ImageSpec) -> Degradation:
@@ -171,7 +184,7 @@ def _facts(options: Options, work: _Work, done: _Done) -> dict[str, Any]:
     found, judged = done.restored, done.judged
     deviation = found.std.square().mean((1, 2, 3)).sqrt() * 127.5
     files: list[dict[str, Any]] = [
-        {"file": name, "residual": _round(residual * 127.5), "noise": _round(noise * 127.5), "std": _round(std)}
+        {"file": name, "residual": residual * 127.5, "noise": noise * 127.5, "std": std}
         for name, residual, noise, std in zip(
             work.names, found.residual.mean(1).tolist(), found.noise.tolist(), deviation.tolist(), strict=True
         )
@@ -184,19 +197,25 @@ def _facts(options: Options, work: _Work, done: _Done) -> dict[str, Any]:
         "samples": options.samples,
         "seed": options.seed,
         "images": len(files),
-        **{name: _round(sum(file[name] for file in files) / len(files)) for name in ("residual", "noise", "std")},
-        "std_white": _round(max(float(found.std.max()) * 127.5, 1.0)),
+        **{name: sum(file[name] for file in files) / len(files) for name in ("residual", "noise", "std")},
+        "std_white": max(float(found.std.max()) * 127.5, 1.0),
         "columns": ["truth"] * work.truth + ["measured", "mean"] + ["sample"] * min(DRAWN, options.samples) + ["std"],
     }
     if judged is not None:
-        facts |= judged.as_json()
-        facts["calibration"] = {k: _round(v) for k, v in asdict(found.calibrated(work.image, judged.hidden)).items()}
-        for file, score in zip(files, judged.scores["mean"], strict=True):
-            file |= {name: _round(value) for name, value in score.as_json().items()}
-    return facts | {"files": files}
+        for index, file in enumerate(files):
+            file |= apart(judged.of(index))
+        calibration = found.calibrated(work.image, judged.hidden)
+        facts |= {"mean": judged.as_json(), "calibration": {"verdict": calibration.verdict, **asdict(calibration)}}
+    failed = [{"file": outcome.file, "error": outcome.error} for outcome in work.outcomes if outcome.error]
+    return _rounded(facts | {"files": files, "failed": failed})  # type: ignore[no-any-return]
 
 
-def _round(value: Any) -> Any:
+def _rounded(value: Any) -> Any:
+    """Every number within to four digits behind the point."""
+    if isinstance(value, dict):
+        return {name: _rounded(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_rounded(one) for one in value]
     return round(value, 4) if isinstance(value, float) else value
 
 
@@ -206,6 +225,8 @@ def _write(out: Path, work: _Work, done: _Done, facts: dict[str, Any]) -> None:
     for index, name in enumerate(work.names):
         place = out if len(work.names) == 1 else out / name
         (place / "samples").mkdir(parents=True, exist_ok=True)
+        for old in (place / "samples").glob("[0-9]" * 6 + ".png"):  # of a run with more of them
+            old.unlink()
         for image, file in ((found.mean, "mean.png"), (deviation, "std.png")):
             pictures.save(pictures.to_picture(pictures.to_uint8(image[index : index + 1])[0]), place / file)
         write_images(pictures.to_uint8(found.samples[index]), place / "samples")
@@ -225,10 +246,11 @@ def _said(out: Path, facts: dict[str, Any]) -> str:
         f"the samples differ by {facts['std']:.1f}",
     ]
     if "calibration" in facts:
-        scores = {"mean": facts, "one sample": facts["sample"], **facts["baselines"]}
+        mean = facts["mean"]
+        scores = {"mean": mean, "one sample": mean["sample"], **mean["baselines"]}
         lines.append("PSNR  " + "   ".join(f"{name} {score['psnr']:.2f}" for name, score in scores.items() if score["psnr"] is not None))
         lines.append("SSIM  " + "   ".join(f"{name} {score['ssim']:.4f}" for name, score in scores.items() if score["ssim"] is not None))
-        lines.append(f"      {facts['convention']}")
+        lines.append(f"      {mean['convention']}")
         lines.append(_believed(facts["calibration"]))
     lines.append(
         f"{out}: overview.png ({', '.join(dict.fromkeys(facts['columns']))}; white is a std of {facts['std_white']:.0f}), result.json"
@@ -237,9 +259,16 @@ def _said(out: Path, facts: dict[str, Any]) -> str:
 
 
 def _believed(found: dict[str, Any]) -> str:
+    error = "" if found["error"] is None else f" +- {found['error']:.1%}"
     text = (
-        f"{found['level']:.0%} intervals hold {found['coverage']:.1%} of the truth ({found['coverage_even']:.1%} where ties count by share)"
+        f"the samples are {found['verdict']}: "
+        if found["verdict"] != "too few images to tell"
+        else "too few pictures to tell whether the samples are calibrated: "
     )
+    text += f"{found['level']:.0%} intervals hold {found['coverage']:.1%} of the truth, {found['coverage_even']:.1%}{error} where ties "
+    text += "count by share"
+    if found["coverage_varied"] is not None and found["varied"] < 1:
+        text += f", {found['coverage_varied']:.1%} in the {found['varied']:.0%} of pixels that are not certain"
     if found["correlation"] is not None:
         text += f"; std and error go together with {found['correlation']:.2f} (Spearman)"
     if found["factor"] is not None:

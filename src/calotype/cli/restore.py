@@ -20,10 +20,11 @@ from calotype.engine.display import Terminal
 from calotype.errors import UserError
 from calotype.tasks.batch import Job, Outcome, read_mask, restore_files
 from calotype.tasks.before_after import sheet
-from calotype.tasks.inputs import open_inputs, targets
+from calotype.tasks.inputs import open_inputs, require_free, targets
 from calotype.tasks.restore import Applied, Way, warning
 from calotype.tasks.sample import load
-from calotype.tasks.score import Scored, fits, mean
+from calotype.tasks.score import Scored, Scores, fits, mean, means, remarks
+from calotype.tasks.tiles import SMALLEST
 
 _MODEL = tyro.conf.arg(metavar="MODEL")
 _IN = tyro.conf.arg(metavar="IN")
@@ -35,8 +36,9 @@ class Common:
     """What all commands that make pictures of pictures have in common."""
 
     model: Annotated[Path, tyro.conf.Positional, _MODEL]  # a run, or a model/ folder
-    source: Annotated[str, tyro.conf.Positional, _IN]  # a picture, a folder with everything in it, a zip archive, or a data set
-    out: Annotated[Path | None, tyro.conf.Positional, _OUT] = None  # the picture to write; a folder, for several
+    # a picture, a folder with everything in it, a zip archive, or a data set such as photos, of which the held-out part is taken
+    source: Annotated[str, tyro.conf.Positional, _IN]
+    out: Annotated[str | None, tyro.conf.Positional, _OUT] = None  # the picture to write; a folder, for several
     tile: int | None = None  # pixels a side of the tiles that large pictures are cut into; by memory where none is given
     quality: int | None = None  # 1 to 100, of JPEG, WebP and AVIF: 95 where none is given
     overwrite: bool = False  # replace results that exist; the pictures themselves are never overwritten
@@ -55,8 +57,11 @@ class Restore(Common):
     the format that their name says, and in a folder the names of the pictures. OUT may be left out with --score.
 
     With --degrade the pictures are spoiled first, with noise keyed by --seed and the number of the picture, and with --score the
-    results are compared with them: PSNR and SSIM beside what needs no training, in the convention that fits. With --json these are
-    {"files": [{"file", "psnr", "ssim", "baselines": {NAME: {"psnr", "ssim"}}, "convention", ...}], "mean": {...}, "failed": [...], ...}.
+    results are compared with them: PSNR and SSIM beside what needs no training, in the convention that fits.
+
+    With --json: {"files": [{"file", "height", "width", "written", "notes"}], "failed": [{"file", "error"}], "degrade", "seed",
+    "compare"}. With --score each file has SCORES and "baselines": {NAME: SCORES} and "convention", and so has "mean", with "notes" on
+    what does not count in it. SCORES are "psnr" (null where exact), "ssim", "ms_ssim" (null for small pictures) and "perceptual".
 
     --prior makes another command of it, which takes any diffusion or flow-matching model: calotype restore --prior MODEL --help.
 
@@ -114,10 +119,10 @@ def run(words: list[str]) -> int:
 
         return prior.run(words)
     options = parse(Restore, words, "calotype restore")
-    if options.score and not options.degrade:
-        raise UserError("--score compares with the pictures before they were spoiled: say how with --degrade, such as --degrade noise:25")
     if options.blind and not options.degrade:
         raise UserError("--blind goes with --degrade: without it the model is told no more than --sigma says")
+    if options.blind and options.sigma is not None:
+        raise UserError("--blind tells the model no noise level, and --sigma tells it one: leave out one of them")
     extras = Extras("restoring", {}, options.degrade, options.score, options.sigma, options.mask, options.blind)
     return work(options, extras)
 
@@ -141,11 +146,13 @@ def run_upscale(words: list[str]) -> int:
 def work(options: Common, extras: Extras | Callable[[Applied], Extras]) -> int:
     """Load the model, apply it to all pictures, tell what became of them; the exit code is 1 where some failed."""
     check_numbers(options.seed, options.count, options.quality)
-    if options.tile is not None and options.tile < 32:
-        raise UserError(f"--tile {options.tile} is too small: give 96 or more")
+    if options.tile is not None and options.tile < SMALLEST:
+        raise UserError(f"--tile {options.tile} is too small: give {SMALLEST} or more")
     generator = load(options.model, options.device)
     if callable(extras):
         extras = extras(Applied(generator))
+    if extras.score and not extras.degrade:
+        raise UserError("--score compares with the pictures before they were spoiled: say how with --degrade, such as --degrade noise:25")
     if options.out is None and not extras.score:
         raise UserError("OUT is missing: say where the results are to go")
     applied = Applied(generator, Way(extras.options, options.tile, options.seed, extras.sigma))
@@ -161,11 +168,18 @@ def work(options: Common, extras: Extras | Callable[[Applied], Extras]) -> int:
     if compare is not None:
         require_place(compare)
     job = Job(degradation, extras.score, extras.blind, missing, options.quality, compare is not None)
-    with open_inputs(options.source, options.out, options.count) as inputs, closing(Terminal()) as display:
+    out = None if options.out is None else Path(options.out)
+    with open_inputs(options.source, out, options.count) as inputs, closing(Terminal()) as display:
         places = {} if options.out is None else targets(inputs, options.out, options.overwrite)
+        if compare is not None:
+            require_free(inputs, [compare], options.overwrite, "--compare")
+            if compare.resolve() in {place.resolve() for place in places.values()}:
+                raise UserError(f"{compare} is the place of a result: give another --compare")
         outcomes = restore_files(applied, inputs, places, job, display, extras.verb)
-    if compare is not None and (rows := [outcome.row for outcome in outcomes if outcome.row]):
+    rows = [outcome.row for outcome in outcomes if outcome.row]
+    if compare is not None and rows:
         pictures.save(sheet(rows), compare)
+    compare = compare if rows else None
     facts = _facts(outcomes, options, degradation.spec if degradation else None, compare)
     print(json.dumps(facts) if options.json else _told(outcomes, options, degradation.spec if degradation else None, compare))
     return ended(outcomes)
@@ -201,9 +215,11 @@ def _told(outcomes: Sequence[Outcome], options: Common, spec: str | None, compar
     lines = []
     scored = {outcome.file: outcome.scored for outcome in outcomes if outcome.scored}
     if scored:
-        lines += [*_table(scored), "", f"{spec}, seed {options.seed}; {mean(list(scored.values()))['convention']}"]
-    lines += written(outcomes, options.out)
-    if compare is not None and any(outcome.row for outcome in outcomes):
+        every = list(scored.values())
+        lines += [*_table(scored), "", f"{spec}, seed {options.seed}; {means(every).convention}"]
+        lines += remarks(every) if len(every) > 1 else []
+    lines += written(outcomes, None if options.out is None else Path(options.out))
+    if compare is not None:
         lines.append(f"before and after in {compare}")
     return "\n".join(lines)
 
@@ -219,20 +235,17 @@ def written(outcomes: Sequence[Outcome], out: Path | None) -> list[str]:
 
 def _table(scored: dict[str, Scored]) -> list[str]:
     """PSNR and SSIM, a line for each file and one for the mean."""
-    whole = mean(list(scored.values()))
-    names = list(whole["baselines"])
-    rows = [(name, one.as_json()) for name, one in scored.items()]
-    rows += [("mean", whole)] if len(scored) > 1 else []
+    whole = means(list(scored.values()))
+    names = list(whole.baselines)
+    rows = [*scored.items(), *([("mean", whole)] if len(scored) > 1 else [])]
     table = [["", "result", *names]]
-    for label, row in rows:
-        table.append([label, *(_pair(one) for one in (row, *(row["baselines"][name] for name in names)))])
+    table += [[label, *(_pair(one) for one in (row.own, *(row.baselines[name] for name in names)))] for label, row in rows]
     widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
     return ["  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))]) for line in table]
 
 
-def _pair(scores: dict[str, Any]) -> str:
-    psnr, ssim = scores["psnr"], scores["ssim"]
-    return f"{'exact' if psnr is None else f'{psnr:.2f}'} {'-' if ssim is None else f'{ssim:.4f}'}"
+def _pair(scores: Scores) -> str:
+    return f"{scores.psnr:.2f} {scores.ssim:.4f}".replace("inf", "exact").replace("nan", "-")
 
 
 def ended(outcomes: Sequence[Outcome]) -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from calotype import degrade
 from calotype.config import Config
+from calotype.data.prepare import TILE
 from calotype.errors import UserError
 
 
@@ -28,8 +29,8 @@ OPTIONS: dict[str, Short] = {
 }
 
 
-def spoiled(config: Config, default: Config, given: Mapping[str, str | None]) -> Config:
-    """``config`` with the degradation that the short options in ``given`` ask for, and a patch that fits its scale.
+def spoiled(config: Config, default: Config, given: Mapping[str, str | None], own_patch: bool = False) -> Config:
+    """``config`` with the degradation that the short options in ``given`` ask for, and a patch that fits its scale unless ``own_patch``.
 
     Raises:
         UserError: for an option of another recipe, and beside a --data.degrade that says something else.
@@ -40,7 +41,7 @@ def spoiled(config: Config, default: Config, given: Mapping[str, str | None]) ->
     short = OPTIONS.get(config.recipe)
     if wrong := [name for name in asked if short is None or name != short.option]:
         owners = " and ".join(recipe for recipe, other in OPTIONS.items() if other.option == wrong[0])
-        own = f"{config.recipe} takes --{short.option}" if short else f"{config.recipe} spoils no images"
+        own = f"{config.recipe} takes --{short.option}" if short else f"{config.recipe} has no short option, and --data.degrade says it all"
         raise UserError(f"--{wrong[0]} is an option of {owners}: {own}")
     assert short is not None
     if config.data.degrade != default.data.degrade:
@@ -48,6 +49,8 @@ def spoiled(config: Config, default: Config, given: Mapping[str, str | None]) ->
     value = asked[short.option]
     spec = value if ":" in value else short.template.format(value)
     data = replace(config.data, degrade=spec)
-    if data.patch is not None and data.patch == default.data.patch:  # as many pixels of the source as before
-        data = replace(data, patch=data.patch // degrade.parse(default.data.degrade or "identity").scale * degrade.parse(spec).scale)
+    if data.patch is not None and not own_patch:  # as many pixels of the source as before, and no more than a tile has
+        scale = degrade.parse(spec).scale
+        wanted = data.patch // degrade.parse(default.data.degrade or "identity").scale * scale
+        data = replace(data, patch=min(wanted, TILE // scale * scale))
     return replace(config, data=data)

@@ -73,7 +73,8 @@ def run(words: list[str]) -> int:
     options = parse(Options, words, PROG, start)
     config = Config(default.recipe, options.model, options.data, options.optimizer, options.schedule, options.train, options.log)
     short = {kind.option: getattr(options, kind.option) for kind in OPTIONS.values()}
-    config = with_one_budget(default, spoiled(config, default, short))
+    own_patch = any(word.partition("=")[0] == "--data.patch" for word in words)
+    config = with_one_budget(default, spoiled(config, default, short, own_patch))
     if options.show_config:
         print(to_json(config), end="")
         return 0

@@ -27,9 +27,8 @@ def check_sizes(source: dict[str, Header], image: dict[str, Header], pairs: list
         hint = (
             "bring them to one size" if scaled or fit == "tile" else "bring them to one size, or give --size where only their scale differs"
         )
-        raise UserError(
-            f"{some(len(odd), 'pair')} of {len(pairs):,} differ in size, the first: {a} is {source[a].size}, {b} is {image[b].size}; {hint}"
-        )
+        several = f"1 pair of {len(pairs):,} differs" if len(odd) == 1 else f"{some(len(odd), 'pair')} of {len(pairs):,} differ"
+        raise UserError(f"{several} in size, the first: {a} is {source[a].size}, {b} is {image[b].size}; {hint}")
 
 
 def check_alignment(source: Images, image: Images) -> None:

@@ -34,7 +34,7 @@ _MAGIC = re.compile(
     re.DOTALL,
 )
 _ORIENTATION, _SIDEWAYS = 0x0112, {5, 6, 7, 8}  # the EXIF tag, and its values that turn the image by a quarter
-_BITS, _PLANES = 258, 284  # TIFF tags: bits of each channel; 2 where channels lie one behind the other
+_BITS, _LIGHT, _PLANES = 258, 262, 284  # TIFF tags: bits of each channel; 0 where 0 is white; 2 where channels lie one behind the other
 _GREY = {"1", "L", "LA", "La", "I", "F"}
 
 
@@ -102,6 +102,8 @@ def loaded(data: bytes, name: str, prepare: Callable[[Image.Image], object] = la
     try:
         prepare(image)
         image.load()
+        if image.mode.startswith("I;16") and tags.get(_LIGHT) == 0:  # Pillow turns 8 bits over, not 16
+            image.frombytes((~np.asarray(image)).tobytes())
     except UnusableError:
         raise
     except Exception as error:  # Pillow's decoders raise nearly every exception there is

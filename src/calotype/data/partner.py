@@ -104,7 +104,7 @@ def load_sides(source: str, partner: str, paired: bool, shape: Shape) -> Split:
             files = _files(source, stack)
             sides: Sequence[View | Split] = _sides(files, source) if partner == AUTO else _halves(files, partner)
         else:
-            sides = [_open(name, shape, stack) for name in (partner, source)]
+            sides = [_open_partner(partner, shape, stack), _open(source, shape, stack)]
         if not paired:
             source_side, image_side = (_alone(side, shape) for side in sides)
             return _joined(source_side, image_side, source)
@@ -115,8 +115,12 @@ def load_sides(source: str, partner: str, paired: bool, shape: Shape) -> Split:
 
 
 def has_sides(source: str) -> bool:
-    """Whether a folder or zip archive holds ``trainA`` and ``trainB``; cheap enough to be asked often."""
+    """Whether a folder or zip archive holds ``trainA`` and ``trainB``; cheap enough to be asked often.
+
+    Raises `UserError` where it holds only one of the two.
+    """
     path = Path(source).expanduser()
+    names: list[str] = []
     with contextlib.suppress(OSError, zipfile.BadZipFile):
         if path.is_dir():
             inner = [entry for entry in path.iterdir() if entry.is_dir()]
@@ -124,11 +128,12 @@ def has_sides(source: str) -> bool:
         elif path.is_file() and zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 names = archive.namelist()
-        else:
-            return False
-        found = {match[2].lower() + match[3].upper() for name in names if (match := _SIDE.match(name.replace("\\", "/")))}
-        return {"trainA", "trainB"} <= found
-    return False
+    found = {match[2].lower() + match[3].upper() for name in names if (match := _SIDE.match(name.replace("\\", "/")))}
+    sides = sorted(found & {"trainA", "trainB"})
+    if len(sides) == 1:
+        other = {"trainA": "trainB", "trainB": "trainA"}[sides[0]]
+        raise UserError(f"{source} has a folder {sides[0]} but no {other}: add it, or name the two sides as --data and --data.partner")
+    return len(sides) == 2
 
 
 def _files(source: str, stack: contextlib.ExitStack) -> Files:
@@ -149,6 +154,15 @@ def _open(source: str, shape: Shape, stack: contextlib.ExitStack) -> View | Spli
     return load(source, size=shape.size, channels=shape.channels, fit=shape.fit, holdout=shape.holdout, cache=shape.cache)
 
 
+def _open_partner(name: str, shape: Shape, stack: contextlib.ExitStack) -> View | Split:
+    try:
+        return _open(name, shape, stack)
+    except UserError as error:
+        if Path(name).expanduser().exists():
+            raise
+        raise UserError(f"{error}; or for --data.partner: auto, halves, classes:cat,dog, gray, edges, invert, season") from None
+
+
 def _alone(side: View | Split, shape: Shape) -> Split:
     """One side for itself."""
     if isinstance(side, Split):
@@ -158,6 +172,8 @@ def _alone(side: View | Split, shape: Shape) -> Split:
 
 def _halves(files: Files, partner: str) -> tuple[View, View]:
     names = {name: name for name in files.listing().images}
+    if not names:
+        raise UserError(f"{files.path} has no pictures: give a folder or zip archive of pictures that hold both sides")
     halves: tuple[Half, Half] = ("left", "right") if partner == HALVES else ("right", "left")
     return View(files, halves[0], names, halves[0]), View(files, halves[1], names, halves[1])
 
@@ -200,7 +216,7 @@ def _audited(a: View, b: View, source: str, shape: Shape) -> Split:
     seen_a, seen_b = survey(a), survey(b)
     odd = {one.name: one.reason for one in (*seen_a.skipped, *seen_b.skipped)}
     while True:
-        skipped += [Skipped(name, odd[name]) for pair in pairs for name in pair if name in odd]
+        skipped += [Skipped(name, odd[name]) for name in dict.fromkeys(name for pair in pairs for name in pair) if name in odd]
         pairs = [pair for pair in pairs if not odd.keys() & set(pair)]
         if not pairs:
             raise UserError(f"{source} and its partner have no pair of usable pictures, the first: {skipped[0].name} {skipped[0].reason}")
@@ -266,7 +282,7 @@ def _held_out(sides: Sequence[Prepared], name: str, shape: Shape) -> list[Split]
         return splits
     if twice.all():
         raise UserError(f"every held-out picture of {name} is among the training pictures as well: hold out others")
-    told = Skipped(some(int(twice.sum()), "held-out picture"), "trained on as well")
+    told = Skipped(f"{some(int(twice.sum()), 'held-out picture')} of {name}", "trained on as well")
     first = replace(splits[0].train, skipped=(*splits[0].train.skipped, told))
     trains = [first, *(split.train for split in splits[1:])]
     return [Split(train, _rows(split.holdout, ~twice)) for train, split in zip(trains, splits, strict=True)]

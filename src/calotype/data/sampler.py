@@ -211,13 +211,16 @@ class _Stream:
 
     def __init__(self, images: Images, seed: int, vary: Vary, rank: int, world: int, half: int | None = None) -> None:
         self._images, self._vary, self._rank, self._world, self._half = images, vary, rank, world, half
+        if half is not None and len(images) < 2:
+            raise UserError(f"{images.name} holds one image, and images without partners are divided into two sides: give more images")
         self._order = Order(len(images) if half is None else len(images) // 2, seed)
         self._shape = images.pixels.shape[1:]
         self._table = images.pixels.reshape(len(images), -1)  # rows are copied faster than blocks
+        scale = 1 if vary.degrade is None else vary.degrade.scale
         if vary.patch is not None and vary.patch > self._shape[0]:
             raise UserError(
                 f"the images of {images.name} are {self._shape[0]} pixels a side, too small for patches of {vary.patch}: "
-                f"give --data.patch {self._shape[0]} or less"
+                f"give --data.patch {self._shape[0] // scale * scale} or less"
             )
 
     def rows(self, seen: int, batch: int) -> tuple[Pixels, Labels | None]:

@@ -9,6 +9,7 @@ from torch.nn import functional
 from calotype.degrade.base import Operator
 
 _QUANTUM = 2 / 255 / 12**0.5  # standard deviation of rounding to 8 bit: the least noise that is assumed
+_FALL = 2.4  # how steeply the power of natural images falls with the frequency (Tolhurst, Tadmor and Chao 1992: amplitudes by 1.2)
 _ROUNDS = 12  # of conjugate gradients at most
 _CLOSE = 1e-3  # residual over the first one, where they end
 
@@ -16,7 +17,7 @@ _CLOSE = 1e-3  # residual over the first one, where they end
 def wiener(image: Tensor, blur: Operator, sigma: Tensor) -> Tensor:
     """The linear filter with the least expected error (Wiener 1949), for a blur A over mirrored borders: (A* A + R) x = A* y.
 
-    The power of images is taken to fall with the square of the frequency, and scaled to the variance of each; R is the power of the
+    The power of images is taken to fall with the frequency to the power 2.4, and scaled to the variance of each; R is the power of the
     noise over it. An image continued by its mirror images is periodic, and R and symmetric blurs are products of its spectrum: for
     these the spectra give the solution at once. For others, such as motion, they are the preconditioner of conjugate gradients.
 
@@ -85,5 +86,5 @@ def _natural(like: Tensor) -> Tensor:
     height, width = like.shape[2:]
     down = torch.fft.fftfreq(2 * height, device=like.device).square()[:, None]
     across = torch.fft.rfftfreq(2 * width, device=like.device).square()[None]
-    fall: Tensor = 1 / (down + across).clamp(min=1 / (4 * height * width))
+    fall: Tensor = (down + across).clamp(min=1 / (4 * height * width)) ** (-_FALL / 2)
     return fall / fall.mean()

@@ -1,4 +1,8 @@
-"""Bicubic resizing that equals MATLAB's ``imresize``, the convention of all published super-resolution scores."""
+"""Bicubic resizing that equals MATLAB's ``imresize``, the convention of all published super-resolution scores.
+
+MATLAB has treated borders in two ways: the small images of Set5 and Set14 that everybody shares were made with borders replicated, the
+scores that are in print for bicubic interpolation with borders mirrored.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +12,10 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from calotype.degrade.taps import Taps
+from calotype.degrade.taps import Taps, reflected
 
 
-def resize(image: Tensor, height: int, width: int, scale: float | None = None, eight_bit: bool = False) -> Tensor:
+def resize(image: Tensor, height: int, width: int, scale: float | None = None, eight_bit: bool = False, mirror: bool = False) -> Tensor:
     """Images (N, C, H, W) float resized to ``height`` x ``width`` by antialiased bicubic interpolation (Keys 1981, a = -1/2).
 
     Args:
@@ -20,8 +24,9 @@ def resize(image: Tensor, height: int, width: int, scale: float | None = None, e
         width: Columns of the result.
         scale: Result over input, where it is not ``height / H`` exactly (MATLAB's second form of the call).
         eight_bit: Round to the 256 levels after each pass, rows first, as MATLAB does with uint8 images.
+        mirror: Continue images by their mirror images beyond their borders instead of replicating the outermost pixels.
     """
-    filters = bicubic(image.shape[2], height, scale), bicubic(image.shape[3], width, scale)
+    filters = bicubic(image.shape[2], height, scale, mirror), bicubic(image.shape[3], width, scale, mirror)
     if eight_bit:  # in levels and in double precision, where the halves that are rounded up are exact
         levels = image.to(torch.float64, copy=True).add_(1).mul_(127.5).round_()
         for taps, axis in zip(filters, (2, 3), strict=True):
@@ -31,8 +36,8 @@ def resize(image: Tensor, height: int, width: int, scale: float | None = None, e
 
 
 @lru_cache(maxsize=64)
-def bicubic(size: int, out: int, scale: float | None = None) -> Taps:
-    """The filter from ``size`` to ``out`` places, the borders replicated; ``scale`` is out over size where not given."""
+def bicubic(size: int, out: int, scale: float | None = None, mirror: bool = False) -> Taps:
+    """The filter from ``size`` to ``out`` places, the borders replicated or mirrored; ``scale`` is out over size where not given."""
     scale = scale or out / size
     stretch = max(1.0, 1 / scale)
     reach = 4 * stretch
@@ -42,7 +47,8 @@ def bicubic(size: int, out: int, scale: float | None = None) -> Taps:
     weight = _cubic((center[:, None] - place) / stretch)
     weight = weight / weight.sum(1, keepdim=True)
     used = (weight != 0).any(0)
-    return Taps(size, (place.long()[:, used] - 1).clamp_(0, size - 1), weight[None, :, used])
+    place = place.long()[:, used] - 1
+    return Taps(size, reflected(place, size) if mirror else place.clamp_(0, size - 1), weight[None, :, used])
 
 
 def _cubic(x: Tensor) -> Tensor:

@@ -73,11 +73,16 @@ class Separable(Operator):
 def mirrored(size: int, radius: int) -> Tensor:
     """The places that a filter of ``radius`` reads beyond both borders of ``size`` places, (size + 2 radius,) int64.
 
-    The image is continued by its mirror image, the outermost row twice: what scipy calls "reflect" and MATLAB "symmetric". A blur
-    then keeps the mean of an image.
+    The image is continued by its mirror image, the outermost row twice: what scipy calls "reflect" and MATLAB "symmetric". A
+    filter that is symmetric along both axes then keeps the mean of an image.
 
     >>> mirrored(3, 2).tolist()
     [1, 0, 0, 1, 2, 2, 1]
     """
-    place = torch.arange(-radius, size + radius) % (2 * size)
+    return reflected(torch.arange(-radius, size + radius), size)
+
+
+def reflected(place: Tensor, size: int) -> Tensor:
+    """Places anywhere on a line, int64, as those of ``size`` places that is continued by its mirror images."""
+    place = place % (2 * size)
     return torch.minimum(place, 2 * size - 1 - place)

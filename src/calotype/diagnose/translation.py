@@ -22,6 +22,7 @@ from calotype.metrics.quality import psnr
 from calotype.types import Batch, Condition, Model, Noise
 
 LEVEL = 1 / 127.5  # one of the 256 levels of an 8-bit image, in units of [-1, 1]
+UNSEEN = 4.0  # levels of error that nobody minds
 TINY = 2.0  # levels of the noise that nobody sees, added between the two halves of a cycle
 FEWEST = 8  # images that a verdict needs
 MOST = 80.0  # decibels: pictures that are equal
@@ -76,6 +77,8 @@ def findings(found: Translated) -> list[Finding | Verdict]:
     said = [identity(found), inversion(found), collapse(found)]
     if found.back is not None:
         said.append(hidden(found))
+    if found.back is not None and found.paired:
+        said.append(carried(found))
     if found.paired:
         said.append(paired_error(found))
     return said
@@ -197,6 +200,38 @@ def hidden(found: Translated, seed: int = 0) -> Finding:
     )
 
 
+def carried(found: Translated) -> Finding:
+    """``hidden-information`` where the truth is known: does the way back know what no true picture of the other side could tell?
+
+    The source is predicted pixel by pixel from its truth (colors and their squares) and from what the way back makes, of that truth or
+    of the output. The effect is the share of the squared error that only the output takes away: zero for a translator that writes
+    nothing into its output, one for an output that holds all that the truth leaves open, in a pattern that eyes may well see.
+    """
+    assert found.back is not None, "only a translator of two directions has a cycle"
+    source, truth = found.source.double(), found.image.double()
+    own, true = (
+        _sums((source - _best_map(torch.cat([truth, truth.square(), found.back(x.float()).double()], 1), source)).square())
+        for x in (found.made, found.image)
+    )
+    unseen = source[0].numel() * (UNSEEN * LEVEL) ** 2  # the same in both: what is that small counts for nothing
+    left, all_of_it = own + unseen, true + unseen
+    share = float(left.sum() / all_of_it.sum())
+    error = float(np.sqrt(np.square(left - share * all_of_it).sum()) / all_of_it.sum())
+    rms = [float(np.sqrt(x.sum() / source.numel())) / LEVEL for x in (true, own)]
+    return _finding(
+        "hidden-information",
+        1 - share,
+        error,
+        limits=(0.1, 0.2),
+        passes="The way back needs nothing that is hidden in the pictures.",
+        fails="The output carries a hidden copy of the input, from which the way back is made: a small cycle loss then says nothing.",
+        evidence=f"the way back leaves {rms[0]:.1f} levels of the source open when it starts from the truth, {rms[1]:.1f} from the output; "
+        "effect: the share of the squared error that only the output takes away",
+        remedies=("--model.cycle-weight 5", "--model.noise 0.1", "calotype train cut, which has no way back"),
+        data={"carried": 1 - share},
+    )
+
+
 def collapse(found: Translated) -> Finding:
     """``collapsed-translation``: do outputs differ as real pictures of the other side do?
 
@@ -220,18 +255,23 @@ def collapse(found: Translated) -> Finding:
 
 
 def paired_error(found: Translated) -> Finding:
-    """``paired-error``: is the output closer to the truth than what was there before?
+    """``paired-error``: is the output closer to the truth than what can be had without translating?
 
-    The effect is how many decibels are missing to a PSNR one decibel above that of the untouched source; where the source in other channels
-    is the truth already, above that of one flat picture in the mean color of all truths.
+    The effect is how many decibels are missing to a PSNR one decibel above the better of two: the untouched source (unless in other
+    channels it is the truth already), and one flat picture in the mean color of all truths.
     """
     truth = found.image.double()
-    before, beside = _in_channels(found.source.double(), truth.shape[1]), "the untouched source"
-    if float((before - truth).square().mean()) < (2 * LEVEL) ** 2:
-        before, beside = truth.mean((0, 2, 3), keepdim=True).expand_as(truth), "one flat color"
-    reached, base = (psnr(x, truth).clamp(max=MOST).numpy() for x in (found.made.clamp(-1, 1), before))
+    seen, flat = _in_channels(found.source.double(), truth.shape[1]), truth.mean((0, 2, 3), keepdim=True).expand_as(truth)
+    plain = {"one flat color": flat}
+    if float((seen - truth).square().mean()) >= (2 * LEVEL) ** 2:
+        plain["the untouched source"] = seen
+    without = {name: psnr(x, truth).clamp(max=MOST).numpy() for name, x in plain.items()}
+    beside = max(without, key=lambda name: float(without[name].mean()))
+    reached = psnr(found.made.clamp(-1, 1), truth).clamp(max=MOST).numpy()
+    base = without[beside]
     gain, error, own = float((reached - base).mean()), _error(reached - base), _error(reached)
     interval = (float(reached.mean()) - 1.96 * own, float(reached.mean()) + 1.96 * own)
+    others = ", ".join(f"{name} {values.mean():.2f} dB" for name, values in without.items())
     return _finding(
         "paired-error",
         1 - gain,
@@ -239,7 +279,7 @@ def paired_error(found: Translated) -> Finding:
         limits=(0.0, 0.75),
         passes=f"The output is closer to the truth than {beside}.",
         fails=f"The output is no closer to the truth than {beside}.",
-        evidence=f"PSNR with the truth {reached.mean():.2f} dB [{interval[0]:.2f}, {interval[1]:.2f}], {beside} {base.mean():.2f} dB "
+        evidence=f"PSNR with the truth {reached.mean():.2f} dB [{interval[0]:.2f}, {interval[1]:.2f}], {others} "
         f"({len(reached)} held-out pictures, all channels); effect: decibels short of a gain of 1",
         remedies=("a longer --minutes", "another --seed", "calotype train pix2pix, which learns from pairs"),
         data={"psnr": float(reached.mean()), "interval": list(interval), "before": float(base.mean())},

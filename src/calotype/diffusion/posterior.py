@@ -5,8 +5,9 @@ Samplers follow the expected image given a state. Given a measurement as well, a
     E[x | state, y] = E[x | state] + C A* (A C A* + sigma^2)^-1 (y - A E[x | state]),    C = Cov[x | state].
 
 `proximal` (DiffPIR) takes C for a number; `guided` (DPS) multiplies by the true C, which is the derivative of the denoiser, and takes it
-for a number within the brackets only. Each makes a denoiser of a denoiser, for any of the samplers. `ddrm` is a sampler of its own, in
-the coordinates in which A is diagonal.
+for a number within the brackets only. Each makes a denoiser of a denoiser, for any of the samplers. Where the approximation is poor a
+sampler that draws noise anew (`ddpm`) does better than one along the differential equation: what later steps know better can still
+change what earlier ones chose. `ddrm` is a sampler of its own, in the coordinates in which A is diagonal.
 """
 
 from __future__ import annotations

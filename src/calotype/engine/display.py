@@ -7,7 +7,7 @@ import time
 from typing import TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 
 def clock(seconds: float) -> str:
@@ -27,8 +27,8 @@ class Display:
     def say(self, line: str) -> None:
         """Print a line that stays."""
 
-    def show(self, what: str, done: int, total: int, note: str = "") -> None:
-        """Report how far ``what`` has come."""
+    def show(self, what: str, done: int, total: int, note: str = "", *, percent: bool = False) -> None:
+        """Report how far ``what`` has come; ``percent`` where ``total`` is 100 and counts nothing."""
 
     def close(self) -> None:
         """Leave the terminal as it was."""
@@ -53,7 +53,7 @@ class Terminal(Display):
         else:
             print(line, file=self.stream, flush=True)
 
-    def show(self, what: str, done: int, total: int, note: str = "") -> None:
+    def show(self, what: str, done: int, total: int, note: str = "", *, percent: bool = False) -> None:
         """Report how far ``what`` has come, with an estimate of the time that is left."""
         now = time.monotonic()
         began, first = self._began.setdefault(what, (now, done))
@@ -61,16 +61,16 @@ class Terminal(Display):
             left = "done"
         else:
             left = f"{clock((now - began) / (done - first) * (total - done))} left" if done > first else "..."
-        text = f"{left}  {note}"
+        text = f"{f'{done}%' if percent else f'{done:,}/{total:,}'}  {left}  {note}"
         if self.stream.isatty():
             self._draw(what, done, total, text)
         elif now - self._last >= self.interval or done == total:
             self._last = now
-            print(f"{what} {done:,}/{total:,}  {text}".rstrip(), file=self.stream, flush=True)
+            print(f"{what} {text}".rstrip(), file=self.stream, flush=True)
 
     def _draw(self, what: str, done: int, total: int, text: str) -> None:
         if self._bar is None:
-            columns = (TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TextColumn("{task.fields[text]}"))
+            columns = (TextColumn("{task.description}"), BarColumn(20), TextColumn("{task.fields[text]}"))
             self._bar = Progress(*columns, console=Console(file=self.stream))
             self._bar.start()
         if self._task is None or self._task[0] != what:

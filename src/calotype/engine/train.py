@@ -207,16 +207,17 @@ def _save(run: Run, trainer: Trainer) -> None:
 
 @torch.no_grad()
 def _grid(trainer: Trainer) -> Image.Image:
-    """The same noise drawn again; of a model that starts from images, the first held-out ones: source, result and truth side by side."""
+    """The same noise drawn again; of a model that starts from images, the first held-out ones: source, result and known truth in a row."""
     count, best = trainer.config.log.grid, trainer.best
     if not best.from_source:
         return pictures.grid(pictures.to_uint8(best.sample(Noise(count, seed=trainer.config.train.seed, device=trainer.device))))
-    batch = (trainer.holdout or trainer.loader).batch_at(0)
+    loader = trainer.holdout or trainer.loader
+    batch = loader.batch_at(0)
     count = max(1, min(count // 3, len(batch.image)))
     condition = batch.condition[:count]
     made = best.sample(Noise(count, seed=trainer.config.train.seed, device=trainer.device), condition)
     assert condition.source is not None
-    shown = [pictures.like(condition.source, made), made, *([batch.image[:count]] if trainer.loader.vary.paired else [])]
+    shown = [pictures.like(condition.source, made), made, *([batch.image[:count]] if loader.vary.paired else [])]
     return pictures.grid(pictures.to_uint8(torch.stack(shown, 1).flatten(0, 1)), columns=len(shown) * max(1, 12 // len(shown) // 2))
 
 
@@ -248,9 +249,10 @@ def _retreat(run: Run, trainer: Trainer, display: Display) -> None:
 def _about(trainer: Trainer) -> str:
     count = sum(p.numel() for p in trainer.model.parameters())
     precision = "bfloat16" if trainer.bf16 else "float32"
-    data = trainer.loader.images
+    data, source = trainer.loader.images, trainer.loader.spec.source
+    made = f" (from: {source.how})" if source else ""
     return (
-        f"{count / 1e6:.2f} M parameters, {len(data):,} images of {data.spec.size}x{data.spec.size}x{data.spec.channels}, "
+        f"{count / 1e6:.2f} M parameters, {len(data):,} images of {data.spec.size}x{data.spec.size}x{data.spec.channels}{made}, "
         f"{trainer.progress.steps:,} steps of {trainer.config.train.batch}, {_place(trainer)}, {precision}"
     )
 
@@ -265,7 +267,10 @@ def _load(config: Config, display: Display) -> Split:
     if skipped := split.train.skipped:
         names = ", ".join(f"{s.name} ({s.reason})" for s in skipped[:3])
         more = f" and {len(skipped) - 3} more" if len(skipped) > 3 else ""
-        display.say(f"skipped {some(len(skipped), 'unusable file')}: {names}{more}; calotype data check lists all")
+        if split.train.partner is None:
+            display.say(f"skipped {some(len(skipped), 'unusable file')}: {names}{more}; calotype data check lists all")
+        else:
+            display.say(f"left out: {names}{more}")
     return split
 
 

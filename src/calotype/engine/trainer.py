@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from calotype.data import Images, Loader, Split
 from calotype.engine import device as machine
 from calotype.engine.checkpoint import Checkpoint, finite
 from calotype.engine.distributed import World
-from calotype.engine.images import vary_of
+from calotype.engine.images import judging, vary_of
 from calotype.engine.optim import EMA_EVERY, ema_decay, make_optimizer, norm_of, rate, update_average
 from calotype.errors import TrainingError, UserError
 from calotype.models import build
@@ -54,6 +54,8 @@ class Trainer:
         self.loader = _loader(config, split.train, device, world)
         self.holdout = _holdout(config, split.holdout, device)
         model = build(config.model, self.loader.spec)
+        if self.loader.spec.source is not None and not model.from_source:
+            raise UserError(f"{config.recipe} makes images from noise, not from images: leave out --data.degrade and --data.partner")
         self.model = model.to(device)
         self.model.to(memory_format=machine.layout_of(config.train))  # type: ignore[call-overload]
         self.average: Model = copy.deepcopy(self.model).eval().requires_grad_(False)
@@ -204,6 +206,7 @@ def _loader(config: Config, images: Images, device: torch.device, world: World) 
 
 
 def _holdout(config: Config, images: Images, device: torch.device) -> Loader | None:
-    count = min(len(images), config.train.batch)
-    vary = replace(vary_of(config.data), flip=False, turn=False)
+    vary = judging(config.data, images)
+    divided = images.partner is None and not vary.paired  # into two sides, each of one image at least
+    count = min(len(images) // (2 if divided else 1), config.train.batch)
     return Loader(images, count, config.train.seed, vary, device=device) if count else None

@@ -12,7 +12,8 @@ Array = NDArray[np.floating]
 
 LEVEL = 0.9  # of the intervals
 ROUNDING = 1 / 12  # variance of rounding to whole levels
-LEAST = 10  # images on each side of the split on which a factor is fitted and tried
+LEAST = 10  # images of which something can be told; on each side of the split on which a factor is fitted and tried
+AWAY = 0.05  # a coverage this far from its level is still called calibrated
 
 
 @dataclass(frozen=True)
@@ -25,10 +26,21 @@ class Calibration:
     interval: str  # how the intervals were made
     coverage: float  # share of true values within the intervals, ends included
     coverage_even: float  # the same where a tie counts for its share only: ``level`` for samples that are like the truth
+    error: float | None  # standard error of that, from image to image
+    coverage_varied: float | None  # the same over pixels where samples and truth are not all of one value
+    varied: float  # share of such pixels
     width: float  # mean width of the intervals in levels
     correlation: float | None  # Spearman's, of standard deviation and absolute error of the mean; None where one of them is constant
     factor: float | None  # what to multiply standard deviations by so that +- 1.645 of them hold ``level``; None for too few images
     coverage_scaled: float | None  # what they hold then, in images on which the factor was not fitted
+
+    @property
+    def verdict(self) -> str:
+        """In words, by ``coverage_even``: within `AWAY` of the level is calibrated; of few images nothing can be told."""
+        if self.images < LEAST:
+            return "too few images to tell"
+        off = self.coverage_even - self.level
+        return "calibrated" if abs(off) <= AWAY else "too sure" if off < 0 else "too unsure"
 
 
 def calibration(samples: Array, truth: Array, judged: NDArray[np.bool_] | None = None, level: float = LEVEL) -> Calibration:
@@ -40,9 +52,12 @@ def calibration(samples: Array, truth: Array, judged: NDArray[np.bool_] | None =
         judged: the pixels to judge, (N, D); all where none are given.
         level: of the intervals.
 
-    Two coverages are given because pixels are whole numbers: where samples and truth agree on one value, as in a black border, an
-    interval of no width holds it, and so good samples hold more than ``level`` of the true values. ``coverage_even`` draws the rank of
-    the truth among equal values by lot (in expectation, without drawing), which makes it ``level`` exactly for good samples.
+    Pixels are whole numbers, and many of them certain: where samples and truth agree on one value, as in a black border, an interval of
+    no width holds it, and so good samples hold more than ``level`` of the true values. ``coverage_even`` draws the rank of the truth
+    among equal values by lot (in expectation, without drawing), which makes it ``level`` exactly for good samples, and is what the
+    verdict goes by. Certain pixels still count for ``level`` each and hide what is wrong with others. ``coverage_varied`` leaves out
+    those where samples and truth all have one value; the choice treats the truth as one more sample, so that ``level`` is again exact
+    for good samples, which it would not be if the samples alone chose. With Student's intervals all three are approximate.
     """
     samples, truth = np.rint(samples).clip(0, 255), np.rint(truth).clip(0, 255)
     judged = np.ones(truth.shape, bool) if judged is None else judged
@@ -51,13 +66,18 @@ def calibration(samples: Array, truth: Array, judged: NDArray[np.bool_] | None =
     mean, deviation = samples.mean(1), predictive_std(samples)
     error = np.abs(truth - mean)
     factor, scaled = _factor(error, deviation, judged, level)
+    even = _even(samples, truth, low, high, level)
+    varied = judged & (samples != truth[:, None]).any(1)
     return Calibration(
         level=level,
         images=len(truth),
         pixels=int(judged.sum()),
         interval=interval,
         coverage=float(within[judged].mean()),
-        coverage_even=float(_even(samples, truth, low, high, level)[judged].mean()),
+        coverage_even=float(even[judged].mean()),
+        error=_error(even, judged),
+        coverage_varied=float(even[varied].mean()) if varied.any() else None,
+        varied=float(varied.sum() / judged.sum()),
         width=float((high - low)[judged].mean()),
         correlation=_spearman(samples.std(1)[judged], error[judged]),
         factor=factor,
@@ -104,6 +124,17 @@ def _even(samples: Array, truth: Array, low: Array, high: Array, level: float) -
     inside = np.minimum(last, (1 + level) / 2) - np.maximum(first, (1 - level) / 2)
     shares: Array = inside.clip(0) / (last - first)
     return shares
+
+
+def _error(held: Array, judged: NDArray[np.bool_]) -> float | None:
+    """The standard error of the share held of all judged pixels, images being independent and the pixels of one not."""
+    images = len(held)
+    if images < 2:
+        return None
+    counts = judged.sum(1)
+    shares = np.where(judged, held, 0).sum(1)
+    rest = shares - counts * shares.sum() / counts.sum()
+    return float(np.sqrt((rest**2).sum() * images / (images - 1)) / counts.sum())
 
 
 def _factor(error: Array, deviation: Array, judged: NDArray[np.bool_], level: float) -> tuple[float | None, float | None]:

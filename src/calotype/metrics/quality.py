@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from calotype.degrade import Degradation
 from calotype.degrade.base import round8
+from calotype.degrade.resize import resize
 
 WINDOW, WIDTH = 11, 1.5  # pixels a side of the Gaussian window of SSIM, and its standard deviation
 STABLE = (0.01, 0.03)  # its constants K1 and K2
@@ -51,7 +52,9 @@ def ssim(a: Tensor, b: Tensor, *, peak: float = 2.0, mask: Tensor | None = None)
 
 def ms_ssim(a: Tensor, b: Tensor, *, peak: float = 2.0) -> Tensor:
     """SSIM over five scales, each half of the one before, (N,) float64 (Wang et al. 2003); NaN below 176 pixels a side."""
-    a, b = a.detach().double().cpu(), b.detach().double().cpu()
+    if min(a.shape[2:]) < WINDOW << len(SCALES) - 1:
+        return torch.full((len(a),), torch.nan, dtype=torch.float64)
+    a, b = a.detach().cpu(), b.detach().cpu()
     result = torch.ones(len(a), dtype=torch.float64)
     for scale, weight in enumerate(SCALES):
         if scale:
@@ -95,15 +98,22 @@ class Convention:
         return "; ".join(parts)
 
     def psnr(self, a: Tensor, b: Tensor, mask: Tensor | None = None) -> Tensor:
-        """PSNR (N,) in dB of images (N, C, H, W) in [-1, 1]; ``mask`` (N, 1, H, W) is one where pixels are missing."""
+        """PSNR (N,) in dB of images (N, C, H, W) in [-1, 1], or of luma (N, 1, H, W) for the luma convention.
+
+        ``mask`` (N, 1, H, W) is one where pixels are missing.
+        """
         return psnr(self._seen(a), self._seen(b), mask=self._holes(mask))
 
     def ssim(self, a: Tensor, b: Tensor, mask: Tensor | None = None) -> Tensor:
         """SSIM (N,), as ``psnr``."""
         return ssim(self._seen(a), self._seen(b), mask=self._holes(mask))
 
+    def ms_ssim(self, a: Tensor, b: Tensor) -> Tensor:
+        """MS-SSIM (N,) of images as in ``psnr``; of holes alone there is none, it is that of the whole images."""
+        return ms_ssim(self._seen(a), self._seen(b))
+
     def _seen(self, image: Tensor) -> Tensor:
-        image = luma(image) if self.space == "luma" else round8(image)
+        image = luma(image) if self.space == "luma" and image.shape[1] == 3 else round8(image)  # one channel is luma already
         return image[:, :, self.crop : image.shape[2] - self.crop, self.crop : image.shape[3] - self.crop]
 
     def _holes(self, mask: Tensor | None) -> Tensor | None:
@@ -112,6 +122,17 @@ class Convention:
         if mask is None:
             raise ValueError("only missing pixels count: give the mask of them")
         return mask[:, :, self.crop : mask.shape[2] - self.crop, self.crop : mask.shape[3] - self.crop]
+
+
+def published_bicubic(truth: Tensor, scale: int) -> Tensor:
+    """What tables of super-resolution scores call bicubic, (N, 1, H, W) float64: luma that is made smaller and larger again.
+
+    The luma of color images is 8-bit (gray images are as they are), and nothing is rounded on the way: not what a method makes of the
+    8-bit pictures that it is given, which are less exact. Borders are mirrored. Sides are multiples of ``scale``.
+    """
+    seen = (luma(truth) if truth.shape[1] == 3 else round8(truth)).double()
+    height, width = seen.shape[2:]
+    return resize(resize(seen, height // scale, width // scale, mirror=True), height, width, mirror=True)
 
 
 def convention_for(degradation: Degradation | None, channels: int) -> Convention:

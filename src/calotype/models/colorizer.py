@@ -13,9 +13,9 @@ from torch.nn import functional
 
 from calotype.degrade.color import REC601
 from calotype.errors import UserError
-from calotype.models.restorer import source_of
+from calotype.models.restorer import require_pairs, source_of
 from calotype.networks.blocks import evaluating
-from calotype.networks.lab import lab_of, rgb_of
+from calotype.networks.lab import lab_of, mixed, rgb_of
 from calotype.networks.parallel import average
 from calotype.networks.restorer import Body, padded
 from calotype.types import Batch, Condition, ImageSpec, Model, Noise, Player, Step
@@ -24,6 +24,7 @@ GRID = 10.0  # side of a bin in the plane of a and b
 NEAR = 5  # bins that a color is spread over
 SPREAD = 5.0  # standard deviation of that
 MEMORY = 0.01  # share of the last batch in what is known of how common colors are
+LEVELS = 256  # of gray
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class Colorizer(Model):
             raise UserError("colors are learned from color images, and these are grey: give others with --data")
         if spec.source is None or spec.source.channels != 1 or spec.source.scale != 1 or spec.source.known:
             raise UserError("a colorizer starts from grey images of the same size: leave --data.degrade at gray")
+        require_pairs(spec.source)
         self.config = config
         self.spec = spec
         self.network = nn.Sequential()
@@ -67,6 +69,8 @@ class Colorizer(Model):
         self.register_buffer("common", torch.full((len(bins),), 1 / len(bins)))
         self.bins: Tensor  # (Q, 2) float32, the middles of the bins
         self.common: Tensor  # (Q,) float32, how common each is in the training images, as far as is known
+        self.register_buffer("tint", torch.zeros(LEVELS, 3))
+        self.tint: Tensor  # (256, 3) float32: of the pixels of each gray level the sum of a, that of b, and their number, all fading
 
     def players(self) -> Sequence[Player]:
         """The network."""
@@ -76,21 +80,27 @@ class Colorizer(Model):
         """The colored images (N, 3, H, W) of ``condition.source`` (N, 1, H, W); ``noise`` has no part in it."""
         grey = source_of(condition).float().clamp(-1, 1)
         beliefs = (self._logits(grey) / self.config.temperature).softmax(1)
-        means = torch.einsum("nqhw,qc->nchw", beliefs, self.bins)
+        means = mixed(self.bins.T, beliefs)
         means = functional.interpolate(means, scale_factor=self.config.unshuffle, mode="bilinear", align_corners=False)
         return colored(grey, means[:, :, : grey.shape[2], : grey.shape[3]])
 
     @torch.no_grad()
     def watch(self, train: Batch, holdout: Batch, step: Step) -> dict[str, Tensor]:
-        """PSNR in dB of training and held-out images, and of held-out ones that all got the mean color of what was trained on."""
-        palette = (self.common[:, None] * self.bins).sum(0).view(1, 2, 1, 1)
+        """PSNR in dB of training and held-out images, and of held-out ones in the mean color of each gray level."""
         with evaluating(self.network):
             scores = {
                 f"psnr_{name}": _psnr(self.sample(Noise(0), b.condition), b.image) for name, b in (("train", train), ("holdout", holdout))
             }
-        grey = source_of(holdout.condition)
-        flat = colored(grey, palette.expand(len(grey), 2, *grey.shape[2:]))
-        return {**scores, "psnr_palette_holdout": _psnr(flat, holdout.image)}
+        return {**scores, "psnr_palette_holdout": _psnr(self.by_palette(source_of(holdout.condition)), holdout.image)}
+
+    def by_palette(self, grey: Tensor) -> Tensor:
+        """Grey images (N, 1, H, W) in the mean color of each gray level of the training images, (N, 3, H, W): what has to be beaten.
+
+        Levels that were never seen get the mean of all.
+        """
+        whole = self.tint.sum(0)
+        means = (self.tint[:, :2] + whole[:2] / whole[2].clamp(min=1e-9) * 1e-3) / (self.tint[:, 2:] + 1e-3)
+        return colored(grey, means[_level(grey)].permute(0, 3, 1, 2))
 
     def _logits(self, grey: Tensor) -> Tensor:
         """(N, 1, H, W) to (N, Q, h, w) float32, one place for ``unshuffle`` pixels a side."""
@@ -99,12 +109,20 @@ class Colorizer(Model):
 
     def _loss(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         with torch.no_grad():
-            color = padded(lab_of(batch.image)[:, 1:], self.multiple)
+            color = lab_of(batch.image)[:, 1:]
+            self._tint(source_of(batch.condition), color)
+            color = padded(color, self.multiple)
             label, soft = self._soft(functional.avg_pool2d(color, self.config.unshuffle))
             weight = self._weights()[label]
         log_p = self._logits(source_of(batch.condition)).log_softmax(1)
         entropy = -(soft * log_p).sum(1)
         return {"loss": (weight * entropy).mean()}
+
+    def _tint(self, grey: Tensor, color: Tensor) -> None:
+        """Learn the mean colors of gray levels from images (N, 1, H, W) with colors (N, 2, H, W)."""
+        seen = torch.cat([color, torch.ones_like(grey)], 1).permute(0, 2, 3, 1).reshape(-1, 3)
+        part = torch.zeros_like(self.tint).index_add_(0, _level(grey).flatten(), seen)
+        self.tint.lerp_(average(part / len(seen)), MEMORY)
 
     @torch.no_grad()
     def _soft(self, color: Tensor) -> tuple[Tensor, Tensor]:
@@ -145,6 +163,11 @@ def colored(grey: Tensor, color: Tensor) -> Tensor:
     room = torch.where(chroma > 0, 1 - grey, -1 - grey) / torch.where(chroma.abs() < 1e-6, torch.ones_like(chroma), chroma)
     room = torch.where(chroma.abs() < 1e-6, torch.ones_like(room), room)
     return (grey + chroma * room.amin(1, keepdim=True).clamp(0, 1)).clamp(-1, 1)
+
+
+def _level(grey: Tensor) -> Tensor:
+    """The gray level of each pixel, (N, H, W) int64 of (N, 1, H, W) in [-1, 1]."""
+    return (grey[:, 0].clamp(-1, 1) * 127.5 + 127.5).round().long()
 
 
 def _psnr(made: Tensor, image: Tensor) -> Tensor:

@@ -56,12 +56,13 @@ class CUT(Model):
         side = side_of(spec)
         self.config, self.spec = config, spec
         generator = ResNetTranslator(side.channels, spec.channels, width=config.width, halvings=config.halvings, blocks=config.blocks)
+        head, inner = 1, config.halvings + 2  # among what the generator's first half makes: the head's map, and the first block's
+        self.layers = sorted({0, *range(head + 1, inner), inner, inner + (config.blocks - 1) // 2})
         widths = [
             side.channels,
             *(config.width << i for i in range(config.halvings + 1)),
             *[config.width << config.halvings] * config.blocks,
         ]
-        self.layers = sorted({*range(config.halvings + 2), config.halvings + 1 + (config.blocks + 1) // 2, len(widths) - 1} - {1})
         self.translator = nn.ModuleDict(
             {"generator": generator, "heads": PatchProjector([widths[i] for i in self.layers], config.features)}
         )
@@ -111,12 +112,19 @@ class CUT(Model):
         return {"loss": loss, **terms}
 
     def _contrast(self, made: Tensor, source: Tensor, step: Step) -> Tensor:
-        """The loss between both pictures' features, averaged over the layers; the output is shown in the source's channels."""
+        """The loss between both pictures' features, averaged over the layers; the output is shown in the source's channels.
+
+        Places of the output are the queries; those of the source are the keys, from which nothing is learned.
+        """
         generator, heads = self.translator["generator"], self.translator["heads"]
         assert isinstance(generator, ResNetTranslator)
-        of_made, of_source = generator.encode(pictures.like(made, source)), generator.encode(source)
-        places = [self._places(of_source[i], step) for i in self.layers]
-        queries, keys = (heads([maps[i] for i in self.layers], places) for maps in (of_made, of_source))
+        with torch.no_grad():
+            encoded = generator.encode(source)
+            of_source = [encoded[i] for i in self.layers]
+            places = [self._places(features, step) for features in of_source]
+            keys = heads(of_source, places)
+        of_made = generator.encode(pictures.like(made, source))
+        queries = heads([of_made[i] for i in self.layers], places)
         losses = [patch_nce(q, k, self.config.temperature) for q, k in zip(queries, keys, strict=True)]
         return torch.stack(losses).mean()
 

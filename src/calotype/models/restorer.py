@@ -12,12 +12,15 @@ from torch import Tensor, nn
 
 from calotype.errors import UserError
 from calotype.losses.adversarial import least_squares
+from calotype.losses.perceptual import SEED, SMALLEST, WIDTHS, perceptual
 from calotype.networks.blocks import evaluating
 from calotype.networks.patchgan import PatchGAN, halvings_for
+from calotype.networks.recognizer import RandomNetwork
 from calotype.networks.restorer import FSRCNN, Curves, DnCNN, ResidualRestorer, filled
 from calotype.types import Batch, Condition, ImageSpec, Model, Noise, Player, Source, Step
 
-JUDGED = 64  # pixels a side that training images must have for an adversarial loss to make sense; also the discriminator's width
+JUDGED = 16  # pixels a side that training images must have for an adversarial loss to make sense
+JUDGE_WIDTH = 64  # channels of the discriminator
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class RestorerConfig:
     unshuffle: Annotated[int, Field(ge=1, le=8)] = 1  # pixels a side that become one place of the network: 2 is four times faster
     loss: Literal["l1", "l2"] = "l1"  # distance between the restored image and the true one
     adversarial: Annotated[float, Field(ge=0)] = 0.0  # weight of a discriminator of patches beside it: sharper, and less true
+    perceptual: Annotated[float, Field(ge=0)] = 0.0  # weight of a distance in the features of a random network beside it
 
 
 class Restorer(Model):
@@ -57,7 +61,10 @@ class Restorer(Model):
         self.network = _network(config, spec.source, spec.channels)
         self.discriminator: PatchGAN | None = None
         if config.adversarial:
-            self.discriminator = PatchGAN(spec.channels, width=JUDGED, halvings=halvings_for(spec.size))
+            self.discriminator = PatchGAN(spec.channels, width=JUDGE_WIDTH, halvings=halvings_for(spec.size))
+        self.eye: RandomNetwork | None = None
+        if config.perceptual:  # never trained, and not saved: its weights follow from the seed
+            self.eye = RandomNetwork(spec.channels, SEED, WIDTHS, saved=False)
 
     def players(self) -> Sequence[Player]:
         """The network, then the discriminator where there is one."""
@@ -66,18 +73,21 @@ class Restorer(Model):
             return (restorer,)
         return (restorer, Player("discriminator", self.discriminator, self._discriminate))
 
-    def sample(self, noise: Noise, condition: Condition | None = None) -> Tensor:
-        """The restored images (N, C, H, W) of ``condition.source`` (N, C', h, w); ``noise`` has no part in it."""
-        return self.restore(source_of(condition)).float().clamp(-1, 1)
+    def sample(self, noise: Noise, condition: Condition | None = None, prefilled: bool = False) -> Tensor:
+        """The restored images (N, C, H, W) of ``condition.source`` (N, C', h, w); ``noise`` has no part in it.
 
-    def restore(self, source: Tensor) -> Tensor:
+        ``prefilled``: what is not known has smooth colors already, those of `filled`; a part of a picture cannot tell them by itself.
+        """
+        return self.restore(source_of(condition), prefilled).float().clamp(-1, 1)
+
+    def restore(self, source: Tensor, prefilled: bool = False) -> Tensor:
         """Restored images, not yet clipped."""
         if self.mask is None:
             restored: Tensor = self.network(source)
             return restored
-        known, channels = self._known(source), self.spec.channels
-        smooth = filled(source[:, :channels].float(), known.float())  # the network has to add what is not smooth alone
-        return torch.where(known, source[:, :channels], self.network(torch.cat([smooth, source[:, channels:]], 1)))
+        known, picture, maps = self._known(source), source[:, : self.spec.channels], source[:, self.spec.channels :]
+        smooth = picture if prefilled else filled(picture.float(), known.float())  # the network has to add what is not smooth alone
+        return torch.where(known, picture, self.network(torch.cat([smooth, maps], 1)))
 
     @torch.no_grad()
     def watch(self, train: Batch, holdout: Batch, step: Step) -> dict[str, Tensor]:
@@ -105,11 +115,23 @@ class Restorer(Model):
         # pixels that are kept have no error: the mean is over the others
         share = error.new_ones(()) if self.mask is None else 1 - self._known(source).float().mean()
         distance = error.mean() / share.clamp(min=1e-3)
-        if self.discriminator is None:
-            return {"loss": distance}
-        step.cache["restored"] = restored.detach()
-        deceit = least_squares("generator", self.discriminator(restored))
-        return {"loss": distance + self.config.adversarial * deceit, "distance": distance, "deceit": deceit}
+        terms = {"loss": distance}
+        if self.eye is not None:
+            terms["perceptual"] = self._looks(restored, batch.image)
+            terms["loss"] = terms["loss"] + self.config.perceptual * terms["perceptual"]
+        if self.discriminator is not None:
+            step.cache["restored"] = restored.detach()
+            terms["deceit"] = least_squares("generator", self.discriminator(restored))
+            terms["loss"] = terms["loss"] + self.config.adversarial * terms["deceit"]
+        return terms if len(terms) == 1 else {**terms, "distance": distance}
+
+    def _looks(self, restored: Tensor, truth: Tensor) -> Tensor:
+        """The distance of restored and true images in the features of a random network, in float32."""
+        assert self.eye is not None
+        with torch.autocast(restored.device.type, enabled=False):
+            with torch.no_grad():
+                wanted = self.eye.maps(truth)
+            return perceptual(self.eye.maps(restored), wanted)
 
     def _discriminate(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         assert self.discriminator is not None
@@ -140,7 +162,14 @@ def _network(config: RestorerConfig, source: Source, out: int) -> nn.Module:
             return Curves(source, out, width=width, depth=depth, unshuffle=config.unshuffle)
 
 
+def require_pairs(source: Source) -> None:
+    """Raise `UserError` for sources that show something else than the images."""
+    if source.how.startswith("unpaired"):
+        raise UserError("this model learns from a picture and the same picture spoiled: leave out --data.paired, or train cyclegan or cut")
+
+
 def _check(config: RestorerConfig, spec: ImageSpec, source: Source) -> None:
+    require_pairs(source)
     if spec.size % source.scale:
         near = spec.size - spec.size % source.scale
         raise UserError(f"patches of {spec.size} pixels are no multiple of the scale {source.scale}: give --data.patch {near}")
@@ -154,5 +183,7 @@ def _check(config: RestorerConfig, spec: ImageSpec, source: Source) -> None:
         raise UserError(f"--model.levels belongs to the residual and naf networks: leave it out beside --model.network {config.network}")
     if config.network in ("dncnn", "fsrcnn") and config.unshuffle > 1:
         raise UserError(f"--model.unshuffle is not for --model.network {config.network}: leave it out")
-    if config.adversarial and spec.size < JUDGED // 4:
-        raise UserError(f"an adversarial loss needs images of {JUDGED // 4} pixels or more: give a larger --data.patch")
+    if config.adversarial and spec.size < JUDGED:
+        raise UserError(f"an adversarial loss needs images of {JUDGED} pixels or more: give a larger --data.patch")
+    if config.perceptual and spec.size < SMALLEST:
+        raise UserError(f"a perceptual loss needs images of {SMALLEST} pixels or more: give a larger --data.patch")

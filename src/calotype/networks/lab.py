@@ -15,7 +15,7 @@ def lab_of(rgb: Tensor) -> Tensor:
     coded = (rgb.float() * 0.5 + 0.5).clamp(0, 1)
     linear = torch.where(coded <= 0.04045, coded / 12.92, ((coded + 0.055) / 1.055).pow(2.4))
     matrix = rgb.new_tensor(_XYZ, dtype=torch.float32)
-    ratio = torch.einsum("ij,njhw->nihw", matrix / matrix.sum(1, keepdim=True), linear)
+    ratio = mixed(matrix / matrix.sum(1, keepdim=True), linear)
     f = torch.where(ratio > _CUT, ratio.clamp(min=_CUT).pow(1 / 3), _SLOPE * ratio + 4 / 29)
     x, y, z = f.unbind(1)
     return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], 1)
@@ -28,6 +28,12 @@ def rgb_of(lab: Tensor) -> Tensor:
     f = torch.stack([y + a / 500, y, y - b / 200], 1)
     ratio = torch.where(f > 6 / 29, f**3, (f - 4 / 29) / _SLOPE)
     matrix = lab.new_tensor(_XYZ, dtype=torch.float32)
-    linear = torch.einsum("ij,njhw->nihw", torch.linalg.inv(matrix / matrix.sum(1, keepdim=True)), ratio)
+    linear = mixed(torch.linalg.inv(matrix / matrix.sum(1, keepdim=True)), ratio)
     bent = 1.055 * linear.clamp(min=0.0031308).pow(1 / 2.4) - 0.055
     return torch.where(linear <= 0.0031308, 12.92 * linear, bent) * 2 - 1
+
+
+def mixed(matrix: Tensor, planes: Tensor) -> Tensor:
+    """The planes (N, J, H, W) mixed by a matrix (I, J), (N, I, H, W); in float32 under autocast, too, where a color needs it."""
+    with torch.autocast(planes.device.type, enabled=False):
+        return torch.einsum("ij,njhw->nihw", matrix.float(), planes.float())

@@ -86,11 +86,17 @@ class RandomNetwork(nn.Module):
     relative to the mean of all channels there (else the sheer amount of edges would outweigh everything), are mixed at random
     into ``dimension`` numbers. The first filters have mean zero, so that brightness alone says little. The weights are uniform
     numbers of numpy's ``RandomState``, whose streams are frozen: the same everywhere.
+
+    Args:
+        channels: of the images, 1 or 3.
+        seed: What the weights follow from.
+        widths: filters of the levels.
+        saved: Whether the weights are part of what is saved of a model that has this network.
     """
 
     dimension = 64
 
-    def __init__(self, channels: int, seed: int, widths: tuple[int, ...] = (32, 48, 64)) -> None:
+    def __init__(self, channels: int, seed: int, widths: tuple[int, ...] = (32, 48, 64), saved: bool = True) -> None:
         super().__init__()
         rng = np.random.RandomState(seed)
         before = channels
@@ -98,10 +104,10 @@ class RandomNetwork(nn.Module):
             weight = _uniform(rng, (width, before, 5 if level == 0 else 3, 5 if level == 0 else 3))
             if level == 0:
                 weight = weight - weight.mean((2, 3), keepdim=True)
-            self.register_buffer(f"filter{level}", weight)
+            self.register_buffer(f"filter{level}", weight, persistent=saved)
             before = 2 * width
         self.levels = len(widths)
-        self.register_buffer("mix", GAIN * _uniform(rng, (self.dimension, 4 * 2 * sum(widths))))
+        self.register_buffer("mix", GAIN * _uniform(rng, (self.dimension, 4 * 2 * sum(widths))), persistent=saved)
 
     def maps(self, x: Tensor) -> list[Tensor]:
         """What each level sees of images (N, C, H, W) in [-1, 1], (N, channels, h, w), each half the size of the one before."""

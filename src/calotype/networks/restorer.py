@@ -212,7 +212,7 @@ class Curves(nn.Module):
 
     def __init__(self, source: Source, out: int, *, width: int, depth: int, unshuffle: int) -> None:
         super().__init__()
-        self.source, self.out, self.unshuffle = source, out, unshuffle
+        self.source, self.out, self.unshuffle, self.multiple = source, out, unshuffle, unshuffle
         wide = [source.channels + len(source.known), *[width] * depth]
         layers: list[nn.Module] = []
         for before, after in pairwise(wide):  # zeros around an image would look like darkness

@@ -1,4 +1,4 @@
-"""Translators: a picture of one kind becomes one of another. The laptop's digits are translated from their inverse, or from their edges."""
+"""Translators: a picture of one kind becomes one of another. The laptop's digits are translated from their negatives, or from drawings of their edges."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def cut() -> Config:
     return Config(
         recipe="cut",
         model=CUTConfig(),
-        data=Data("mnist5k", partner="auto", degrade="invert", paired=False),
+        data=Data("mnist5k", partner="auto", degrade="edges", paired=False),
         optimizer=Optimizer("adam", lr=2e-3),
         schedule=Schedule("linear"),
         train=Training(batch=8, minutes=1.5),

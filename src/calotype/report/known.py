@@ -10,6 +10,8 @@ import torch
 
 from calotype.config import Config
 from calotype.data import Split
+from calotype.data.download import PUBLIC
+from calotype.data.embedded import NAMES
 from calotype.engine.images import open_images
 from calotype.engine.run import Run
 from calotype.errors import UserError
@@ -66,6 +68,13 @@ class Known:
             return None
         train, held = self.split.train, self.split.holdout
         return card.Data(train.name, len(train), len(held), self.split.fingerprint, held.fingerprint if len(held) else "")
+
+    def learned_from(self, source: str) -> bool:
+        """Whether a file or folder is the one that the run was trained on, holds it or lies in it."""
+        if self.config is None or source in NAMES or source in PUBLIC:
+            return False
+        own, other = (Path(name).expanduser().resolve() for name in (self.config.data.source, source))
+        return other.exists() and (own == other or own in other.parents or other in own.parents)
 
     def about(self, generator: Generator) -> dict[str, str]:
         """The model in words."""

@@ -5,10 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from calotype.data import Images
 from calotype.degrade.noise import GaussianNoise
 from calotype.diagnose import restoration as findings
 from calotype.diagnose import training
@@ -51,10 +48,7 @@ def judge(path: Path, *, data: str | None, count: int | None, seed: int, device:
     pictures, training = _pictures(generator, known, path, data, count or (SHORT if short else FULL), seed, MEGAPIXELS[short])
     degradation, channels = degradation_of(generator.spec), max(picture.truth.shape[1] for picture in pictures)
     convention = convention_for(degradation, channels)
-    spec = generator.spec.source
-    colors = spec is not None and spec.channels == 1 and channels == 3
-    palette = palette_of(known.split.train) if colors and known.split is not None else None
-    judge = Judge(generator, degradation, convention, seed, palette)
+    judge = Judge(generator, degradation, convention, seed)
     measured = judge.measure(pictures, say)
     found = _findings(measured)
     if training:
@@ -65,7 +59,7 @@ def judge(path: Path, *, data: str | None, count: int | None, seed: int, device:
         sigmas, psnr = judge.levels(within(pictures, 0.25 * MEGAPIXELS[short]), LEVELS[short], say)
         found.append(findings.noise_level(sigmas, psnr["told"], psnr["not told"]))
         levels = tuple(card.Level(float(s), {name: float(v[i].mean()) for name, v in psnr.items()}) for i, s in enumerate(sigmas))
-    return _report(path, generator, known, measured, found, convention, levels, seed, short)
+    return _report(path, generator, known, data, measured, found, convention, levels, seed, short)
 
 
 def _pictures(
@@ -86,21 +80,6 @@ def _pictures(
         raise UserError("the run held no images out: name pictures to restore with --data")
     pictures = within(of_images(held, count, seed, source.scale), megapixels)
     return pictures, within(of_images(train, len(pictures), seed, source.scale), megapixels)
-
-
-def palette_of(images: Images, count: int = 200) -> Tensor:
-    """The mean color of each gray level among some images, (256, 3) float32 in [-1, 1]: what a colorizer knows that looks at nothing."""
-    from PIL import Image
-
-    rows = np.linspace(0, len(images) - 1, min(count, len(images))).astype(int)
-    colors = np.concatenate([images.pixels[row].reshape(-1, 3) for row in rows])
-    gray = np.asarray(Image.fromarray(colors[None]).convert("L"))[0]
-    total = np.maximum(np.bincount(gray, minlength=256), 1e-9)
-    seen = np.bincount(gray, minlength=256) > 0
-    means = [np.bincount(gray, colors[:, c], 256) / total for c in range(3)]
-    own = np.arange(256)
-    filled = np.stack([np.clip(own + np.interp(own, own[seen], (mean - own)[seen]), 0, 255) for mean in means], 1)
-    return torch.from_numpy(filled / 127.5 - 1).float()
 
 
 def _findings(measured: Measured) -> Findings:
@@ -130,6 +109,7 @@ def _report(
     path: Path,
     generator: Generator,
     known: Known,
+    data: str | None,
     measured: Measured,
     found: Findings,
     convention: Convention,
@@ -155,7 +135,7 @@ def _report(
         recipe=generator.recipe or None,
         settings=known.settings,
         train_seed=known.train_seed,
-        notes=_notes(measured, known),
+        notes=_notes(measured, known, data),
         pictures=card.Pictures(crops=crops(measured)),
         curves=evidence.curves(known.records),
         cost=known.cost(generator, measured.seconds / measured.megapixels),
@@ -214,8 +194,10 @@ def _names(measured: Measured) -> str:
     return f"{len(measured.names):,}: {measured.names[0]} ... {measured.names[-1]}"
 
 
-def _notes(measured: Measured, known: Known) -> tuple[str, ...]:
+def _notes(measured: Measured, known: Known, data: str | None) -> tuple[str, ...]:
     notes = [SELECTED] if known.selected else []
+    if data is not None and known.learned_from(data):
+        notes.append(f"the run was trained on pictures of {data}: leave out --data to judge it by those that it held out")
     if len(measured.names) < 10:
         notes.append(f"{len(measured.names)} images are few: their intervals hold only if they are typical")
     if known.config is not None and known.split is not None and known.config.data.fit == "tile":

@@ -17,6 +17,7 @@ from calotype.degrade.base import Identity
 from calotype.degrade.noise import BLIND, LEVEL, GaussianNoise
 from calotype.metrics.quality import Convention
 from calotype.metrics.spectrum import kept_detail
+from calotype.models import Colorizer
 from calotype.report.pairs import Picture
 from calotype.report.subject import Say
 from calotype.tasks.restore import apply
@@ -65,13 +66,10 @@ class Judge:
         degradation: What spoils the pictures; None where they come with their sources.
         convention: How scores are taken; of gray pictures always as they are.
         seed: Of the damage.
-        palette: (256, 3) float32, the mean color of each gray level, where the model makes color from gray.
     """
 
-    def __init__(
-        self, generator: Generator, degradation: Degradation | None, convention: Convention, seed: int, palette: Tensor | None = None
-    ) -> None:
-        self.generator, self.degradation, self.convention, self.seed, self.palette = generator, degradation, convention, seed, palette
+    def __init__(self, generator: Generator, degradation: Degradation | None, convention: Convention, seed: int) -> None:
+        self.generator, self.degradation, self.convention, self.seed = generator, degradation, convention, seed
 
     def measure(self, pictures: Sequence[Picture], say: Say | None = None, what: str = "restoring", show: bool = True) -> Measured:
         """All that is measured of some pictures."""
@@ -145,9 +143,8 @@ class Judge:
             from calotype.degrade import classical
 
             found = classical.baselines(degraded, self.degradation, (truth.shape[2], truth.shape[3]))
-        if self.palette is not None:
-            levels = ((degraded.image[:, 0] + 1) * 127.5).round().long().clamp(0, 255)
-            found = {**found, "palette mean": self.palette[levels].permute(0, 3, 1, 2)}
+        if isinstance(self.generator.model, Colorizer):
+            found = {**found, "palette mean": self.generator.model.by_palette(degraded.image.to(self.generator.device)).cpu()}
         fitting = {name: image for name, image in found.items() if image.shape[2:] == truth.shape[2:]}
         return {name: _in_channels(image, truth.shape[1]).clamp(-1, 1) for name, image in fitting.items()}
 

@@ -136,10 +136,10 @@ def _distances(several: Sequence[_One], split: Split, two: bool) -> list[Score]:
     """The Frechet distance of translations from training pictures of the other side; the floor is that of held-out ones."""
     found = []
     for one in several:
-        if one.direction == "b2a":  # the sources are made of the images, and there is no set of them apart
+        others = split.train if one.direction == "a2b" else split.train.partner
+        if others is None:  # the sources are made of the images, and there is no set of them apart
             continue
-        real = np.asarray(split.train.pixels[:REALS])
-        space = pick(None, split.train.spec)[0]
+        real, space = np.asarray(others.pixels[:REALS]), pick(None, others.spec)[0]
         drawn, held, reals = (space.of(x).features for x in (edge.to_uint8(one.found.made), edge.to_uint8(one.found.image), real))
         if min(len(drawn), len(reals)) <= 2 * space.dimension:
             continue

@@ -33,7 +33,7 @@ QUESTIONS = {
     "color-inversion": "Does light stay light, and dark dark?",
     "hidden-information": "Does the way back do without hidden marks?",
     "collapsed-translation": "Do different pictures become different ones?",
-    "paired-error": "Does it come closer to the truth than its input?",
+    "paired-error": "Does it come closer to the truth than no translation does?",
 }
 SYMBOLS: dict[Status, str] = {"FAIL": "\u00d7", "WARN": "!", "CANNOT TELL": "?", "PASS": "✓"}
 MEANING: dict[Status, str] = {

@@ -22,7 +22,7 @@ from calotype.tasks.before_after import ROWS, Row, cell
 from calotype.tasks.files import Picture, open_picture, save_picture
 from calotype.tasks.inputs import Inputs
 from calotype.tasks.restore import Applied, Done, known_maps
-from calotype.tasks.score import Scored, cut_to, score, spoil
+from calotype.tasks.score import LARGEST, Scored, Spoiled, cut_to, middle, score, spoil
 from calotype.tasks.tiles import Plan, tiled
 from calotype.types import Noise
 
@@ -95,7 +95,7 @@ def _each(inputs: Inputs, places: dict[str, Path], work: Work, display: Display,
     many = len(inputs.names) > 1
     for index, name in enumerate(inputs.names):
         outcome = Outcome(printable(name))
-        done = (lambda share: None) if many else (lambda share: display.show(verb, min(99, int(100 * share)), 100))
+        done = (lambda share: None) if many else (lambda share: display.show(verb, min(99, int(100 * share)), 100, percent=True))
         try:
             picture = inputs.picture(name)
             outcome.notes += picture.notes
@@ -105,7 +105,7 @@ def _each(inputs: Inputs, places: dict[str, Path], work: Work, display: Display,
                 raise UserError(f"{name} cannot be used: {error}") from None
             outcome = Outcome(outcome.file, error=_reason(error))
         outcomes.append(outcome)
-        display.show(verb, *((index + 1, len(inputs.names)) if many else (100, 100)))
+        display.show(verb, *((index + 1, len(inputs.names)) if many else (100, 100)), percent=not many)
     return outcomes
 
 
@@ -125,24 +125,46 @@ def _restore(applied: Applied, picture: Picture, place: Path | None, job: Job, i
     if job.missing is not None and job.missing.shape != picture.size:
         (tall, wide), (high, broad) = job.missing.shape, picture.size
         raise UserError(f"the mask is {wide}x{tall} and the picture {broad}x{high}: they must be of one size")
-    cells: list[tuple[str, NDArray[Any]]]
     if job.degradation is None:
         pixels, note = applied.pixels(picture.pixels, job.missing, index, done)
         outcome.notes += [note] if note else []
-        cells = [("input", picture.pixels), ("result", pixels)]
+        _compare(job, index, outcome, [("input", picture.pixels), ("result", pixels)])
     else:
-        spoiled = spoil(applied, _to_tensor(picture.pixels), job.degradation, index, job.blind)
-        made = applied.tensor(spoiled.given, spoiled.known, index, done)
-        pixels = _to_pixels(made, picture.pixels.dtype)
-        scored = score(spoiled, job.degradation, made) if job.scored else None
-        outcome.scored = scored
-        labels = [f"{name}  {one.psnr:.2f} dB" for name, one in (("result", scored.own),)] if scored else ["result"]
-        given, truth = (_to_pixels(image, pixels.dtype) for image in (spoiled.given, spoiled.truth[0]))
-        cells = [("input", given), (labels[0], pixels), ("truth", truth)]
-    if job.compared and index < ROWS:
-        outcome.row = [(label, cell(each, (pixels.shape[0], pixels.shape[1]))) for label, each in cells]
-        outcome.row[0] = (f"{outcome.file}: {outcome.row[0][0]}", outcome.row[0][1])
+        pixels = _undo(applied, picture.pixels, job, job.degradation, index, outcome, done, whole=place is not None)
     _write(_result(picture, pixels, job.degradation is None), place, job.quality, outcome)
+
+
+def _undo(
+    applied: Applied, truth: NDArray[Any], job: Job, degradation: Degradation, index: int, outcome: Outcome, done: Done, whole: bool
+) -> NDArray[Any]:
+    """A picture spoiled and restored; scored by its middle where it is large, and then restored as a ``whole`` only where that is asked."""
+
+    def restored(part: NDArray[Any]) -> tuple[Spoiled, Tensor]:
+        spoiled = spoil(applied, _to_tensor(part), degradation, index, job.blind)
+        return spoiled, applied.tensor(spoiled.given, spoiled.known, index, done)
+
+    part = middle(truth) if job.scored else truth
+    spoiled, made = restored(part)
+    pixels, label = _to_pixels(made, truth.dtype), "result"
+    if job.scored:
+        outcome.scored = score(spoiled, degradation, made, applied.generator.model)
+        label = f"result  {outcome.scored.own.psnr:.2f} dB"
+    if job.compared and index < ROWS:
+        given, target = (_to_pixels(image, truth.dtype) for image in (spoiled.given, spoiled.truth[0]))
+        _compare(job, index, outcome, [("input", given), (label, pixels), ("truth", target)])
+    if part is truth:
+        return pixels
+    outcome.notes.append(f"more than {LARGEST / 1e6:.1f} megapixels: scored by its middle, {part.shape[1]}x{part.shape[0]} pixels")
+    del spoiled, made
+    return _to_pixels(restored(truth)[1], truth.dtype) if whole else pixels
+
+
+def _compare(job: Job, index: int, outcome: Outcome, cells: list[tuple[str, NDArray[Any]]]) -> None:
+    """Keep the middle of pictures, the second of which is the result, where a look at before and after is asked for."""
+    if job.compared and index < ROWS:
+        tall, wide = cells[1][1].shape[:2]
+        outcome.row = [(label, cell(pixels, (tall, wide))) for label, pixels in cells]
+        outcome.row[0] = (f"{outcome.file}: {outcome.row[0][0]}", outcome.row[0][1])
 
 
 def _write(made: Picture, place: Path | None, quality: int | None, outcome: Outcome) -> None:
@@ -187,13 +209,13 @@ def _enlarged(alpha: NDArray[Any], scale: int) -> NDArray[Any]:
 def _to_tensor(pixels: NDArray[Any]) -> Tensor:
     """(H, W, C) uint8 or uint16 as (C, H, W) float32 in [-1, 1]."""
     half = np.iinfo(pixels.dtype).max / 2
-    return torch.from_numpy(((pixels.astype(np.float32) - half) * np.float32(1 / half)).transpose(2, 0, 1).copy())
+    return torch.from_numpy(np.array(pixels.transpose(2, 0, 1), np.float32, order="C")).sub_(half).mul_(1 / half)
 
 
 def _to_pixels(image: Tensor, kind: np.dtype[Any]) -> NDArray[Any]:
     """And back, clipped and rounded."""
     half = np.iinfo(kind).max / 2
-    values: NDArray[Any] = image.clamp(-1, 1).mul(half).add_(half).round_().permute(1, 2, 0).numpy()
+    values: NDArray[Any] = image.clamp(-1, 1).mul_(half).add_(half).round_().permute(1, 2, 0).numpy()
     return values.astype(kind)
 
 

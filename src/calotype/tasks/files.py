@@ -1,5 +1,5 @@
 """Pictures of one's own, from file to file: depth, grey or color, transparency, EXIF data and color profile are kept, or it is said
-that they are not.
+that they are not. XMP and IPTC data, texts and comments are not.
 
 What becomes of the modes: palettes become grey or color, CMYK, LAB and others color (by the file's own profile, where it has one);
 of an animation the first frame counts; integers of 32 bits and floating point become 16 bits as `calotype.data.decode` says. An
@@ -26,6 +26,7 @@ from calotype.tasks.deep import bits_of, read_deep, write_png, write_tiff
 
 Samples = NDArray[Any]
 
+_MOST = 65_533  # bytes of EXIF data in a JPEG file
 QUALITY = 95  # of JPEG, WebP and AVIF, where none is asked for
 
 
@@ -38,14 +39,15 @@ class Format:
     deep: bool = False  # 16 bits a channel
     facts: bool = True  # EXIF data and color profile
     lossy: bool = False  # has a quality
+    side: int = 2**31 - 1  # pixels at most
 
 
 FORMATS = {
     "PNG": Format((".png",), alpha=True, deep=True),
-    "JPEG": Format((".jpg", ".jpeg", ".jpe", ".jfif"), lossy=True),
+    "JPEG": Format((".jpg", ".jpeg", ".jpe", ".jfif"), lossy=True, side=65_500),
     "TIFF": Format((".tif", ".tiff"), alpha=True, deep=True),
-    "WEBP": Format((".webp",), alpha=True, lossy=True),
-    "AVIF": Format((".avif",), alpha=True, lossy=True),
+    "WEBP": Format((".webp",), alpha=True, lossy=True, side=16_383),
+    "AVIF": Format((".avif",), alpha=True, lossy=True, side=65_536),
     "BMP": Format((".bmp",), facts=False),
 }
 """The formats that are written. A picture in any other comes out as PNG."""
@@ -55,6 +57,7 @@ SUFFIXES = {suffix: name for name, form in FORMATS.items() for suffix in form.su
 _STRUCTURE = frozenset({254, 255, 256, 257, 258, 259, 262, 263, 266, 273, 274, 277, 278, 279, 282, 283, 284, 296, 317, 318, 319, 320})
 _STRUCTURE |= {322, 323, 324, 325, 330, 332, 338, 339, 347, 512, 513, 514, 529, 530, 531, 532, 700, 33723, 34377, 34675, 40965}
 _GROUPS, _WIDTH, _HEIGHT = (34665, 34853), 40962, 40963  # EXIF and GPS data; the size of the picture as the former tell it
+_WORDS = {"xmp": "XMP data", "XML:com.adobe.xmp": "XMP data", "photoshop": "IPTC data", "comment": "comments"}  # by Pillow's name
 _SPACES = {1: b"GRAY", 3: b"RGB "}  # in a color profile
 
 
@@ -81,6 +84,8 @@ def open_picture(data: bytes, name: str) -> Picture:
     bits: list[int] = []
     with loaded(data, name, lambda image: bits.append(bits_of(image))) as image:
         notes = ["only its first frame was taken"] if getattr(image, "is_animated", False) and image.format != "MPO" else []
+        if words := _words(image):
+            notes.append(f"its {' and '.join(words)} were left out")
         exif, said = _exif(image)
         samples, alpha, more = _deep(image, data, name) if bits[0] == 16 else _shallow(image)
         dpi = image.info.get("dpi")
@@ -109,9 +114,13 @@ def save_picture(picture: Picture, path: Path, quality: int | None = None) -> tu
     """
     name = format_of(path)
     form = FORMATS[name]
+    if max(picture.size) > form.side:
+        raise UnusableError(f"{name} cannot hold {picture.size[1]}x{picture.size[0]} pixels, but {form.side:,} a side: give another suffix")
     picture, notes = _fitted(picture, name, form)
     samples = picture.pixels if picture.alpha is None else np.concatenate([picture.pixels, picture.alpha[..., None]], 2)
     exif = _sized(picture)
+    if name == "JPEG" and exif is not None and len(exif.tobytes()) > _MOST:
+        exif, notes = None, (*notes, "its EXIF data were left out: JPEG holds 64 KB of them")
 
     def write(stream: BinaryIO) -> None:
         if name == "TIFF":
@@ -123,7 +132,9 @@ def save_picture(picture: Picture, path: Path, quality: int | None = None) -> tu
 
     try:
         write_atomic(path, write)
-    except (ValueError, struct.error) as error:  # more pixels a side than the format knows
+    except (OSError, RuntimeError, ValueError, struct.error) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # the disk, not the encoder
+            raise
         raise UnusableError(f"{name} cannot hold it: {error}") from error
     return notes
 
@@ -195,6 +206,12 @@ def _exif(image: Image.Image) -> tuple[Image.Exif | None, list[str]]:
         return (kept if len(kept) else None), []
     except Exception:  # whatever a decoder of broken data may raise
         return None, ["its EXIF data are broken and were left out"]
+
+
+def _words(image: Image.Image) -> list[str]:
+    """What a file says that is not taken over."""
+    texts = ["texts"] if set(getattr(image, "text", ())) - set(_WORDS) else []
+    return list(dict.fromkeys([words for key, words in _WORDS.items() if image.info.get(key)] + texts))
 
 
 def _sized(picture: Picture) -> Image.Exif | None:

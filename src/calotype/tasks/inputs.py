@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -102,6 +102,8 @@ def open_inputs(source: str, out: Path | None = None, count: int | None = None) 
     A file or folder here comes before a data set of the same name. What lies in the folder ``out`` is none of them. Raises `UserError`
     where there are none.
     """
+    if not source:
+        raise UserError("IN is empty: name a picture, a folder, a zip archive or a data set")
     path = Path(source).expanduser()
     if path.is_file() and _is_picture(path):
         yield One(path)
@@ -122,15 +124,19 @@ def open_inputs(source: str, out: Path | None = None, count: int | None = None) 
         yield inputs
 
 
-def targets(inputs: Inputs, out: Path, overwrite: bool) -> dict[str, Path]:
+def targets(inputs: Inputs, out: str | Path, overwrite: bool) -> dict[str, Path]:
     """The file to write for each picture: ``out`` itself for one file, else the same names in the folder ``out``.
 
-    Formats that are not written become PNG; where two pictures would then meet in one file, the second keeps its whole name in front.
+    A name that ends in a slash is that of a folder. Formats that are not written become PNG; where two pictures would then meet in one
+    file, the second keeps its whole name in front.
 
     Raises:
         UserError: where ``out`` cannot be written, holds a result already, or is where the pictures come from.
     """
-    folder = not inputs.single or out.is_dir() or str(out).endswith(("/", os.sep))
+    if not str(out):
+        raise UserError("OUT is empty: name the picture to write, or a folder")
+    slash, out = str(out).endswith(("/", os.sep)), Path(out)
+    folder = not inputs.single or out.is_dir() or slash
     if folder and not out.is_dir() and (out.exists() or (not inputs.single and out.suffix.lower() in SUFFIXES)):
         raise UserError(f"{out} must be a folder, for there are several pictures: give another OUT")
     if not folder and not out.suffix:
@@ -140,7 +146,7 @@ def targets(inputs: Inputs, out: Path, overwrite: bool) -> dict[str, Path]:
     if reason := obstacle(out if folder else out.parent, folder=True):
         raise UserError(f"cannot write into {out if folder else out.parent}: {reason}; give another OUT")
     places: dict[str, Path] = {}
-    taken: set[str] = set()
+    taken = {str(folder).casefold() for name in inputs.names for folder in PurePosixPath(name).parents}
     for name in sorted(inputs.names, key=lambda name: _suffix(name) != PurePosixPath(name).suffix.lower()):  # those that keep theirs first
         plain = PurePosixPath(name)
         target = str(plain if plain.suffix.lower() in SUFFIXES else plain.with_suffix(".png"))
@@ -148,22 +154,23 @@ def targets(inputs: Inputs, out: Path, overwrite: bool) -> dict[str, Path]:
             target = f"{name}.png" if target != f"{name}.png" else f"{target}.png"
         taken.add(target.casefold())
         places[name] = out / target if folder else out
-    _refuse_taken(inputs, places, overwrite)
+    require_free(inputs, places.values(), overwrite)
     return {name: places[name] for name in inputs.names}
 
 
-def _refuse_taken(inputs: Inputs, places: dict[str, Path], overwrite: bool) -> None:
+def require_free(inputs: Inputs, places: Collection[Path], overwrite: bool, option: str = "OUT") -> None:
+    """Raise `UserError` where one of the files to write, named by ``option``, is a picture of ``inputs``, or a result that exists."""
     sources = [path for name in inputs.names if (path := inputs.path(name)) is not None]
     own = {_identity(path) for path in sources if path.exists()}
-    for place in places.values():
+    for place in places:
         if not place.exists():
             continue
-        if _identity(place) in own:
-            raise UserError(f"{place} is one of the pictures to work on, which are never overwritten: give another OUT")
-        if not overwrite:
-            raise UserError(f"{place} exists: give another OUT, or --overwrite to replace it")
         if place.is_dir():
-            raise UserError(f"{place} is a folder: give another OUT")
+            raise UserError(f"{place} is a folder: give another {option}")
+        if _identity(place) in own:
+            raise UserError(f"{place} is one of the pictures to work on, which are never overwritten: give another {option}")
+        if not overwrite:
+            raise UserError(f"{place} exists: give another {option}, or --overwrite to replace it")
 
 
 def _identity(path: Path) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from calotype.degrade import Operator
 from calotype.diffusion.measured import Measured
 from calotype.diffusion.posterior import ddrm, guided, proximal
-from calotype.diffusion.samplers import ddpm, heun
+from calotype.diffusion.samplers import ddpm
 from calotype.errors import UserError
 from calotype.metrics.calibration import Calibration, calibration
 from calotype.models.diffusion import Diffusion
@@ -23,7 +23,7 @@ from calotype.types import Noise, mix
 MethodName = Literal["auto", "ddrm", "diffpir", "dps", "inversion"]
 
 BATCH = 64  # images that go through a model at a time
-STEPS: dict[MethodName, int] = {"ddrm": 50, "diffpir": 50, "dps": 16, "inversion": 200}
+STEPS: dict[MethodName, int] = {"ddrm": 50, "diffpir": 50, "dps": 32, "inversion": 200}
 SPREAD = 0.7  # standard deviation of a pixel that nothing is known of, between black (-1) and white (1)
 STARTS = 4  # of the first search for latents
 
@@ -140,9 +140,8 @@ def _diffusion(generator: Generator, measured: Measured, method: MethodName, ste
             denoise = lambda state, level: free(state, level).clamp(-1, 1)  # noqa: E731
         if method == "ddrm":
             return ddrm(denoise, x, levels, copied, normal)
-        if method == "diffpir":
-            return ddpm(proximal(denoise, copied, SPREAD), x, levels, normal)
-        return heun(guided(denoise, copied, SPREAD), x, levels)
+        conditioned = proximal if method == "diffpir" else guided
+        return ddpm(conditioned(denoise, copied, SPREAD), x, levels, normal)
 
     return draw
 

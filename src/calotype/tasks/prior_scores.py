@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +12,7 @@ from torch import Tensor
 from calotype.degrade import Degradation, Degraded, classical
 from calotype.metrics.quality import convention_for
 from calotype.tasks.prior import Restored
-from calotype.tasks.score import Scores
+from calotype.tasks.score import Scored, Scores, means
 
 Named = dict[str, list[Scores]]
 """The scores of each image, by what made it."""
@@ -27,11 +26,20 @@ class Judged:
     convention: str
     hidden: Tensor  # (N, 1 or C, H, W) bool: pixels that were not measured as they are, which calibration is judged on
 
+    def of(self, index: int) -> Scored:
+        """The scores of one image."""
+        own, others = self.scores["mean"][index], {name: scores[index] for name, scores in self.scores.items() if name != "mean"}
+        return Scored(own, others, self.convention)
+
     def as_json(self) -> dict[str, Any]:
         """The means of all scores, those of the posterior mean first, and what they mean."""
-        means = {name: _mean(scores) for name, scores in self.scores.items()}
-        own, sample = means.pop("mean"), means.pop("sample")
-        return {**own, "sample": sample, "baselines": means, "convention": self.convention}
+        return apart(means([self.of(index) for index in range(len(self.hidden))]))
+
+
+def apart(scored: Scored) -> dict[str, Any]:
+    """Scores as JSON, the one sample not among the baselines."""
+    found = scored.as_json()
+    return {**found, "sample": found["baselines"].pop("sample")}
 
 
 def judge(restored: Restored, truth: Tensor, degraded: Degraded, degradation: Degradation) -> Judged:
@@ -67,8 +75,3 @@ def _missing(truth: Tensor, degraded: Degraded, degradation: Degradation) -> Ten
     at = degradation.known.index("mask")
     missing = 1 - degraded.known[:, at : at + 1]
     return torch.nn.functional.interpolate(missing, size=truth.shape[2:], mode="nearest")
-
-
-def _mean(scores: Sequence[Scores]) -> dict[str, float | None]:
-    found = {name: [getattr(one, name) for one in scores if math.isfinite(getattr(one, name))] for name in ("psnr", "ssim")}
-    return {name: round(sum(values) / len(values), 4) if values else None for name, values in found.items()}

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Literal, get_args
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from calotype.data.decode import UnusableError
 from calotype.degrade import Degradation, Degraded, parse
-from calotype.degrade.color import gray8
 from calotype.degrade.compose import Composition
 from calotype.degrade.mask import Masked
 from calotype.errors import UserError
 from calotype.tasks.batch import read_mask
-from calotype.tasks.inputs import open_inputs
 from calotype.types import ImageSpec, Noise
 
 TaskName = Literal["inpaint", "deblur", "denoise", "super-resolve", "colorize"]
@@ -109,30 +105,3 @@ def _missing(mask: str, spec: ImageSpec) -> Missing:
     if not missing.any() or missing.all():
         raise UserError(f"--mask {mask} is {'white' if missing.all() else 'black'} all over: it is white where pixels are missing")
     return Missing(torch.from_numpy(~missing).float()[None, None], path.name)
-
-
-def measurements(source: str, degradation: Degradation, spec: ImageSpec, count: int) -> tuple[Tensor, list[str]]:
-    """The first ``count`` pictures of a source as what ``degradation`` made of images like ``spec``: (N, C', h, w), and their names.
-
-    Raises:
-        UserError: for pictures that cannot be read, or of another size.
-    """
-    channels, side = degradation.channels(spec.channels), spec.size // degradation.scale
-    found, names = [], []
-    with open_inputs(source) as inputs:
-        for name in inputs.names[:count]:
-            try:
-                pixels = inputs.picture(name).pixels
-            except UnusableError as error:
-                raise UserError(f"{name} cannot be used: {error}") from None
-            if pixels.shape[:2] != (side, side):
-                size = f"{pixels.shape[1]}x{pixels.shape[0]} pixels"
-                raise UserError(f"{name} has {size}: this prior restores {spec.size}x{spec.size}, for which it takes {side}x{side}")
-            image = torch.from_numpy(pixels / (np.iinfo(pixels.dtype).max / 2) - 1).float().permute(2, 0, 1)[None]
-            if image.shape[1] != channels:
-                image = gray8(image) if channels == 1 else image.expand(-1, channels, -1, -1)
-            found.append(image)
-            names.append(PurePosixPath(name).with_suffix("").as_posix())
-    if not found:
-        raise UserError(f"there are no pictures in {source}")
-    return torch.cat(found), names

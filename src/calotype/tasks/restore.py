@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,7 @@ from calotype.degrade.color import Luma
 from calotype.degrade.noise import BLIND, LEVEL
 from calotype.degrade.resize import resize
 from calotype.errors import CalotypeError, UserError
+from calotype.networks.restorer import filled
 from calotype.tasks.sample import Generator, Options
 from calotype.tasks.tiles import Function, Look, Plan, Window, Write, look_of, plan, tiled
 from calotype.types import Condition, Noise, Source
@@ -38,6 +40,10 @@ class Way:
     seed: int = 0
     sigma: float | None = None  # noise level to tell the model, on the scale of 0 to 255
 
+    def __post_init__(self) -> None:
+        if self.sigma is not None and not 0 <= self.sigma <= 255:  # nor what is no number
+            raise UserError(f"a noise level of {self.sigma:g} is out of range: give --sigma 0 to 255")
+
 
 def source_spec(generator: Generator) -> Source:
     """What the model is given. Raises `UserError` for a model that makes images from nothing."""
@@ -52,8 +58,17 @@ def source_spec(generator: Generator) -> Source:
 
 def restores(source: Source) -> bool:
     """Whether a model mends spoiled pictures, so that its result is the same picture; else it translates into another."""
-    names = {part.partition(":")[0] for part in source.how.split("+")}
-    return source.how not in ("", "paired", "unpaired") and not names & _OTHER_PICTURES
+    how = damage_of(source)
+    return how != "" and not {part.partition(":")[0] for part in how.split("+")} & _OTHER_PICTURES
+
+
+def damage_of(source: Source) -> str:
+    """The degradation that a model learned to undo, from pairs or without; empty where it learned from pairs of its own, or from none.
+
+    >>> damage_of(Source(3, how="unpaired invert")), damage_of(Source(3, how="paired"))
+    ('invert', '')
+    """
+    return re.sub(r"^(un)?paired ?", "", source.how)
 
 
 class Applied:
@@ -64,13 +79,19 @@ class Applied:
     model of three: it is repeated, and what a restorer makes of it is averaged. So mending keeps grey grey and color color.
 
     Raises:
-        UserError: for a model that makes images from noise, and for options that it does not have.
+        UserError: for a model that makes images from noise, for options that it does not have, and for a noise level that it does not
+            take.
     """
 
     def __init__(self, generator: Generator, way: Way | None = None) -> None:
         self.generator, self.way = generator, way or Way()
         self.source = source_spec(generator)
         generator.check(self.way.options)
+        if self.way.sigma is not None and "sigma" not in self.source.known:
+            raise UserError(f"this model takes no noise level, for it was trained on {self.source.how}: leave out --sigma")
+        fills = "prefilled" in inspect.signature(generator.model.sample).parameters and "mask" in self.source.known
+        self._options: Options = {**self.way.options, "prefilled": True} if fills else self.way.options
+        self._fills = fills
         ends = (self.source.channels, generator.spec.channels)
         self.takes, self.gives = ends[::-1] if self.way.options.get("direction") == "b2a" else ends
         self.mends = restores(self.source) and self.takes == self.gives
@@ -135,6 +156,9 @@ class Applied:
         """
         height, width = picture.shape[1:]
         maps = known_maps(self.source, (height, width), self.way.sigma, None) if known is None else known
+        if self._fills:
+            mask = self.source.known.index("mask")
+            picture = filled(picture[None].float(), (maps[mask : mask + 1] > 0.5)[None].float())[0]
         given = torch.cat([picture, maps])[None]
         out = torch.empty(self.channels(len(picture)), self.source.scale * height, self.source.scale * width)
 
@@ -149,32 +173,35 @@ class Applied:
     ) -> tuple[NDArray[Any], str]:
         """What the model makes of (H, W, C) uint8 or uint16, in the same type; and what there is to say about it.
 
-        Only a tile, and a band of the result, exist in floating point at any time. ``missing`` (H, W) is true where pixels are to be
-        made up.
+        Only a tile, and a band of the result, exist in floating point at any time; and one channel, where ``missing`` (H, W) is true for
+        pixels that are to be made up.
         """
         height, width, channels = pixels.shape
-        half = np.float32(np.iinfo(pixels.dtype).max / 2)
         scale, sigma = self.source.scale, self.way.sigma
         known_maps(self.source, (1, 1), sigma, None if missing is None else missing[:1, :1])  # refuses what cannot be
         out = np.empty((scale * height, scale * width, self.channels(channels)), pixels.dtype)
+        top_level = np.float32(np.iinfo(pixels.dtype).max / 2)
+        if missing is not None and self._fills:
+            pixels = _prefilled(pixels, missing)
+        half = np.float32(np.iinfo(pixels.dtype).max / 2)
 
         def window(top: int, bottom: int, left: int, right: int) -> Tensor:
             part = torch.from_numpy((pixels[top:bottom, left:right] - half) * (1 / half)).permute(2, 0, 1)
             hole = None if missing is None else missing[top:bottom, left:right]
-            if hole is not None:
+            if hole is not None and not self._fills:
                 part = part * torch.from_numpy(~hole)
             return torch.cat([part, known_maps(self.source, (bottom - top, right - left), sigma, hole)])[None]
 
         def write(first: int, rows: Tensor) -> None:
-            values = rows.clamp(-1, 1).add_(1).mul_(float(half)).round_().permute(1, 2, 0).numpy()
-            out[first : first + len(values)] = values.astype(pixels.dtype)
+            values = rows.clamp(-1, 1).add_(1).mul_(float(top_level)).round_().permute(1, 2, 0).numpy()
+            out[first : first + len(values)] = values.astype(out.dtype)
 
         return out, self.run(channels, (height, width), window, write, index, done).note
 
     def _model(self, given: Tensor, index: int) -> Tensor:
         draw: Callable[..., Tensor] = self.generator.model.sample
         noise = Noise(len(given), self.way.seed, index, self.generator.device)
-        return draw(noise, Condition(source=given.to(self.generator.device)), **self.way.options).to(given.device)
+        return draw(noise, Condition(source=given.to(self.generator.device)), **self._options).to(given.device)
 
 
 def apply(
@@ -203,19 +230,29 @@ def apply(
         done: Told the share that is done.
 
     Raises:
-        UserError: for a model that makes images from noise, and for a model that needs a mask and is given none.
+        UserError: for a model that makes images from noise, and for a model that needs a mask and is given none, or takes no noise level
+            and is given one.
     """
     return Applied(generator, Way(options or {}, tile, seed, sigma)).tensor(picture, known, index, done)
+
+
+def _prefilled(pixels: NDArray[Any], missing: NDArray[np.bool_]) -> NDArray[np.uint16]:
+    """(H, W, C) uint8 or uint16 with smooth colors where they are missing, in 16 bits: tiles cannot see across a large hole."""
+    out = pixels.astype(np.uint16)
+    out *= np.uint16(65535 // np.iinfo(pixels.dtype).max)
+    known, half = torch.from_numpy(~missing).float()[None, None], 65535 / 2
+    for channel in range(out.shape[2]):
+        smooth = filled(torch.from_numpy(out[..., channel].astype(np.float32)).sub_(half)[None, None], known)
+        out[..., channel] = smooth[0, 0].add_(half).round_().numpy()
+    return out
 
 
 def known_maps(source: Source, size: tuple[int, int], sigma: float | None, missing: NDArray[np.bool_] | None) -> Tensor:
     """The maps that a model is given besides the picture, (K, h, w): noise level, or that it is not told; where pixels are known.
 
     Raises:
-        UserError: where a model needs a mask and there is none, or takes no mask or noise level and is given one.
+        UserError: where a model needs a mask and there is none, or takes no mask and is given one.
     """
-    if sigma is not None and "sigma" not in source.known:
-        raise UserError(f"this model takes no noise level, for it was trained on {source.how}: leave out --sigma")
     if missing is not None and "mask" not in source.known:
         raise UserError(f"this model fills in nothing, for it was trained on {source.how}: leave out --mask")
     maps = []
@@ -237,9 +274,10 @@ def warning(source: Source, asked: str) -> str | None:
     >>> warning(Source(3, how="noise:0-55"), "noise:75")
     'this model was trained on noise:0-55, not on noise:75: expect less of it'
     """
-    if all(_covers(*pair) for pair in zip_longest(source.how.split("+"), asked.split("+"), fillvalue="")):
+    how = damage_of(source)
+    if all(_covers(*pair) for pair in zip_longest(how.split("+"), asked.split("+"), fillvalue="")):
         return None
-    return f"this model was trained on {source.how or 'pairs of its own'}, not on {asked}: expect less of it"
+    return f"this model was trained on {how or 'pictures of its own'}, not on {asked}: expect less of it"
 
 
 def _covers(learned: str, asked: str) -> bool:

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from calotype.data.images import some
 from calotype.degrade import Degradation, Degraded
 from calotype.degrade.color import gray8
 from calotype.degrade.noise import BLIND, LEVEL
 from calotype.errors import UserError
-from calotype.metrics.quality import convention_for
+from calotype.metrics.perceptual import perceptual_distances, perceptual_name
+from calotype.metrics.quality import convention_for, published_bicubic
+from calotype.models import Colorizer
 from calotype.tasks.restore import Applied
-from calotype.types import Noise
+from calotype.tasks.tiles import GRID
+from calotype.types import Model, Noise
+
+HIGHEST = 80.0  # dB: what a picture that is exact counts for in a mean
+LARGEST = 4 * 2**20  # pixels of a picture that are scored: what needs no training takes many times their memory
 
 
 @dataclass(frozen=True)
@@ -25,10 +33,12 @@ class Scores:
 
     psnr: float  # dB; infinite where it is the truth
     ssim: float  # NaN for pictures smaller than its window
+    ms_ssim: float | None = None  # NaN below 176 pixels a side; None where it was not computed
+    perceptual: float | None = None  # `perceptual_distance`; None where it was not computed
 
     def as_json(self) -> dict[str, float | None]:
         """Numbers that JSON can hold: null where there is none."""
-        return {name: value if math.isfinite(value) else None for name, value in (("psnr", self.psnr), ("ssim", self.ssim))}
+        return {name: value if math.isfinite(value) else None for name, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -78,28 +88,56 @@ def spoil(applied: Applied, picture: Tensor, degradation: Degradation, index: in
     return Spoiled(truth, degraded, torch.cat(maps) if maps else None)
 
 
-def score(spoiled: Spoiled, degradation: Degradation, made: Tensor) -> Scored:
-    """Score what was made (C, H, W) of a spoiled picture, and the baselines, in the convention that fits."""
+def score(spoiled: Spoiled, degradation: Degradation, made: Tensor, model: Model | None = None) -> Scored:
+    """Score what was made (C, H, W) of a spoiled picture, and the baselines, in the convention that fits.
+
+    Of a colorizer (``model``), the mean color that it knows of each gray level is one of them.
+    """
     from calotype.degrade import classical
 
-    convention = convention_for(degradation, spoiled.truth.shape[1])
+    truth, convention = spoiled.truth, convention_for(degradation, spoiled.truth.shape[1])
+    size = (truth.shape[2], truth.shape[3])
+    found = classical.baselines(spoiled.degraded, degradation, size)
+    if isinstance(model, Colorizer):
+        found["palette mean"] = model.by_palette(spoiled.degraded.image.to(model.tint.device)).cpu()
+    images = {"": made[None], **{name: image for name, image in found.items() if image.shape[2:] == size}}
+    images = {name: _like(image, truth) for name, image in images.items()}
+    apart = dict(zip(images, perceptual_distances(list(images.values()), truth), strict=True))
+    text = f"{convention.text}; perceptual is the {perceptual_name(truth.shape[1])} of whole pictures, not LPIPS"
+    if degradation.spec == f"downsample:{degradation.scale}":
+        images["bicubic"] = published_bicubic(truth, degradation.scale)
+        text += "; bicubic scores are as in publications, of luma that is not rounded on the way"
     missing = _missing(degradation, spoiled.degraded)
 
-    def judged(image: Tensor) -> Scores:
-        return Scores(*(float(metric(image, spoiled.truth, missing)[0]) for metric in (convention.psnr, convention.ssim)))
+    def judged(name: str) -> Scores:
+        image = images[name]
+        near = convention.psnr(image, truth, missing), convention.ssim(image, truth, missing), convention.ms_ssim(image, truth)
+        return Scores(*(float(one[0]) for one in (*near, apart[name])))
 
-    size = (spoiled.truth.shape[2], spoiled.truth.shape[3])
-    found = classical.baselines(spoiled.degraded, degradation, size)
-    others = {name: judged(_like(image, spoiled.truth)) for name, image in found.items() if image.shape[2:] == size}
-    return Scored(judged(made[None]), others, convention.text)
+    return Scored(judged(""), {name: judged(name) for name in images if name}, text)
 
 
 def mean(scored: Sequence[Scored]) -> dict[str, Any]:
-    """The means of the scores of several pictures, as JSON; conventions that differ are all named."""
+    """The means of the scores of several pictures, as JSON, with notes on what does not count as it is."""
+    return {**means(scored).as_json(), "notes": remarks(scored)}
+
+
+def means(scored: Sequence[Scored]) -> Scored:
+    """The mean scores of several pictures, `HIGHEST` for PSNR beyond it; conventions that differ are all named."""
     names = [name for name in scored[0].baselines if all(name in one.baselines for one in scored)]
-    others = {name: _mean([one.baselines[name] for one in scored]).as_json() for name in names}
-    conventions = list(dict.fromkeys(one.convention for one in scored))
-    return {**_mean([one.own for one in scored]).as_json(), "baselines": others, "convention": " / ".join(conventions)}
+    others = {name: _mean([one.baselines[name] for one in scored]) for name in names}
+    return Scored(_mean([one.own for one in scored]), others, " / ".join(dict.fromkeys(one.convention for one in scored)))
+
+
+def remarks(scored: Sequence[Scored]) -> list[str]:
+    """What there is to say of the means of several pictures."""
+    every = [score for one in scored for score in (one.own, *one.baselines.values())]
+    notes = [f"in the mean, PSNR above {HIGHEST:.0f} dB counts as {HIGHEST:.0f}"] if any(score.psnr > HIGHEST for score in every) else []
+    for name, reason in (("psnr", "nothing is missing"), ("ssim", "they are too small"), ("ms_ssim", "they are too small")):
+        count = sum(math.isnan(getattr(one.own, name) or 0) for one in scored)
+        if 0 < count < len(scored):
+            notes.append(f"{count} of {some(len(scored), 'picture')} without {name.upper().replace('_', '-')}, for {reason}")
+    return notes
 
 
 def fits(applied: Applied, degradation: Degradation) -> None:
@@ -112,6 +150,18 @@ def fits(applied: Applied, degradation: Degradation) -> None:
         raise UserError(f"this model {larger}, and --degrade {degradation.spec} {smaller}: {mend}, or take another model")
     if "mask" in source.known and "mask" not in degradation.known:
         raise UserError("this model fills in what is missing, and --degrade takes nothing away: give mask:box or mask:half, for example")
+
+
+def middle(pixels: NDArray[Any]) -> NDArray[Any]:
+    """The middle of a picture (H, W, C) with about `LARGEST` pixels, in its shape; a smaller one as it is."""
+    share = math.sqrt(LARGEST / (pixels.shape[0] * pixels.shape[1]))
+    if share >= 1:
+        return pixels
+    places = []
+    for side in pixels.shape[:2]:
+        size = max(int(side * share) // GRID * GRID, min(side, GRID))
+        places.append(slice((side - size) // 2, (side - size) // 2 + size))
+    return pixels[tuple(places)]
 
 
 def cut_to(images: Tensor, scale: int) -> Tensor:
@@ -149,4 +199,9 @@ def _missing(degradation: Degradation, degraded: Degraded) -> Tensor | None:
 
 
 def _mean(scores: Sequence[Scores]) -> Scores:
-    return Scores(*(sum(getattr(one, name) for one in scores) / len(scores) for name in ("psnr", "ssim")))
+    found: dict[str, float | None] = {}
+    for name in asdict(scores[0]):
+        values = [getattr(one, name) for one in scores]
+        counted = [] if None in values else [min(value, HIGHEST) if name == "psnr" else value for value in values if not math.isnan(value)]
+        found[name] = None if None in values else sum(counted) / len(counted) if counted else math.nan
+    return Scores(**found)  # type: ignore[arg-type]

@@ -18,6 +18,7 @@ Write = Callable[[int, Tensor], None]
 """Takes finished rows of the result: the first one's number, and (C, rows, W) float32."""
 
 GRID = 48  # tiles begin at multiples of it, so that networks that take 2, 3, 4 ... pixels as one meet the same ones as in the whole
+SMALLEST = 96  # pixels a side of a tile that may be asked for: a step, and an overlap that is no larger
 FEATHER = 8  # pixels over which a tile blends into the next, beyond what it cannot know
 WIDE = 96  # by how much tiles overlap where a model looks at the whole picture
 LEAST = 16  # sides to which smaller pictures are padded by their border
@@ -48,6 +49,7 @@ class Look:
 
     reach: int | None  # pixels of the source that it looks around; None where a pixel depends on the whole picture
     cost: float  # bytes for each pixel of the source
+    grid: int = GRID  # tiles begin at multiples of it
 
 
 def plan(look: Look, height: int, width: int, tile: int | None = None) -> Plan:
@@ -55,22 +57,23 @@ def plan(look: Look, height: int, width: int, tile: int | None = None) -> Plan:
 
     A model in which every pixel depends on all (by statistics of the image) gets the whole picture where that fits into `WHOLE`.
     """
-    reach = look.reach
+    reach, grid = look.reach, look.grid
     overlap = WIDE if reach is None else 2 * reach + FEATHER
     if tile is None:
-        tile = max(int(math.sqrt(MEMORY / look.cost)), 4 * GRID, 3 * overlap)
+        tile = max(int(math.sqrt(MEMORY / look.cost)), 4 * GRID, 3 * overlap, grid + overlap)
         if reach is None and height * width * look.cost <= WHOLE:
             tile = max(height, width)
     if tile >= max(height, width):
         return Plan(tile, 0, reach)
-    step = max(GRID, (tile - overlap) // GRID * GRID)
-    note = ""
-    if overlap > step:  # no three tiles may meet in a row
-        overlap = step
-        if reach is not None and overlap < 2 * reach:
-            note = f"tiles of {tile} pixels are small for this model, which looks {reach} pixels around: seams may show"
+    step = max(grid, (tile - overlap) // grid * grid)
+    overlap = min(overlap, step)  # no three tiles may meet in a row
+    size, note = step + overlap, ""
+    if size > tile:
+        note = f"tiles are {size} pixels a side, the least for this model, which takes squares of pixels as one"
     if reach is None:
-        note = f"this model looks at the whole picture: tiles of {step + overlap} pixels may differ in tone, larger ones (--tile) less"
+        note = f"this model looks at the whole picture: tiles of {size} pixels may differ in tone, larger ones (--tile) less"
+    elif overlap <= 2 * reach:
+        note = f"tiles of {size} pixels are small for this model, which looks {reach} pixels around: seams may show"
     return Plan(step, overlap, reach, note)
 
 
@@ -79,9 +82,13 @@ def look_of(function: Function, module: nn.Module, channels: int) -> Look:
 
     The reach is the smallest number of pixels beyond which lies less than 1/1020 of the absolute gradient of a few pixels in the
     middle; None where it is not within 96 pixels. A ``reach`` of the model's own is exact, but may be far more than matters: it is
-    believed up to `GRID`. The cost is four times what the greediest layer reads and writes.
+    believed up to `GRID`. The cost is four times what the greediest layer reads and writes. A layer that takes ``multiple`` pixels a side
+    together says so by an attribute of that name; the pixels that are tried are the last ones of such a square, which look farthest.
     """
-    side = 2 * _FAR + 2 * GRID
+    multiple = math.lcm(*(value for layer in module.modules() if isinstance(value := getattr(layer, "multiple", None), int)))
+    last = -(-(_FAR + 8) // multiple) * multiple
+    first = last - 8
+    side = -(-(last + _FAR + GRID) // multiple) * multiple
     rng = torch.Generator().manual_seed(0)
     parameter = next(module.parameters())
     patch = (torch.rand(1, channels, side, side, generator=rng) * 2 - 1).to(parameter.device).requires_grad_()
@@ -96,22 +103,21 @@ def look_of(function: Function, module: nn.Module, channels: int) -> Look:
         with torch.enable_grad():
             result = function(patch)
             scale = result.shape[2] // side
-            middle = slice(scale * (_FAR + GRID // 2), scale * (_FAR + GRID // 2 + 8))
+            middle = slice(scale * first, scale * last)
             if not result.requires_grad:
-                return Look(None, max(greedy))
+                return Look(None, max(greedy), math.lcm(GRID, multiple))
             (gradient,) = torch.autograd.grad(result[:, :, middle, middle].sum(), patch)
     finally:
         for hook in hooks:
             hook.remove()
     share = gradient.abs().sum((0, 1)).double().cpu()
-    first, last = _FAR + GRID // 2, _FAR + GRID // 2 + 8
     total = float(share.sum())
     for reach in range(_FAR + 1):
         inside = slice(first - reach, last + reach)
         if total - float(share[inside, inside].sum()) <= _TINY * total:
             own = getattr(module, "reach", 0)
-            return Look(max(reach, min(own, GRID)), max(greedy))
-    return Look(None, max(greedy))
+            return Look(max(reach, min(own, GRID)), max(greedy), math.lcm(GRID, multiple))
+    return Look(None, max(greedy), math.lcm(GRID, multiple))
 
 
 def tiled(function: Function, window: Window, write: Write, height: int, width: int, plan: Plan, done: Callable[[float], None]) -> None:
@@ -130,7 +136,7 @@ def tiled(function: Function, window: Window, write: Write, height: int, width: 
             result = padded(function, window(top, bottom, left, right))[0].float().cpu()
             scale = result.shape[1] // (bottom - top)
             if band is None:
-                band = torch.zeros(len(result), scale * plan.tile, scale * width)
+                band = torch.zeros(len(result), scale * min(plan.tile, height), scale * width)
             soft = _stretched(down, scale)[:, None] * _stretched(weight, scale)
             band[:, scale * (top - finished) : scale * (bottom - finished), scale * left : scale * right] += result * soft
             count += 1
