@@ -12,7 +12,7 @@ from calotype.degrade.base import Function, Identity
 from calotype.degrade.mask import Masked
 from calotype.diffusion.measured import ROUNDING, Measured, conjugate_gradients
 from calotype.diffusion.path import PATHS, Level
-from calotype.diffusion.posterior import ddrm, guided, proximal, spread_at
+from calotype.diffusion.posterior import RELAXED, ddrm, guided, proximal, spread_at
 from calotype.diffusion.samplers import ddpm, heun
 from calotype.types import Noise
 
@@ -94,6 +94,23 @@ def test_the_gradient_carries_the_measurement_to_pixels_that_depend_on_it():
     hidden = HALF == 0
     assert torch.equal(proximal(denoiser(cov), seen, STD)(x, level)[hidden], image[hidden])
     assert (moved - image)[hidden].abs().max() > 0.02
+
+
+def test_where_all_pixels_depend_on_each_other_the_gradient_does_not_lead_too_far():
+    """Each of 18 known pixels tells the same of all 36: taken for independent they would lead 18 times too far."""
+    cov, level, seen = (
+        STD**2 * (1 + 0.01 * torch.eye(PIXELS).double()),
+        Level(0.3, 0.7),
+        measured("mask:half", 0.1, 1, torch.ones_like(TRUTH)),
+    )
+    x = torch.randn(1, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(2))
+    image = denoiser(cov)(x, level).flatten().double()
+    left = cov - cov @ torch.linalg.solve(level.alpha**2 * cov + level.sigma**2 * torch.eye(PIXELS).double(), cov) * level.alpha**2
+    a = dense(operator("mask:half"))
+    exact, _ = posterior(left, a, seen.y.flatten().double() - a @ image, 0.1**2 + ROUNDING**2)
+    moved = guided(denoiser(cov), seen, STD)(x, level).flatten().double() - image
+    assert moved.norm().item() == pytest.approx(RELAXED * exact.norm().item(), rel=0.1)
+    assert (moved - RELAXED * exact).norm() < 0.1 * exact.norm()
 
 
 def draw(method, cov, seen, count, steps=60, name="straight", eta=0.85):

@@ -12,8 +12,10 @@ from torch import Tensor
 from calotype import degrade
 from calotype.losses.perceptual import FLOOR, feature_distance
 from calotype.metrics import perceptual
+from calotype.metrics.features_kinds import RANDOM_SEEDS
 from calotype.metrics.perceptual import perceptual_distance, perceptual_distances, perceptual_name
 from calotype.metrics.quality import psnr
+from calotype.networks.recognizer import RandomNetwork
 from calotype.types import Noise
 from tests.degrade.photographs import piece
 
@@ -58,6 +60,13 @@ def test_equal_images_are_no_distance_apart_and_both_ways_are_as_far(photos: Ten
     both = perceptual_distances([other, photos], photos)
     torch.testing.assert_close(both[0], found)
     assert both[1].tolist() == [0] * 4
+
+
+def test_it_is_the_mean_over_three_random_networks(photos: Tensor) -> None:
+    other = spoiled(photos, "jpeg:20")
+    networks = [RandomNetwork(3, seed) for seed in RANDOM_SEEDS]
+    theirs = torch.stack([feature_distance(network.maps(other), network.maps(photos)) for network in networks]).mean(0)
+    torch.testing.assert_close(perceptual_distance(other, photos), theirs.double(), rtol=1e-4, atol=1e-7)
 
 
 def test_what_no_file_would_hold_is_rounded_first(photos: Tensor) -> None:

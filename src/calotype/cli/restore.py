@@ -59,9 +59,9 @@ class Restore(Common):
     With --degrade the pictures are spoiled first, with noise keyed by --seed and the number of the picture, and with --score the
     results are compared with them: PSNR and SSIM beside what needs no training, in the convention that fits.
 
-    With --json: {"files": [{"file", "height", "width", "written", "notes"}], "failed": [{"file", "error"}], "degrade", "seed",
-    "compare"}. With --score each file has SCORES and "baselines": {NAME: SCORES} and "convention", and so has "mean", with "notes" on
-    what does not count in it. SCORES are "psnr" (null where exact), "ssim", "ms_ssim" (null for small pictures) and "perceptual".
+    With --json: {"files": [{"file", "height", "width", "written", "notes"}], "failed": [{"file", "error"}], "degrade", "seed", "compare"}.
+    With --score each file has SCORES and "baselines": {NAME: SCORES} and "convention", and so has "mean", with "notes" on what does
+    not count in it. SCORES are "psnr" (null where exact), "ssim", "ms_ssim" (null for small pictures) and "perceptual".
 
     --prior makes another command of it, which takes any diffusion or flow-matching model: calotype restore --prior MODEL --help.
 

@@ -78,20 +78,21 @@ def conjugate_gradients(matrix: Callable[[Tensor], Tensor], target: Tensor) -> T
     """The solutions (N, ...) of ``matrix(w) = target`` for N symmetric positive matrices at once (Hestenes & Stiefel 1952)."""
     solution = torch.zeros_like(target)
     rest, direction = target, target
-    size = first = _dot(rest, rest)
+    size = first = dot(rest, rest)
     for _ in range(ITERATIONS):
         if bool((size <= TOLERANCE**2 * first).all()):
             break
         image = matrix(direction)
-        step = size / _dot(direction, image).clamp(min=1e-30)
+        step = size / dot(direction, image).clamp(min=1e-30)
         solution = solution + step * direction
         rest = rest - step * image
-        size, before = _dot(rest, rest), size
+        size, before = dot(rest, rest), size
         direction = rest + size / before.clamp(min=1e-30) * direction
     return solution
 
 
-def _dot(a: Tensor, b: Tensor) -> Tensor:
+def dot(a: Tensor, b: Tensor) -> Tensor:
+    """The sum of products of each pair, (N, 1, 1, 1)."""
     return of_images((a * b).flatten(1).sum(1), a)
 
 

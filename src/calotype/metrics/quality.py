@@ -16,7 +16,7 @@ from calotype.degrade.resize import resize
 WINDOW, WIDTH = 11, 1.5  # pixels a side of the Gaussian window of SSIM, and its standard deviation
 STABLE = (0.01, 0.03)  # its constants K1 and K2
 SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # weights of the scales of MS-SSIM, the finest first (Wang et al. 2003)
-_STRIP = 1 << 20  # pixels whose SSIM is computed at a time: what bounds the memory
+_STRIP = 1 << 18  # pixels whose SSIM is computed at a time: what bounds the memory
 _LUMA = (65.481, 128.553, 24.966)  # of MATLAB's rgb2ycbcr, for colors in [0, 1]
 
 

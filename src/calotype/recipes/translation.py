@@ -1,4 +1,4 @@
-"""Translators: a picture of one kind becomes one of another. The laptop's digits are translated from their negatives, or from drawings of their edges."""
+"""Translators: a picture of one kind becomes one of another; on a laptop negatives of digits, or drawings of their edges, become digits."""
 
 from __future__ import annotations
 

@@ -89,9 +89,8 @@ class Applied:
         generator.check(self.way.options)
         if self.way.sigma is not None and "sigma" not in self.source.known:
             raise UserError(f"this model takes no noise level, for it was trained on {self.source.how}: leave out --sigma")
-        fills = "prefilled" in inspect.signature(generator.model.sample).parameters and "mask" in self.source.known
-        self._options: Options = {**self.way.options, "prefilled": True} if fills else self.way.options
-        self._fills = fills
+        self._fills = "mask" in self.source.known and "prefilled" in inspect.signature(generator.model.sample).parameters
+        self._options: Options = {**self.way.options, "prefilled": True} if self._fills else self.way.options
         ends = (self.source.channels, generator.spec.channels)
         self.takes, self.gives = ends[::-1] if self.way.options.get("direction") == "b2a" else ends
         self.mends = restores(self.source) and self.takes == self.gives
@@ -180,10 +179,9 @@ class Applied:
         scale, sigma = self.source.scale, self.way.sigma
         known_maps(self.source, (1, 1), sigma, None if missing is None else missing[:1, :1])  # refuses what cannot be
         out = np.empty((scale * height, scale * width, self.channels(channels)), pixels.dtype)
-        top_level = np.float32(np.iinfo(pixels.dtype).max / 2)
         if missing is not None and self._fills:
             pixels = _prefilled(pixels, missing)
-        half = np.float32(np.iinfo(pixels.dtype).max / 2)
+        half, half_out = (np.float32(np.iinfo(values.dtype).max / 2) for values in (pixels, out))
 
         def window(top: int, bottom: int, left: int, right: int) -> Tensor:
             part = torch.from_numpy((pixels[top:bottom, left:right] - half) * (1 / half)).permute(2, 0, 1)
@@ -193,7 +191,7 @@ class Applied:
             return torch.cat([part, known_maps(self.source, (bottom - top, right - left), sigma, hole)])[None]
 
         def write(first: int, rows: Tensor) -> None:
-            values = rows.clamp(-1, 1).add_(1).mul_(float(top_level)).round_().permute(1, 2, 0).numpy()
+            values = rows.clamp(-1, 1).add_(1).mul_(float(half_out)).round_().permute(1, 2, 0).numpy()
             out[first : first + len(values)] = values.astype(out.dtype)
 
         return out, self.run(channels, (height, width), window, write, index, done).note
