@@ -6,7 +6,8 @@ from torch import Tensor
 from torch.nn import functional
 
 _COARSEST = 16  # pixels a side at which no coarser image is made first
-_ROUNDS = 200  # of conjugate gradients at each size
+_ROUNDS, _FEWEST = 200, 20  # of conjugate gradients at each size; the fewest where images are large
+_LARGE = 2**18  # pixels from which on there are fewer: the smaller image has found all but the finest shades
 _CLOSE = 1e-4  # residual over the first one, where they end
 
 
@@ -35,7 +36,7 @@ def _relax(x: Tensor, hole: Tensor) -> Tensor:
     residual = -hole * _roughness(x)
     direction = residual
     power = first = residual.square().sum((1, 2, 3), keepdim=True)
-    for _ in range(_ROUNDS):
+    for _ in range(max(_FEWEST, min(_ROUNDS, _ROUNDS * _LARGE // (x.shape[2] * x.shape[3])))):
         if bool((power <= _CLOSE**2 * first).all()) or bool((power < 1e-12).all()):
             break
         ahead = hole * _roughness(direction)
