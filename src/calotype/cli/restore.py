@@ -216,7 +216,8 @@ def _told(outcomes: Sequence[Outcome], options: Common, spec: str | None, compar
     scored = {outcome.file: outcome.scored for outcome in outcomes if outcome.scored}
     if scored:
         every = list(scored.values())
-        lines += [*_table(scored), "", f"{spec}, seed {options.seed}; {means(every).convention}"]
+        lines += [*_table(scored), "", "PSNR in dB, SSIM, perceptual distance (less is better)"]
+        lines.append(f"{spec}, seed {options.seed}; {means(every).convention}")
         lines += remarks(every) if len(every) > 1 else []
     lines += written(outcomes, None if options.out is None else Path(options.out))
     if compare is not None:
@@ -234,18 +235,19 @@ def written(outcomes: Sequence[Outcome], out: Path | None) -> list[str]:
 
 
 def _table(scored: dict[str, Scored]) -> list[str]:
-    """PSNR and SSIM, a line for each file and one for the mean."""
+    """Scores, a line for each file and one for the mean."""
     whole = means(list(scored.values()))
     names = list(whole.baselines)
     rows = [*scored.items(), *([("mean", whole)] if len(scored) > 1 else [])]
     table = [["", "result", *names]]
-    table += [[label, *(_pair(one) for one in (row.own, *(row.baselines[name] for name in names)))] for label, row in rows]
+    table += [[label, *(_words(one) for one in (row.own, *(row.baselines[name] for name in names)))] for label, row in rows]
     widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
     return ["  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))]) for line in table]
 
 
-def _pair(scores: Scores) -> str:
-    return f"{scores.psnr:.2f} {scores.ssim:.4f}".replace("inf", "exact").replace("nan", "-")
+def _words(scores: Scores) -> str:
+    near = "" if scores.perceptual is None else f" {scores.perceptual:.3f}"
+    return f"{scores.psnr:.2f} {scores.ssim:.4f}{near}".replace("inf", "exact").replace("nan", "-")
 
 
 def ended(outcomes: Sequence[Outcome]) -> int:
