@@ -108,7 +108,7 @@ def halves(run: Path, side: str, options: argparse.Namespace, method: str) -> Ro
     space, labels = digits(), held_out(options.count)[1]
     with tempfile.TemporaryDirectory() as folder:
         row = restored(run, side, Path(folder) / "out", options, method)
-        places = [Path(folder) / "out" / file["file"] for file in row.pop("files")]
+        places = [Path(folder) / "out" / file["folder"] for file in row.pop("files")]
         means = read(space, np.stack([written(place / "mean.png") for place in places]))
         drawn = [read(space, np.stack([written(file) for file in sorted((place / "samples").iterdir())])) for place in places]
     samples = np.stack(drawn)

@@ -48,7 +48,7 @@ RESUMABLE = frozenset(
 class Data:
     """Where the images come from and how they are brought to one shape."""
 
-    # mnist5k (embedded), mnist, fashion-mnist, cifar10, a folder, a zip, or a prepared file
+    # mnist5k and photos (embedded), mnist, fashion-mnist, cifar10, a folder, a zip, or a prepared file
     source: Annotated[str, alias(aliases=("--data",))] = "mnist5k"
     # height and width in pixels; the source's own where none is given
     size: Annotated[Annotated[int, Field(ge=8, le=1024)] | None, alias(aliases=("--size",))] = None
@@ -60,7 +60,7 @@ class Data:
     # what spoils the images that a restorer learns to mend: noise:25, noise:0-55, blur:1.6, downsample:3, jpeg:30, mask:box, gray ...
     degrade: str | None = None
     # what a translator learns to translate from: auto (trainA and trainB in the source), a folder, halves or halves:right (pictures side
-    # by side), classes:cat,dog, or a transform of the images: gray, edges, invert, season
+    # by side), classes:cat,dog, or a transform of the images: gray, edges, invert, season; it takes the place of degrade
     partner: str | None = None
     paired: bool = True  # whether source and image show the same; else each side is drawn by itself, as CycleGAN learns
     holdout: Annotated[float, Field(ge=0, le=0.5)] = 0.1  # the share never trained on (a source's own split comes first)
@@ -85,6 +85,7 @@ class Schedule:
 
     kind: Literal["constant", "linear", "cosine"] = "constant"  # how the rate falls
     warmup: Share = 0.0  # share of the budget in which the rate rises from zero
+    hold: Share = 0.0  # share of the rest in which linear and cosine stay at the peak before they fall
     final: Share = 0.0  # where linear and cosine end, relative to the peak
 
 

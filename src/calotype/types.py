@@ -160,6 +160,7 @@ class Model(nn.Module):
     draws: bool = True  # whether it makes images: a classifier does not
     conditional: bool = False  # whether it can be asked for a label
     from_source: bool = False  # whether it makes images from images (Condition.source), of any size, and draws none from noise alone
+    training_only: tuple[str, ...] = ()  # state that an exported model goes without: the beginnings of its names
     double_backward: bool = False  # whether a loss differentiates a gradient, which compiled networks cannot
 
     def players(self) -> Sequence[Player]:

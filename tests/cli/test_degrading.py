@@ -90,3 +90,11 @@ def test_help_lists_every_degradation(capsys: pytest.CaptureFixture[str]) -> Non
     out = capsys.readouterr().out
     assert all(f"- {example}" in out for example, _ in degrade.kinds().values())
     assert "Examples:" in out
+
+
+def test_a_season_needs_colors(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "gray", "photos/a.png", "gray.png")[0] == 0
+    code, _, err = run(capsys, "season", "gray.png", "winter.png")
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert "these images are gray" in err
+    assert not Path("winter.png").exists()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +62,7 @@ def test_a_set_is_spoiled_restored_and_scored(prior: str, runs: Path, capsys: py
     assert facts["calibration"]["verdict"] == "too few images to tell"
     assert facts["calibration"]["pixels"] == 2 * 14 * 28
     assert 0 <= facts["calibration"]["coverage"] <= 1
-    assert [file["file"] for file in facts["files"]] == ["000000", "000001"]
+    assert [(file["file"], file["folder"]) for file in facts["files"]] == [("000000.png", "000000"), ("000001.png", "000001")]
     assert facts["residual"] <= facts["noise"]
     truth = load("mnist5k", holdout=0.1).holdout.pixels[1, ..., 0]
     for name in ("mean", "samples/000002"):
@@ -108,7 +110,7 @@ def test_what_cannot_be_used_is_told_and_the_others_are_restored(prior: str, run
     assert code == 1
     assert "2 of 5 pictures failed" in err
     facts = json.loads(out)
-    assert [file["file"] for file in facts["files"]] == ["a", "a.tif", "c"]
+    assert [(file["file"], file["folder"]) for file in facts["files"]] == [("a.png", "a"), ("a.tif", "a.tif"), ("c.png", "c")]
     assert {file["file"]: file["error"].split(":")[0] for file in facts["failed"]}.keys() == {"b.png", "d.png"}
     assert "28x20 pixels" in next(file["error"] for file in facts["failed"] if file["file"] == "d.png")
     for name, given in (("a", pixels), ("a.tif", pixels.T), ("c", pixels)):
@@ -129,6 +131,17 @@ def test_results_are_replaced_when_asked_for_only(prior: str, runs: Path, capsys
     assert Path("out/mean.png").read_bytes() == before
     assert restore(capsys, *words, "--samples", "2", "--overwrite")[0] == 0
     assert sorted(file.name for file in Path("out/samples").iterdir()) == ["000000.png", "000001.png"]
+    Path("out/mine.txt").write_text("kept")
+    assert restore(capsys, *words, "--samples", "2", "--overwrite", "--count", "3")[0] == 0
+    assert sorted(file.name for file in Path("out").iterdir()) == [
+        "000000", "000001", "000002", "mine.txt", "overview.png", "result.json",
+    ]  # fmt: skip
+    Path("out/000001/mine.txt").write_text("kept")
+    assert restore(capsys, *words, "--samples", "2", "--overwrite")[0] == 0
+    assert {file.name for file in Path("out").iterdir()} == {
+        "000001", "mine.txt", "mean.png", "std.png", "samples", "overview.png", "result.json",
+    }  # fmt: skip
+    assert [file.name for file in Path("out/000001").iterdir()] == ["mine.txt"]
     code, _, err = restore(capsys, *words[:2], "out/mean.png", *words[3:], "--overwrite")
     assert code == 2
     assert "where results go" in err
@@ -143,7 +156,14 @@ def test_results_are_replaced_when_asked_for_only(prior: str, runs: Path, capsys
         (["--task", "super-resolve", "--scale", "3", "--score"], "cannot be made 3 times smaller"),
         (["--task", "super-resolve"], "28x28 pixels: this prior restores 28x28, for which it takes 14x14"),
         (["--task", "denoise", "--degrade", "noise:9", "--sigma", "3"], "both say how IN is spoiled"),
-        (["--task", "colorize", "--degrade", "gray"], "knows no color"),
+        (["--task", "colorize", "--degrade", "gray"], "these images have none"),
+        (["--degrade", "season"], "these images have none"),
+        (["--degrade", "blur:1+noise:5+season"], "these images have none"),
+        (["--task", "denoise", "--score", "--mask", "half"], "--mask is for --task inpaint and says nothing of denoise"),
+        (["--task", "inpaint", "--score", "--scale", "2"], "--scale is for --task super-resolve"),
+        (["--task", "super-resolve", "--score", "--blur", "1.6"], "--blur is for --task deblur"),
+        (["--degrade", "blur:1", "--mask", "half"], "both say how IN is spoiled"),
+        (["--score"], "what was done to the pictures?"),
         (["--task", "deblur", "--score", "--method", "inversion"], "has --method dps"),
         (["--task", "inpaint", "--samples", "1"], "two samples"),
         (["--task", "inpaint", "--label", "ten"], "unknown label"),
@@ -158,3 +178,71 @@ def test_what_cannot_be_is_said_in_one_line(
     assert tells in err
     assert err.count("\n") == 1
     assert not Path("out").exists()
+
+
+QUICK = ["--samples", "2", "--steps", "1", "--method", "ddrm"]
+
+
+def test_a_folder_is_restored_whole_and_of_a_set_the_first_twenty(prior: str, runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("in").mkdir()
+    for index in range(23):
+        Image.fromarray(np.full((28, 28), 10 * index, np.uint8)).save(f"in/{index}.png")
+    assert restore(capsys, "--prior", prior, "in", "a", "--task", "inpaint", *QUICK)[0] == 0
+    assert len(json.loads(Path("a/result.json").read_text())["files"]) == 23
+    assert restore(capsys, "--prior", prior, "mnist5k", "b", "--degrade", "mask:half", *QUICK)[0] == 0
+    facts = json.loads(Path("b/result.json").read_text())
+    assert facts["images"] == 20
+    assert facts["task"] is None
+    assert facts["calibration"]["factor"] is not None
+
+
+def test_where_nothing_is_missing_that_is_said_and_the_rest_is_written(prior: str, runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for count in ("20", "2"):
+        words = ["--prior", prior, "mnist5k", count, "--degrade", "mask:0.00001", "--count", count, *QUICK]
+        code, out, err = restore(capsys, *words)
+        assert code == 0, err
+        assert "nothing is missing" in out
+        assert "PSNR" not in out
+        facts = json.loads(Path(count, "result.json").read_text(), parse_constant=pytest.fail)
+        assert facts["calibration"]["coverage"] is None
+        assert facts["calibration"]["verdict"] == "too few images to tell"
+        assert facts["mean"]["psnr"] is None
+
+
+def test_pictures_that_the_prior_was_trained_on_are_told(prior: str, runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for folder in ("mine", "other"):
+        Path(folder).mkdir()
+        Image.fromarray(np.full((28, 28), 90, np.uint8)).save(f"{folder}/a.png")
+    run = Run(Path("run"))
+    shutil.copytree(Path(prior, "model"), run.folder / "model")
+    (run.folder / "checkpoints").mkdir()
+    config = small("flow-matching", embedding=8, width=8)
+    run.write_config(replace(config, data=replace(config.data, source="mine")), "", {"threads": 1})
+    words = ["--task", "inpaint", *QUICK]
+    assert "run was trained on pictures of mine" in restore(capsys, "--prior", "run", "mine", "a", "--score", *words)[2]
+    assert "was trained" not in restore(capsys, "--prior", "run", "mine", "b", *words)[2]  # nothing is judged
+    assert "was trained" not in restore(capsys, "--prior", "run", "other", "c", "--score", *words)[2]
+
+
+def test_every_picture_has_a_folder_of_its_own_whatever_its_name(prior: str, runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = ["a.jpg", "a.png.jpg", "a.png-.jpg", "a.png", "A.tif", "result.json.png", "result.json/x.png", "a/mean.png.jpg"]
+    for name in names:
+        Path("in", name).parent.mkdir(exist_ok=True, parents=True)
+        Image.fromarray(np.full((28, 28), 90, np.uint8)).save(f"in/{name}")
+    code, out, err = restore(capsys, "--prior", prior, "in", "out", "--task", "inpaint", "--json", *QUICK)
+    assert code == 0, err
+    folders = {file["file"]: file["folder"] for file in json.loads(out)["files"]}
+    assert sorted(folders) == sorted(names)
+    assert len({folder.casefold() for folder in folders.values()}) == len(names)
+    for folder in folders.values():
+        assert {file.name for file in Path("out", folder).iterdir()} >= {"mean.png", "std.png", "samples"}
+    assert Path("out/result.json").is_file()
+
+
+def test_sixteen_bits_become_eight_which_is_told(prior: str, runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.fromarray(np.full((28, 28), 9000, np.uint16)).save("deep.png")
+    code, out, err = restore(capsys, "--prior", prior, "deep.png", "out", "--task", "inpaint", "--json", *QUICK)
+    assert code == 0
+    file = json.loads(out)["files"][0]
+    assert (file["file"], file["folder"], file["notes"]) == ("deep.png", ".", ["results have 8 of its 16 bits"])
+    assert "deep.png: results have 8 of its 16 bits" in err

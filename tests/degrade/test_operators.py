@@ -11,6 +11,7 @@ from torch import Tensor
 
 from calotype import degrade
 from calotype.degrade import SVD, Operator
+from calotype.degrade.base import BLIND_TO
 from calotype.types import Noise
 
 EVERYWHERE = (
@@ -45,6 +46,16 @@ SEPARABLE = (
     "mask:half",
     "noise:10+blur:0.7+downsample:2",
 )
+
+
+def pseudo_inverse(operator: Operator, y: Tensor) -> Tensor | None:
+    """The smallest image that A brings closest to y, by the singular values that an operator says it has."""
+    svd = operator.svd()
+    if svd is None:
+        return None
+    singulars = svd.singulars.to(y)
+    seen = singulars > BLIND_TO * singulars.amax()
+    return svd.V(torch.where(seen, svd.Ut(y) / singulars.clamp(min=1e-12), 0))
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
@@ -91,7 +102,7 @@ def test_what_is_not_linear_says_so(spec: str) -> None:
     operator, _ = operator_of(spec, 3, (16, 16))
     assert not operator.linear
     assert operator.svd() is None
-    assert operator.pseudo_inverse(random(2, 3, 16, 16)) is None
+    assert pseudo_inverse(operator, random(2, 3, 16, 16)) is None
     with pytest.raises(NotImplementedError):
         operator.adjoint(random(2, 3, 16, 16))
 
@@ -121,7 +132,7 @@ def test_singular_values_are_those_of_the_dense_matrix(spec: str, channels: int)
     assert float(ours[len(theirs) :].abs().sum()) == 0
     y = random(*shape, seed=4)
     best = torch.linalg.pinv(matrix, rtol=1e-3) @ y.flatten()
-    inverse = operator.pseudo_inverse(y)
+    inverse = pseudo_inverse(operator, y)
     assert inverse is not None
     torch.testing.assert_close(inverse.flatten(), best, rtol=1e-4, atol=1e-4)
 
@@ -153,7 +164,7 @@ def test_operators_that_are_no_products_have_no_decomposition() -> None:
     for spec in ("motion:5-9", "blur:1-2,turned", "mask:box+downsample:2"):
         operator, shape = operator_of(spec, 1, (16, 16))
         assert operator.svd() is None
-        assert operator.pseudo_inverse(random(*shape)) is None
+        assert pseudo_inverse(operator, random(*shape)) is None
 
 
 @pytest.mark.parametrize("spec", ["downsample:2", "downsample:3", "mask:0.5"])
@@ -162,7 +173,7 @@ def test_what_is_well_posed_comes_back_through_the_pseudo_inverse(spec: str) -> 
     operator, shape = operator_of(spec, 1, sides(spec, 8, 10))
     y = operator.forward(random(2, 1, *sides(spec, 8, 10)))
     assert tuple(y.shape) == shape
-    inverse = operator.pseudo_inverse(y)
+    inverse = pseudo_inverse(operator, y)
     assert inverse is not None
     torch.testing.assert_close(operator.forward(inverse), y, rtol=1e-4, atol=1e-5)
 

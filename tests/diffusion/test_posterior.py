@@ -153,6 +153,15 @@ def test_what_is_unseen_and_independent_is_drawn_from_its_distribution_by_ddrm()
     assert draw("ddrm", cov, seen, 2000, 100).std(0).sum() < 0.95 * flat.std(0).sum()
 
 
+def test_without_noise_ddrm_meets_what_was_measured_in_directions_that_are_kept_at_half_strength():
+    seen = measured("blur:1", 0.0)
+    svd = seen.svd
+    strong = (svd.singulars > 0.5 * svd.singulars.amax()).expand(1, 1, SIZE, SIZE)
+    rest = svd.Ut(seen.y - seen.operator.forward(draw("ddrm", smooth(), seen, 1, 10))).abs()
+    assert rest[strong].max() < 1e-5
+    assert rest[~strong].max() > 1e-3
+
+
 def test_a_state_noisier_than_the_measurement_is_the_measurement_with_the_noise_that_it_lacks():
     """Kawar et al. (2022), equation 8: what is seen has the noise of the state in all, whatever the denoiser says."""
     seen, states = measured("noise:30", 0.2, 4000), []

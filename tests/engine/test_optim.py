@@ -61,3 +61,8 @@ def test_the_average_moves_floats_and_copies_counters() -> None:
 
 def test_norm_of_several_tensors_is_that_of_all_numbers() -> None:
     assert float(norm_of([torch.tensor([3.0]), torch.tensor([[4.0], [12.0]])])) == pytest.approx(13.0)
+
+
+@pytest.mark.parametrize(("progress", "expected"), [(0.1, 0.5), (0.2, 1.0), (0.6, 1.0), (0.8, 0.5), (1.0, 0.0)])
+def test_a_rate_that_is_held_falls_in_the_rest(progress: float, expected: float) -> None:
+    assert rate(Schedule("linear", warmup=0.2, hold=0.5), progress) == pytest.approx(expected, abs=1e-9)

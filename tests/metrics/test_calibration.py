@@ -117,3 +117,23 @@ def test_nineteen_samples_are_held_by_their_extremes():
     low, high, _ = intervals(samples)
     assert np.allclose(low, samples.min(1))
     assert np.allclose(high, samples.max(1))
+
+
+def test_where_nothing_is_judged_nothing_is_told():
+    samples, truth = draws(20, 20, pixels=30)
+    found = calibration(samples, truth, np.zeros(truth.shape, bool))
+    assert (found.images, found.pixels, found.verdict) == (0, 0, "too few images to tell")
+    assert found.coverage is found.coverage_even is found.width is found.varied is found.factor is None
+
+
+def test_images_of_which_nothing_is_judged_are_none():
+    """Were they counted, a half without any pixel could be what the factor is fitted on."""
+    samples, truth = draws(40, 20, pixels=30)
+    judged = np.zeros(truth.shape, bool)
+    judged[1::2] = True
+    found, alone = calibration(samples, truth, judged), calibration(samples[1::2], truth[1::2])
+    assert found == alone
+    assert found.images == 20
+    assert found.factor is not None
+    judged[1] = False
+    assert calibration(samples, truth, judged).factor is None

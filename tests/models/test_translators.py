@@ -290,3 +290,16 @@ def test_what_cannot_be_translated_is_refused() -> None:
                 kind(config, ImageSpec(16, 1, source=source))  # type: ignore[arg-type]
     with pytest.raises(UserError, match="learns from pairs"):
         Pix2Pix(Pix2PixConfig(), spec(how="unpaired invert"))
+
+
+@pytest.mark.parametrize(
+    ("config", "tells"),
+    [
+        (CycleGANConfig(discriminator_halvings=3), "fewer --model.discriminator-halvings"),
+        (CycleGANConfig(halvings=4), "fewer --model.halvings"),
+        (CUTConfig(halvings=4), "fewer --model.halvings"),
+    ],
+)
+def test_more_halvings_than_pixels_are_refused(config: Any, tells: str) -> None:
+    with pytest.raises(UserError, match=tells):
+        build(config, spec(size=16))

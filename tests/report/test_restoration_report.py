@@ -339,3 +339,20 @@ def test_pictures_that_it_was_trained_on_are_told(tmp_path: Path) -> None:
     for name, alarms in (("own", True), ("other", False)):
         notes = " ".join(evaluate(tmp_path / "run", data=str(tmp_path / name), short=True).notes)
         assert ("was trained on" in notes) == alarms
+
+
+def test_pictures_of_the_smaller_side_are_not_taken_twice(tmp_path: Path) -> None:
+    every = iter(scenes(63, size=16))
+    for name, count in (("trainA", 12), ("trainB", 12), ("testA", 9), ("testB", 30)):
+        (tmp_path / "own" / name).mkdir(parents=True)
+        for index in range(count):
+            image = pictures.to_uint8(next(every).truth)[0]
+            pictures.save(pictures.to_picture(image), tmp_path / "own" / name / f"{index}.png")
+    config = small("cyclegan", 2)
+    data = replace(config.data, source=str(tmp_path / "own"), patch=None, size=16)
+    calotype.train(replace(config, data=data), out=tmp_path / "run")
+    found = evaluate(tmp_path / "run", short=True)
+    assert all("(9 of each)" in v.evidence for v in found.verdicts if v.name == "collapsed-translation")
+    tensors = (tmp_path / "run" / "model" / "model.safetensors").read_bytes()
+    assert b"pools." not in tensors  # no pictures of others in what is handed on
+    assert calotype.load(tmp_path / "run").model.pools is not None

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from contextlib import closing
-from dataclasses import asdict, dataclass, fields, replace
+import math
+import sys
+from contextlib import closing, suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import torch
 import tyro
@@ -16,21 +18,25 @@ from calotype import degrade, pictures
 from calotype.cli.parse import parse
 from calotype.cli.restore import check_numbers, ended
 from calotype.cli.sample import write_grid
+from calotype.data.download import PUBLIC
+from calotype.data.embedded import NAMES
 from calotype.data.images import some
 from calotype.degrade import Degradation, Degraded
 from calotype.engine.display import Terminal
 from calotype.errors import UserError
-from calotype.files import obstacle, write_json
+from calotype.files import obstacle, read_json, write_json
+from calotype.report.known import Known
 from calotype.tasks.batch import Outcome
 from calotype.tasks.inputs import Inputs, open_inputs
 from calotype.tasks.prior import MethodName, Restored, joined, restore_with_prior
-from calotype.tasks.prior_pictures import measurements, truths
+from calotype.tasks.prior_pictures import EACH, OWN, measurements, truths
 from calotype.tasks.prior_scores import Judged, apart, judge, together
-from calotype.tasks.problem import TaskName, problem, require_color
+from calotype.tasks.problem import OPTIONS, TaskName, problem
 from calotype.tasks.sample import Generator, load, write_images
 from calotype.types import ImageSpec, Noise
 
 CHUNK = 32  # pictures restored together
+USUAL = 20  # pictures of a data set that is named: the fewest that a factor for std.png can be fitted on and tried
 ROWS, DRAWN = 12, 4  # of overview.png: rows, and samples in each
 
 
@@ -44,8 +50,8 @@ class Options:
     numbers, among them the residual of the measurement beside its noise, and whether 90% intervals hold 90% of the truth. Of several
     pictures each has a folder of its name in OUT.
 
-    With --json: {"files": [{"file", "residual", "noise", "std", "psnr", "ssim", "sample", "baselines": {NAME: {"psnr", "ssim"}},
-    "convention"}], "mean": {"psnr", "ssim", "sample", "baselines", "convention"}, "calibration": {...}, "failed": [...], ...}.
+    With --json: {"files": [{"file", "folder", "notes", "residual", "noise", "std", "psnr", "ssim", "sample", "baselines": {NAME: {"psnr",
+    "ssim"}}, "convention"}], "mean": {"psnr", "ssim", "sample", "baselines", "convention"}, "calibration": {...}, "failed": [...], ...}.
 
     Examples:
     calotype restore --prior runs/flow-matching-mnist5k-0001 mnist5k halves --task inpaint --score
@@ -55,19 +61,20 @@ class Options:
     source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="IN")]  # a picture, folder, zip or data set (held-out images)
     out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]  # a folder for what is made
     prior: Path  # a run, or a model/ folder: diffusion, flow matching, GAN, VAE or flow
-    task: TaskName  # what was done to the pictures
+    task: TaskName | None = None  # what was done to the pictures; needed without --degrade
     samples: int = 20  # possible originals of each; from 19 on the intervals assume nothing of them
     score: bool = False  # spoil IN first as the task says, and compare the results with it
     degrade: str | None = None  # the same in another way: blur:2+noise:5, mask:box, motion:9 ...
-    mask: str = "half"  # missing pixels: right (or half), left, lower, upper, or a picture that is white where they are missing
+    # of inpainting, the missing pixels: right (or half, the default), left, lower, upper, or a picture that is white where they are missing
+    mask: str | None = None
     sigma: float | None = None  # of the noise in what was measured, on the scale of 0 to 255
-    scale: int = 2  # of super-resolution
-    blur: float = 1.6  # of deblurring: standard deviation of the Gaussian in pixels
+    scale: int | None = None  # of super-resolution; 2 where none is given
+    blur: float | None = None  # of deblurring: standard deviation of the Gaussian in pixels; 1.6 where none is given
     method: MethodName = "auto"  # dps for diffusion models, inversion for others; diffpir and ddrm are quicker and less exact
     steps: int | None = None  # of the method; as many as are good for it where none is given
     label: str | None = None  # class of the pictures, where it is known
     overwrite: bool = False  # replace results that exist
-    count: int = 16  # pictures at most
+    count: int | None = None  # pictures at most: all of a file, folder or zip where none is given, and the first 20 of a data set
     seed: int = 0  # another seed, other noise and other samples
     device: str = "auto"  # auto, cpu, cuda, mps
     json: bool = False  # print the result as JSON
@@ -80,7 +87,7 @@ class _Work:
     degradation: Degradation
     image: Tensor  # (N, ...) in [-1, 1]: the truth where it is known, else what was measured
     truth: bool
-    names: list[str]  # of the folders for each
+    folders: list[str]  # for what is made of each, in OUT
     outcomes: list[Outcome]  # of all pictures, those that cannot be used among them
 
     def part(self, first: int, generator: Generator, seed: int) -> Degraded:
@@ -113,8 +120,10 @@ def run(words: list[str]) -> int:
     if options.out.is_dir() and any(options.out.iterdir()) and not options.overwrite:
         raise UserError(f"{options.out} is not empty: give another OUT, or --overwrite to replace what is in it")
     generator = load(options.prior, options.device)
-    with open_inputs(options.source, options.out, options.count) as inputs:
+    with open_inputs(options.source, options.out, _most(options)) as inputs:
         work = _work(options, generator, inputs)
+    if work.truth and Known.of(options.prior, own=False).learned_from(options.source):
+        print(f"calotype: {options.prior} was trained on pictures of {options.source}: others may be restored less well", file=sys.stderr)
     with closing(Terminal()) as display:
         done = _restored(options, generator, work, display)
     facts = _facts(options, work, done)
@@ -123,31 +132,36 @@ def run(words: list[str]) -> int:
     return ended(work.outcomes)
 
 
+def _most(options: Options) -> int | None:
+    """How many pictures there may be; None for all."""
+    named = options.source in (*NAMES, *PUBLIC) and not Path(options.source).expanduser().exists()
+    return USUAL if options.count is None and named else options.count
+
+
 def _work(options: Options, generator: Generator, inputs: Inputs) -> _Work:
     """The pictures, and what was or will be done to them."""
     out = options.out.resolve()
     if any(path is not None and out in path.resolve().parents for path in map(inputs.path, inputs.names)):
         raise UserError(f"pictures of IN are in {options.out}, where results go: give another OUT")
     spec, known = generator.spec, options.score or options.degrade is not None
-    if options.degrade is None:
+    if options.degrade is not None:
+        degradation = _named(options.degrade, options, spec)
+    elif options.task is None:
+        raise UserError(f"what was done to the pictures? Say so with --task ({', '.join(get_args(TaskName))}) or --degrade")
+    else:
         degradation = problem(
             options.task, spec, sigma=options.sigma, scale=options.scale, blur=options.blur, mask=options.mask, trial=known
         )
-    else:
-        degradation = _named(options, spec)
     found = truths(inputs, spec) if known else measurements(inputs, degradation, spec)
-    return _Work(degradation, found.image, known, found.names, found.outcomes)
+    return _Work(degradation, found.image, known, found.folders, found.outcomes)
 
 
-def _named(options: Options, spec: ImageSpec) -> Degradation:
+def _named(name: str, options: Options, spec: ImageSpec) -> Degradation:
     """The degradation that is spelled out."""
-    assert options.degrade is not None
-    usual = {field.name: field.default for field in fields(Options)}
-    if both := [name for name in ("sigma", "scale", "blur", "mask") if getattr(options, name) != usual[name]]:
+    if both := [option for option in ("sigma", *OPTIONS) if getattr(options, option) is not None]:
         raise UserError(f"--{both[0]} and --degrade both say how IN is spoiled: put it into --degrade, joined by +")
-    degradation = degrade.parse(options.degrade)
-    if spec.channels == 1 and "gray" in degradation.spec.split("+"):
-        require_color(spec)
+    degradation = degrade.parse(name)
+    degradation.channels(spec.channels)  # some need color, and say so
     if spec.size % degradation.scale:
         raise UserError(f"images of {spec.size} pixels a side cannot be made {degradation.scale} times smaller: give another --degrade")
     return degradation
@@ -183,11 +197,11 @@ def _facts(options: Options, work: _Work, done: _Done) -> dict[str, Any]:
     """All numbers; those of pixels on the scale of 0 to 255."""
     found, judged = done.restored, done.judged
     deviation = found.std.square().mean((1, 2, 3)).sqrt() * 127.5
+    made = [outcome for outcome in work.outcomes if not outcome.error]
+    numbers = zip(found.residual.mean(1).tolist(), found.noise.tolist(), deviation.tolist(), strict=True)
     files: list[dict[str, Any]] = [
-        {"file": name, "residual": residual * 127.5, "noise": noise * 127.5, "std": std}
-        for name, residual, noise, std in zip(
-            work.names, found.residual.mean(1).tolist(), found.noise.tolist(), deviation.tolist(), strict=True
-        )
+        {"file": outcome.file, "folder": folder, "notes": outcome.notes, "residual": residual * 127.5, "noise": noise * 127.5, "std": std}
+        for outcome, folder, (residual, noise, std) in zip(made, work.folders, numbers, strict=True)
     ]
     facts: dict[str, Any] = {
         "task": options.task,
@@ -211,30 +225,54 @@ def _facts(options: Options, work: _Work, done: _Done) -> dict[str, Any]:
 
 
 def _rounded(value: Any) -> Any:
-    """Every number within to four digits behind the point."""
+    """Every number within to four digits behind the point; None for what is none, which JSON cannot hold."""
     if isinstance(value, dict):
         return {name: _rounded(one) for name, one in value.items()}
     if isinstance(value, list):
         return [_rounded(one) for one in value]
-    return round(value, 4) if isinstance(value, float) else value
+    if isinstance(value, float):
+        return round(value, 4) if math.isfinite(value) else None
+    return value
 
 
 def _write(out: Path, work: _Work, done: _Done, facts: dict[str, Any]) -> None:
+    _clear(out)
     found = done.restored
     deviation = found.std.square().mean(1, keepdim=True).sqrt() * (127.5 / facts["std_white"]) * 2 - 1
-    for index, name in enumerate(work.names):
-        place = out if len(work.names) == 1 else out / name
-        (place / "samples").mkdir(parents=True, exist_ok=True)
-        for old in (place / "samples").glob("[0-9]" * 6 + ".png"):  # of a run with more of them
-            old.unlink()
-        for image, file in ((found.mean, "mean.png"), (deviation, "std.png")):
+    mean, std, samples = EACH
+    for index, folder in enumerate(work.folders):
+        place = out / folder
+        (place / samples).mkdir(parents=True, exist_ok=True)
+        for image, file in ((found.mean, mean), (deviation, std)):
             pictures.save(pictures.to_picture(pictures.to_uint8(image[index : index + 1])[0]), place / file)
-        write_images(pictures.to_uint8(found.samples[index]), place / "samples")
+        write_images(pictures.to_uint8(found.samples[index]), place / samples)
     measured = pictures.like(done.measured, found.mean)
     columns = [work.image] * work.truth + [measured, found.mean, *found.samples[:, :DRAWN].unbind(1), deviation.expand_as(found.mean)]
     rows = torch.stack(columns, 1)[:ROWS]
-    write_grid(out / "overview.png", pictures.to_uint8(rows.flatten(0, 1)), rows.shape[1])
-    write_json(out / "result.json", facts)
+    overview, result = OWN
+    write_grid(out / overview, pictures.to_uint8(rows.flatten(0, 1)), rows.shape[1])
+    write_json(out / result, facts)
+
+
+def _clear(out: Path) -> None:
+    """Remove the results of an earlier run that its result.json names, and nothing else."""
+    overview, result = OWN
+    try:
+        folders = [Path(file["folder"]) for file in read_json(out / result)["files"]]
+    except (OSError, ValueError, TypeError, KeyError):  # there is none, or one of something else
+        return
+    mean, std, samples = EACH
+    for folder in folders:
+        place = out / folder
+        if not (place / samples).resolve().is_relative_to(out.resolve()):
+            continue
+        for old in (place / mean, place / std, *(place / samples).glob("[0-9]" * 6 + ".png")):
+            old.unlink(missing_ok=True)
+        for emptied in (place / samples, *(out / part for part in (folder, *folder.parents) if part != Path())):
+            with suppress(OSError):  # there is something else in it
+                emptied.rmdir()
+    for old in (out / overview, out / result):
+        old.unlink(missing_ok=True)
 
 
 def _said(out: Path, facts: dict[str, Any]) -> str:
@@ -248,8 +286,12 @@ def _said(out: Path, facts: dict[str, Any]) -> str:
     if "calibration" in facts:
         mean = facts["mean"]
         scores = {"mean": mean, "one sample": mean["sample"], **mean["baselines"]}
-        lines.append("PSNR  " + "   ".join(f"{name} {score['psnr']:.2f}" for name, score in scores.items() if score["psnr"] is not None))
-        lines.append("SSIM  " + "   ".join(f"{name} {score['ssim']:.4f}" for name, score in scores.items() if score["ssim"] is not None))
+        lines += [
+            f"{metric.upper()}  "
+            + "   ".join(f"{name} {score[metric]:.{digits}f}" for name, score in scores.items() if score[metric] is not None)
+            for metric, digits in (("psnr", 2), ("ssim", 4))
+            if any(score[metric] is not None for score in scores.values())
+        ]
         lines.append(f"      {mean['convention']}")
         lines.append(_believed(facts["calibration"]))
     lines.append(
@@ -259,6 +301,8 @@ def _said(out: Path, facts: dict[str, Any]) -> str:
 
 
 def _believed(found: dict[str, Any]) -> str:
+    if found["coverage"] is None:
+        return "nothing is missing: there is nothing to tell by whether the samples are calibrated"
     error = "" if found["error"] is None else f" +- {found['error']:.1%}"
     text = (
         f"the samples are {found['verdict']}: "

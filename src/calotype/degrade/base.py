@@ -12,7 +12,7 @@ from torch import Tensor
 from calotype.degrade.svd import SVD, Axes
 from calotype.types import Noise
 
-BLIND_TO = 1e-3  # singular values below this share of the largest are left out of a pseudo-inverse
+BLIND_TO = 1e-3  # singular values below this share of the largest count as none
 
 
 class Operator(ABC):
@@ -46,18 +46,6 @@ class Operator(ABC):
         """The singular value decomposition of A, where it is cheap: None elsewhere."""
         axes = self.axes()
         return None if axes is None else axes.svd()
-
-    def pseudo_inverse(self, y: Tensor) -> Tensor | None:
-        """The smallest image (N, C, H, W) that A brings closest to (N, C', h, w); None where there is no cheap way to it.
-
-        Directions that A shrinks to a thousandth or less are left out: a blur has many of them, downsampling none.
-        """
-        svd = self.svd()
-        if svd is None:
-            return None
-        singulars = svd.singulars.to(y)
-        seen = singulars > BLIND_TO * singulars.amax()
-        return svd.V(torch.where(seen, svd.Ut(y) / singulars.clamp(min=1e-12), 0))
 
 
 class Identity(Operator):

@@ -29,10 +29,6 @@ class Luma(Operator):
         """The shares as a matrix over the channels."""
         return Axes(channels=torch.tensor([[REC601]], dtype=torch.float64))
 
-    def pseudo_inverse(self, y: Tensor) -> Tensor:
-        """The shares again, over the sum of their squares."""
-        return self.adjoint(y) / sum(share**2 for share in REC601)
-
 
 class Gray(Degradation):
     """Color images in shades of gray, 8-bit and to the last bit as Pillow makes them; its operator does not round."""

@@ -92,7 +92,10 @@ class Composition(Degradation):
 
 
 def _fitted(known: Tensor, names: tuple[str, ...], image: Tensor) -> Tensor:
-    """A map in the size that the images have in the end; a pixel that was made of unknown ones is unknown."""
+    """A map in the size that the images have in the end; a pixel with an unknown one in its place is unknown.
+
+    Filters reach a little further: known pixels beside holes hold a trace of them.
+    """
     if known.shape[2:] == image.shape[2:]:
         return known
     if names == ("mask",):

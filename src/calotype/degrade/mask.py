@@ -40,10 +40,6 @@ class Masked(Operator):
         """Singular values one and zero, with the images as coordinates."""
         return Diagonal(self.mask)
 
-    def pseudo_inverse(self, y: Tensor) -> Tensor:
-        """The same again."""
-        return y * self.mask
-
 
 class Mask(Degradation):
     """Pixels that are missing, and the map of those that are known.

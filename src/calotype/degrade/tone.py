@@ -29,13 +29,3 @@ def equalize(image: Tensor) -> Tensor:
         share = (counts.cumsum(0) - counts / 2) / counts.sum()
         result.append(share[((one + 1) * 127.5).round().long().clamp(0, 255)] * 2 - 1)
     return torch.stack(result)
-
-
-def mean_chroma(images: Tensor) -> Tensor:
-    """The mean difference of color images (N, 3, H, W) to their luma, (3,)."""
-    return (images - Luma().forward(images)).mean((0, 2, 3))
-
-
-def tint(gray: Tensor, chroma: Tensor) -> Tensor:
-    """Gray images (N, 1, H, W) in one constant chroma (3,): what colorization has to beat."""
-    return (gray + chroma.to(gray).view(1, 3, 1, 1)).clamp(-1, 1)

@@ -88,6 +88,8 @@ def _drawn(x: Tensor) -> Tensor:
 
 
 def _winter(x: Tensor) -> Tensor:
+    if x.shape[1] != 3:
+        raise UserError("season changes colors, and these images are gray: give others")
     red, green, blue = ((x + 1) / 2).unbind(1)
     luma = 0.299 * red + 0.587 * green + 0.114 * blue
     leaves = (2 * green - red - blue).clamp(min=0)

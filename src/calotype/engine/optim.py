@@ -39,6 +39,7 @@ def rate(schedule: Schedule, progress: float) -> float:
     if progress < schedule.warmup:
         return progress / schedule.warmup
     share = (progress - schedule.warmup) / max(1 - schedule.warmup, 1e-12)
+    share = max(0.0, share - schedule.hold) / max(1 - schedule.hold, 1e-12)
     match schedule.kind:
         case "constant":
             return 1.0

@@ -134,7 +134,8 @@ class Run:
         facts = {"model": asdict(config.model), "spec": asdict(spec), "recipe": config.recipe, "calotype": calotype.__version__}
         write_json(folder / "config.json", facts)
         write_atomic(folder / "README.md", lambda stream: stream.write(model_card(config, spec, model, step).encode()))
-        tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
+        state = {name: t for name, t in model.state_dict().items() if not name.startswith(model.training_only)}
+        tensors = {name: t.detach().cpu().contiguous() for name, t in state.items()}
         write_atomic(folder / "model.safetensors", lambda stream: stream.write(pack_tensors(tensors)))
 
     def log(self) -> Log:

@@ -21,15 +21,15 @@ class Calibration:
     """Intervals and standard deviations of samples against the truth, over the pixels that were not known. Pixels are 8-bit levels."""
 
     level: float  # share of true values that the intervals are made to hold
-    images: int
-    pixels: int  # sub-pixels judged
+    images: int  # of which something is judged
+    pixels: int  # sub-pixels judged; where there are none, nothing that follows has a value
     interval: str  # how the intervals were made
-    coverage: float  # share of true values within the intervals, ends included
-    coverage_even: float  # the same where a tie counts for its share only: ``level`` for samples that are like the truth
+    coverage: float | None  # share of true values within the intervals, ends included
+    coverage_even: float | None  # the same where a tie counts for its share only: ``level`` for samples that are like the truth
     error: float | None  # standard error of that, from image to image
     coverage_varied: float | None  # the same over pixels where samples and truth are not all of one value
-    varied: float  # share of such pixels
-    width: float  # mean width of the intervals in levels
+    varied: float | None  # share of such pixels
+    width: float | None  # mean width of the intervals in levels
     correlation: float | None  # Spearman's, of standard deviation and absolute error of the mean; None where one of them is constant
     factor: float | None  # what to multiply standard deviations by so that +- 1.645 of them hold ``level``; None for too few images
     coverage_scaled: float | None  # what they hold then, in images on which the factor was not fitted
@@ -37,7 +37,7 @@ class Calibration:
     @property
     def verdict(self) -> str:
         """In words, by ``coverage_even``: within `AWAY` of the level is calibrated; of few images nothing can be told."""
-        if self.images < LEAST:
+        if self.images < LEAST or self.coverage_even is None:
             return "too few images to tell"
         off = self.coverage_even - self.level
         return "calibrated" if abs(off) <= AWAY else "too sure" if off < 0 else "too unsure"
@@ -58,9 +58,15 @@ def calibration(samples: Array, truth: Array, judged: NDArray[np.bool_] | None =
     verdict goes by. Certain pixels still count for ``level`` each and hide what is wrong with others. ``coverage_varied`` leaves out
     those where samples and truth all have one value; the choice treats the truth as one more sample, so that ``level`` is again exact
     for good samples, which it would not be if the samples alone chose. With Student's intervals all three are approximate.
+
+    Images of which no pixel is judged are none.
     """
     samples, truth = np.rint(samples).clip(0, 255), np.rint(truth).clip(0, 255)
     judged = np.ones(truth.shape, bool) if judged is None else judged
+    told = judged.any(1)
+    if not told.any():
+        return Calibration(level, 0, 0, "none", None, None, None, None, None, None, None, None, None)
+    samples, truth, judged = samples[told], truth[told], judged[told]
     low, high, interval = intervals(samples, level)
     within = (truth >= low) & (truth <= high)
     mean, deviation = samples.mean(1), predictive_std(samples)

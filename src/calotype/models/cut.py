@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from calotype import pictures
 from calotype.losses.contrastive import patch_nce
 from calotype.models.restorer import source_of
-from calotype.models.translation import patch_discriminator, side_of, taken_for_real, told_apart, watched
+from calotype.models.translation import patch_discriminator, require_room, side_of, taken_for_real, told_apart, watched
 from calotype.networks.blocks import evaluating
 from calotype.networks.translator import PatchProjector, ResNetTranslator
 from calotype.types import Batch, Condition, ImageSpec, Model, Noise, Player, Step
@@ -54,6 +54,7 @@ class CUT(Model):
     def __init__(self, config: CUTConfig, spec: ImageSpec) -> None:
         super().__init__()
         side = side_of(spec)
+        require_room(spec, config.halvings)
         self.config, self.spec = config, spec
         generator = ResNetTranslator(side.channels, spec.channels, width=config.width, halvings=config.halvings, blocks=config.blocks)
         head, inner = 1, config.halvings + 2  # among what the generator's first half makes: the head's map, and the first block's

@@ -13,7 +13,7 @@ from torch.nn.functional import l1_loss
 
 from calotype.errors import UserError
 from calotype.models.restorer import source_of
-from calotype.models.translation import Direction, patch_discriminator, side_of, taken_for_real, told_apart, watched
+from calotype.models.translation import Direction, patch_discriminator, require_room, side_of, taken_for_real, told_apart, watched
 from calotype.networks import parallel
 from calotype.networks.blocks import evaluating
 from calotype.networks.translator import ResNetTranslator
@@ -88,10 +88,12 @@ class CycleGAN(Model):
     from_source = True
     directions: tuple[Direction, ...] = ("a2b", "b2a")
     bf16_pays = False
+    training_only = ("pools.",)  # pictures, which nobody who gets the model needs
 
     def __init__(self, config: CycleGANConfig, spec: ImageSpec) -> None:
         super().__init__()
         side = side_of(spec)
+        require_room(spec, config.halvings)
         self.config, self.spec = config, spec
         channels = {"a": side.channels, "b": spec.channels}
         self.generators = nn.ModuleDict({way: _generator(config, channels[way[0]], channels[way[2]]) for way in self.directions})

@@ -27,8 +27,22 @@ def side_of(spec: ImageSpec) -> Source:
     return source
 
 
+def require_room(spec: ImageSpec, halvings: int) -> None:
+    """Raise `UserError` where a generator would halve images down to one place, which cannot be normalized."""
+    if spec.size < 2 << halvings:
+        raise UserError(
+            f"a generator of {halvings} halvings needs images of {2 << halvings} pixels or more, and these have {spec.size}: "
+            "give fewer --model.halvings"
+        )
+
+
 def patch_discriminator(channels: int, width: int, halvings: int | None, size: int) -> PatchGAN:
-    """A discriminator of as many halvings as asked for, or as fit images of ``size`` pixels a side."""
+    """A discriminator of as many halvings as asked for, or as fit images of ``size`` pixels a side; `UserError` for too many of them."""
+    if halvings is not None and size < 3 << halvings:
+        raise UserError(
+            f"a discriminator of {halvings} halvings needs images of {3 << halvings} pixels or more, and these have {size}: "
+            "give fewer --model.discriminator-halvings"
+        )
     return PatchGAN(channels, width=width, halvings=halvings or halvings_for(size))
 
 

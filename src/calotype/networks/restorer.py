@@ -16,6 +16,8 @@ from calotype.types import Source
 
 BlockName = Literal["residual", "naf"]
 
+ROUNDS = 6  # of smoothing at each size, where holes are filled
+
 
 class ResidualBlock(nn.Module):
     """Two convolutions and a skip, without normalization (Lim et al. 2017, EDSR)."""
@@ -260,7 +262,8 @@ def enlarged(x: Tensor, source: Source, out: int) -> Tensor:
 def filled(picture: Tensor, known: Tensor) -> Tensor:
     """Images (N, C, H, W) with smooth colors where ``known`` (N, 1, H, W) is zero: pull and push (Gortler et al. 1996, section 4.4).
 
-    Means of the known pixels of ever larger squares, interpolated back into the holes, each from the smallest squares that are not empty.
+    Means of the known pixels of ever larger squares, interpolated back into the holes, each from the smallest squares that are not empty;
+    a few rounds of Jacobi at every size bring it near the solution of Laplace's equation.
     """
     height, width = picture.shape[2:]
     if max(height, width) == 1:
@@ -269,7 +272,12 @@ def filled(picture: Tensor, known: Tensor) -> Tensor:
     mean = functional.avg_pool2d(padded(picture * known, 2), 2) / share.clamp(min=1e-6)
     coarse = filled(mean, (share > 0).to(known.dtype))
     smooth = functional.interpolate(coarse, size=(height + height % 2, width + width % 2), mode="bilinear", align_corners=False)
-    return torch.where(known > 0, picture, smooth[:, :, :height, :width])
+    made = torch.where(known > 0, picture, smooth[:, :, :height, :width])
+    for _ in range(ROUNDS):
+        near = functional.pad(made, (1, 1, 1, 1), mode="replicate")
+        mean = (near[:, :, 1:-1, :-2] + near[:, :, 1:-1, 2:] + near[:, :, :-2, 1:-1] + near[:, :, 2:, 1:-1]) / 4
+        made = torch.where(known > 0, picture, mean)
+    return made
 
 
 def _gate(x: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ def cyclegan_published() -> Config:
         model=CycleGANConfig(width=64, halvings=2, blocks=9, discriminator_width=64, discriminator_halvings=3),
         data=Data("cifar10", size=286, patch=256, flip=True, partner="auto", degrade="season", paired=False),
         optimizer=Optimizer("adam", lr=2e-4),
-        schedule=Schedule("linear"),
+        schedule=Schedule("linear", hold=0.5),
         train=Training(batch=1, epochs=200, ema=0),
     )
 
@@ -51,7 +51,7 @@ def cut_published() -> Config:
         model=CUTConfig(width=64, halvings=2, blocks=9, discriminator_width=64, discriminator_halvings=3, patches=256, features=256),
         data=Data("cifar10", size=286, patch=256, flip=True, partner="auto", degrade="season", paired=False),
         optimizer=Optimizer("adam", lr=2e-4),
-        schedule=Schedule("linear"),
+        schedule=Schedule("linear", hold=0.5),
         train=Training(batch=1, epochs=400, ema=0),
     )
 
@@ -75,6 +75,6 @@ def pix2pix_published() -> Config:
         model=Pix2PixConfig(width=64, halvings=8, norm="instance", discriminator_width=64, discriminator_halvings=3),
         data=Data("cifar10", size=286, patch=256, flip=True, partner="auto", degrade="edges"),
         optimizer=Optimizer("adam", lr=2e-4),
-        schedule=Schedule("linear"),
+        schedule=Schedule("linear", hold=0.5),
         train=Training(batch=1, epochs=200, ema=0),
     )

@@ -106,10 +106,17 @@ def _batch(
     """Held-out pictures with their sources, and whether both show the same."""
     assert known.config is not None
     images = split.holdout if len(split.holdout) or data is None else split.train
-    if len(images) < 2:
-        raise UserError("the run held no pictures out: name some with --data")
+    fewest = (
+        len(images) if images.partner is None else min(len(images), len(images.partner))
+    )  # none may come twice: it would be its own double
+    if fewest < 2:
+        raise UserError(
+            "the run held no pictures out: name some with --data"
+            if data is None
+            else f"{data} holds too few pictures to judge by: name others"
+        )
     vary = replace(judging(known.config.data, images), patch=None)
-    count = max(2, min(count, len(images), int(megapixels * 1e6 / images.spec.size**2)))
+    count = max(2, min(count, fewest, int(megapixels * 1e6 / images.spec.size**2)))
     batch = Loader(images, count, seed, vary, device=generator.device).batch_at(0)
     return Batch(batch.image, Condition(source=batch.condition.source)), vary.paired
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -24,13 +25,16 @@ from calotype.tasks.inputs import Inputs
 from calotype.tasks.pixels import to_tensor
 from calotype.types import ImageSpec
 
+OWN = ("overview.png", "result.json")  # what is made of all pictures together
+EACH = ("mean.png", "std.png", "samples")  # what is made of each, in a folder of its own
+
 
 @dataclass(frozen=True)
 class Pictures:
     """What was read of a source."""
 
     image: Tensor  # (N, C, H, W) float32 in [-1, 1]
-    names: list[str]  # of folders for what is made of each, no two of them alike
+    folders: list[str]  # for what is made of each, no two of them alike; "." of the only one
     outcomes: list[Outcome]  # what became of all, those that cannot be used among them
 
 
@@ -70,19 +74,42 @@ def measurements(inputs: Inputs, degradation: Degradation, spec: ImageSpec) -> P
 
 def _read(inputs: Inputs, shaped: Callable[[NDArray[Any]], Tensor]) -> Pictures:
     outcomes = [Outcome(skipped.name, error=skipped.reason) for skipped in inputs.skipped]
-    found: dict[str, Tensor] = {}
+    folders, found = _Folders(), list[tuple[str, Tensor]]()
     for name in inputs.names:
         outcome = Outcome(printable(name))
         try:
             picture = inputs.picture(name)
-            folder = PurePosixPath(name).with_suffix("").as_posix()
-            while folder.casefold() in (other.casefold() for other in found):
-                folder = name if folder != name else f"{folder}-"
-            found[folder] = shaped(picture.pixels)
+            image = shaped(picture.pixels)
+            found.append((folders.new(name), image))
             outcome.notes += [*picture.notes, *(["its transparency was left out"] if picture.alpha is not None else [])]
+            outcome.notes += ["results have 8 of its 16 bits"] if picture.pixels.dtype == np.uint16 else []
         except UnusableError as error:  # the others can still be used
             outcome.error = str(error)
         outcomes.append(outcome)
     if not found:
         raise UserError(f"{outcomes[0].file} cannot be used: {outcomes[0].error}" if outcomes else "there are no pictures to restore")
-    return Pictures(torch.cat(list(found.values())), list(found), outcomes)
+    names, images = zip(*found, strict=True)
+    return Pictures(torch.cat(images), ["."] if len(found) == 1 else list(names), outcomes)
+
+
+class _Folders:
+    """Names of folders in which nothing is but what is made of one picture, on disks that know no capitals, too."""
+
+    def __init__(self) -> None:
+        self._files, self._folders, self._chosen = set(OWN), {"."}, {"."}
+
+    def new(self, name: str) -> str:
+        """The name of a picture without its suffix; the whole name where that is taken, and then numbered ones."""
+        flat = name.replace("/", "-")
+        wanted = chain((PurePosixPath(name).with_suffix("").as_posix(), name), (f"{flat}-{number}" for number in count(2)))
+        folder = next(filter(self._free, wanted))
+        plain = PurePosixPath(folder.casefold())
+        self._chosen.add(str(plain))
+        self._folders |= {str(one) for one in (plain, *plain.parents)}
+        self._files |= {str(plain / file) for file in EACH}
+        return folder
+
+    def _free(self, folder: str) -> bool:
+        plain = PurePosixPath(folder.casefold())
+        around, within = {str(one) for one in (plain, *plain.parents)}, {str(plain / file) for file in EACH}
+        return str(plain) not in self._chosen and not around & self._files and not within & self._folders

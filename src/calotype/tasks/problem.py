@@ -18,6 +18,7 @@ from calotype.types import ImageSpec, Noise
 TaskName = Literal["inpaint", "deblur", "denoise", "super-resolve", "colorize"]
 Side = Literal["half", "right", "left", "lower", "upper"]
 
+OPTIONS: dict[str, TaskName] = {"mask": "inpaint", "scale": "super-resolve", "blur": "deblur"}  # each belongs to one task
 SIGMA = {"denoise": 25.0, "deblur": 2.0}  # noise of the examples that tasks are tried on, on the scale of 0 to 255
 
 
@@ -45,9 +46,9 @@ def problem(
     spec: ImageSpec,
     *,
     sigma: float | None = None,
-    scale: int = 2,
-    blur: float = 1.6,
-    mask: str = "half",
+    scale: int | None = None,
+    blur: float | None = None,
+    mask: str | None = None,
     trial: bool = True,
 ) -> Degradation:
     """What a task is about, for images like ``spec``; with noise where ``sigma`` (0 to 255) or the task says so.
@@ -56,26 +57,30 @@ def problem(
         task: one of `TaskName`.
         spec: of the prior.
         sigma: of the noise; denoising is tried at 25 and deblurring at 2 where none is given, the others without.
-        scale: of super-resolution.
-        blur: standard deviation of a Gaussian in pixels.
-        mask: the missing side ("half" is the right one), or a picture that is white where pixels are missing.
+        scale: of super-resolution; 2 where none is given.
+        blur: of deblurring, standard deviation of a Gaussian in pixels; 1.6 where none is given.
+        mask: of inpainting, the missing side ("half", the default, is the right one), or a picture that is white where pixels are missing.
         trial: whether images are to be spoiled in this way; else they were already, and how noisy they are must be known.
 
     Raises:
-        UserError: for tasks that the images do not allow, masks that do not fit, and noise that nobody knows.
+        UserError: for tasks that the images do not allow, options of another task, masks that do not fit, and noise that nobody knows.
     """
+    for name, value in (("mask", mask), ("scale", scale), ("blur", blur)):
+        if value is not None and task != OPTIONS[name]:
+            raise UserError(f"--{name} is for --task {OPTIONS[name]} and says nothing of {task}: leave it out")
     if task == "denoise" and sigma is None and not trial:
         raise UserError("how noisy are the pictures? Give the standard deviation of the noise with --sigma, on the scale of 0 to 255")
     level = SIGMA.get(task, 0.0) if sigma is None else sigma
     noise = f"+noise:{level:g}" if level else ""
     if task == "inpaint":
-        holes = _missing(mask, spec)
+        holes = _missing("half" if mask is None else mask, spec)
         return Composition([holes, parse(noise[1:])]) if noise else holes
     if task == "denoise":
         return parse(f"noise:{level:g}")
     if task == "deblur":
-        return parse(f"blur:{blur:g}{noise}")
+        return parse(f"blur:{1.6 if blur is None else blur:g}{noise}")
     if task == "super-resolve":
+        scale = 2 if scale is None else scale
         if scale < 2 or spec.size % scale:
             raise UserError(f"images of {spec.size} pixels a side cannot be made {scale} times smaller: give another --scale")
         return parse(f"downsample:{scale}{noise}")

@@ -153,7 +153,8 @@ def load(path: str | Path, device: str = "auto") -> Generator:
         spec = checked(ImageSpec, facts["spec"])
         model = build(checked(ModelConfig, facts["model"]), spec)  # type: ignore[arg-type]
         tensors = parse_tensors((folder / "model.safetensors").read_bytes())
-        model.load_state_dict(tensors)
+        left_out = {name: t for name, t in model.state_dict().items() if name.startswith(model.training_only)}
+        model.load_state_dict({**left_out, **tensors})
     except (json.JSONDecodeError, KeyError, TypeError, SafetensorError, RuntimeError) as error:
         raise UserError(f"the model in {folder} is damaged or from another version ({str(error).splitlines()[0]})") from None
     if not finite(tensors):
