@@ -246,3 +246,19 @@ def test_sixteen_bits_become_eight_which_is_told(prior: str, runs: Path, capsys:
     file = json.loads(out)["files"][0]
     assert (file["file"], file["folder"], file["notes"]) == ("deep.png", ".", ["results have 8 of its 16 bits"])
     assert "deep.png: results have 8 of its 16 bits" in err
+
+
+@pytest.mark.parametrize("told", ['{"files": [{"folder": "../mine"}]}', '{"files": [{"folder": 3}]}', "[1]", "no JSON"])
+def test_nothing_outside_is_removed_whatever_an_old_result_says(
+    prior: str, runs: Path, capsys: pytest.CaptureFixture[str], told: str
+) -> None:
+    for folder in ("mine/samples", "out"):
+        Path(folder).mkdir(parents=True)
+    for file in ("mine/mean.png", "mine/samples/000000.png"):
+        Path(file).write_bytes(b"kept")
+    Path("out/result.json").write_text(told)
+    assert (
+        restore(capsys, "--prior", prior, "mnist5k", "out", "--task", "inpaint", "--score", "--count", "1", "--overwrite", *QUICK)[0] == 0
+    )
+    assert Path("mine/mean.png").is_file()
+    assert Path("mine/samples/000000.png").is_file()

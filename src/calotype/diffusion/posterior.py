@@ -90,10 +90,11 @@ def ddrm(denoise: Denoiser, x: Tensor, levels: Sequence[Level], measured: Measur
 
     In the coordinates of A's singular value decomposition each number is either unseen and drawn by DDIM's step, or seen with less
     noise than the state has and put in its place with what noise is lacking, or seen with more and used as a part of the noise.
-    Without noise what was measured is met exactly in the directions that A keeps at more than half of its strength (`Measured.kept`),
-    and about as far as the denoiser follows it in those that A weakens further. What is unseen follows the seen only through the denoiser: with eta 0 that is exact
-    in the limit of many steps where the coordinates of images are independent, an approximation where not. Noise that is drawn anew
-    takes variance with every step, so that many steps with a large eta make samples too much alike.
+    Without noise what was measured is met exactly in the directions that A keeps at more than half of its strength
+    (`Measured.kept`), and about as far as the denoiser follows it in those that A weakens further. What is unseen follows the seen
+    only through the denoiser: with eta 0 that is exact in the limit of many steps where the coordinates of images are independent,
+    an approximation where not. Noise that is drawn anew takes variance with every step, so that many steps with a large eta make
+    samples too much alike.
 
     Args:
         denoise: the expected image given a state.
