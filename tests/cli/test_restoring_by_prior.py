@@ -16,7 +16,7 @@ from calotype.cli.main import main
 from calotype.data import load
 from calotype.engine.run import Run
 from calotype.models import build
-from calotype.types import ImageSpec
+from calotype.types import ImageSpec, Source
 from tests.small import small
 
 DIGITS = ImageSpec(28, 1, tuple("0123456789"))
@@ -262,3 +262,12 @@ def test_nothing_outside_is_removed_whatever_an_old_result_says(
     )
     assert Path("mine/mean.png").is_file()
     assert Path("mine/samples/000000.png").is_file()
+
+
+def test_a_restorer_is_no_prior(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = small("denoise")
+    spec = ImageSpec(24, 3, source=Source(3, 1, ("sigma",), "noise:0-55"))
+    Run(runs / "den").export(build(config.model, spec), config, spec, 0, runs / "den")
+    code, _, err = restore(capsys, "--prior", "den", "mnist5k", "out", "--task", "denoise")
+    assert (code, err) == (2, "calotype: den makes pictures of pictures, and a prior draws them: leave out --prior, or name a generator\n")
+    assert not Path("out").exists()

@@ -21,8 +21,8 @@ def shown(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, object]:
 @pytest.mark.parametrize(
     ("words", "degrade", "patch"),
     [
-        ("denoise --sigma 25", "noise:25", 48),
-        ("denoise --sigma 5-20", "noise:5-20", 48),
+        ("denoise --sigma 25", "noise:25,shared", 48),
+        ("denoise --sigma 5-20", "noise:5-20,shared", 48),
         ("deblur --blur 1.6", "blur:1.6+noise:2", 48),
         ("deblur --blur motion:5-21", "motion:5-21", 48),
         ("upscale --scale 2", "downsample:2", 48),
@@ -46,7 +46,7 @@ def test_a_short_option_stands_for_a_degradation(capsys: pytest.CaptureFixture[s
         ("upscale --sigma 25", "--sigma is an option of denoise: upscale takes --scale"),
         ("denoise --scale 2", "--scale is an option of upscale and real: denoise takes --sigma"),
         ("denoise --sigma 25 --data.degrade noise:15", "give one of them"),
-        ("denoise --sigma loud", "'noise:loud'"),
+        ("denoise --sigma loud", "not 'loud'"),
         ("upscale --scale 1", "'downsample:1'"),
         ("upscale --scale 4 --data.patch 50 --steps 1", "give --data.patch 48"),
         ("colorize --data mnist5k --steps 1", "these images have none"),

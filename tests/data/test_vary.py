@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from calotype import degrade
 from calotype.data import Images, Loader, Vary, load
@@ -119,12 +121,10 @@ def test_photographs_are_cut_into_tiles_and_held_out_whole(tmp_path) -> None:  #
     assert split.train.spec.size == 180
     assert split.train.spec.channels == 3
     assert len(split.train) == 63
-    assert len(split.holdout) == 18  # 451x300 and 640x427 pixels: 3 x 2 and 4 x 3 tiles
+    assert len(split.holdout) == 18  # 451x300 and 600x400 pixels: 3 x 2 and 4 x 3 tiles
 
 
 def test_tiles_cover_an_image_and_none_straddles_the_holdout(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    from PIL import Image
-
     rng = np.random.RandomState(0)
     for index in range(5):
         image = rng.randint(0, 256, (40, 70, 3)).astype(np.uint8)
@@ -156,3 +156,11 @@ def test_one_image_has_no_two_sides() -> None:
 def test_a_patch_that_is_advised_fits_the_scale() -> None:
     with pytest.raises(UserError, match=r"--data\.patch 16 or less"):
         Loader(pictures(2), 1, 0, Vary(patch=24, degrade=degrade.parse("downsample:8")))
+
+
+def test_one_tiny_picture_does_not_decide_the_tiles(tmp_path: Path) -> None:
+    for index, (width, height) in enumerate([(33, 17), *[(200, 90 + n) for n in range(6)]]):
+        Image.fromarray(np.zeros((height, width, 3), np.uint8) + index).save(tmp_path / f"{index}.png")
+    found = load(str(tmp_path), fit="tile", holdout=0)
+    assert found.train.spec.size == 90
+    assert [skipped.name for skipped in found.train.skipped] == ["0.png"]

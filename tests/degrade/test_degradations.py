@@ -358,3 +358,13 @@ def test_kernels_differ_between_images_of_one_batch() -> None:
 
 def _distinct(tensors: Sequence[Tensor]) -> bool:
     return all(not torch.allclose(a, b, atol=1e-4) for i, a in enumerate(tensors) for b in tensors[:i])
+
+
+def test_a_third_of_the_images_share_their_noise() -> None:
+    image = torch.zeros(300, 3, 8, 8)
+    made = degrade.parse("noise:25,shared")(image, Noise(300, 1)).image
+    same = (made[:, :1] == made).flatten(1).all(1)
+    assert 0.24 < float(same.float().mean()) < 0.43
+    assert float(made[same].std()) * 127.5 == pytest.approx(25, rel=0.03)
+    assert float(made[~same].std()) * 127.5 == pytest.approx(25, rel=0.03)
+    assert torch.equal(made[~same], degrade.parse("noise:25")(image, Noise(300, 1)).image[~same])

@@ -14,6 +14,7 @@ from calotype.types import Noise
 
 SPECS = [example for example, _ in degrade.kinds().values()] + [
     "noise:25",
+    "noise:0-55,shared",
     "noise:0.5-1.25",
     "noise:0",
     "blur:0.5-3,turned",

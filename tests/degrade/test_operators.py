@@ -16,6 +16,7 @@ from calotype.types import Noise
 
 EVERYWHERE = (
     "noise:0-55",
+    "noise:5-25,shared",
     "poisson:30",
     "identity",
     "invert",

@@ -252,7 +252,7 @@ def test_the_card_of_a_restorer_says_what_it_mends(denoiser: Path) -> None:
     assert run.use() == "restore"
     said = (run.model / "README.md").read_text()
     assert "calotype restore ." in said
-    assert "noise:0-55" in said
+    assert "noise:0-55,shared" in said
     assert "sample" not in said
     model = calotype.load(denoiser).model
     larger = replace(model.spec, source=replace(model.spec.source, scale=3, how="downsample:3", known=()))  # type: ignore[type-var]

@@ -107,6 +107,8 @@ def test_models_that_cannot_are_refused() -> None:
     ("learned", "asked", "warns"),
     [
         ("noise:0-55", "noise:25", False),
+        ("noise:0-55,shared", "noise:25", False),
+        ("noise:0-55,shared", "noise:60", True),
         ("noise:0-55", "noise:55.5", True),
         ("noise:25", "noise:15", True),
         ("noise:0-55", "blur:1", True),

@@ -120,6 +120,8 @@ def run(words: list[str]) -> int:
     if options.out.is_dir() and any(options.out.iterdir()) and not options.overwrite:
         raise UserError(f"{options.out} is not empty: give another OUT, or --overwrite to replace what is in it")
     generator = load(options.prior, options.device)
+    if generator.model.from_source:
+        raise UserError(f"{options.prior} makes pictures of pictures, and a prior draws them: leave out --prior, or name a generator")
     with open_inputs(options.source, options.out, _most(options)) as inputs:
         work = _work(options, generator, inputs)
     if work.truth and Known.of(options.prior, own=False).learned_from(options.source):

@@ -20,7 +20,7 @@ class Short:
 
 
 OPTIONS: dict[str, Short] = {
-    "denoise": Short("sigma", "noise:{}"),
+    "denoise": Short("sigma", "noise:{},shared"),
     "deblur": Short("blur", "blur:{}+noise:2"),
     "upscale": Short("scale", "downsample:{}"),
     "real": Short("scale", "real:{}"),

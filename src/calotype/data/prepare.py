@@ -73,12 +73,12 @@ def choose_size(seen: Survey) -> int:
 
 
 def choose_tile(seen: Survey) -> int:
-    """The side of tiles: that of the images where all are equal squares, else 180 pixels, or less where most images are smaller."""
+    """The side of tiles: that of the images where all are equal squares, else 180 pixels, or less where over a quarter are smaller."""
     sizes = {(header.width, header.height) for header in seen.headers.values()}
     if len(sizes) == 1 and len(set(*sizes)) == 1:
         return next(iter(sizes))[0]
     shortest = sorted(min(header.width, header.height) for header in seen.headers.values())
-    return max(SIZES[0], min(TILE, shortest[len(shortest) // 10]))
+    return max(SIZES[0], min(TILE, shortest[len(shortest) // 4]))
 
 
 def recommended_size(short_side: int) -> int:

@@ -12,6 +12,7 @@ from calotype.types import Noise
 LEVEL = 50.0  # the noise level, on the scale of 0 to 255, that is 1 in the map that a restorer is given
 BLIND = -1.0  # what that map holds where the level is not told
 TOLD = 0.5  # share of the images of which it is told
+SHARED = 1 / 3  # share of the images whose channels have their noise in common, where some have
 
 
 class GaussianNoise(Degradation):
@@ -19,18 +20,25 @@ class GaussianNoise(Degradation):
 
     Where the level varies a restorer is given a map of it for half of the images (Zhang et al. 2018, FFDNet), so that one model
     works with a level that is told and without one.
+
+    Args:
+        level: The range.
+        shared: A third of the images get the same noise in all channels, as gray pictures have it that a model of color is given.
     """
 
-    def __init__(self, level: Range) -> None:
-        self.level = level
-        self.spec = f"noise:{level}"
+    def __init__(self, level: Range, shared: bool = False) -> None:
+        self.level, self.shared = level, shared
+        self.spec = f"noise:{level}" + (",shared" if shared else "")
         self.known = () if level.fixed else ("sigma",)
 
     def __call__(self, image: Tensor, noise: Noise) -> Degraded:
         """Add the noise."""
         level = self.level.draw(noise).to(image.device)
         sigma = level / 127.5
-        spoiled = image + sigma.view(-1, 1, 1, 1) * noise.normal(*image.shape[1:])
+        white = noise.normal(*image.shape[1:])
+        if self.shared:
+            white = torch.where((noise.uniform() < SHARED).view(-1, 1, 1, 1), white[:, :1], white)
+        spoiled = image + sigma.view(-1, 1, 1, 1) * white
         if not self.known:
             return Degraded(spoiled, Identity(sigma))
         told = torch.where(noise.uniform() < TOLD, level / LEVEL, torch.full_like(level, BLIND))

@@ -109,6 +109,15 @@ def _plain(make: Callable[[], Degradation]) -> Callable[[list[str]], Degradation
     return build
 
 
+_LEVEL, _PHOTONS = "the standard deviation on the scale of 0 to 255", "the photons that a white pixel counts"
+
+
+def _noise(values: list[str]) -> Degradation:
+    if len(values) not in (1, 2) or values[1:] not in ([], ["shared"]):
+        raise _WrongError(f"it takes one value, {_LEVEL}, and the word shared where some images have the same noise in all channels")
+    return GaussianNoise(_range(values[0], 0, 255, _LEVEL), len(values) == 2)
+
+
 def _blur(values: list[str]) -> Degradation:
     if len(values) not in (1, 2) or values[1:] not in ([], ["turned"]):
         raise _WrongError("it takes the standard deviation in pixels, and the word turned for one that differs in two directions")
@@ -149,9 +158,12 @@ def _real(values: list[str]) -> Degradation:
     return Real(int(values[0]) if values else 1)
 
 
-_LEVEL, _PHOTONS = "the standard deviation on the scale of 0 to 255", "the photons that a white pixel counts"
 _KINDS = {
-    "noise": _Kind(_ranged(GaussianNoise, 0, 255, _LEVEL), "noise:0-55", "Gaussian noise, its standard deviation on the scale of 0 to 255"),
+    "noise": _Kind(
+        _noise,
+        "noise:0-55",
+        "Gaussian noise, its standard deviation on the scale of 0 to 255; ,shared for a third of the images with the same in all channels",
+    ),
     "poisson": _Kind(_ranged(PoissonNoise, 1, 1e5, _PHOTONS), "poisson:30", "photon noise, the photons that a white pixel counts"),
     "blur": _Kind(_blur, "blur:1.6", "Gaussian blur, its standard deviation in pixels; ,turned for one that differs in two directions"),
     "motion": _Kind(_motion, "motion:5-21", "blur by a straight movement, its length in pixels, and its angle in degrees if not any"),

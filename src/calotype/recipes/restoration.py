@@ -42,7 +42,7 @@ def _published(laptop: Config, model: RestorerConfig | ColorizerConfig, train: T
 
 def denoise() -> Config:
     """Takes Gaussian noise out of images, of a level that is told or not (after Zhang et al. 2017 and 2018)."""
-    return _recipe("denoise", RestorerConfig(unshuffle=2), "noise:0-55", 48)
+    return _recipe("denoise", RestorerConfig(unshuffle=2), "noise:0-55,shared", 48)
 
 
 def denoise_published() -> Config:
@@ -66,7 +66,7 @@ def deblur_published() -> Config:
 
 
 def upscale() -> Config:
-    """Makes images two, three or four times larger by residual blocks and pixel shuffle (after Shi et al. 2016, Lim et al. 2017)."""
+    """Makes images two to eight times larger by residual blocks and pixel shuffle (after Shi et al. 2016, Lim et al. 2017)."""
     return _recipe("upscale", RestorerConfig(width=32), f"downsample:{SCALE}", SCALE * SMALL_PATCH)
 
 

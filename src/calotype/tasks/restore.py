@@ -272,7 +272,7 @@ def warning(source: Source, asked: str) -> str | None:
     >>> warning(Source(3, how="noise:0-55"), "noise:75")
     'this model was trained on noise:0-55, not on noise:75: expect less of it'
     """
-    how = damage_of(source)
+    how = damage_of(source).replace(",shared", "")  # which takes in both kinds of noise
     if all(_covers(*pair) for pair in zip_longest(how.split("+"), asked.split("+"), fillvalue="")):
         return None
     return f"this model was trained on {how or 'pictures of its own'}, not on {asked}: expect less of it"
