@@ -90,8 +90,9 @@ def _drawn(x: Tensor) -> Tensor:
 def _winter(x: Tensor) -> Tensor:
     if x.shape[1] != 3:
         raise UserError("season changes colors, and these images are gray: give others")
-    red, green, blue = ((x + 1) / 2).unbind(1)
-    luma = 0.299 * red + 0.587 * green + 0.114 * blue
+    shares = (x + 1) / 2
+    red, green, blue = shares.unbind(1)
+    luma = Luma().forward(shares)[:, 0]
     leaves = (2 * green - red - blue).clamp(min=0)
     light = 0.2 + 0.75 * luma + 0.5 * leaves
     faded = torch.stack([light + 0.4 * (part - luma) for part in (red, green - 0.5 * leaves, blue)], 1)

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from calotype.degrade.color import REC601
 from calotype.errors import UserError
 
 Floats = NDArray[np.floating]
 Doubles = NDArray[np.float64]
 Pixels = NDArray[np.uint8]
-LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 ROUNDING = 1 / (12 * 255**2)  # power of rounding to 8 bits, at every frequency: keeps the logarithm of nothing finite
 SMALLEST = 8  # pixels of a side
 HALF_NORMAL = 0.324663  # mean of the smaller half of |z|, z standard normal: 4 (phi(0) - phi(.67449))
@@ -136,7 +136,7 @@ def _coefficients(pixels: Pixels, whole: bool = False) -> NDArray[np.complex128]
 
 def _luminance(pixels: Pixels) -> Doubles:
     """(N, H, W) in [0, 1]."""
-    light: Doubles = pixels[..., 0] / 255.0 if pixels.shape[3] == 1 else pixels @ np.array(LUMA) / 255.0
+    light: Doubles = pixels[..., 0] / 255.0 if pixels.shape[3] == 1 else pixels @ np.array(REC601) / 255.0
     return light
 
 

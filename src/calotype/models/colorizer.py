@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from calotype.degrade.color import REC601
+from calotype.degrade.color import Luma
 from calotype.errors import UserError
 from calotype.models.restorer import require_pairs, source_of
 from calotype.networks.blocks import evaluating
@@ -159,7 +159,7 @@ def colored(grey: Tensor, color: Tensor) -> Tensor:
     """
     light = lab_of(grey.expand(-1, 3, -1, -1))[:, :1]
     rgb = rgb_of(torch.cat([light, color], 1))
-    chroma = rgb - (rgb * rgb.new_tensor(REC601).view(1, 3, 1, 1)).sum(1, keepdim=True)
+    chroma = rgb - Luma().forward(rgb)
     room = torch.where(chroma > 0, 1 - grey, -1 - grey) / torch.where(chroma.abs() < 1e-6, torch.ones_like(chroma), chroma)
     room = torch.where(chroma.abs() < 1e-6, torch.ones_like(room), room)
     return (grey + chroma * room.amin(1, keepdim=True).clamp(0, 1)).clamp(-1, 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from calotype.config import Config, Data, Optimizer, Schedule, Training
 from calotype.models.cut import CUTConfig
 from calotype.models.cyclegan import CycleGANConfig
@@ -22,13 +24,11 @@ def cyclegan() -> Config:
 
 def cyclegan_published() -> Config:
     """The paper's: 256 pixels, nine residual blocks, batches of one, 200 passes."""
-    return Config(
-        recipe="cyclegan",
-        model=CycleGANConfig(width=64, halvings=2, blocks=9, discriminator_width=64, discriminator_halvings=3),
-        data=Data("cifar10", size=286, patch=256, flip=True, partner="auto", degrade="season", paired=False),
-        optimizer=Optimizer("adam", lr=2e-4),
-        schedule=Schedule("linear", hold=0.5),
-        train=Training(batch=1, epochs=200, ema=0),
+    return _published(
+        cyclegan(),
+        CycleGANConfig(width=64, halvings=2, blocks=9, discriminator_width=64, discriminator_halvings=3),
+        epochs=200,
+        degrade="season",
     )
 
 
@@ -46,13 +46,11 @@ def cut() -> Config:
 
 def cut_published() -> Config:
     """The paper's: 256 pixels, nine residual blocks, 256 places a map, batches of one, 400 passes."""
-    return Config(
-        recipe="cut",
-        model=CUTConfig(width=64, halvings=2, blocks=9, discriminator_width=64, discriminator_halvings=3, patches=256, features=256),
-        data=Data("cifar10", size=286, patch=256, flip=True, partner="auto", degrade="season", paired=False),
-        optimizer=Optimizer("adam", lr=2e-4),
-        schedule=Schedule("linear", hold=0.5),
-        train=Training(batch=1, epochs=400, ema=0),
+    return _published(
+        cut(),
+        CUTConfig(width=64, halvings=2, blocks=9, discriminator_width=64, discriminator_halvings=3, patches=256, features=256),
+        epochs=400,
+        degrade="season",
     )
 
 
@@ -70,11 +68,21 @@ def pix2pix() -> Config:
 
 def pix2pix_published() -> Config:
     """The paper's: 256 pixels, eight halvings, batches of one, 200 passes."""
-    return Config(
-        recipe="pix2pix",
-        model=Pix2PixConfig(width=64, halvings=8, norm="instance", discriminator_width=64, discriminator_halvings=3),
-        data=Data("cifar10", size=286, patch=256, flip=True, partner="auto", degrade="edges"),
+    return _published(
+        pix2pix(),
+        Pix2PixConfig(width=64, halvings=8, norm="instance", discriminator_width=64, discriminator_halvings=3),
+        epochs=200,
+        degrade="edges",
+    )
+
+
+def _published(laptop: Config, model: CycleGANConfig | CUTConfig | Pix2PixConfig, *, epochs: int, degrade: str) -> Config:
+    """What the three papers share: Adam at 2e-4, held for half of the passes and then falling to nothing, without averaged weights."""
+    return replace(
+        laptop,
+        model=model,
+        data=replace(laptop.data, source="cifar10", size=286, patch=256, flip=True, degrade=degrade),
         optimizer=Optimizer("adam", lr=2e-4),
         schedule=Schedule("linear", hold=0.5),
-        train=Training(batch=1, epochs=200, ema=0),
+        train=Training(batch=1, epochs=epochs, ema=0),
     )

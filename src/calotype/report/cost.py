@@ -108,9 +108,6 @@ def of(subject: Subject) -> Cost | None:
     sizes = {id(p): p.numel() for p in generator.model.parameters()}
     work = _of_one(generator, {})
     times = passes(work)
-    lines = [r for r in subject.records if "event" not in r and (subject.steps is None or r["step"] <= subject.steps)]
-    last = lines[-1] if lines else {}
-    seconds, seen = last.get("seconds"), last.get("images")
     return Cost(
         parameters=sum(sizes.values()),
         drawing=sum(sizes[i] for i in work.used),
@@ -118,11 +115,21 @@ def of(subject: Subject) -> Cost | None:
         seconds_per_1000=subject.seconds_per_1000,
         threads=torch.get_num_threads(),
         device=generator.device.type,
-        steps=last.get("step"),
-        minutes=None if seconds is None else seconds / 60,
-        images_per_second=seen / seconds if seen and seconds else None,
         train_threads=subject.train_threads,
+        **training(subject.records, subject.steps),
     )
+
+
+def training(records: Sequence[Mapping[str, Any]], steps: int | None) -> dict[str, Any]:
+    """What the training took, by a log: steps, minutes and images a second up to step ``steps``, each None where the log does not tell."""
+    lines = [r for r in records if "event" not in r and (steps is None or r["step"] <= steps)]
+    last = lines[-1] if lines else {}
+    seconds, seen = last.get("seconds"), last.get("images")
+    return {
+        "steps": last.get("step"),
+        "minutes": None if seconds is None else seconds / 60,
+        "images_per_second": seen / seconds if seen and seconds else None,
+    }
 
 
 def _of_one(generator: Generator, options: Mapping[str, int]) -> Work:

@@ -16,6 +16,7 @@ from calotype.engine.images import open_images
 from calotype.engine.run import Run
 from calotype.errors import UserError
 from calotype.report import card
+from calotype.report.cost import training
 from calotype.report.subject import settings_of
 from calotype.tasks.sample import Generator
 
@@ -86,16 +87,11 @@ class Known:
 
     def cost(self, generator: Generator, seconds_per_megapixel: float) -> card.Cost:
         """What the model takes."""
-        lines = [r for r in self.records if "event" not in r and (self.steps is None or r["step"] <= self.steps)]
-        last = lines[-1] if lines else {}
-        seconds, seen = last.get("seconds"), last.get("images")
         return card.Cost(
             parameters=sum(p.numel() for p in generator.model.parameters()),
             threads=torch.get_num_threads(),
             device=generator.device.type,
-            steps=last.get("step"),
-            minutes=None if seconds is None else seconds / 60,
-            images_per_second=seen / seconds if seen and seconds else None,
             train_threads=self.threads,
             seconds_per_megapixel=seconds_per_megapixel,
+            **training(self.records, self.steps),
         )

@@ -12,7 +12,7 @@ from torch import Tensor
 from calotype.degrade import Degradation, Degraded, classical
 from calotype.metrics.quality import convention_for
 from calotype.tasks.prior import Restored
-from calotype.tasks.score import Scored, Scores, means
+from calotype.tasks.score import Scored, Scores, like, means, missing_in
 
 Named = dict[str, list[Scores]]
 """The scores of each image, by what made it."""
@@ -45,18 +45,16 @@ def apart(scored: Scored) -> dict[str, Any]:
 def judge(restored: Restored, truth: Tensor, degraded: Degraded, degradation: Degradation) -> Judged:
     """Score N restorations and the baselines against the truth (N, C, H, W) in the convention that fits."""
     convention = convention_for(degradation, truth.shape[1])
-    holes = _missing(truth, degraded, degradation)
+    holes = missing_in(degradation, degraded)
 
     def scores(image: Tensor) -> list[Scores]:
-        if image.shape[1] != truth.shape[1]:
-            image = image.expand_as(truth) if image.shape[1] == 1 else image.mean(1, keepdim=True)
-        psnr, ssim = (metric(image, truth, holes).tolist() for metric in (convention.psnr, convention.ssim))
+        psnr, ssim = (metric(like(image, truth), truth, holes).tolist() for metric in (convention.psnr, convention.ssim))
         return [Scores(*pair) for pair in zip(psnr, ssim, strict=True)]
 
     named = {"mean": restored.mean, "sample": restored.samples[:, 0]}
     for name, image in classical.baselines(degraded, degradation, (truth.shape[2], truth.shape[3])).items():
         if image.shape[2:] == truth.shape[2:]:
-            named[name] = image.to(truth)
+            named[name] = image
     hidden = torch.ones_like(truth[:, :1], dtype=torch.bool) if holes is None else holes > 0
     return Judged({name: scores(image) for name, image in named.items()}, convention.text, hidden)
 
@@ -66,12 +64,3 @@ def together(parts: Sequence[Judged]) -> Judged:
     names = [name for name in parts[0].scores if all(name in part.scores for part in parts)]
     scores = {name: [one for part in parts for one in part.scores[name]] for name in names}
     return Judged(scores, parts[0].convention, torch.cat([part.hidden for part in parts]))
-
-
-def _missing(truth: Tensor, degraded: Degraded, degradation: Degradation) -> Tensor | None:
-    """One where pixels are missing, (N, 1, H, W); None where a degradation leaves none out."""
-    if "mask" not in degradation.known or degraded.known is None:
-        return None
-    at = degradation.known.index("mask")
-    missing = 1 - degraded.known[:, at : at + 1]
-    return torch.nn.functional.interpolate(missing, size=truth.shape[2:], mode="nearest")

@@ -101,13 +101,13 @@ def score(spoiled: Spoiled, degradation: Degradation, made: Tensor, model: Model
     if isinstance(model, Colorizer):
         found["palette mean"] = model.by_palette(spoiled.degraded.image.to(model.tint.device)).cpu()
     images = {"": made[None], **{name: image for name, image in found.items() if image.shape[2:] == size}}
-    images = {name: _like(image, truth) for name, image in images.items()}
+    images = {name: like(image, truth) for name, image in images.items()}
     apart = dict(zip(images, perceptual_distances(list(images.values()), truth), strict=True))
     text = f"{convention.text}; perceptual is the {perceptual_name(truth.shape[1])} of whole pictures, not LPIPS"
     if degradation.spec == f"downsample:{degradation.scale}":
         images["bicubic"] = published_bicubic(truth, degradation.scale)
         text += "; bicubic scores are as in publications, of luma that is not rounded on the way"
-    missing = _missing(degradation, spoiled.degraded)
+    missing = missing_in(degradation, spoiled.degraded)
 
     def judged(name: str) -> Scores:
         image = images[name]
@@ -172,7 +172,7 @@ def cut_to(images: Tensor, scale: int) -> Tensor:
     return images[:, :, :height, :width]
 
 
-def _like(image: Tensor, truth: Tensor) -> Tensor:
+def like(image: Tensor, truth: Tensor) -> Tensor:
     """An image with the channels of the truth, and on its device."""
     if image.shape[1] == truth.shape[1]:
         return image.to(truth)
@@ -189,8 +189,8 @@ def _map(name: str, applied: Applied, degradation: Degradation, degraded: Degrad
     return torch.full((1, *degraded.image.shape[2:]), BLIND if level is None else level / LEVEL)
 
 
-def _missing(degradation: Degradation, degraded: Degraded) -> Tensor | None:
-    """Where pixels of the truth are missing, (1, 1, H, W): those of which a smaller picture knows none."""
+def missing_in(degradation: Degradation, degraded: Degraded) -> Tensor | None:
+    """Where pixels of the truth are missing, (N, 1, H, W): those of which a smaller picture knows none."""
     if "mask" not in degradation.known or degraded.known is None:
         return None
     at = degradation.known.index("mask")
