@@ -22,6 +22,7 @@ from calotype.report.pairs import Picture
 from calotype.report.subject import Say
 from calotype.tasks.restore import apply
 from calotype.tasks.sample import Generator
+from calotype.tasks.score import like
 from calotype.types import Condition, Noise, mix
 
 Doubles = NDArray[np.float64]
@@ -146,16 +147,14 @@ class Judge:
         if isinstance(self.generator.model, Colorizer):
             found = {**found, "palette mean": self.generator.model.by_palette(degraded.image.to(self.generator.device)).cpu()}
         fitting = {name: image for name, image in found.items() if image.shape[2:] == truth.shape[2:]}
-        return {name: _in_channels(image, truth.shape[1]).clamp(-1, 1) for name, image in fitting.items()}
+        return {name: like(image, truth).clamp(-1, 1) for name, image in fitting.items()}
 
     def shown(self, degraded: Degraded, truth: Tensor) -> Tensor:
         """What the model was given, as a reader sees it."""
-        holes = self.holes(degraded)
+        seen, holes = like(degraded.image, truth), self.holes(degraded)
         if holes is not None:
-            return _in_channels(degraded.image, truth.shape[1]) * (1 - holes)
-        if degraded.image.shape[2:] == truth.shape[2:]:
-            return _in_channels(degraded.image, truth.shape[1])
-        return torch.nn.functional.interpolate(_in_channels(degraded.image, truth.shape[1]), size=truth.shape[2:], mode="nearest")
+            return seen * (1 - holes)
+        return torch.nn.functional.interpolate(seen, size=truth.shape[2:], mode="nearest")
 
     def holes(self, degraded: Degraded) -> Tensor | None:
         """Which pixels are missing, (N, 1, H, W) float32; None where none are."""
@@ -194,7 +193,3 @@ def _alike(pictures: Sequence[Picture]) -> Iterator[tuple[int, Sequence[Picture]
             end += 1
         yield start, pictures[start:end]
         start = end
-
-
-def _in_channels(image: Tensor, channels: int) -> Tensor:
-    return image.expand(-1, channels, -1, -1) if image.shape[1] == 1 else image.mean(1, keepdim=True) if channels == 1 else image
