@@ -1,4 +1,6 @@
-"""The two ways in which a command may end badly; everything else is a bug and shows its traceback."""
+"""The ways in which a command may end badly, each of one clear line; everything else is a bug."""
+
+import unicodedata
 
 
 class CalotypeError(Exception):
@@ -15,3 +17,23 @@ class UserError(CalotypeError):
 
 class TrainingError(CalotypeError):
     """Training could not go on although the input was good; the run on disk is intact. Exit code 1."""
+
+
+class DamagedError(UserError):
+    """A file is not what was written, or nothing that Calotype ever wrote."""
+
+
+def printable(text: str) -> str:
+    """``text`` from outside (a name, a class, what a library says) as a terminal, a log and a page can take it, in one line.
+
+    What is no character becomes U+FFFD: control characters, which a terminal obeys; line ends; marks that turn the direction of
+    reading; bytes that were no UTF-8.
+
+    >>> printable("a\\x1b[2K\\nb")
+    'a\ufffd[2K\ufffdb'
+    """
+    return "".join("\ufffd" if unicodedata.category(c) in _UNPRINTABLE and c not in _JOINERS else c for c in text)
+
+
+_UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+_JOINERS = frozenset({"\u200c", "\u200d"})  # parts of words in some scripts, and of emoji

@@ -5,16 +5,19 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import math
 import os
+import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from calotype.errors import CalotypeError
+from calotype.errors import CalotypeError, DamagedError
 
 SPARE = 16 << 20  # bytes of free space that are left alone
+JSON_BYTES = 64 << 20  # of the largest JSON file that is read
 
 
 @contextmanager
@@ -24,9 +27,9 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     When it does not, nothing is left of it. Raises `CalotypeError` where the disk is full, and any other ``OSError`` in the name of
     ``path``.
     """
-    temporary = path.with_name(f".{path.name[:40]}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name[:40]}.{secrets.token_hex(8)}.tmp")
     try:
-        with open(temporary, "wb") as stream:
+        with open(temporary, "xb") as stream:  # a new file under a name that nobody can foresee: no link is followed
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
@@ -64,9 +67,56 @@ def name_of(folder: Path) -> str:
     return folder.parent.name if folder.name == "model" else folder.name
 
 
-def read_json(path: Path) -> Any:
-    """The content of a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file.
+
+    Raises:
+        DamagedError: for everything else that a file can be, missing included.
+    """
+    try:
+        with open(path, "rb") as stream:
+            data = stream.read(JSON_BYTES + 1)
+        return parse_json(data)
+    except OSError as error:
+        raise DamagedError(f"{path} cannot be read ({error.strerror or error})") from None
+    except ValueError as error:
+        raise DamagedError(f"{path} is damaged ({error})") from None
+
+
+def parse_json(data: bytes | str) -> dict[str, Any]:
+    """The JSON object in ``data``, with numbers that 64 bits hold and text that can be encoded.
+
+    Raises:
+        ValueError: with a few words, for everything else, whatever it does to a parser.
+    """
+    if len(data) > JSON_BYTES:
+        raise ValueError(f"it has more than {JSON_BYTES >> 20} MiB")
+    try:
+        text = data if isinstance(data, str) else data.decode("utf-8")
+        value = json.loads(text, parse_int=_integer, parse_float=_number, parse_constant=_number)
+        if "\\u" in text or isinstance(data, str):  # half of a character can be written, but not encoded
+            json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeError:
+        raise ValueError("it is not UTF-8 text") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"line {error.lineno} is not valid JSON: {error.msg}") from None
+    except (RecursionError, MemoryError):
+        raise ValueError("it is nested too deeply") from None
+    if not isinstance(value, dict):
+        raise ValueError("it is not a JSON object")
+    return value
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > 20 or not -(2**63) <= int(digits) < 2**63:
+        raise ValueError(f"it holds a number of {len(digits)} digits")
+    return int(digits)
+
+
+def _number(digits: str) -> float:
+    if not math.isfinite(value := float(digits)):
+        raise ValueError("it holds a number that is not finite")
+    return value
 
 
 def sync_folder(folder: Path) -> None:
@@ -115,7 +165,7 @@ def obstacle(path: Path, *, folder: bool = False) -> str | None:
         return os.strerror(error.errno) if error.errno else str(error)
     if not place.is_dir():
         return f"{place} is a file, not a folder"
-    trial = place / f".{os.getpid()}.tmp"
+    trial = place / f".{secrets.token_hex(8)}.tmp"
     try:
         open(trial, "xb").close()
         trial.unlink()

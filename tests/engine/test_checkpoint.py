@@ -91,7 +91,7 @@ def test_a_disk_that_fills_up_while_writing_leaves_the_old_checkpoint(tmp_path: 
 
 def test_atomic_files_keep_usual_permissions_and_replace_whole(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
-    files.write_json(path, [1])
+    files.write_json(path, {"a": 1})
     (tmp_path / "plain").write_text("")
     assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
 
@@ -100,7 +100,7 @@ def test_atomic_files_keep_usual_permissions_and_replace_whole(tmp_path: Path) -
 
     with pytest.raises(RuntimeError):
         files.write_atomic(path, broken)
-    assert files.read_json(path) == [1]
+    assert files.read_json(path) == {"a": 1}
 
 
 def test_a_later_checkpoint_of_an_abandoned_future_is_dropped(tmp_path: Path) -> None:

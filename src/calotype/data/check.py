@@ -18,13 +18,14 @@ from PIL import Image
 from calotype.data.arrays import Arrays
 from calotype.data.decode import Header, UnusableError, decode, read_header
 from calotype.data.duplicates import NEAR, SEARCHED, exact_groups, miniature, near_pairs
-from calotype.data.files import Files, printable
+from calotype.data.files import Files
 from calotype.data.images import Pixels, Progress, Skipped, holdout_count, some
 from calotype.data.load import as_arrays, find
 from calotype.data.parallel import ordered
 from calotype.data.prepare import nothing_usable, recommended_size
 from calotype.data.prepared import Prepared
 from calotype.data.tree import Tree, arrange
+from calotype.errors import printable
 
 SHOWN = 10  # entries of a list that the text shows; the dictionary holds up to a hundred times as many
 

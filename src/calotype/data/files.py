@@ -16,16 +16,11 @@ from typing import BinaryIO
 
 from calotype.data.decode import MAX_BYTES, UnusableError, looks_like_image
 from calotype.data.images import Skipped
-from calotype.errors import UserError
+from calotype.errors import UserError, printable
 
 _SUFFIXES = "png apng jpg jpeg jpe jfif mpo webp gif bmp dib tif tiff ppm pgm pbm pnm avif jp2 j2k ico qoi pcx sgi rgb tga"
 EXTENSIONS = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
 _NEVER = re.compile(r"(^|/)(\.[^/]+|__MACOSX|Thumbs\.db|desktop\.ini)(/|$)", re.IGNORECASE)
-
-
-def printable(name: str) -> str:
-    """A file's name that can be printed and stored, whatever bytes it is made of."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,13 @@ import numpy as np
 
 from calotype.data.arrays import Arrays
 from calotype.data.decode import Header, UnusableError, decode_fitted, decode_tiles, read_header
-from calotype.data.files import Files, printable
+from calotype.data.files import Files
 from calotype.data.fit import SIZES, Fit, fit_array
 from calotype.data.images import Pixels, Progress, Skipped, some
 from calotype.data.parallel import ordered
 from calotype.data.prepared import Row, write_prepared
 from calotype.data.tree import Tree, arrange
-from calotype.errors import UserError
+from calotype.errors import UserError, printable
 
 TILE = 180  # pixels a side of the squares that photographs are cut into
 

@@ -6,7 +6,6 @@ not match is never loaded: the one before it is.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Mapping
@@ -19,7 +18,7 @@ from safetensors.torch import load as parse_tensors
 from safetensors.torch import save as pack_tensors
 from torch import Tensor
 
-from calotype.errors import UserError
+from calotype.errors import DamagedError, UserError
 from calotype.files import disk_full, has_space, read_json, sha256, sync_folder, write_atomic, write_json
 
 GENERATIONS = 2
@@ -103,8 +102,8 @@ def _damage(path: Path) -> str | None:
     try:
         manifest = read_json(path / "manifest.json")
         wrong = [name for name, digest in manifest.items() if sha256(path / name) != digest]
-    except (OSError, json.JSONDecodeError, AttributeError) as error:
-        return f"unreadable ({type(error).__name__})"
+    except (OSError, DamagedError, TypeError) as error:
+        return f"unreadable ({error})"
     if not {"state.safetensors", "state.json"} <= set(manifest):
         return "its manifest is incomplete"
     return f"{', '.join(wrong)} changed after it was written" if wrong else None

@@ -19,7 +19,7 @@ from torch import Tensor
 import calotype
 from calotype.config import Config, checked
 from calotype.errors import UserError
-from calotype.files import obstacle, read_json, write_atomic, write_json
+from calotype.files import obstacle, parse_json, read_json, write_atomic, write_json
 from calotype.models import ModelConfig
 from calotype.models.cut import CUTConfig
 from calotype.models.cyclegan import CycleGANConfig
@@ -105,7 +105,7 @@ class Run:
         try:
             facts = read_json(self.folder / "config.json")
             return checked(Config, facts["config"]), facts
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
+        except (KeyError, TypeError) as error:
             raise UserError(f"{self.folder / 'config.json'} is damaged ({error!r}): restore it from a copy") from None
 
     def use(self) -> str | None:
@@ -160,10 +160,10 @@ class Log:
         lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
         for line in lines:
             try:
-                record = json.loads(line)
-            except json.JSONDecodeError:
+                record = parse_json(line)
+            except ValueError:
                 continue
-            if isinstance(record, dict) and isinstance(record.get("step"), int):
+            if isinstance(record.get("step"), int):
                 records.append(record)
         return records
 

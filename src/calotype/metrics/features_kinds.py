@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from calotype.data import Images
 from calotype.errors import UserError
-from calotype.files import name_of, read_json
+from calotype.files import name_of, parse_json, read_json
 from calotype.metrics.features_space import FeatureSpace, hash_of
 from calotype.models.classifier import Classifier, ClassifierConfig
 from calotype.networks.recognizer import RandomNetwork
@@ -81,7 +81,7 @@ def of_run(path: Path, device: torch.device | str = "cpu") -> FeatureSpace:
         model = Classifier(config, ImageSpec(spec["size"], spec["channels"], tuple(spec["classes"])))
         tensors = parse_tensors(weights.read_bytes())
         model.load_state_dict(tensors)
-    except (json.JSONDecodeError, KeyError, TypeError, ValidationError, SafetensorError, RuntimeError) as error:
+    except (KeyError, TypeError, ValidationError, SafetensorError, RuntimeError) as error:
         raise UserError(f"the classifier in {path} is damaged or from another version ({str(error).splitlines()[0]})") from None
     if not all(torch.isfinite(t).all() for t in tensors.values()):
         raise UserError(f"the weights in {path} are not finite: its training diverged, or the file is damaged")
@@ -162,8 +162,8 @@ def _logged_accuracy(log: Path) -> float | None:
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
     for line in reversed(lines):
         try:
-            found = json.loads(line).get("accuracy_holdout")
-        except (json.JSONDecodeError, AttributeError):
+            found = parse_json(line).get("accuracy_holdout")
+        except ValueError:
             continue
         if isinstance(found, int | float):
             return float(found)

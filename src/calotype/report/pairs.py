@@ -14,12 +14,12 @@ from calotype import degrade
 from calotype.data.decode import UnusableError, decode
 from calotype.data.download import PUBLIC
 from calotype.data.embedded import NAMES
-from calotype.data.files import Files, printable
+from calotype.data.files import Files
 from calotype.data.images import Images
 from calotype.data.load import find
 from calotype.data.tree import arrange
 from calotype.degrade import Degradation
-from calotype.errors import UserError
+from calotype.errors import UserError, printable
 from calotype.tasks.pixels import to_tensor
 from calotype.types import ImageSpec
 

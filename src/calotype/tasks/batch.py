@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from calotype.data.decode import UnusableError
-from calotype.data.files import printable
 from calotype.degrade import Degradation
 from calotype.degrade.resize import resize
 from calotype.engine.display import Display
-from calotype.errors import CalotypeError, UserError
+from calotype.errors import CalotypeError, UserError, printable
 from calotype.tasks.before_after import ROWS, Row, cell
 from calotype.tasks.files import Picture, open_picture, save_picture
 from calotype.tasks.inputs import Inputs

@@ -13,11 +13,11 @@ import numpy as np
 from calotype.data.decode import MAX_BYTES, UnusableError, looks_like_image
 from calotype.data.download import PUBLIC
 from calotype.data.embedded import NAMES
-from calotype.data.files import EXTENSIONS, Files, Folder, printable
+from calotype.data.files import EXTENSIONS, Files, Folder
 from calotype.data.images import Images, Skipped
 from calotype.data.load import find, load
 from calotype.data.tree import arrange, natural
-from calotype.errors import UserError
+from calotype.errors import UserError, printable
 from calotype.files import obstacle
 from calotype.tasks.files import FORMATS, SUFFIXES, Picture, format_of, open_picture
 

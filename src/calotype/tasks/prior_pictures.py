@@ -15,11 +15,10 @@ from PIL import Image
 from torch import Tensor
 
 from calotype.data.decode import UnusableError
-from calotype.data.files import printable
 from calotype.data.fit import fit_image
 from calotype.degrade import Degradation
 from calotype.degrade.color import gray8
-from calotype.errors import UserError
+from calotype.errors import UserError, printable
 from calotype.tasks.batch import Outcome
 from calotype.tasks.inputs import Inputs
 from calotype.tasks.pixels import to_tensor

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
@@ -155,7 +154,7 @@ def load(path: str | Path, device: str = "auto") -> Generator:
         tensors = parse_tensors((folder / "model.safetensors").read_bytes())
         left_out = {name: t for name, t in model.state_dict().items() if name.startswith(model.training_only)}
         model.load_state_dict({**left_out, **tensors})
-    except (json.JSONDecodeError, KeyError, TypeError, SafetensorError, RuntimeError) as error:
+    except (KeyError, TypeError, SafetensorError, RuntimeError) as error:
         raise UserError(f"the model in {folder} is damaged or from another version ({str(error).splitlines()[0]})") from None
     if not finite(tensors):
         raise UserError(f"the weights in {folder} are not finite: the training diverged, or the file is damaged")

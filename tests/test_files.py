@@ -1,0 +1,78 @@
+"""Writing that no link can divert, one reader of JSON, and text from outside."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from calotype import files
+from calotype.errors import DamagedError, UserError, printable
+from calotype.files import read_json, write_atomic, write_json
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\xff\xfe{}",
+        b"{",
+        b"[1]",
+        b"3",
+        b"null",
+        b'{"a": NaN}',
+        b'{"a": Infinity}',
+        b'{"a": 1e999}',
+        b'{"a": ' + b"9" * 5000 + b"}",
+        b'{"a": 9223372036854775808}',
+        b'{"a": "\\ud800"}',
+        b'{"a": ' + b"[" * 200_000 + b"]" * 200_000 + b"}",
+        b'{"a": ' + b'{"a":' * 200_000,
+    ],
+)
+def test_whatever_is_no_json_object_is_damaged_and_says_so_in_one_line(tmp_path: Path, content: bytes) -> None:
+    (path := tmp_path / "x.json").write_bytes(content)
+    with pytest.raises(DamagedError, match=r"x\.json is damaged") as caught:
+        read_json(path)
+    assert isinstance(caught.value, UserError)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 300
+
+
+def test_a_missing_file_and_a_large_one_are_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DamagedError, match="cannot be read"):
+        read_json(tmp_path / "none.json")
+    with pytest.raises(DamagedError, match="cannot be read"):
+        read_json(tmp_path)
+    monkeypatch.setattr(files, "JSON_BYTES", 20)
+    (path := tmp_path / "long.json").write_text(json.dumps({"a": "b" * 20}))
+    with pytest.raises(DamagedError, match="more than"):
+        read_json(path)
+
+
+def test_what_was_written_is_read(tmp_path: Path) -> None:
+    value = {"text": "héllo \x1b 😀", "numbers": [1, -(2**63), 2**63 - 1, 0.5, 1e-300], "none": None, "yes": True}
+    write_json(tmp_path / "x.json", value)
+    assert read_json(tmp_path / "x.json") == value
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+def test_a_link_planted_under_any_guessed_name_is_not_followed(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("safe")
+    (tmp_path / f".x.json.{os.getpid()}.tmp").symlink_to(victim)
+    (tmp_path / "x.json").symlink_to(victim)
+    write_atomic(tmp_path / "x.json", lambda stream: stream.write(b"new"))
+    assert victim.read_text() == "safe"
+    assert (tmp_path / "x.json").read_text() == "new"
+    assert not (tmp_path / "x.json").is_symlink()
+
+
+def test_control_characters_never_reach_a_terminal() -> None:
+    hostile = "a\x1b[31m\n\r\t\x07\x9b\u2028\u202e\udc80b"
+    shown = printable(hostile)
+    assert shown.startswith("a\ufffd[31m")
+    assert shown.endswith("b")
+    assert shown.isprintable()
+    shown.encode()
+    assert printable("Größe 图 👩\u200d🔬") == "Größe 图 👩\u200d🔬"
