@@ -13,7 +13,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, PngImagePlugin
 
-from calotype.data.decode import UnusableError, decode
+from calotype.data.decode import TooLargeError, UnusableError, decode
 from calotype.errors import UserError
 from calotype.tasks.files import Picture, open_picture, save_picture
 
@@ -272,3 +272,10 @@ def test_white_is_white_where_a_file_says_that_it_is_zero(compression: str | Non
         tifffile.imwrite(stream, samples, photometric=photometric, compression=compression)
         np.testing.assert_array_equal(open_picture(stream.getvalue(), "a.tif").pixels[..., 0], expected)
         np.testing.assert_allclose(np.asarray(decode(stream.getvalue(), "a.tif")), expected / 257, atol=0.5)
+
+
+def test_the_limit_of_pixels_is_the_callers() -> None:
+    data = encoded(Image.new("L", (40, 30)), "PNG")
+    assert open_picture(data, "a.png", limit=1200).size == (30, 40)
+    with pytest.raises(TooLargeError, match="40x30 pixels are more than the limit of 1,199: scale it down first"):
+        open_picture(data, "a.png", limit=1199)

@@ -9,6 +9,7 @@ in the EXIF data is applied; color profiles are ignored.
 from __future__ import annotations
 
 import io
+import os
 import re
 import struct
 import zlib
@@ -24,15 +25,11 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from calotype.data.fit import Fit, fit_image, tiles
 from calotype.data.images import Pixels
+from calotype.data.kinds import HEAD, looks_like_image, unread_kind
 
 MAX_PIXELS = 64 * 2**20  # of an image: 8,192 x 8,192; read from the header before anything is decoded
 MAX_BYTES = 256 * 2**20  # of a file, as its folder or archive declares it
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "AVIF", "JPEG2000", "ICO", "QOI", "PCX", "SGI")
-_MAGIC = re.compile(
-    rb"\x89PNG\r\n\x1a\n|\xff\xd8\xff|GIF8[79]a|BM.{4}\x00\x00\x00\x00|II\*\x00|MM\x00\*|RIFF....WEBP|P[1-6]\s|....ftypavi[fs]"
-    rb"|\x00\x00\x00\x0cjP  |\xff\x4f\xff\x51|qoif",
-    re.DOTALL,
-)
 _ORIENTATION, _SIDEWAYS = 0x0112, {5, 6, 7, 8}  # the EXIF tag, and its values that turn the image by a quarter
 _BITS, _LIGHT, _PLANES = 258, 262, 284  # TIFF tags: bits of each channel; 0 where 0 is white; 2 where channels lie one behind the other
 _GREY = {"1", "L", "LA", "La", "I", "F"}
@@ -40,6 +37,13 @@ _GREY = {"1", "L", "LA", "La", "I", "F"}
 
 class UnusableError(Exception):
     """The reason why a file cannot be used, in a few words."""
+
+
+class TooLargeError(UnusableError):
+    """An image of more pixels than are allowed."""
+
+    def __init__(self, size: tuple[int, int], limit: int) -> None:
+        super().__init__(f"{size[0]}x{size[1]} pixels are more than the limit of {limit:,}: scale it down first")
 
 
 @dataclass(frozen=True)
@@ -57,11 +61,6 @@ class Header:
     def size(self) -> str:
         """Width and height for people."""
         return f"{self.width}x{self.height}"
-
-
-def looks_like_image(start: bytes) -> bool:
-    """Whether the first bytes of a file are those of an image format."""
-    return _MAGIC.match(start) is not None
 
 
 def read_header(file: BinaryIO, name: str) -> Header:
@@ -89,12 +88,12 @@ def decode(data: bytes, name: str, at_least: int | None = None) -> Image.Image:
             raise UnusableError(f"mode {image.mode} cannot be converted: {_first_line(error)}") from error
 
 
-def loaded(data: bytes, name: str, prepare: Callable[[Image.Image], object] = lambda image: None) -> Image.Image:
+def loaded(data: bytes, name: str, prepare: Callable[[Image.Image], object] = lambda image: None, limit: int = MAX_PIXELS) -> Image.Image:
     """The whole image, upright, in its own mode and with what its file says of it. Raises ``UnusableError``.
 
-    ``prepare`` is called with the image before its pixels are decoded.
+    ``prepare`` is called with the image before its pixels are decoded; more than ``limit`` pixels never are.
     """
-    image = _open(io.BytesIO(data), name)
+    image = _open(io.BytesIO(data), name, limit)
     check_complete(data)
     tags = getattr(image, "tag_v2", {})
     if tags.get(_PLANES) == 2 and max(tags.get(_BITS, (8,))) > 8:
@@ -108,8 +107,8 @@ def loaded(data: bytes, name: str, prepare: Callable[[Image.Image], object] = la
         raise
     except Exception as error:  # Pillow's decoders raise nearly every exception there is
         raise UnusableError(f"cannot be decoded: {_first_line(error)}") from error
-    if image.width * image.height > MAX_PIXELS:  # an icon may hold more than its header says
-        raise UnusableError(f"{image.width}x{image.height} pixels are more than the limit of {MAX_PIXELS:,}")
+    if image.width * image.height > limit:  # an icon may hold more than its header says
+        raise TooLargeError(image.size, limit)
     with suppress(Exception):  # broken EXIF data does not spoil the pixels
         ImageOps.exif_transpose(image, in_place=True)
     return image
@@ -185,12 +184,14 @@ def _formats(tga: bool) -> list[str]:
     return [name for name in (*FORMATS, *(("TGA",) if tga else ())) if name in Image.OPEN]
 
 
-def _open(file: BinaryIO, name: str) -> Image.Image:
+def _open(file: BinaryIO, name: str, limit: int = MAX_PIXELS) -> Image.Image:
     formats = _formats(name.lower().endswith(".tga"))
-    start = file.read(16)
+    start = file.read(HEAD)
     file.seek(0)
     if not start:
         raise UnusableError("the file is empty")
+    if kind := unread_kind(start, os.path.splitext(name)[1].lower()):
+        raise UnusableError(kind)
     try:
         image = Image.open(file, formats=formats)
     except Exception as error:
@@ -198,9 +199,9 @@ def _open(file: BinaryIO, name: str) -> Image.Image:
             file.seek(0)
             check_complete(file.read())  # what is missing says more than how the decoder stumbled over it
         raise UnusableError(_why_closed(error, start)) from error
-    if image.width * image.height > MAX_PIXELS:
+    if image.width * image.height > limit:
         image.close()
-        raise UnusableError(f"{image.width}x{image.height} pixels are more than the limit of {MAX_PIXELS:,}")
+        raise TooLargeError(image.size, limit)
     if min(image.size) < 1:
         image.close()
         raise UnusableError("has no pixels")

@@ -14,8 +14,9 @@ from pathlib import Path
 from threading import Lock
 from typing import BinaryIO
 
-from calotype.data.decode import MAX_BYTES, UnusableError, looks_like_image
+from calotype.data.decode import MAX_BYTES, UnusableError
 from calotype.data.images import Skipped
+from calotype.data.kinds import looks_like_image
 from calotype.errors import UserError, printable
 
 _SUFFIXES = "png apng jpg jpeg jpe jfif mpo webp gif bmp dib tif tiff ppm pgm pbm pnm avif jp2 j2k ico qoi pcx sgi rgb tga"

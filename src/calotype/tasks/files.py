@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from calotype.data.decode import UnusableError, flatten, loaded, to_unit
+from calotype.data.decode import MAX_PIXELS, UnusableError, flatten, loaded, to_unit
 from calotype.errors import UserError
 from calotype.files import write_atomic
 from calotype.tasks.deep import bits_of, read_deep, write_png, write_tiff
@@ -79,10 +79,10 @@ class Picture:
         return int(self.pixels.shape[0]), int(self.pixels.shape[1])
 
 
-def open_picture(data: bytes, name: str) -> Picture:
-    """The picture in a file. Raises ``UnusableError``; limits and damage are those of `calotype.data.decode`."""
+def open_picture(data: bytes, name: str, limit: int = MAX_PIXELS) -> Picture:
+    """The picture in a file, of ``limit`` pixels at most. Raises ``UnusableError``; damage is that of `calotype.data.decode`."""
     bits: list[int] = []
-    with loaded(data, name, lambda image: bits.append(bits_of(image))) as image:
+    with loaded(data, name, lambda image: bits.append(bits_of(image)), limit) as image:
         notes = ["only its first frame was taken"] if getattr(image, "is_animated", False) and image.format != "MPO" else []
         if words := _words(image):
             notes.append(f"its {' and '.join(words)} were left out")

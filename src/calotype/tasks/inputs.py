@@ -10,11 +10,12 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from calotype.data.decode import MAX_BYTES, UnusableError, looks_like_image
+from calotype.data.decode import MAX_BYTES, UnusableError
 from calotype.data.download import PUBLIC
 from calotype.data.embedded import NAMES
 from calotype.data.files import EXTENSIONS, Files, Folder
 from calotype.data.images import Images, Skipped
+from calotype.data.kinds import looks_like_image
 from calotype.data.load import find, load
 from calotype.data.tree import arrange, natural
 from calotype.errors import UserError, printable

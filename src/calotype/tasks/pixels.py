@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from calotype.data import Images, load
-from calotype.data.decode import UnusableError, decode_fitted, looks_like_image
+from calotype.data.decode import UnusableError, decode_fitted
 from calotype.data.download import PUBLIC
 from calotype.data.embedded import NAMES
+from calotype.data.kinds import looks_like_image
 from calotype.engine.images import open_images
 from calotype.engine.run import Run
 from calotype.errors import UserError
