@@ -38,7 +38,7 @@ import calotype
 from calotype import pictures
 from calotype.engine import checkpoint
 from calotype.engine.display import Terminal
-from calotype.files import read_json, write_atomic, write_json
+from calotype.files import read_json, write_atomic, write_json, write_text
 from calotype.recipes import RECIPES, named
 from calotype.report.card import Report, to_json
 from calotype.report.files import save
@@ -358,7 +358,7 @@ def main() -> int:
     if groups:
         title = f"Families on {name}, {given.minutes:g} minutes each"
         words = markdown(groups, title, " ".join(["python", "benchmarks/family_table.py", *sys.argv[1:]]))
-        write_atomic(out.with_suffix(".md"), lambda stream: stream.write(words.encode()))
+        write_text(out.with_suffix(".md"), words)
         first = {job.recipe: samples(job) for job in jobs if job.seed == 0 and job.folder.is_dir()}
         picture(groups, first, title, given.picture or Path(f"docs/images/families-{name}.png"))
         print(words)

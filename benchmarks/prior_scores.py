@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from calotype import pictures
 from calotype.data import load
 from calotype.degrade import classical
-from calotype.files import read_json, write_atomic, write_json
+from calotype.files import read_json, write_json, write_text
 from calotype.metrics.features_kinds import digits
 from calotype.metrics.features_space import FeatureSpace
 from calotype.metrics.manifold import wilson
@@ -266,7 +266,7 @@ def main() -> None:
     found |= {"machine": machine(), "commands": [*dict.fromkeys([*found.get("commands", []), " ".join([COMMAND, *words])])]}
     write_json(options.out, found)
     text = markdown(found)
-    write_atomic(options.out.with_suffix(".md"), lambda stream: stream.write(text.encode()))
+    write_text(options.out.with_suffix(".md"), text)
     print(text)
 
 

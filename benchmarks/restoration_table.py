@@ -23,7 +23,7 @@ import torch
 import calotype
 from calotype import pictures
 from calotype.engine.run import Run
-from calotype.files import write_atomic
+from calotype.files import write_text
 from calotype.report.card import Report
 
 RECIPES = ("denoise", "upscale", "deblur", "dejpeg", "inpaint", "enhance", "colorize", "real")
@@ -104,7 +104,7 @@ def main() -> None:
         lines.append(row(recipe, folder, report))
         print(lines[-1], flush=True)
         tiles += shown(report)
-    write_atomic(options.out, lambda stream: stream.write(("\n".join(lines) + "\n").encode()))
+    write_text(options.out, "\n".join(lines) + "\n")
     pictures.save(pictures.grid(np.stack(tiles), columns=6), options.out.with_suffix(".png"))
 
 

@@ -31,7 +31,7 @@ from calotype.data import load as load_source
 from calotype.data.images import digests
 from calotype.engine.display import Terminal
 from calotype.engine.train import train
-from calotype.files import read_json, write_atomic
+from calotype.files import read_json, write_atomic, write_text
 from calotype.metrics.features import FeatureSpace, of_classifier, recognized
 from calotype.models.classifier import Classifier
 from calotype.recipes import named
@@ -94,7 +94,7 @@ def main() -> None:
     weights = save(half, metadata={"calotype": json.dumps(about)})
     OUT.parent.mkdir(exist_ok=True)
     write_atomic(OUT, lambda stream: stream.write(weights))
-    write_atomic(OUT.with_name("README.md"), lambda stream: stream.write(readme(space, weights, accuracies).encode()))
+    write_text(OUT.with_name("README.md"), readme(space, weights, accuracies))
     print(f"{OUT}: {len(weights):,} bytes, {space.label}, {facts}")
 
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from calotype.errors import CalotypeError, DamagedError
+from calotype.errors import CalotypeError, DamagedError, UserError
 
 SPARE = 16 << 20  # bytes of free space that are left alone
 JSON_BYTES = 64 << 20  # of the largest JSON file that is read
@@ -51,10 +51,14 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
         write(stream)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write text as UTF-8, atomically; what cannot be encoded, such as a byte of a file name that was none, becomes a question mark."""
+    write_atomic(path, lambda stream: stream.write(text.encode(errors="replace")))
+
+
 def write_json(path: Path, value: object) -> None:
     """Write ``value`` as JSON, atomically."""
-    text = json.dumps(value, indent=2, allow_nan=False) + "\n"
-    write_atomic(path, lambda stream: stream.write(text.encode()))
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def name_of(folder: Path) -> str:
@@ -94,8 +98,8 @@ def parse_json(data: bytes | str) -> dict[str, Any]:
     try:
         text = data if isinstance(data, str) else data.decode("utf-8")
         value = json.loads(text, parse_int=_integer, parse_float=_number, parse_constant=_number)
-        if "\\u" in text or isinstance(data, str):  # half of a character can be written, but not encoded
-            json.dumps(value, ensure_ascii=False).encode()
+        if "\\u" in text or isinstance(data, str):  # half of a character can be written, but not encoded; a byte of a file name can
+            json.dumps(value, ensure_ascii=False).encode(errors="surrogateescape")
     except UnicodeError:
         raise ValueError("it is not UTF-8 text") from None
     except json.JSONDecodeError as error:
@@ -117,6 +121,20 @@ def _number(digits: str) -> float:
     if not math.isfinite(value := float(digits)):
         raise ValueError("it holds a number that is not finite")
     return value
+
+
+def expanded(name: str | Path) -> Path:
+    """The path that a user means by ``name``: a leading ``~`` is a home folder.
+
+    Raises:
+        UserError: for a home folder that there is not, and for a name that no file can have.
+    """
+    if "\0" in str(name):
+        raise UserError(f"{str(name)!r} cannot be the name of a file: it holds a zero byte")
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:
+        raise UserError(f"{name}: there is no such home folder; write the path in full") from None
 
 
 def sync_folder(folder: Path) -> None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
+import shlex
 import sys
+import tempfile
+import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from calotype import __version__
-from calotype.errors import CalotypeError, UserError
+from calotype.errors import CalotypeError, UserError, printable
 
 COMMANDS = {
     "train": "train a model, or continue a run",
@@ -28,23 +34,81 @@ COMMANDS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 done, 1 failed during work, 2 bad input, 130 interrupted."""
+    _open_streams()
     words = list(sys.argv[1:] if argv is None else argv)
     # Threads that wait for each other by spinning lose their turns on a busy machine; PyTorch reads this when it is imported
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
-        return _command(words)
-    except CalotypeError as error:
-        print(f"calotype: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("calotype: stopped", file=sys.stderr)
-        return 130
+        _require_working_folder()
+        code = _command(words)
+        sys.stdout.flush()  # a full disk shows here, not in the words of the interpreter at its end
+        return code
     except BrokenPipeError:  # whoever read our output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except OSError as error:
-        print(f"calotype: {error.filename or 'input or output'}: {error.strerror or error}", file=sys.stderr)
-        return 1
+    except (Exception, KeyboardInterrupt) as error:
+        return _failed(error, "--json" in words)
+
+
+def _failed(error: BaseException, as_json: bool) -> int:
+    """Say in one line how a command ended, as JSON on stdout as well where that was asked for; returns the exit code."""
+    code, line = 1, ""
+    if isinstance(error, CalotypeError):
+        code, line = error.exit_code, str(error)
+    elif isinstance(error, KeyboardInterrupt):
+        code, line = 130, "stopped"
+    elif isinstance(error, OSError) and error.errno is not None:
+        line = f"{_named(error)}: {error.strerror or error}"
+    elif isinstance(error, MemoryError):
+        line = "not enough memory: give smaller numbers (--size, --train.batch, --count), or close other programs"
+    else:
+        line = _unexpected(error)
+    line = printable(line)
+    with suppress(OSError):
+        print(f"calotype: {line}", file=sys.stderr, flush=True)
+    if as_json:
+        with suppress(OSError):
+            print(json.dumps({"error": line, "exit_code": code}), flush=True)
+    return code
+
+
+def _named(error: OSError) -> str:
+    return os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes, os.PathLike)) else "input or output"
+
+
+def _unexpected(error: BaseException) -> str:
+    """One line for what is a mistake of ours: where the whole trace is, or the last place in it where no file can be written."""
+    said = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
+    try:
+        handle, path = tempfile.mkstemp(".txt", "calotype-error-")
+        with open(handle, "w", encoding="utf-8", errors="backslashreplace") as stream:
+            stream.write(f"calotype {__version__}, {shlex.join(sys.argv)}\n{''.join(traceback.format_exception(error))}")
+    except OSError:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        return f"an error of calotype itself, please report it ({said}, in {place.name}, {place.filename}:{place.lineno})"
+    return f"an error of calotype itself ({said}): please report it with what stands in {path}"
+
+
+def _require_working_folder() -> None:
+    """Libraries end the process without a word where the folder that a shell stands in has been removed."""
+    try:
+        os.getcwd()
+    except OSError:
+        raise UserError("the working folder is gone: change into one that exists") from None
+
+
+def _open_streams() -> None:
+    """Let standard streams that were closed lead nowhere, and those that cannot show a character show its number."""
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        stream = getattr(sys, name)
+        if stream is None:
+            try:
+                os.fstat(number)
+            except OSError:
+                os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: no file that is opened later becomes a stream
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
+        elif mode == "w" and isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _command(words: list[str]) -> int:

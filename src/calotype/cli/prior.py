@@ -24,7 +24,7 @@ from calotype.data.images import some
 from calotype.degrade import Degradation, Degraded
 from calotype.engine.display import Terminal
 from calotype.errors import UserError
-from calotype.files import obstacle, read_json, write_json
+from calotype.files import expanded, obstacle, read_json, write_json
 from calotype.report.known import Known
 from calotype.tasks.batch import Outcome
 from calotype.tasks.inputs import Inputs, open_inputs
@@ -136,7 +136,7 @@ def run(words: list[str]) -> int:
 
 def _most(options: Options) -> int | None:
     """How many pictures there may be; None for all."""
-    named = options.source in (*NAMES, *PUBLIC) and not Path(options.source).expanduser().exists()
+    named = options.source in (*NAMES, *PUBLIC) and not expanded(options.source).exists()
     return USUAL if options.count is None and named else options.count
 
 

@@ -23,6 +23,7 @@ from calotype.data.images import Images, Progress, Split
 from calotype.data.prepare import write_arrays, write_files
 from calotype.data.prepared import SUFFIX, VERSION, DamagedError, Prepared, is_prepared, memory_limit, prepared_path, read_prepared
 from calotype.errors import UserError
+from calotype.files import expanded
 
 ACCEPTED = f"{', '.join((*embedded.NAMES, *PUBLIC))}, a folder, a zip archive, or a file written by 'calotype data prepare'"
 
@@ -99,7 +100,7 @@ def find(source: str, cache: Path | None = None, progress: Progress | None = Non
     """What a name or path stands for, downloaded where it must be. Raises ``UserError`` where it stands for nothing."""
     if not source.strip():
         raise UserError(f"no source of images is given: accepted are {ACCEPTED}")
-    path = Path(source).expanduser()
+    path = expanded(source)
     if source == embedded.DIGITS:
         return embedded.digits()
     if source == embedded.PHOTOS:

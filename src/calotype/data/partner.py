@@ -25,6 +25,7 @@ from calotype.data.prepare import survey
 from calotype.data.prepared import Prepared
 from calotype.data.tree import natural
 from calotype.errors import UserError
+from calotype.files import expanded
 
 AUTO, HALVES, RIGHT, CLASSES = "auto", "halves", "halves:right", "classes:"
 _SIDE = re.compile(r"(^|.*/)(train|test|val)([AB])/", re.IGNORECASE)
@@ -119,7 +120,7 @@ def has_sides(source: str) -> bool:
 
     Raises `UserError` where it holds only one of the two.
     """
-    path = Path(source).expanduser()
+    path = expanded(source)
     names: list[str] = []
     with contextlib.suppress(OSError, zipfile.BadZipFile):
         if path.is_dir():
@@ -158,7 +159,7 @@ def _open_partner(name: str, shape: Shape, stack: contextlib.ExitStack) -> View 
     try:
         return _open(name, shape, stack)
     except UserError as error:
-        if Path(name).expanduser().exists():
+        if expanded(name).exists():
             raise
         raise UserError(f"{error}; or for --data.partner: auto, halves, classes:cat,dog, gray, edges, invert, season") from None
 

@@ -9,6 +9,8 @@ from typing import TextIO
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from calotype.errors import printable
+
 
 def clock(seconds: float) -> str:
     """A duration for people.
@@ -49,9 +51,9 @@ class Terminal(Display):
     def say(self, line: str) -> None:
         """Print a line that stays, above the bar where there is one."""
         if self._bar is not None:
-            self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+            self._bar.console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
         else:
-            print(line, file=self.stream, flush=True)
+            print(printable(line), file=self.stream, flush=True)
 
     def show(self, what: str, done: int, total: int, note: str = "", *, percent: bool = False) -> None:
         """Report how far ``what`` has come, with an estimate of the time that is left."""

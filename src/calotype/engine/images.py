@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 from calotype import data, degrade
 from calotype.config import Data
 from calotype.data import Images, Progress, Split, Vary, partner
 from calotype.degrade import Degradation
 from calotype.errors import UserError
+from calotype.files import expanded
 
 
 def open_images(options: Data, progress: Progress | None = None) -> Split:
@@ -57,7 +57,7 @@ def _spoil(options: Data) -> Degradation | None:
 
 def _named(name: str) -> Degradation | None:
     """The degradation of that name, where it is not a path."""
-    if name in (partner.AUTO, partner.HALVES, partner.RIGHT) or Path(name).expanduser().exists():
+    if name in (partner.AUTO, partner.HALVES, partner.RIGHT) or expanded(name).exists():
         return None
     try:
         return degrade.parse(name)

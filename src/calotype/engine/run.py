@@ -19,7 +19,7 @@ from torch import Tensor
 import calotype
 from calotype.config import Config, checked
 from calotype.errors import UserError
-from calotype.files import obstacle, parse_json, read_json, write_atomic, write_json
+from calotype.files import obstacle, parse_json, read_json, write_atomic, write_json, write_text
 from calotype.models import ModelConfig
 from calotype.models.cut import CUTConfig
 from calotype.models.cyclegan import CycleGANConfig
@@ -133,7 +133,7 @@ class Run:
         folder.mkdir(exist_ok=True)
         facts = {"model": asdict(config.model), "spec": asdict(spec), "recipe": config.recipe, "calotype": calotype.__version__}
         write_json(folder / "config.json", facts)
-        write_atomic(folder / "README.md", lambda stream: stream.write(model_card(config, spec, model, step).encode()))
+        write_text(folder / "README.md", model_card(config, spec, model, step))
         state = {name: t for name, t in model.state_dict().items() if not name.startswith(model.training_only)}
         tensors = {name: t.detach().cpu().contiguous() for name, t in state.items()}
         write_atomic(folder / "model.safetensors", lambda stream: stream.write(pack_tensors(tensors)))
@@ -171,7 +171,7 @@ class Log:
         """Forget what was logged after ``step``, because those steps will be taken again; that the run went back stays."""
         kept = [r for r in self.read() if r.get("step", 0) <= step or r.get("event") == "retreat"]
         text = "".join(json.dumps(r) + "\n" for r in kept)
-        write_atomic(self.path, lambda stream: stream.write(text.encode()))
+        write_text(self.path, text)
 
 
 def command_for(config: object, source: Source) -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 
 from calotype.errors import UserError
+from calotype.files import expanded
 from calotype.metrics.features_cache import cached
 from calotype.metrics.features_kinds import DIGITS, coarse, digits, for_selection, of_classifier, of_run, random, recognized
 from calotype.metrics.features_space import Extracted, FeatureSpace
@@ -42,8 +41,8 @@ def pick(name: str | None, spec: ImageSpec, device: torch.device | str = "cpu") 
         from calotype.metrics.features_pretrained import dinov2
 
         spaces = (dinov2(device),)
-    elif Path(name).expanduser().exists():
-        spaces = (of_run(Path(name).expanduser(), device),)
+    elif expanded(name).exists():
+        spaces = (of_run(expanded(name), device),)
     else:
         raise UserError(f"no features {name!r}: choose {', '.join(NAMES)}, or the run folder of a classifier")
     for space in spaces:

@@ -14,7 +14,7 @@ from safetensors.numpy import load, save
 
 from calotype.data import Images
 from calotype.data.download import cache_folder
-from calotype.errors import CalotypeError
+from calotype.errors import CalotypeError, UserError
 from calotype.files import write_atomic
 from calotype.metrics.features_space import Extracted, FeatureSpace, Pixels
 
@@ -31,7 +31,10 @@ def cached(space: FeatureSpace, images: Images, folder: Path | None = None) -> E
     """
     key = _key(space, images)
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", space.name)[:40]
-    path = (folder or cache_folder() / "features") / f"{stem}-{space.hash}-{key[:24]}.safetensors"
+    try:
+        path = (folder or cache_folder() / "features") / f"{stem}-{space.hash}-{key[:24]}.safetensors"
+    except UserError:  # no place to keep anything
+        return space.of(images.pixels)
     kept = _read(path, key, space, len(images))
     if kept is not None:
         return kept

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from calotype.data.download import Remote, cache_folder, fetch
 from calotype.errors import UserError
-from calotype.files import sha256
+from calotype.files import expanded, sha256
 from calotype.metrics.features_space import FeatureSpace
 
 
@@ -95,7 +95,7 @@ def weights_file(weights: Weights, path: Path | None = None) -> Path:
         UserError: where there is none, with what to do.
     """
     named = os.environ.get(weights.variable)
-    local = path or (Path(named).expanduser() if named else None)
+    local = path or (expanded(named) if named else None)
     folder = cache_folder() / "weights"
     if local is None:
         local = folder / weights.file

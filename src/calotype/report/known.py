@@ -15,6 +15,7 @@ from calotype.data.embedded import NAMES
 from calotype.engine.images import open_images
 from calotype.engine.run import Run
 from calotype.errors import UserError
+from calotype.files import expanded
 from calotype.report import card
 from calotype.report.cost import training
 from calotype.report.subject import settings_of
@@ -74,7 +75,7 @@ class Known:
         """Whether a file or folder is the one that the run was trained on, holds it or lies in it."""
         if self.config is None or source in NAMES or source in PUBLIC:
             return False
-        own, other = (Path(name).expanduser().resolve() for name in (self.config.data.source, source))
+        own, other = (expanded(name).resolve() for name in (self.config.data.source, source))
         return other.exists() and (own == other or own in other.parents or other in own.parents)
 
     def about(self, generator: Generator) -> dict[str, str]:

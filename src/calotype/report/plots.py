@@ -7,6 +7,7 @@ give the same bytes.
 from __future__ import annotations
 
 import io
+import logging
 import math
 import re
 import warnings
@@ -73,6 +74,7 @@ _BUCKETS = 120  # a longer curve is thinned to the lowest and highest value of t
 @contextmanager
 def _drawing(width: float, height: float, salt: str) -> Iterator[Figure]:
     """A figure of that many CSS pixels. Settings of the user's own matplotlib are left out and left alone."""
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it tells of its own caches, whoever prints a report
     import matplotlib
     from matplotlib.figure import Figure
 

@@ -19,7 +19,7 @@ from calotype.data.kinds import looks_like_image
 from calotype.data.load import find, load
 from calotype.data.tree import arrange, natural
 from calotype.errors import UserError, printable
-from calotype.files import obstacle
+from calotype.files import expanded, obstacle
 from calotype.tasks.files import FORMATS, SUFFIXES, Picture, format_of, open_picture
 
 
@@ -105,7 +105,7 @@ def open_inputs(source: str, out: Path | None = None, count: int | None = None) 
     """
     if not source:
         raise UserError("IN is empty: name a picture, a folder, a zip archive or a data set")
-    path = Path(source).expanduser()
+    path = expanded(source)
     if path.is_file() and _is_picture(path):
         yield One(path)
         return

@@ -18,6 +18,7 @@ from calotype.data.kinds import looks_like_image
 from calotype.engine.images import open_images
 from calotype.engine.run import Run
 from calotype.errors import UserError
+from calotype.files import expanded
 from calotype.losses.discretized import images_of
 from calotype.types import ImageSpec
 
@@ -67,7 +68,7 @@ def training_images(run: Path) -> Images:
 
 
 def _of(source: str, spec: ImageSpec, count: int) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None]:
-    path = Path(source).expanduser()
+    path = expanded(source)
     if path.is_file():
         with path.open("rb") as file:
             picture = looks_like_image(file.read(64))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal, get_args
 
 import torch
@@ -12,6 +11,7 @@ from calotype.degrade import Degradation, Degraded, parse
 from calotype.degrade.compose import Composition
 from calotype.degrade.mask import Masked
 from calotype.errors import UserError
+from calotype.files import expanded
 from calotype.tasks.batch import read_mask
 from calotype.types import ImageSpec, Noise
 
@@ -101,7 +101,7 @@ def _missing(mask: str, spec: ImageSpec) -> Missing:
         half = slice(size // 2, None) if mask in ("half", "right", "lower") else slice(0, size // 2)
         known[(..., half) if mask in ("half", "right", "left") else (..., half, slice(None))] = 0
         return Missing(known, mask)
-    path = Path(mask).expanduser()
+    path = expanded(mask)
     if not path.is_file():
         raise UserError(f"--mask {mask}: give {', '.join(get_args(Side))}, or a picture that is white where pixels are missing")
     missing = read_mask(path)
