@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calotype.data.fit import Fit, fit_array
-from calotype.data.images import Labels, Pixels, Skipped, Split, holdout_count, holdout_order, make_images
+from calotype.data.images import Images, Labels, Pixels, Skipped, Split, holdout_count, holdout_order, make_images
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Arrays:
     skipped: tuple[Skipped, ...] = ()  # what could not be used when this was prepared
     others: int = 0  # files beside them that are not meant to be images
     arranged: bool = False  # whether the images are already in the order that ``order`` would give them
+    files: tuple[str, ...] = ()  # that the images came from, where that is known
 
     def order(self) -> tuple[NDArray[np.int64], int | None]:
         """The images in an order that begins with the held-out ones, and how many those are where the source itself says so."""
@@ -38,8 +39,10 @@ class Arrays:
         order, own = self.order()
         cut = holdout_count(len(order), share) if own is None else own
         pixels = fit_array(self.pixels, size, channels, fit)
-        parts = [
-            make_images(pixels[index], None if self.labels is None else self.labels[index], self.classes, self.name, skipped)
-            for index, skipped in ((order[cut:], self.skipped), (order[:cut], ()))
-        ]
-        return Split(*parts)
+
+        def part(index: NDArray[np.int64], skipped: tuple[Skipped, ...]) -> Images:
+            labels = None if self.labels is None else self.labels[index]
+            files = tuple(self.files[i] for i in index) if self.files else ()
+            return make_images(pixels[index], labels, self.classes, self.name, skipped, files=files)
+
+        return Split(part(order[cut:], self.skipped), part(order[:cut], ()))

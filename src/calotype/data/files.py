@@ -61,6 +61,10 @@ class Files(ABC):
         """The file, for reading a header. Raises ``UnusableError``."""
         return io.BytesIO(self.read(name))
 
+    def title(self, name: str) -> str:
+        """What a file is called where it really is, fit to be printed."""
+        return printable(name)
+
     def _is_image(self, name: str) -> bool:
         if _NEVER.search(name):
             return False

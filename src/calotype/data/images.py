@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from calotype.types import ImageSpec
 Progress = Callable[[int, int], None]  # (done, total)
 Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]
+Rows = NDArray[np.int64] | NDArray[np.bool_] | slice
 
 HOLDOUT_CAP = 10_000  # more held-out images than this make no score more certain
 _ORDER_SEED = 1841  # constant forever: it decides which images of a source are held out
@@ -43,9 +44,20 @@ class Images:
     fingerprint: str  # 64 hexadecimal digits
     skipped: tuple[Skipped, ...] = ()
     partner: Images | None = None  # images that these are to be made from, where a source of its own has them
+    files: tuple[str, ...] = ()  # the one that each came from, fit to be printed; () where the source has none
 
     def __len__(self) -> int:
         return int(self.pixels.shape[0])
+
+    def name_of(self, row: int) -> str:
+        """What an image is called: by its file, else by its place, counted from 0."""
+        return self.files[row] if self.files else f"{self.name} {row}"
+
+    def take(self, rows: Rows) -> Images:
+        """Some of them, without partners, under the fingerprint of all."""
+        files = tuple(self.files[row] for row in np.arange(len(self))[rows]) if self.files else ()
+        labels = None if self.labels is None else self.labels[rows]
+        return replace(self, pixels=self.pixels[rows], labels=labels, partner=None, files=files)
 
     @property
     def spec(self) -> ImageSpec:
@@ -90,11 +102,12 @@ def make_images(
     name: str,
     skipped: tuple[Skipped, ...] = (),
     digest: NDArray[np.uint8] | None = None,
+    files: tuple[str, ...] = (),
 ) -> Images:
-    """An ``Images`` with its fingerprint; ``digest`` (N, 32) spares the hashing where it is known."""
+    """An ``Images`` with its fingerprint; ``digest`` (N, 32) spares the hashing where it is known. ``files``: see `Images`."""
     names = tuple(classes) if labels is not None else ()
     mark = fingerprint(pixels.shape, digests(pixels) if digest is None else digest, labels, names)
-    return Images(pixels, labels, names, name, mark, skipped)
+    return Images(pixels, labels, names, name, mark, skipped, files=files)
 
 
 def holdout_order(count: int, labels: Labels | None) -> NDArray[np.int64]:

@@ -135,7 +135,7 @@ def cached(files: Files, size: int | None, channels: int | None, fit: Fit, cache
     folder = cache_folder(cache) / "prepared"
     name = short_name(files.path)
     place = hashlib.sha256(os.fsencode(files.path.resolve()) + f" {size} {channels} {fit}".encode()).hexdigest()[:12]
-    state = hashlib.sha256(f"{files.state()} {VERSION}".encode()).hexdigest()[:16]
+    state = hashlib.sha256(f"{files.state()} {VERSION} named".encode()).hexdigest()[:16]
     target = folder / f"{name}-{place}-{state}{SUFFIX}"
     with _alone(folder, f"{name}-{place}.lock"):
         if target.exists():
@@ -181,7 +181,7 @@ def as_arrays(found: Prepared, source: str) -> Arrays:
     own = found.header["holdout"]
     held = None if own is None else np.arange(len(found.pixels)) < own
     names, others = tuple(found.header["classes"]), int(found.header.get("others", 0))
-    return Arrays(found.header["name"], found.pixels, found.labels, names, held, found.skipped, others, arranged=True)
+    return Arrays(found.header["name"], found.pixels, found.labels, names, held, found.skipped, others, arranged=True, files=found.files)
 
 
 @contextlib.contextmanager

@@ -76,6 +76,10 @@ class View(Files):
         """The file, for reading a header."""
         return self._files.open(self.names[name]) if self._half is None else io.BytesIO(self.read(name))
 
+    def title(self, name: str) -> str:
+        """The name beneath."""
+        return self._files.title(self.names[name])
+
     def state(self) -> str:
         """Digest of the files beneath and of which of them are meant."""
         chosen = hashlib.sha256(repr((self._files.state(), self._half, list(self.names.items()))).encode("utf-8", "surrogateescape"))
@@ -208,7 +212,7 @@ def _classes(source: str, partner: str, paired: bool, shape: Shape) -> Split:
 
 def _only(images: Images, label: int) -> Images:
     assert images.labels is not None
-    return make_images(images.pixels[images.labels == label], None, (), images.name)
+    return _rows(replace(images, labels=None, classes=()), images.labels == label)
 
 
 def _audited(a: View, b: View, source: str, shape: Shape) -> Split:
@@ -290,7 +294,8 @@ def _held_out(sides: Sequence[Prepared], name: str, shape: Shape) -> list[Split]
 
 
 def _rows(images: Images, chosen: NDArray[np.bool_]) -> Images:
-    return make_images(images.pixels[chosen], None if images.labels is None else images.labels[chosen], images.classes, images.name)
+    some = images.take(chosen)
+    return make_images(some.pixels, some.labels, some.classes, some.name, files=some.files)
 
 
 def _joined(a: Split, b: Split, source: str) -> Split:

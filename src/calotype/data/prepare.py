@@ -112,14 +112,15 @@ def write_files(files: Files, out: Path, name: str, size: int | None, channels: 
             return Skipped(printable(filename), str(error))
 
     def rows() -> Iterator[Row]:
-        for index, found in enumerate(ordered(work, names, progress)):
+        for index, (filename, found) in enumerate(zip(names, ordered(work, names, progress), strict=True)):
             if isinstance(found, Skipped):
                 skipped.append(found)
                 continue
             if own is not None:
                 finish["holdout"] += int(own[index]) * len(found)
             label = int(tree.labels[order[index]]) if tree.labels is not None else -1
-            yield from ((part, label) for part in found)
+            name = files.title(filename)
+            yield from ((part, label, name if len(found) == 1 else f"{name}, tile {tile}") for tile, part in enumerate(found, 1))
             ends.append(len(found) + (ends[-1] if ends else 0))
         if len(skipped) - len(seen.skipped) == len(names):
             raise nothing_usable(files, tuple(skipped), seen.others)
@@ -143,8 +144,9 @@ def write_arrays(source: Arrays, out: Path, size: int | None, channels: int | No
         for start in range(0, count, step):
             chosen = order[start : start + step]
             labels = np.full(len(chosen), -1) if source.labels is None else source.labels[chosen]
-            for pixels, label in zip(fit_array(source.pixels[chosen], size, channels, fit), labels, strict=True):
-                yield pixels, int(label)
+            files = [source.files[i] for i in chosen] if source.files else [""] * len(chosen)
+            for pixels, label, file in zip(fit_array(source.pixels[chosen], size, channels, fit), labels, files, strict=True):
+                yield pixels, int(label), file
             if progress is not None:
                 progress(min(count, start + step), count)
 

@@ -1,9 +1,10 @@
 """Prepared files: one self-describing file of images of one shape that can be memory-mapped.
 
 Layout, little-endian: 64 bytes of preamble (magic, offset and length of the header, its SHA-256); the pixels from byte
-4,096 on, (N, H, W, C) uint8; the labels, (N,) int64, where there are any; the SHA-256 of each image, (N, 32); the header,
-JSON, which ends the file. The preamble is written last and the file is moved into place when it is whole, so that no
-reader ever sees half of one. The held-out images come first, so that both parts of a split are slices.
+4,096 on, (N, H, W, C) uint8; the labels, (N,) int64, where there are any; the SHA-256 of each image, (N, 32); the names of
+the files that they came from, where there were files, joined by zeros and compressed by zlib; the header, JSON, which ends
+the file. The preamble is written last and the file is moved into place when it is whole, so that no reader ever sees half
+of one. The held-out images come first, so that both parts of a split are slices.
 
 Opening verifies length, header, labels and the table of digests; the pixels are verified against that table on request,
 and always when the file is small enough to be read into memory at once.
@@ -16,6 +17,7 @@ import hashlib
 import json
 import os
 import struct
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -34,7 +36,8 @@ _MAGIC = b"CALOTYPE-IMAGES\x01"
 _PREAMBLE = struct.Struct("<16sQQ32s")
 _START = 4096  # of the pixels: a page boundary
 _CHECKED_BYTES = 256 * 2**20  # pixels of files up to this size are verified whenever they are read
-Row = tuple[Pixels, int]  # (H, W, C) uint8 and its label, -1 without
+Row = tuple[Pixels, int, str]  # (H, W, C) uint8, its label, -1 without, and the file it came from, "" without
+_NAME = 8192  # bytes of a name, at most
 
 
 class DamagedError(Exception):
@@ -49,6 +52,7 @@ class Prepared:
     labels: Labels | None
     digest: NDArray[np.uint8]  # (N, 32)
     header: dict[str, Any]
+    files: tuple[str, ...] = ()  # that the images came from; () where there were none, and in a file written before these were kept
 
     @property
     def skipped(self) -> tuple[Skipped, ...]:
@@ -70,7 +74,8 @@ class Prepared:
 
     def _part(self, rows: slice, skipped: tuple[Skipped, ...]) -> Images:
         labels = None if self.labels is None else self.labels[rows]
-        return make_images(self.pixels[rows], labels, self.header["classes"], self.header["name"], skipped, self.digest[rows])
+        classes, name = self.header["classes"], self.header["name"]
+        return make_images(self.pixels[rows], labels, classes, name, skipped, self.digest[rows], self.files[rows])
 
 
 def prepared_path(path: Path) -> Path:
@@ -113,11 +118,12 @@ def write_prepared(
     """
     with _replacing(out, at_most * (int(np.prod(shape)) + 40) + 2**20) as file:
         file.write(b"\0" * _START)
-        labels, table = [], []
-        for pixels, label in rows:
+        labels, table, names = [], [], []
+        for pixels, label, name_of_file in rows:
             data = pixels.tobytes()
             file.write(data)
             labels.append(label)
+            names.append(name_of_file)
             table.append(hashlib.sha256(data).digest())
         count = len(labels)
         _pad(file)
@@ -134,6 +140,10 @@ def write_prepared(
             file.write(known.tobytes())
         header["digests"] = file.tell()
         file.write(digest.tobytes())
+        if any(names):
+            packed = zlib.compress("\0".join(names).encode())
+            header["files"] = [file.tell(), len(packed)]
+            file.write(packed)
         header["fingerprint"] = fingerprint(header["shape"], digest, known, classes)
         text = json.dumps(header | {key: _plain(value) for key, value in finish.items()}).encode()
         place = file.tell()
@@ -163,6 +173,7 @@ def read_prepared(path: Path, *, verify: bool = False, in_memory: int | None = N
             if header["labels"] is not None:
                 labels = _read_table(file, header["labels"], "<i8", (count,)).astype(np.int64, copy=False)
             digest = _read_table(file, header["digests"], "u1", (count, 32))
+            files = _read_files(file, count, *header.get("files", (0, 0)))
             if fingerprint(shape, digest, labels, header["classes"]) != header["fingerprint"]:
                 raise DamagedError("its labels or digests do not match its fingerprint")
             if size <= (memory_limit() if in_memory is None else in_memory):
@@ -175,7 +186,21 @@ def read_prepared(path: Path, *, verify: bool = False, in_memory: int | None = N
         wrong = np.flatnonzero((digests(pixels) != digest).any(axis=1))
         if len(wrong):
             raise DamagedError(f"{len(wrong):,} of its {some(count, 'image')} {'is' if len(wrong) == 1 else 'are'} not what was written")
-    return Prepared(pixels, labels, digest, header)
+    return Prepared(pixels, labels, digest, header, files)
+
+
+def _read_files(file: BinaryIO, count: int, place: int, size: int) -> tuple[str, ...]:
+    """The file that each image came from; () where ``size`` is 0."""
+    if not size:
+        return ()
+    packed = _read_table(file, place, "u1", (size,)).tobytes()
+    try:
+        names = zlib.decompressobj().decompress(packed, _NAME * count).decode().split("\0")
+    except (zlib.error, UnicodeDecodeError):
+        names = []
+    if len(names) != count:
+        raise DamagedError("the names of its files are damaged")
+    return tuple(names)
 
 
 def memory_limit() -> int:
