@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import gzip
-import io
-import pickle
+import math
 import re
 import struct
-import tarfile
-import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +15,15 @@ from numpy.typing import NDArray
 
 from calotype.data.arrays import Arrays
 from calotype.data.images import Labels, Pixels
+from calotype.data.pickled import integers, read_pickle
+from calotype.data.unpack import IMAGE, RATIO, Budget, guarded, open_unpacked, read_all, read_into, reason, tar_members
 from calotype.errors import UserError
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _IDX = re.compile(r"(train|t10k)-(images|labels)[-.]idx[13]-ubyte(\.gz)?$")
 _BATCH = re.compile(r"(data_batch_[1-5]|test_batch)(\.bin)?$")
-_LIMIT = 2**31  # bytes of one file once it is decompressed
+_CIFAR = 512 * 2**20  # bytes of all batches, which have 180 MB
 _ROW = 3 * 32 * 32
-Read = Callable[[], bytes]
 
 
 def read_folder(path: Path, name: str, classes: tuple[str, ...] = ()) -> Arrays | None:
@@ -46,142 +44,130 @@ def read_folder(path: Path, name: str, classes: tuple[str, ...] = ()) -> Arrays 
     if found:
         return _read_idx_set({key: found[key] for key in found}, name, classes)
     for folder in (path, path / "cifar-10-batches-py", path / "cifar-10-batches-bin"):
-        batches = {entry.name: entry.read_bytes for entry in folder.iterdir() if _BATCH.match(entry.name)} if folder.is_dir() else {}
-        if batches:
-            return _read_cifar(batches, name, str(folder))
+        inner = folder.iterdir() if folder.is_dir() else ()
+        if batches := {entry.name: entry for entry in inner if _BATCH.match(entry.name) and entry.is_file()}:
+            return _read_cifar(batches, name, folder)
     archives = [entry for entry in entries.values() if re.match(r"cifar-10-(python|binary)\.(tar\.gz|tgz|tar)$", entry.name)]
     return _read_tar(archives[0], name) if archives else None
 
 
-def read_idx(path: Path) -> NDArray[np.uint8]:
-    """One IDX file of bytes, gzip-compressed or not. Raises ``UserError`` where it is damaged."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(_LIMIT)
-        if data[:2] == b"\x1f\x8b":
-            with gzip.open(io.BytesIO(data)) as unpacked:
-                data = unpacked.read(_LIMIT)
-    except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{path} cannot be read ({error}): copy or download it again") from error
-    if len(data) < 8 or data[:3] != b"\0\0\x08" or not 1 <= data[3] <= 3 or len(data) < 4 + 4 * data[3]:
-        raise UserError(f"{path} is not an IDX file of bytes: copy or download it again")
-    shape = struct.unpack_from(f">{data[3]}I", data, 4)
-    start, count = 4 + 4 * len(shape), int(np.prod(shape, dtype=object))
-    if len(data) != start + count:
-        raise UserError(f"{path} holds {len(data) - start:,} bytes where its header says {count:,}: copy or download it again")
-    return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
+@dataclass(frozen=True)
+class _Idx:
+    """An IDX file of bytes, gzip-compressed or not, of which the header is read."""
+
+    path: Path
+    shape: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    def read(self, out: NDArray[np.uint8]) -> None:
+        """Fill ``out``, whose shape is that of the file. Raises ``UserError`` where the file holds less or more."""
+        with guarded(self.path), open_unpacked(self.path) as stream:
+            stream.read(4 + 4 * len(self.shape))
+            if not read_into(stream, out.data.cast("B")):
+                raise UserError(f"{self.path} does not hold the {self.size:,} bytes that its header says: copy or download it again")
+
+
+def _open_idx(path: Path, budget: Budget) -> _Idx:
+    """The header of an IDX file. Raises ``UserError`` where it is none, and where it says more than there can be."""
+    with guarded(path), open_unpacked(path) as stream:
+        start = stream.read(4)
+        dimensions = start[3] if len(start) == 4 and start[:3] == b"\0\0\x08" else 0
+        sides = stream.read(4 * dimensions)
+        if not 1 <= dimensions <= 3 or len(sides) < 4 * dimensions:
+            raise UserError(f"{path} is not an IDX file of bytes: copy or download it again")
+        found = _Idx(path, struct.unpack(f">{dimensions}I", sides))
+        budget.spend(found.size + IMAGE * found.shape[0])
+        if found.size > path.stat().st_size * RATIO:
+            raise UserError(f"{path} is cut off: its header says {found.size:,} bytes; copy or download it again")
+    return found
 
 
 def _read_idx_set(found: Mapping[tuple[str | Any, ...], Path], name: str, classes: tuple[str, ...]) -> Arrays:
-    parts: list[tuple[str, Pixels, Labels | None]] = []
     place = next(iter(found.values())).parent
-    for part in ("train", "t10k"):
-        if (part, "images") not in found:
-            continue
-        pixels = read_idx(found[part, "images"])
-        if pixels.ndim != 3:
-            raise UserError(f"{found[part, 'images']} holds no images: it has {pixels.ndim} dimensions, not 3")
-        marks = read_idx(found[part, "labels"]) if (part, "labels") in found else None
-        if marks is not None and marks.shape != pixels.shape[:1]:
-            raise UserError(f"{place} has {marks.size} {part} labels for {len(pixels)} images: the files belong to different sets")
-        parts.append((part, pixels[..., None], None if marks is None else marks.astype(np.int64)))
-    if not parts:
+    budget = Budget(place)
+    opened = {key: _open_idx(path, budget) for key, path in sorted(found.items())}
+    parts = [part for part in ("train", "t10k") if (part, "images") in opened]
+    images = [opened[part, "images"] for part in parts]
+    marks = [opened.get((part, "labels")) for part in parts]
+    if not images:
         raise UserError(f"{place} holds IDX labels without images: put the matching *-images-idx3-ubyte file beside them")
-    if len({pixels.shape[1:] for _, pixels, _ in parts}) > 1:
+    for part, image, mark in zip(parts, images, marks, strict=True):
+        if len(image.shape) != 3 or image.size == 0:
+            raise UserError(f"{image.path} holds no images: its shape is {' x '.join(map(str, image.shape))}")
+        if mark is not None and mark.shape != image.shape[:1]:
+            raise UserError(f"{place} has {mark.size:,} {part} labels for {image.shape[0]:,} images: the files belong to different sets")
+    if len({image.shape[1:] for image in images}) > 1:
         raise UserError(f"{place} holds train and t10k images of different sizes: keep the files of one set in a folder")
-    labels = _joined([labels for _, _, labels in parts])
-    top = int(labels.max()) + 1 if labels is not None and len(labels) else 0
-    names = () if labels is None else classes if len(classes) >= top else tuple(str(n) for n in range(top))
-    holdout = np.concatenate([np.full(len(pixels), part == "t10k") for part, pixels, _ in parts]) if len(parts) == 2 else None
-    return Arrays(name, np.concatenate([pixels for _, pixels, _ in parts]), labels if names else None, names, holdout)
-
-
-def _joined(parts: list[Labels | None]) -> Labels | None:
-    known = [part for part in parts if part is not None]
-    return np.concatenate(known) if len(known) == len(parts) else None
+    counts = [image.shape[0] for image in images]
+    pixels = np.empty((sum(counts), *images[0].shape[1:], 1), np.uint8)
+    labels = np.empty(len(pixels), np.uint8)
+    starts = np.cumsum([0, *counts])
+    known = [mark for mark in marks if mark is not None]
+    for image, start in zip(images, starts, strict=False):
+        image.read(pixels[start : start + image.shape[0]])
+    for mark, start in zip(known, starts, strict=False) if len(known) == len(images) else ():
+        mark.read(labels[start : start + mark.size])
+    top = int(labels.max()) + 1 if len(known) == len(images) else 0
+    names = () if not top else classes if len(classes) >= top else tuple(str(n) for n in range(top))
+    holdout = np.arange(len(pixels)) >= counts[0] if len(parts) == 2 else None
+    return Arrays(name, pixels, labels.astype(np.int64) if names else None, names, holdout)
 
 
 def _read_tar(path: Path, name: str) -> Arrays:
-    try:
-        with tarfile.open(path) as archive:
-            batches: dict[str, Read] = {}
-            for member in archive:
-                base = member.name.rsplit("/", 1)[-1]
-                if member.isreg() and member.size < _LIMIT and _BATCH.match(base):
-                    data = archive.extractfile(member)
-                    assert data is not None
-                    batches[base] = io.BytesIO(data.read()).getvalue
-    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{path} cannot be read ({error}): copy or download it again") from error
+    batches: dict[str, Path | bytearray] = {}
+    with guarded(path):
+        for member, stream in tar_members(path, Budget(path, _CIFAR)):
+            base = member.rsplit("/", 1)[-1]
+            if _BATCH.match(base):
+                batches[base] = read_all(stream)
     if not batches:
         raise UserError(f"{path} holds no CIFAR-10 batches; unpack other archives, or pack their images as a zip")
-    return _read_cifar(batches, name, str(path))
+    return _read_cifar(batches, name, path)
 
 
-def _read_cifar(batches: dict[str, Read], name: str, place: str) -> Arrays:
-    held, pixels, labels = [], [], []
-    for batch in sorted(batches):
-        rows, marks = (_binary if batch.endswith(".bin") else _pickled)(batches[batch], f"{place}/{batch}")
-        pixels.append(rows.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
+def _read_cifar(batches: Mapping[str, Path | bytearray], name: str, place: Path) -> Arrays:
+    budget, waiting = Budget(place, _CIFAR), dict(sorted(batches.items()))
+    sizes = [batch.stat().st_size if isinstance(batch, Path) else len(batch) for batch in waiting.values()]
+    budget.spend(sum(sizes))
+    pixels = np.empty((sum(sizes) // _ROW, 32, 32, 3), np.uint8)  # no fewer than there are; untouched memory costs nothing
+    held, labels, count = [], [], 0
+    for batch in tuple(waiting):
+        with guarded(place / batch):
+            found = waiting.pop(batch)
+            data = found.read_bytes() if isinstance(found, Path) else found
+        rows, marks = (_binary if batch.endswith(".bin") else _pickled)(data, place / batch)
+        pixels[count : count + len(rows)] = rows.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+        count += len(rows)
         labels.append(marks)
         held.append(np.full(len(rows), batch.startswith("test")))
+    if not count:
+        raise UserError(f"{place} holds CIFAR-10 batches without images: copy or download it again")
     own = np.concatenate(held)
-    return Arrays(name, np.concatenate(pixels), np.concatenate(labels), CIFAR10_CLASSES, None if own.all() or not own.any() else own)
+    return Arrays(name, pixels[:count], np.concatenate(labels), CIFAR10_CLASSES, None if own.all() or not own.any() else own)
 
 
-def _binary(read: Read, place: str) -> tuple[Pixels, Labels]:
-    data = np.frombuffer(read(), np.uint8)
+def _binary(data: bytes | bytearray, place: Path) -> tuple[Pixels, Labels]:
     if len(data) == 0 or len(data) % (_ROW + 1):
         raise UserError(f"{place} is not a whole CIFAR-10 batch: copy or download it again")
-    table = data.reshape(-1, _ROW + 1)
+    table = np.frombuffer(data, np.uint8).reshape(-1, _ROW + 1)
     return table[:, 1:], _checked(table[:, 0].astype(np.int64), place)
 
 
-def _pickled(read: Read, place: str) -> tuple[Pixels, Labels]:
+def _pickled(data: bytes | bytearray, place: Path) -> tuple[Pixels, Labels]:
     try:
-        batch = _Unpickler(io.BytesIO(read()), encoding="bytes").load()
-        rows = np.asarray(batch[b"data"] if b"data" in batch else batch["data"])
-        labels = np.asarray(batch[b"labels"] if b"labels" in batch else batch["labels"])
-        if (
-            rows.dtype != np.uint8
-            or rows.ndim != 2
-            or rows.shape[1] != _ROW
-            or labels.shape != rows.shape[:1]
-            or labels.dtype.kind not in "iu"
-        ):
+        batch = read_pickle(data)
+        rows, labels = (integers(batch.get(key)) for key in ("data", "labels"))
+        if rows.dtype != np.uint8 or rows.ndim != 2 or rows.shape[1] != _ROW or labels.shape != rows.shape[:1]:
             raise ValueError("it holds something else")
-    except Exception as error:  # a damaged pickle raises nearly every exception there is
-        raise UserError(
-            f"{place} is not a CIFAR-10 batch ({(str(error).splitlines() or ['?'])[0][:100]}): copy or download it again"
-        ) from error
-    return rows, _checked(labels.astype(np.int64), place)
+    except (ValueError, OverflowError) as error:
+        raise UserError(f"{place} is not a CIFAR-10 batch ({reason(error)}): copy or download it again") from error
+    return rows.view(np.uint8), _checked(labels, place)
 
 
-def _checked(labels: Labels, place: str) -> Labels:
-    if len(labels) and not 0 <= labels.min() <= labels.max() < 10:
+def _checked(labels: NDArray[np.integer], place: Path) -> Labels:
+    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < 10:
         raise UserError(f"{place} has labels outside 0..9: it is not CIFAR-10")
-    return labels
-
-
-def _latin1(text: str, encoding: str = "latin1") -> bytes:
-    """What old pickles of byte strings ask of ``_codecs.encode``."""
-    if encoding != "latin1":
-        raise pickle.UnpicklingError(f"encoding {encoding} is not admitted")
-    return text.encode("latin1")
-
-
-class _Unpickler(pickle.Unpickler):
-    """Reads dictionaries, lists, numbers, strings and arrays; a pickle that names anything else is refused before it runs."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        reconstruct = np.empty(0).__reduce__()[0]
-        admitted = {
-            ("numpy.core.multiarray", "_reconstruct"): reconstruct,
-            ("numpy._core.multiarray", "_reconstruct"): reconstruct,
-            ("numpy", "ndarray"): np.ndarray,
-            ("numpy", "dtype"): np.dtype,
-            ("_codecs", "encode"): _latin1,
-        }
-        if (module, name) not in admitted:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no data set needs")
-        return admitted[module, name]
+    return labels.astype(np.int64)
