@@ -59,7 +59,8 @@ def test_smaller_pictures_lose_what_does_not_fit(photos: Path, capsys: pytest.Ca
     assert "b.png: the transparency was left out" in err
     assert [Image.open(f"small/{name}.png").size for name in "ab"] == [(13, 10)] * 2
     code, _, err = run(capsys, "gray", "photos", "small")
-    assert (code, err) == (2, "calotype: small/a.png exists: give another OUT, or --overwrite to replace it\n")
+    text = "small/a.png exists: give another OUT, --overwrite to replace it, or --skip-existing to go on with the others"
+    assert (code, err) == (2, f"calotype: {text}\n")
 
 
 def test_mistakes_get_one_line(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:

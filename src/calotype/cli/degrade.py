@@ -15,7 +15,8 @@ from calotype.cli.parse import parse
 from calotype.cli.restore import check_numbers, ended, written
 from calotype.engine.display import Terminal
 from calotype.tasks.batch import degrade_files
-from calotype.tasks.inputs import open_inputs, targets
+from calotype.tasks.inputs import open_inputs
+from calotype.tasks.places import targets
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def run(words: list[str]) -> int:
     check_numbers(options.seed, options.count, options.quality)
     degradation = degrade.parse(options.spec)
     with open_inputs(options.source, Path(options.out), options.count) as inputs, closing(Terminal()) as display:
-        places = targets(inputs, options.out, options.overwrite)
+        places = targets(inputs, options.out, "replace" if options.overwrite else "refuse")
         outcomes = degrade_files(degradation, inputs, places, options.seed, options.quality, display)
     if options.json:
         files = [{"file": o.file, "written": str(o.written), "height": o.size[0], "width": o.size[1]} for o in outcomes if not o.error]

@@ -17,10 +17,11 @@ from calotype.cli.parse import parse
 from calotype.cli.sample import picture_name, require_place
 from calotype.data.images import some
 from calotype.engine.display import Terminal
-from calotype.errors import UserError
+from calotype.errors import UserError, printable
 from calotype.tasks.batch import Job, Outcome, read_mask, restore_files
 from calotype.tasks.before_after import sheet
-from calotype.tasks.inputs import open_inputs, require_free, targets
+from calotype.tasks.inputs import open_inputs
+from calotype.tasks.places import Existing, require_free, targets
 from calotype.tasks.restore import Applied, Way, warning
 from calotype.tasks.sample import load
 from calotype.tasks.score import Scored, Scores, fits, mean, means, remarks
@@ -169,10 +170,11 @@ def work(options: Common, extras: Extras | Callable[[Applied], Extras]) -> int:
         require_place(compare)
     job = Job(degradation, extras.score, extras.blind, missing, options.quality, compare is not None)
     out = None if options.out is None else Path(options.out)
+    existing: Existing = "replace" if options.overwrite else "refuse"
     with open_inputs(options.source, out, options.count) as inputs, closing(Terminal()) as display:
-        places = {} if options.out is None else targets(inputs, options.out, options.overwrite)
+        places = {} if options.out is None else targets(inputs, options.out, existing)
         if compare is not None:
-            require_free(inputs, [compare], options.overwrite, "--compare")
+            require_free(inputs, [compare], existing, "--compare")
             if compare.resolve() in {place.resolve() for place in places.values()}:
                 raise UserError(f"{compare} is the place of a result: give another --compare")
         outcomes = restore_files(applied, inputs, places, job, display, extras.verb)
@@ -230,8 +232,8 @@ def written(outcomes: Sequence[Outcome], out: Path | None) -> list[str]:
     done = [outcome for outcome in outcomes if outcome.written]
     if len(done) == 1:
         height, width = done[0].size
-        return [f"{done[0].written}: {width}x{height}"]
-    return [f"{some(len(done), 'picture')} in {out}"] if done else []
+        return [f"{printable(str(done[0].written))}: {width}x{height}"]
+    return [f"{some(len(done), 'picture')} in {printable(str(out))}"] if done else []
 
 
 def _table(scored: dict[str, Scored]) -> list[str]:

@@ -146,7 +146,11 @@ class Folder(Files):
         try:
             about = entry.stat()
         except OSError as error:
-            self._skipped.append(Skipped(printable(name), f"cannot be read: {error.strerror}"))
+            if self._is_image(name):  # by its suffix: a link to nothing, mostly
+                reason = "a link to nothing" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
+                self._skipped.append(Skipped(printable(name), reason))
+            else:
+                self._others += 1
             return
         if stat.S_ISDIR(about.st_mode):
             if not _NEVER.search(name):
@@ -172,9 +176,11 @@ class Zip(Files):
         """What the archive holds."""
         names, skipped, others = [], [], 0
         for name, info in self._open().items():
-            if info.is_dir():
+            if name.endswith("/"):
                 continue
-            if info.flag_bits & 1:
+            if reason := _nameless(name, info):
+                skipped.append(Skipped(printable(name) or "(no name)", reason))
+            elif info.flag_bits & 1:
                 skipped.append(Skipped(printable(name), "encrypted"))
             elif not self._is_image(name):
                 others += 1
@@ -215,3 +221,13 @@ class Zip(Files):
                 except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
                     raise UserError(f"{self.path} is not a readable zip archive ({error}): copy or download it again") from error
             return self._members
+
+
+def _nameless(name: str, info: zipfile.ZipInfo) -> str:
+    """Why a member's name is none that a file could have, in a few words; empty where it is."""
+    parts = name.split("/")
+    if parts[-1] in ("", "."):
+        return "a member without a name"
+    if ".." in parts:
+        return "its name leads out of the archive"
+    return "its name holds a NUL" if "\0" in info.orig_filename else ""
