@@ -23,7 +23,7 @@ from calotype.data.embedded import NAMES
 from calotype.data.images import some
 from calotype.degrade import Degradation, Degraded
 from calotype.engine.display import Terminal
-from calotype.errors import UserError
+from calotype.errors import DamagedError, UserError
 from calotype.files import expanded, obstacle, read_json, write_json
 from calotype.report.known import Known
 from calotype.tasks.batch import Outcome
@@ -261,7 +261,7 @@ def _clear(out: Path) -> None:
     overview, result = OWN
     try:
         folders = [Path(file["folder"]) for file in read_json(out / result)["files"]]
-    except (OSError, ValueError, TypeError, KeyError):  # there is none, or one of something else
+    except (DamagedError, TypeError, KeyError):  # there is none, or one of something else
         return
     mean, std, samples = EACH
     for folder in folders:
