@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
@@ -59,6 +60,16 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: object) -> None:
     """Write ``value`` as JSON, atomically."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def safe_name(text: str, otherwise: str = "images", limit: int = 80) -> str:
+    """Text from anywhere as the name of a file or folder, on every system: no path, nothing hidden, no control characters, not too long.
+
+    >>> safe_name("../../etc/My Photos"), safe_name("..."), safe_name("NUL.txt"), safe_name("gan-mnist5k")
+    ('etc-My-Photos', 'images', 'images-NUL.txt', 'gan-mnist5k')
+    """
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.")[:limit].rstrip("-.")
+    return f"{otherwise}-{name}" if re.match(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", name, re.IGNORECASE) else name or otherwise
 
 
 def name_of(folder: Path) -> str:

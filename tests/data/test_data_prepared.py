@@ -12,8 +12,8 @@ from PIL import Image
 
 from calotype.data import load, prepare
 from calotype.data.fit import fit_array
-from calotype.data.prepared import DamagedError, read_prepared
-from calotype.errors import CalotypeError, UserError
+from calotype.data.prepared import read_prepared
+from calotype.errors import CalotypeError, DamagedError, UserError
 from calotype.files import has_space, obstacle, write_json
 
 
@@ -118,7 +118,7 @@ def test_damaged_cache_is_rebuilt(archive: Path, cache: Path, damage: str) -> No
     whole = load(str(archive))
     (file,) = written(cache)
     data = file.read_bytes()
-    place = read_prepared(file).header["labels"]
+    place = read_prepared(file).facts.labels
     file.write_bytes(DAMAGES[damage](data, place))
     with pytest.raises(DamagedError):
         read_prepared(file)

@@ -68,7 +68,7 @@ def test_encrypted_and_corrupt_members_are_skipped(tmp_path: Path) -> None:
     archive.write_bytes(bytes(data))
     split = load(str(archive), holdout=0)
     assert len(split.train) == 4
-    assert {s.name: s.reason for s in split.train.skipped}["0.png"] == "encrypted"
+    assert {s.name: s.reason for s in split.train.skipped}["0.png"].startswith("encrypted: unpack it")
     assert "CRC" in {s.name: s.reason for s in split.train.skipped}["2.png"]
 
 
@@ -164,7 +164,7 @@ def test_arrange() -> None:
     assert arrange(["cats/1.png", "cats/2.png"]).labels is None  # one class is none
     stray = arrange(["a/1.png", "a/2.png", "b/1.png", "cover.png"])
     assert stray.names == ("a/1.png", "a/2.png", "b/1.png")
-    assert [s.name for s in stray.strays] == ["cover.png"]
+    assert stray.strays == ("cover.png",)
     mostly_loose = arrange([*(f"{n}.png" for n in range(9)), "a/1.png", "b/1.png"])
     assert mostly_loose.labels is None
     assert len(mostly_loose.names) == 11

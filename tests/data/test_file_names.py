@@ -13,8 +13,8 @@ from PIL import Image
 
 from calotype.data import Images, load, prepare
 from calotype.data.partner import Shape, load_sides
-from calotype.data.prepared import DamagedError, read_prepared
-from calotype.errors import UserError
+from calotype.data.prepared import read_prepared
+from calotype.errors import DamagedError, UserError
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def test_pairs_are_named_by_the_files_that_they_are(tmp_path: Path) -> None:
 
 def test_a_file_without_names_is_read_and_damaged_names_are_found(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     prepare("mnist5k", tmp_path / "digits")
-    assert "files" not in read_prepared(tmp_path / "digits.calotype").header  # as every file was written before names were kept
+    assert read_prepared(tmp_path / "digits.calotype").facts.files is None  # as every file was written before names were kept
     compress = zlib.compress
     monkeypatch.setattr(zlib, "compress", lambda data: compress(data[:-20]))
     with pytest.raises(UserError, match="names of its files are damaged"):

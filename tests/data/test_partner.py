@@ -134,7 +134,7 @@ def test_what_is_no_partner_is_told_what_could_be_one(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is empty") as told:
         opened("mnist5k", partner=str(tmp_path / "empty"), paired=False)
     assert "--data.partner" not in str(told.value)
-    with pytest.raises(UserError, match="empty has no pictures"):
+    with pytest.raises(UserError, match="empty is empty: give a folder"):
         opened(tmp_path / "empty", partner="halves")
 
 

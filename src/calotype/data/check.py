@@ -24,8 +24,7 @@ from calotype.data.load import as_arrays, find
 from calotype.data.parallel import ordered
 from calotype.data.prepare import nothing_usable, recommended_size
 from calotype.data.prepared import Prepared
-from calotype.data.tree import Tree, arrange
-from calotype.errors import printable
+from calotype.data.tree import STRAY, Tree, arrange
 
 SHOWN = 10  # entries of a list that the text shows; the dictionary holds up to a hundred times as many
 
@@ -127,9 +126,9 @@ def _check_files(source: str, files: Files, progress: Progress | None) -> Check:
     def look(name: str) -> _Seen | Skipped:
         try:
             data = files.read(name)
-            return _look(printable(name), decode(data, name), read_header(io.BytesIO(data), name))
+            return _look(files.title(name), decode(data, name), read_header(io.BytesIO(data), name))
         except UnusableError as error:
-            return Skipped(printable(name), str(error))
+            return Skipped(files.title(name), str(error))
 
     listing = files.listing()
     seen: dict[str, _Seen] = {}
@@ -142,7 +141,7 @@ def _check_files(source: str, files: Files, progress: Progress | None) -> Check:
     if not seen:
         raise nothing_usable(files, tuple(skipped), listing.others)
     tree = arrange(tuple(seen))
-    skipped.extend(tree.strays)
+    skipped.extend(Skipped(files.title(name), STRAY) for name in tree.strays)
     order, own = tree.order()
     held = holdout_count(len(order), 0.1) if own is None else int(own.sum())
     return _report(source, files.kind, [seen[name] for name in tree.names], tree, set(order[:held].tolist()), skipped, listing.others)

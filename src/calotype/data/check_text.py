@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from calotype.data.check import SHOWN, Check
-from calotype.data.images import some
+from calotype.data.images import some, told
 
 
 def describe(found: Check) -> list[str]:
@@ -49,7 +49,7 @@ def _duplicates(found: Check) -> list[str]:
 
 
 def _unusable(found: Check) -> list[str]:
-    return _first([f"  unusable  {entry.name}: {entry.reason}" for entry in found.skipped], 3 * SHOWN)
+    return _first([f"  unusable  {line}" for line in told(found.skipped, SHOWN)], 3 * SHOWN)
 
 
 def _advice(found: Check) -> list[str]:

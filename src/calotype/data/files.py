@@ -9,6 +9,7 @@ import re
 import stat
 import zipfile
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -16,11 +17,13 @@ from typing import BinaryIO
 
 from calotype.data.decode import MAX_BYTES, UnusableError
 from calotype.data.images import Skipped
-from calotype.data.kinds import looks_like_image
+from calotype.data.kinds import HEAD, HEIF, looks_like_image, reads_heif, unread_kind
+from calotype.data.unpack import reason
 from calotype.errors import UserError, printable
 
 _SUFFIXES = "png apng jpg jpeg jpe jfif mpo webp gif bmp dib tif tiff ppm pgm pbm pnm avif jp2 j2k ico qoi pcx sgi rgb tga"
 EXTENSIONS = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
+VIDEOS = frozenset(f".{suffix}" for suffix in ["3gp", "avi", "m2ts", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mts", "webm", "wmv"])
 _NEVER = re.compile(r"(^|/)(\.[^/]+|__MACOSX|Thumbs\.db|desktop\.ini)(/|$)", re.IGNORECASE)
 
 
@@ -28,8 +31,8 @@ _NEVER = re.compile(r"(^|/)(\.[^/]+|__MACOSX|Thumbs\.db|desktop\.ini)(/|$)", re.
 class Listing:
     """What a folder or an archive holds."""
 
-    images: tuple[str, ...]  # files that are meant to be images, by name or by their first bytes
-    skipped: tuple[Skipped, ...]  # files that cannot be read at all
+    images: tuple[str, ...]  # files that are meant to be images and may be ones, by name or by their first bytes
+    skipped: tuple[Skipped, ...]  # files that cannot be read at all: pictures of other kinds, and videos
     others: int  # files that are not meant to be images: notes, tables, hidden files
 
 
@@ -65,15 +68,33 @@ class Files(ABC):
         """What a file is called where it really is, fit to be printed."""
         return printable(name)
 
-    def _is_image(self, name: str) -> bool:
+    def _sorted(self, names: Iterable[str], skipped: list[Skipped], others: int) -> Listing:
+        """What there is, given the names of all files that can be read."""
+        images = []
+        for name in names:
+            kind = self._kind(name)
+            if kind is None:
+                others += 1
+            elif kind:
+                skipped.append(Skipped(printable(name), kind))
+            else:
+                images.append(name)
+        return Listing(tuple(images), tuple(skipped), others)
+
+    def _kind(self, name: str) -> str | None:
+        """ "" for an image, the reason why not for another picture or a video, None for everything else."""
         if _NEVER.search(name):
-            return False
-        if os.path.splitext(name)[1].lower() in EXTENSIONS:
-            return True
+            return None
+        suffix = os.path.splitext(name)[1].lower()
+        if suffix in EXTENSIONS or (suffix in HEIF and reads_heif()):
+            return ""
         try:
-            return looks_like_image(self.read(name, 16))
+            start = self.read(name, HEAD)
         except UnusableError:
-            return False
+            return None
+        if looks_like_image(start):
+            return ""
+        return unread_kind(start, suffix) or ("a video, which is not read: save pictures of it" if suffix in VIDEOS else None)
 
 
 class Folder(Files):
@@ -90,13 +111,7 @@ class Folder(Files):
 
     def listing(self) -> Listing:
         """What the folder holds."""
-        names, others = [], self._others
-        for name, _, _ in self._found:
-            if self._is_image(name):
-                names.append(name)
-            else:
-                others += 1
-        return Listing(tuple(names), tuple(self._skipped), others)
+        return self._sorted((name for name, _, _ in self._found), list(self._skipped), self._others)
 
     def read(self, name: str, limit: int | None = None) -> bytes:
         """The whole file, or its first ``limit`` bytes."""
@@ -146,7 +161,7 @@ class Folder(Files):
         try:
             about = entry.stat()
         except OSError as error:
-            if self._is_image(name):  # by its suffix: a link to nothing, mostly
+            if self._kind(name) == "":  # by its suffix: a link to nothing, mostly
                 reason = "a link to nothing" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
                 self._skipped.append(Skipped(printable(name), reason))
             else:
@@ -169,26 +184,13 @@ class Zip(Files):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self._members: dict[str, zipfile.ZipInfo] | None = None
+        self._odd: list[Skipped] = []  # members that no name leads to
         self._archive: zipfile.ZipFile | None = None
         self._lock = Lock()
 
     def listing(self) -> Listing:
         """What the archive holds."""
-        names, skipped, others = [], [], 0
-        for name, info in self._open().items():
-            if name.endswith("/"):
-                continue
-            if reason := _nameless(name, info):
-                skipped.append(Skipped(printable(name) or "(no name)", reason))
-            elif info.flag_bits & 1:
-                skipped.append(Skipped(printable(name), "encrypted"))
-            elif not self._is_image(name):
-                others += 1
-            elif info.file_size > MAX_BYTES:
-                skipped.append(Skipped(printable(name), f"declares {info.file_size:,} bytes, the limit is {MAX_BYTES // 2**20} MiB"))
-            else:
-                names.append(name)
-        return Listing(tuple(names), tuple(skipped), others)
+        return self._sorted(self._open(), list(self._odd), 0)
 
     def read(self, name: str, limit: int | None = None) -> bytes:
         """The whole member, its checksum verified, or its first ``limit`` bytes."""
@@ -198,8 +200,7 @@ class Zip(Files):
             with self._archive.open(info) as member:
                 return member.read(limit if limit is not None else info.file_size + 1)
         except Exception as error:  # a damaged member raises BadZipFile, zlib.error, EOFError, NotImplementedError ...
-            reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
-            raise UnusableError(f"cannot be unpacked: {reason}") from error
+            raise UnusableError(f"cannot be unpacked: {reason(error)}") from error
 
     def close(self) -> None:
         """Close the archive."""
@@ -215,12 +216,37 @@ class Zip(Files):
     def _open(self) -> dict[str, zipfile.ZipInfo]:
         with self._lock:
             if self._members is None:
-                try:
-                    self._archive = zipfile.ZipFile(self.path)
-                    self._members = {info.filename.replace("\\", "/"): info for info in self._archive.infolist()}
-                except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-                    raise UserError(f"{self.path} is not a readable zip archive ({error}): copy or download it again") from error
+                self._archive, self._members, self._odd = open_zip(self.path), {}, []
+                for info in self._archive.infolist():
+                    self._enter(info, self._members)
             return self._members
+
+    def _kind(self, name: str) -> str | None:
+        info = self._open()[name]
+        if info.flag_bits & 1:
+            return "encrypted: unpack it and give the folder"
+        kind = super()._kind(name)
+        too_large = kind == "" and info.file_size > MAX_BYTES
+        return f"declares {info.file_size:,} bytes, the limit is {MAX_BYTES // 2**20} MiB" if too_large else kind
+
+    def _enter(self, info: zipfile.ZipInfo, members: dict[str, zipfile.ZipInfo]) -> None:
+        name = info.filename.replace("\\", "/")
+        if name.endswith("/"):
+            return
+        if odd := _nameless(name, info):
+            self._odd.append(Skipped(printable(name) or "(no name)", odd))
+            return
+        if name in members:
+            self._odd.append(Skipped(printable(name), "another file of this name comes later in the archive"))
+        members[name] = info
+
+
+def open_zip(path: Path) -> zipfile.ZipFile:
+    """A zip archive, its table of contents read. Raises ``UserError`` where it is none or damaged."""
+    try:
+        return zipfile.ZipFile(path)
+    except Exception as error:  # a damaged table raises BadZipFile, struct.error, UnicodeDecodeError, NotImplementedError ...
+        raise UserError(f"{path} is not a readable zip archive ({reason(error)}): copy or download it again") from error
 
 
 def _nameless(name: str, info: zipfile.ZipInfo) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from calotype.errors import printable
 from calotype.types import ImageSpec
 
 Progress = Callable[[int, int], None]  # (done, total)
@@ -79,10 +80,53 @@ class Split:
         return hashlib.sha256("".join(part.fingerprint for part in parts).encode()).hexdigest()
 
 
+def distinct(names: Iterable[str]) -> tuple[str, ...]:
+    """Names from outside as they can be printed, all different: where two would look the same, the later one gets a number.
+
+    >>> distinct(["cat\\x1b", "cat\\x07", "dog"])
+    ('cat\ufffd', 'cat\ufffd (2)', 'dog')
+    """
+    wanted = tuple(names)
+    taken = {name for name in wanted if name == printable(name)}  # these keep theirs
+    seen: set[str] = set()
+    numbers: dict[str, int] = {}
+    shown: list[str] = []
+    for name in wanted:
+        now = plain = printable(name)
+        if name != plain or name in seen:
+            number = numbers.get(plain, 1)
+            while now in taken:
+                number += 1
+                now = f"{plain} ({number})"
+            numbers[plain] = number
+            taken.add(now)
+        seen.add(name)
+        shown.append(now)
+    return tuple(shown)
+
+
+def told(skipped: Sequence[Skipped], shown: int) -> list[str]:
+    """Files and reasons in lines of which each gives one reason, the files of a reason that many share being counted.
+
+    >>> told([Skipped("a", "cut off"), *(Skipped(str(n), "HEIC") for n in range(9))], 2)
+    ['a: cut off', '9 files (0, 1 ...): HEIC']
+    """
+    groups: dict[str, list[str]] = {}
+    for entry in skipped:
+        groups.setdefault(entry.reason, []).append(entry.name)
+    lines = []
+    for reason, names in groups.items():
+        many = len(names) > shown
+        lines += [f"{len(names):,} files ({', '.join(names[:shown])} ...): {reason}"] if many else [f"{name}: {reason}" for name in names]
+    return lines
+
+
 def digests(pixels: Pixels) -> NDArray[np.uint8]:
     """SHA-256 of each image of (N, H, W, C) uint8, (N, 32) uint8."""
-    rows = (hashlib.sha256(np.ascontiguousarray(image).data).digest() for image in pixels)
-    return np.frombuffer(b"".join(rows), np.uint8).reshape(len(pixels), 32)
+    table = np.empty((len(pixels), 32), np.uint8)
+    for row, image in zip(table, pixels, strict=True):
+        row[:] = np.frombuffer(hashlib.sha256(np.ascontiguousarray(image).data).digest(), np.uint8)
+    return table
 
 
 def fingerprint(shape: Sequence[int], digest: NDArray[np.uint8], labels: Labels | None, classes: Iterable[str]) -> str:

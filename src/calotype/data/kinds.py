@@ -13,6 +13,7 @@ _READ = re.compile(
     rb"|....ftyp(avi[fs]|m(if|sf)1.{4}(.{4})*?avi[fs])|\x00\x00\x00\x0cjP  |\xff\x4f\xff\x51|qoif",
     re.DOTALL,
 )
+HEIF = frozenset({".heic", ".heif", ".hif", ".heics", ".heifs"})
 _HEIF = re.compile(rb"....ftyp(hei[cmsx]|hev[cmsx]|mif1|msf1)", re.DOTALL)
 _SIGNATURES = {
     "JPEG XL": rb"\xff\x0a|\x00\x00\x00\x0cJXL ",
@@ -32,13 +33,15 @@ _SIGNATURES = {
 }
 _KINDS = {kind: re.compile(pattern, re.DOTALL) for kind, pattern in _SIGNATURES.items()}
 _NAMES = {
-    "HEIC": {".heic", ".heif", ".hif", ".heics", ".heifs"},
+    "HEIC": HEIF,
     "JPEG XL": {".jxl"},
     "JPEG XR": {".jxr", ".wdp"},
     "PSD (Photoshop)": {".psd", ".psb"},
     "OpenEXR": {".exr"},
     "DDS": {".dds"},
     "XCF (GIMP)": {".xcf"},
+    "a drawing of Krita": {".kra"},
+    "a drawing of Illustrator": {".ai"},
     "DjVu": {".djvu"},
     "ICNS": {".icns"},
     "SVG": {".svg", ".svgz"},

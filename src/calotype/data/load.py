@@ -16,14 +16,16 @@ import numpy as np
 from calotype.data import embedded
 from calotype.data.arrays import Arrays
 from calotype.data.download import PUBLIC, cache_folder, fetch
+from calotype.data.facts import VERSION
 from calotype.data.files import Files, Folder, Zip
 from calotype.data.fit import Fit, check_options
 from calotype.data.idx_cifar import read_folder
 from calotype.data.images import Images, Progress, Split
+from calotype.data.kinds import reads_heif
 from calotype.data.prepare import write_arrays, write_files
-from calotype.data.prepared import SUFFIX, VERSION, DamagedError, Prepared, is_prepared, memory_limit, prepared_path, read_prepared
-from calotype.errors import UserError
-from calotype.files import expanded
+from calotype.data.prepared import SUFFIX, Prepared, is_prepared, memory_limit, prepared_path, read_prepared
+from calotype.errors import DamagedError, UserError
+from calotype.files import expanded, safe_name
 
 ACCEPTED = f"{', '.join((*embedded.NAMES, *PUBLIC))}, a folder, a zip archive, or a file written by 'calotype data prepare'"
 
@@ -93,7 +95,7 @@ def prepare(
             write_files(found, target, short_name(found.path), size, channels, fit, progress)
     else:
         write_arrays(found, target, size, channels, fit, progress)
-    return _opened(target).images()
+    return read_prepared(target).images()
 
 
 def find(source: str, cache: Path | None = None, progress: Progress | None = None) -> Arrays | Files | Prepared:
@@ -127,7 +129,7 @@ def short_name(path: Path) -> str:
     """A name for a source at a path, fit for the name of a folder: lower case letters, digits and dashes."""
     stem = path.resolve().name
     stem = stem[: -len(path.suffix)] if path.suffix and path.is_file() else stem
-    return re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-")[:40] or "images"
+    return safe_name(re.sub(r"[^a-z0-9]+", "-", stem.lower()), limit=40)
 
 
 def cached(files: Files, size: int | None, channels: int | None, fit: Fit, cache: Path | None, progress: Progress | None) -> Prepared:
@@ -135,7 +137,7 @@ def cached(files: Files, size: int | None, channels: int | None, fit: Fit, cache
     folder = cache_folder(cache) / "prepared"
     name = short_name(files.path)
     place = hashlib.sha256(os.fsencode(files.path.resolve()) + f" {size} {channels} {fit}".encode()).hexdigest()[:12]
-    state = hashlib.sha256(f"{files.state()} {VERSION} named".encode()).hexdigest()[:16]
+    state = hashlib.sha256(f"{files.state()} {VERSION} named{' heif' * reads_heif()}".encode()).hexdigest()[:16]
     target = folder / f"{name}-{place}-{state}{SUFFIX}"
     with _alone(folder, f"{name}-{place}.lock"):
         if target.exists():
@@ -146,12 +148,12 @@ def cached(files: Files, size: int | None, channels: int | None, fit: Fit, cache
             if old != target:
                 with contextlib.suppress(OSError):
                     old.unlink()
-        return _opened(target)
+        return read_prepared(target)
 
 
 def _find_file(path: Path) -> Arrays | Files | Prepared:
     if is_prepared(path):
-        return _opened(path)
+        return read_prepared(path)
     if path.suffix == SUFFIX:
         raise UserError(f"{path} is not a prepared file, or a damaged one: write it again with 'calotype data prepare'")
     if zipfile.is_zipfile(path) or path.suffix.lower() == ".zip":
@@ -160,13 +162,6 @@ def _find_file(path: Path) -> Arrays | Files | Prepared:
     if found is None:
         raise UserError(f"{path} is not a source of images: accepted are {ACCEPTED}")
     return found
-
-
-def _opened(path: Path, verify: bool = False) -> Prepared:
-    try:
-        return read_prepared(path, verify=verify)
-    except DamagedError as error:
-        raise UserError(f"{path} is damaged: {error}; write it again with 'calotype data prepare'") from error
 
 
 def _differs(found: Prepared, size: int | None, channels: int | None) -> bool:
@@ -178,10 +173,9 @@ def as_arrays(found: Prepared, source: str) -> Arrays:
     """A prepared file as arrays, to be brought to another shape."""
     if found.pixels.nbytes > memory_limit():
         raise UserError(f"{source} is too large to be brought to another shape: prepare it again from its source")
-    own = found.header["holdout"]
-    held = None if own is None else np.arange(len(found.pixels)) < own
-    names, others = tuple(found.header["classes"]), int(found.header.get("others", 0))
-    return Arrays(found.header["name"], found.pixels, found.labels, names, held, found.skipped, others, arranged=True, files=found.files)
+    facts = found.facts
+    held = None if facts.holdout is None else np.arange(len(found.pixels)) < facts.holdout
+    return Arrays(facts.title, found.pixels, found.labels, facts.shown, held, facts.skipped, facts.others, arranged=True, files=found.files)
 
 
 @contextlib.contextmanager

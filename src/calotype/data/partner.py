@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from calotype.data.audit import check_alignment, check_sizes, leaked
 from calotype.data.decode import UnusableError, decode
-from calotype.data.files import Files, Listing
+from calotype.data.files import Files, Listing, open_zip
 from calotype.data.fit import Fit, check_options
 from calotype.data.images import Images, Progress, Skipped, Split, make_images, some
 from calotype.data.load import cached, find, load, short_name
-from calotype.data.prepare import survey
+from calotype.data.prepare import nothing_usable, survey
 from calotype.data.prepared import Prepared
 from calotype.data.tree import natural
 from calotype.errors import UserError
@@ -48,15 +48,16 @@ class Shape:
 class View(Files):
     """Some files of a folder or an archive under other names, whole or one half of each."""
 
-    def __init__(self, files: Files, what: str, names: dict[str, str], half: Half | None = None) -> None:
+    def __init__(self, files: Files, what: str, names: dict[str, str], half: Half | None = None, skipped: tuple[Skipped, ...] = ()) -> None:
         super().__init__(files.path / what)
         self.kind = files.kind
         self.names = names  # its own names to those of the files beneath
+        self.skipped = skipped  # files that would be here too, if they could be read
         self._files, self._half = files, half
 
     def listing(self) -> Listing:
         """The chosen files."""
-        return Listing(tuple(self.names), (), 0)
+        return Listing(tuple(self.names), self.skipped, 0)
 
     def read(self, name: str, limit: int | None = None) -> bytes:
         """The whole file, or its half as an uncompressed picture."""
@@ -126,12 +127,12 @@ def has_sides(source: str) -> bool:
     """
     path = expanded(source)
     names: list[str] = []
-    with contextlib.suppress(OSError, zipfile.BadZipFile):
+    with contextlib.suppress(OSError):
         if path.is_dir():
             inner = [entry for entry in path.iterdir() if entry.is_dir()]
             names = [f"{e.name}/" for e in inner] + [f"{e.name}/" for e in (inner[0].iterdir() if len(inner) == 1 else ()) if e.is_dir()]
         elif path.is_file() and zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
+            with open_zip(path) as archive:
                 names = archive.namelist()
     found = {match[2].lower() + match[3].upper() for name in names if (match := _SIDE.match(name.replace("\\", "/")))}
     sides = sorted(found & {"trainA", "trainB"})
@@ -155,7 +156,8 @@ def _open(source: str, shape: Shape, stack: contextlib.ExitStack) -> View | Spli
     found = find(source, shape.cache, shape.progress)
     if isinstance(found, Files):
         files = stack.enter_context(contextlib.closing(found))
-        return View(files, ".", {name: name for name in files.listing().images})
+        listing = files.listing()
+        return View(files, ".", {name: name for name in listing.images}, skipped=listing.skipped)
     return load(source, size=shape.size, channels=shape.channels, fit=shape.fit, holdout=shape.holdout, cache=shape.cache)
 
 
@@ -176,23 +178,28 @@ def _alone(side: View | Split, shape: Shape) -> Split:
 
 
 def _halves(files: Files, partner: str) -> tuple[View, View]:
-    names = {name: name for name in files.listing().images}
+    listing = files.listing()
+    names = {name: name for name in listing.images}
     if not names:
-        raise UserError(f"{files.path} has no pictures: give a folder or zip archive of pictures that hold both sides")
+        raise nothing_usable(files, listing.skipped, listing.others)
     halves: tuple[Half, Half] = ("left", "right") if partner == HALVES else ("right", "left")
-    return View(files, halves[0], names, halves[0]), View(files, halves[1], names, halves[1])
+    return View(files, halves[0], names, halves[0], listing.skipped), View(files, halves[1], names, halves[1])
 
 
 def _sides(files: Files, source: str) -> tuple[View, View]:
     sides: dict[str, dict[str, str]] = {"A": {}, "B": {}}
-    for name in files.listing().images:
+    listing = files.listing()
+    for name in listing.images:
         if match := _SIDE.match(name):
             part = "train" if match[2].lower() == "train" else "test"
             sides[match[3].upper()][f"{part}/{name[match.end() :]}"] = name
     for side, names in sides.items():
         if not any(name.startswith("train/") for name in names):
-            raise UserError(f"{source} has no pictures in a folder train{side}: put them there, or name the other side with --data.partner")
-    return View(files, "A", sides["A"]), View(files, "B", sides["B"])
+            unread = next((f"; {one.name}: {one.reason}" for one in listing.skipped if f"train{side}/" in one.name), "")
+            raise UserError(
+                f"{source} has no pictures in a folder train{side}{unread}: put them there, or name the other side with --data.partner"
+            )
+    return View(files, "A", sides["A"], skipped=listing.skipped), View(files, "B", sides["B"])
 
 
 def _classes(source: str, partner: str, paired: bool, shape: Shape) -> Split:
@@ -217,27 +224,29 @@ def _only(images: Images, label: int) -> Images:
 
 def _audited(a: View, b: View, source: str, shape: Shape) -> Split:
     """Pairs by name, all of them usable on both sides, of one size, aligned, and none of the held-out ones among the training ones."""
-    pairs, skipped = _matched(a, b)
-    seen_a, seen_b = survey(a), survey(b)
-    odd = {one.name: one.reason for one in (*seen_a.skipped, *seen_b.skipped)}
+    pairs, alone = _matched(a, b)
+    skipped = [*a.skipped, *b.skipped, *alone]
+    seen = survey(a), survey(b)
+    odd = [one.odd for one in seen]
     while True:
-        skipped += [Skipped(name, odd[name]) for name in dict.fromkeys(name for pair in pairs for name in pair) if name in odd]
-        pairs = [pair for pair in pairs if not odd.keys() & set(pair)]
+        for side, reasons in zip((a, b), odd, strict=True):
+            skipped += [Skipped(side.title(name), reason) for name, reason in reasons.items()]
+        pairs = [pair for pair in pairs if not any(name in reasons for name, reasons in zip(pair, odd, strict=True))]
         if not pairs:
             raise UserError(f"{source} and its partner have no pair of usable pictures, the first: {skipped[0].name} {skipped[0].reason}")
-        check_sizes(seen_a.headers, seen_b.headers, pairs, shape.size, shape.fit)
-        numbered = [_numbered(side, [pair[i] for pair in pairs]) for i, side in enumerate((a, b))]
-        made = [cached(side, *_to(shape)) for side in numbered]
+        check_sizes(seen[0].headers, seen[1].headers, pairs, shape.size, shape.fit)
+        chosen = [[pair[i] for pair in pairs] for i in (0, 1)]
+        made = [cached(_numbered(side, names), *_to(shape)) for side, names in zip((a, b), chosen, strict=True)]
         # what only decoding finds to be damaged must go on both sides, or all pairs after it would be wrong
-        odd = {_name_within(side, one.name): one.reason for side, p in zip(numbered, made, strict=True) for one in p.skipped}
-        if not odd:
+        odd = [_odd(side, names, one.skipped) for side, names, one in zip((a, b), chosen, made, strict=True)]
+        if not any(odd):
             break
     splits = _held_out(made, source, shape)
     split = _joined(splits[0], splits[1], source)
     if len(split.train) != len(split.train.partner or ()):
         raise UserError("the two sides of the pairs are cut into different numbers of tiles: give --data.fit crop")
     check_alignment(splits[0].train, splits[1].train)
-    return Split(replace(split.train, skipped=(*skipped, *split.train.skipped)), split.holdout)
+    return Split(replace(split.train, skipped=_once(skipped, split.train.skipped)), split.holdout)
 
 
 def _matched(a: View, b: View) -> tuple[list[tuple[str, str]], list[Skipped]]:
@@ -253,7 +262,9 @@ def _matched(a: View, b: View) -> tuple[list[tuple[str, str]], list[Skipped]]:
                 raise UserError(f"{tables[-1][key]} and {name} have one name, so that neither has one partner: rename one of them")
             tables[-1][key] = name
     both = sorted(tables[0].keys() & tables[1].keys(), key=lambda key: (natural(key), key))
-    alone = [Skipped(name, "has no partner of that name") for i in (0, 1) for key, name in tables[i].items() if key not in tables[1 - i]]
+    alone = []
+    for view, own, other in ((a, tables[0], tables[1]), (b, tables[1], tables[0])):
+        alone += [Skipped(view.title(name), "has no partner of that name") for key, name in own.items() if key not in other]
     if 2 * len(both) < min(len(tables[0]), len(tables[1])):
         first = next((one.name for one in alone), "")
         raise UserError(
@@ -272,9 +283,10 @@ def _numbered(side: View, names: Sequence[str]) -> View:
     return View(side._files, side.path.name, table, side._half)
 
 
-def _name_within(side: View, name: str) -> str:
-    folder, _, base = name.rpartition("/")
-    return f"{folder}/{base.split(' ', 1)[-1]}".lstrip("/")
+def _odd(side: View, names: Sequence[str], skipped: Sequence[Skipped]) -> dict[str, str]:
+    """Which of these names cannot be used, and why, given what can only be printed."""
+    reasons = {one.name: one.reason for one in skipped}
+    return {name: reasons[title] for name in names if (title := side.title(name)) in reasons}
 
 
 def _held_out(sides: Sequence[Prepared], name: str, shape: Shape) -> list[Split]:
@@ -309,8 +321,13 @@ def _joined(a: Split, b: Split, source: str) -> Split:
     held, partner = b.holdout, a.holdout
     if not len(held) or not len(partner):
         held, partner = (make_images(side.pixels[:0], None, (), name) for side in (held, partner))
-    train = replace(b.train, name=name, partner=a.train, skipped=(*a.train.skipped, *b.train.skipped))
+    train = replace(b.train, name=name, partner=a.train, skipped=_once(a.train.skipped, b.train.skipped))
     return Split(train, replace(held, name=name, partner=partner))
+
+
+def _once(*skipped: Sequence[Skipped]) -> tuple[Skipped, ...]:
+    """All of them, those of both sides once: of one file there may be two halves."""
+    return tuple(dict.fromkeys(one for some in skipped for one in some))
 
 
 def _to(shape: Shape) -> tuple[int | None, int | None, Fit, Path | None, Progress | None]:

@@ -17,8 +17,8 @@ from calotype.data.fit import SIZES, Fit, fit_array
 from calotype.data.images import Pixels, Progress, Skipped, some
 from calotype.data.parallel import ordered
 from calotype.data.prepared import Row, write_prepared
-from calotype.data.tree import Tree, arrange
-from calotype.errors import UserError, printable
+from calotype.data.tree import STRAY, Tree, arrange
+from calotype.errors import UserError
 
 TILE = 180  # pixels a side of the squares that photographs are cut into
 
@@ -29,32 +29,35 @@ class Survey:
 
     tree: Tree  # of the files whose headers could be read
     headers: dict[str, Header]
-    skipped: tuple[Skipped, ...]
+    odd: dict[str, str]  # files that cannot be used, and why
+    skipped: tuple[Skipped, ...]  # the same and those that were never meant to be, as they can be printed
     others: int  # files that are not meant to be images
 
 
 def survey(files: Files, progress: Progress | None = None) -> Survey:
     """Read every header. Raises ``UserError`` where nothing is usable."""
 
-    def look(name: str) -> Header | Skipped:
+    def look(name: str) -> Header | str:
         try:
             with files.open(name) as file:
                 return read_header(file, name)
         except UnusableError as error:
-            return Skipped(printable(name), str(error))
+            return str(error)
 
     listing = files.listing()
     headers: dict[str, Header] = {}
-    skipped = list(listing.skipped)
+    odd: dict[str, str] = {}
     for name, found in zip(listing.images, ordered(look, listing.images, progress), strict=True):
         if isinstance(found, Header):
             headers[name] = found
         else:
-            skipped.append(found)
-    if not headers:
-        raise nothing_usable(files, tuple(skipped), listing.others)
+            odd[name] = found
     tree = arrange(tuple(headers))
-    return Survey(tree, headers, (*skipped, *tree.strays), listing.others)
+    odd |= dict.fromkeys(tree.strays, STRAY)
+    skipped = (*listing.skipped, *(Skipped(files.title(name), reason) for name, reason in odd.items()))
+    if not headers:
+        raise nothing_usable(files, skipped, listing.others)
+    return Survey(tree, headers, odd, skipped, listing.others)
 
 
 def choose_size(seen: Survey) -> int:
@@ -93,7 +96,7 @@ def choose_channels(seen: Survey) -> int:
 
 def write_files(files: Files, out: Path, name: str, size: int | None, channels: int | None, fit: Fit, progress: Progress | None) -> None:
     """Decode a folder or an archive into a prepared file. Raises ``UserError``."""
-    seen = survey(files, None)
+    seen = survey(files)
     side = size or (choose_tile(seen) if fit == "tile" else choose_size(seen))
     depth = choose_channels(seen) if channels is None else channels
     tree = seen.tree
@@ -109,7 +112,7 @@ def write_files(files: Files, out: Path, name: str, size: int | None, channels: 
                 return decode_tiles(files.read(filename), filename, side, depth)
             return [decode_fitted(files.read(filename), filename, side, depth, fit)]
         except UnusableError as error:
-            return Skipped(printable(filename), str(error))
+            return Skipped(files.title(filename), str(error))
 
     def rows() -> Iterator[Row]:
         for index, (filename, found) in enumerate(zip(names, ordered(work, names, progress), strict=True)):

@@ -15,33 +15,29 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from calotype.data.facts import BYTES, START, VERSION, Facts, kept, read_facts
 from calotype.data.images import Images, Labels, Pixels, Skipped, Split, digests, fingerprint, holdout_count, make_images, some
-from calotype.errors import UserError
+from calotype.errors import DamagedError, UserError, printable
 from calotype.files import has_space, obstacle, replacing
 
 SUFFIX = ".calotype"
-VERSION = 1
 _MAGIC = b"CALOTYPE-IMAGES\x01"
 _PREAMBLE = struct.Struct("<16sQQ32s")
-_START = 4096  # of the pixels: a page boundary
 _CHECKED_BYTES = 256 * 2**20  # pixels of files up to this size are verified whenever they are read
 Row = tuple[Pixels, int, str]  # (H, W, C) uint8, its label, -1 without, and the file it came from, "" without
-_NAME = 8192  # bytes of a name, at most
-
-
-class DamagedError(Exception):
-    """A prepared file is not what was written."""
+_NAME = 512  # bytes of the name of a file, on average and at most: without longer ones a small file cannot unpack to a large table
 
 
 @dataclass(frozen=True)
@@ -51,13 +47,13 @@ class Prepared:
     pixels: Pixels
     labels: Labels | None
     digest: NDArray[np.uint8]  # (N, 32)
-    header: dict[str, Any]
+    facts: Facts
     files: tuple[str, ...] = ()  # that the images came from; () where there were none, and in a file written before these were kept
 
     @property
     def skipped(self) -> tuple[Skipped, ...]:
         """What could not be used when it was written."""
-        return tuple(Skipped(**row) for row in self.header["skipped"])
+        return self.facts.skipped
 
     def images(self) -> Images:
         """Everything in it as one set."""
@@ -65,7 +61,7 @@ class Prepared:
 
     def split(self, share: float) -> Split:
         """The part that the source itself holds out, else the first ``share`` of the stratified order."""
-        own, tiles = self.header["holdout"], self.header.get("tiles")
+        own, tiles = self.facts.holdout, self.facts.tiles
         cut = holdout_count(len(self.pixels), share) if own is None else own
         if own is None and tiles:  # no photograph may lie on both sides
             cut = min((0, *tiles[:-1]), key=lambda end: (abs(end - cut), end)) if share else 0
@@ -74,7 +70,7 @@ class Prepared:
 
     def _part(self, rows: slice, skipped: tuple[Skipped, ...]) -> Images:
         labels = None if self.labels is None else self.labels[rows]
-        classes, name = self.header["classes"], self.header["name"]
+        classes, name = self.facts.shown, self.facts.title
         return make_images(self.pixels[rows], labels, classes, name, skipped, self.digest[rows], self.files[rows])
 
 
@@ -117,7 +113,7 @@ def write_prepared(
         UserError: If the folder cannot be written or its disk is full; nothing is left behind.
     """
     with _replacing(out, at_most * (int(np.prod(shape)) + 40) + 2**20) as file:
-        file.write(b"\0" * _START)
+        file.write(b"\0" * START)
         labels, table, names = [], [], []
         for pixels, label, name_of_file in rows:
             data = pixels.tobytes()
@@ -140,12 +136,13 @@ def write_prepared(
             file.write(known.tobytes())
         header["digests"] = file.tell()
         file.write(digest.tobytes())
-        if any(names):
-            packed = zlib.compress("\0".join(names).encode())
+        text = "\0".join(names).encode()
+        if any(names) and len(text) <= _NAME * count:
+            packed = zlib.compress(text)
             header["files"] = [file.tell(), len(packed)]
             file.write(packed)
         header["fingerprint"] = fingerprint(header["shape"], digest, known, classes)
-        text = json.dumps(header | {key: _plain(value) for key, value in finish.items()}).encode()
+        text = json.dumps(header | finish | {"skipped": kept(finish["skipped"])}).encode()
         place = file.tell()
         file.write(text)
         file.seek(0)
@@ -162,31 +159,34 @@ def read_prepared(path: Path, *, verify: bool = False, in_memory: int | None = N
             or a quarter of the machine's memory, whichever is less.
 
     Raises:
-        DamagedError: If anything that was verified is wrong.
+        DamagedError: If anything that was verified is wrong, a UserError that says how to mend it.
     """
     try:
         with path.open("rb") as file:
-            header = _read_header(file, path)
-            shape = tuple(int(n) for n in header["shape"])
-            count, size = shape[0], int(np.prod(shape))
+            facts = _read_header(file, path)
+            count, *shape = facts.shape
             labels = None
-            if header["labels"] is not None:
-                labels = _read_table(file, header["labels"], "<i8", (count,)).astype(np.int64, copy=False)
-            digest = _read_table(file, header["digests"], "u1", (count, 32))
-            files = _read_files(file, count, *header.get("files", (0, 0)))
-            if fingerprint(shape, digest, labels, header["classes"]) != header["fingerprint"]:
+            if facts.labels is not None:
+                labels = _read_table(file, facts.labels, "<i8", (count,)).astype(np.int64, copy=False)
+                if not 0 <= labels.min() <= labels.max() < len(facts.classes):
+                    raise DamagedError("it has labels of classes that it does not have")
+            digest = _read_table(file, facts.digests, "u1", (count, 32))
+            files = _read_files(file, count, *(facts.files or (0, 0)))
+            if fingerprint(facts.shape, digest, labels, facts.classes) != facts.fingerprint:
                 raise DamagedError("its labels or digests do not match its fingerprint")
+            size = math.prod(facts.shape)
             if size <= (memory_limit() if in_memory is None else in_memory):
-                pixels = _read_table(file, _START, "u1", shape)
+                pixels = _read_table(file, START, "u1", (count, *shape))
             else:
-                pixels = np.memmap(path, np.uint8, "r", _START, shape)
-    except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
-        raise DamagedError(f"it cannot be read ({error})") from error
-    if verify or (size <= _CHECKED_BYTES and not isinstance(pixels, np.memmap)):
-        wrong = np.flatnonzero((digests(pixels) != digest).any(axis=1))
-        if len(wrong):
-            raise DamagedError(f"{len(wrong):,} of its {some(count, 'image')} {'is' if len(wrong) == 1 else 'are'} not what was written")
-    return Prepared(pixels, labels, digest, header, files)
+                pixels = np.memmap(path, np.uint8, "r", START, (count, *shape))
+        if verify or (size <= _CHECKED_BYTES and not isinstance(pixels, np.memmap)):
+            wrong = int((digests(pixels) != digest).any(axis=1).sum())
+            if wrong:
+                raise DamagedError(f"{wrong:,} of its {some(count, 'image')} {'is' if wrong == 1 else 'are'} not what was written")
+    except (OSError, DamagedError) as error:
+        said = error.strerror if isinstance(error, OSError) else error
+        raise DamagedError(f"{path} is damaged: {said}; write it again with 'calotype data prepare'") from error
+    return Prepared(pixels, labels, digest, facts, files)
 
 
 def _read_files(file: BinaryIO, count: int, place: int, size: int) -> tuple[str, ...]:
@@ -195,12 +195,12 @@ def _read_files(file: BinaryIO, count: int, place: int, size: int) -> tuple[str,
         return ()
     packed = _read_table(file, place, "u1", (size,)).tobytes()
     try:
-        names = zlib.decompressobj().decompress(packed, _NAME * count).decode().split("\0")
+        names = zlib.decompressobj().decompress(packed, _NAME * count + 1).decode().split("\0", count)
     except (zlib.error, UnicodeDecodeError):
         names = []
     if len(names) != count:
         raise DamagedError("the names of its files are damaged")
-    return tuple(names)
+    return tuple(printable(name) for name in names)
 
 
 def memory_limit() -> int:
@@ -212,32 +212,27 @@ def memory_limit() -> int:
     return min(2 * 2**30, memory // 4)
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, list | tuple):
-        return [asdict(entry) if isinstance(entry, Skipped) else entry for entry in value]
-    return value
-
-
 def _pad(file: BinaryIO) -> None:
     file.write(b"\0" * (-file.tell() % 64))
 
 
-def _read_header(file: BinaryIO, path: Path) -> dict[str, Any]:
+def _read_header(file: BinaryIO, path: Path) -> Facts:
     length = path.stat().st_size
-    magic, place, size, mark = _PREAMBLE.unpack(file.read(_PREAMBLE.size))
+    preamble = file.read(_PREAMBLE.size)
+    if len(preamble) < _PREAMBLE.size:
+        raise DamagedError("it is cut off")
+    magic, place, size, mark = _PREAMBLE.unpack(preamble)
     if magic[:15] != _MAGIC[:15]:
         raise DamagedError("it does not begin like a prepared file")
     if magic != _MAGIC:
         raise DamagedError(f"it was written by another version of calotype (format {magic[15]}, this is {VERSION})")
-    if place + size != length:
+    if place + size != length or size > BYTES:
         raise DamagedError(f"it has {length:,} bytes where {place + size:,} were written")
     file.seek(place)
     text = file.read(size)
     if hashlib.sha256(text).digest() != mark:
         raise DamagedError("its header does not match its checksum")
-    header = json.loads(text)
-    assert isinstance(header, dict)
-    return header
+    return read_facts(text, place)
 
 
 def _read_table(file: BinaryIO, place: int, kind: str, shape: tuple[int, ...]) -> NDArray[Any]:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from calotype.data.images import Labels, Skipped, holdout_order
+from calotype.data.images import Labels, distinct, holdout_order
 
+STRAY = "lies beside the class folders, so that it has no class"
 _TRAIN = {"train", "training"}
 _TEST = {"test", "testing", "val", "valid", "validation", "holdout"}
 _DIGITS = re.compile(r"(\d+)")
@@ -31,9 +32,9 @@ class Tree:
 
     names: tuple[str, ...]  # those that count, in natural order
     labels: Labels | None  # (N,) int64
-    classes: tuple[str, ...]
+    classes: tuple[str, ...]  # as they can be printed
     holdout: NDArray[np.bool_] | None  # (N,) where the folders themselves hold a part out
-    strays: tuple[Skipped, ...] = ()
+    strays: tuple[str, ...] = ()  # those that lie beside the class folders
 
     def order(self) -> tuple[NDArray[np.int64], NDArray[np.bool_] | None]:
         """The images in an order that begins with the held-out ones, and which are held out where the folders say so."""
@@ -51,7 +52,7 @@ def arrange(names: Sequence[str]) -> Tree:
     them; images beside the class folders are strays, unless they are the majority: then there are no labels.
     """
     ordered = sorted(names, key=lambda name: (natural(name), name))
-    paths = _without_shared([name.split("/") for name in ordered])
+    paths = _without_shared([[part for part in name.split("/") if part not in ("", ".")] for name in ordered])
     tops = {path[0].lower() for path in paths if len(path) > 1}
     holdout = None
     if tops & _TRAIN and tops & _TEST and tops <= _TRAIN | _TEST and all(len(path) > 1 for path in paths):
@@ -66,11 +67,9 @@ def arrange(names: Sequence[str]) -> Tree:
     return Tree(
         tuple(ordered[i] for i in keep),
         np.array([number[paths[i][0]] for i in keep], np.int64),
-        classes,
+        distinct(classes),
         None if holdout is None else holdout[keep],
-        tuple(
-            Skipped(name, "lies beside the class folders, so that it has no class") for name, out in zip(ordered, loose, strict=True) if out
-        ),
+        tuple(name for name, out in zip(ordered, loose, strict=True) if out),
     )
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 import calotype
 from calotype.config import Config, checked
 from calotype.errors import UserError
-from calotype.files import obstacle, parse_json, read_json, write_atomic, write_json, write_text
+from calotype.files import obstacle, parse_json, read_json, safe_name, write_atomic, write_json, write_text
 from calotype.models import ModelConfig
 from calotype.models.cut import CUTConfig
 from calotype.models.cyclegan import CycleGANConfig
@@ -75,7 +75,7 @@ class Run:
             Run.require_free(out)
             _make(out)
             return Run(out)
-        root = Path("runs")
+        root, stem = Path("runs"), safe_name(stem, "run")
         _make(root)
         number = 1 + max((int(m[1]) for p in root.iterdir() if (m := re.fullmatch(re.escape(stem) + r"-(\d+)", p.name))), default=0)
         while True:

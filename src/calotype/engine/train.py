@@ -20,7 +20,7 @@ from torch import Tensor
 from calotype import pictures
 from calotype.config import RESUMABLE, Config, checked, differences, with_one_budget
 from calotype.data import Split
-from calotype.data.images import some
+from calotype.data.images import some, told
 from calotype.diagnose.training import Watcher
 from calotype.engine import checkpoint, distributed, keeper
 from calotype.engine import device as machine
@@ -265,12 +265,12 @@ def _place(trainer: Trainer) -> str:
 def _load(config: Config, display: Display) -> Split:
     split = open_images(config.data, lambda done, total: display.show("reading images", done, total))
     if skipped := split.train.skipped:
-        names = ", ".join(f"{s.name} ({s.reason})" for s in skipped[:3])
-        more = f" and {len(skipped) - 3} more" if len(skipped) > 3 else ""
+        reasons = told(skipped, shown=2)
+        said = "; ".join(reasons[:3]) + ("; ..." if len(reasons) > 3 else "")
         if split.train.partner is None:
-            display.say(f"skipped {some(len(skipped), 'unusable file')}: {names}{more}; calotype data check lists all")
+            display.say(f"skipped {some(len(skipped), 'unusable file')}: {said} (calotype data check lists all)")
         else:
-            display.say(f"left out: {names}{more}")
+            display.say(f"left out {some(len(skipped), 'file')}: {said}")
     return split
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import re
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ from safetensors.numpy import load, save
 from calotype.data import Images
 from calotype.data.download import cache_folder
 from calotype.errors import CalotypeError, UserError
-from calotype.files import write_atomic
+from calotype.files import safe_name, write_atomic
 from calotype.metrics.features_space import Extracted, FeatureSpace, Pixels
 
 VERSION = 1  # of the preparation in front of the networks: raise it when that changes
@@ -30,7 +29,7 @@ def cached(space: FeatureSpace, images: Images, folder: Path | None = None) -> E
     is an error. ``folder`` is by default ``features`` in ``$CALOTYPE_CACHE``, else in ``~/.cache/calotype``.
     """
     key = _key(space, images)
-    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", space.name)[:40]
+    stem = safe_name(space.name, "features", limit=40)
     try:
         path = (folder or cache_folder() / "features") / f"{stem}-{space.hash}-{key[:24]}.safetensors"
     except UserError:  # no place to keep anything
