@@ -7,7 +7,6 @@ the script that imports the package, as processes would. One core alone brings i
 from __future__ import annotations
 
 import os
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -37,8 +36,7 @@ def ordered(work: Callable[[T], R], items: Sequence[T], progress: Progress | Non
     def chunk(start: int) -> list[R]:
         return [work(item) for item in items[start : start + CHUNK]]
 
-    with warnings.catch_warnings(), ThreadPoolExecutor(count, "calotype-decode") as pool:
-        warnings.simplefilter("ignore")  # Pillow warns of odd files; here each is either usable or reported
+    with ThreadPoolExecutor(count, "calotype-decode") as pool:
         try:
             while True:
                 while len(pending) < 3 * count and (start := next(starts, None)) is not None:

@@ -1,10 +1,9 @@
-"""Sixteen bits a channel, which Pillow reads and writes for grey alone; and TIFF files of any depth."""
+"""Files of sixteen bits a channel, which Pillow writes for grey alone; and TIFF files of any depth."""
 
 from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable
 from itertools import accumulate
 from typing import Any, BinaryIO
 
@@ -13,57 +12,22 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.TiffImagePlugin import IFDRational, ImageFileDirectory_v2
 
-from calotype.data.decode import loaded
+from calotype.tasks.facts import Chunks
 
 Deep = NDArray[np.uint16]
 
-_OTHER_BYTE = {"B": "L", "L": "B", "N": "B" if np.little_endian else "L"}
 _KINDS = {1: 0, 2: 4, 3: 2, 4: 6}  # samples of a pixel, and PNG's number for them
 _BAND = 64  # rows that are packed at a time
 _XY_RESOLUTION, _UNIT = (282, 283), 296
 
 
-def bits_of(image: Image.Image) -> int:
-    """Bits of each channel in the file of an image that is open but not yet loaded: 8 or 16."""
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return 16
-    words = _words(image)
-    netpbm = image.format == "PPM" and words[-1].isdecimal() and int(words[-1]) > 255
-    return 16 if netpbm or any(";16" in word for word in words) else 8
-
-
-def read_deep(data: bytes, name: str) -> Deep | None:
-    """The samples (H, W, S) uint16 of a file with 16 bits in each of several channels, upright; None for what cannot be read so.
-
-    Pillow decodes such files, but keeps one byte of each sample: that which the raw mode names. Asked once for the upper and once
-    for the lower bytes, it gives both. Grey with transparency it shows as color: there, the four bytes of a pixel are taken as they are.
-    """
-    seen: list[str] = []
-
-    def note(image: Image.Image) -> None:
-        seen.extend(_words(image))
-        if "LA;16B" in seen:
-            _set_words(image, lambda word: "RGBA" if word == "LA;16B" else word)
-
-    with loaded(data, name, note) as image:
-        upper = np.asarray(image)
-    if "LA;16B" in seen:
-        return np.ascontiguousarray(upper).view(">u2").astype(np.uint16)
-    if not any(word[:-1] in ("RGB;16", "RGBA;16") for word in seen):
-        return None
-    with loaded(data, name, lambda image: _set_words(image, _lower)) as image:
-        lower = np.asarray(image)
-    deep = upper.astype(np.uint16)
-    deep <<= 8
-    deep |= lower
-    return deep
-
-
-def write_png(stream: BinaryIO, samples: Deep, icc: bytes, exif: bytes, dpi: tuple[float, float] | None) -> None:
+def write_png(stream: BinaryIO, samples: Deep, icc: bytes, exif: bytes, dpi: tuple[float, float] | None, chunks: Chunks = ()) -> None:
     """(H, W, S) uint16 with 1 to 4 samples a pixel as a PNG file, rows filtered by Paeth's predictor."""
     height, width, count = samples.shape
     stream.write(b"\x89PNG\r\n\x1a\n")
     _chunk(stream, b"IHDR", struct.pack(">IIBBBBB", width, height, 16, _KINDS[count], 0, 0, 0))
+    for kind, body in chunks:
+        _chunk(stream, kind, body)
     if icc:
         _chunk(stream, b"iCCP", b"ICC Profile\0\0" + zlib.compress(icc))
     if dpi is not None:
@@ -126,24 +90,3 @@ def _paeth(rows: NDArray[np.int16], above: NDArray[np.int16], step: int) -> NDAr
 
 def _chunk(stream: BinaryIO, kind: bytes, body: bytes) -> None:
     stream.write(struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)))
-
-
-def _words(image: Image.Image) -> list[str]:
-    """What the decoder of each part of an image is told, as words."""
-    found = []
-    for tile in getattr(image, "tile", ())[:1]:
-        found += [str(word) for word in (tile.args if isinstance(tile.args, tuple) else (tile.args,))]
-    return found
-
-
-def _set_words(image: Any, change: Callable[[str], str]) -> None:
-    def changed(args: Any) -> Any:
-        if isinstance(args, tuple):
-            return tuple(change(word) if isinstance(word, str) else word for word in args)
-        return change(args) if isinstance(args, str) else args
-
-    image.tile = [tile._replace(args=changed(tile.args)) for tile in image.tile]
-
-
-def _lower(word: str) -> str:
-    return word[:-1] + _OTHER_BYTE.get(word[-1], word[-1]) if word[:-1] in ("RGB;16", "RGBA;16") else word
