@@ -7,21 +7,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
-from difflib import get_close_matches
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
+from dataclasses import asdict, dataclass, field, replace
+from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field
 
 from calotype.errors import UserError
+from calotype.files import parse_json
 from calotype.models import ModelConfig
+from calotype.settings import DEEPEST, Count, Name, NotNegative, Part, Positive, Seed, Share, Text, Width, checked, unless
+from calotype.types import ImageSpec
 
 T = TypeVar("T")
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
 alias = tyro.conf.arg
 
 BUDGETS = ("minutes", "steps", "epochs")
@@ -49,19 +47,19 @@ class Data:
     """Where the images come from and how they are brought to one shape."""
 
     # mnist5k and photos (embedded), mnist, fashion-mnist, cifar10, a folder, a zip, or a prepared file
-    source: Annotated[str, alias(aliases=("--data",))] = "mnist5k"
+    source: Annotated[Text, alias(aliases=("--data",))] = "mnist5k"
     # height and width in pixels; the source's own where none is given
     size: Annotated[Annotated[int, Field(ge=8, le=1024)] | None, alias(aliases=("--size",))] = None
     channels: Annotated[Literal[1, 3] | None, alias(aliases=("--channels",))] = None  # 1 grey, 3 color; else the source's own
     fit: Literal["crop", "pad", "stretch", "tile"] = "crop"  # how an image becomes square; tile: cut whole into squares, unscaled
     flip: bool = False  # mirror left and right at random: right for most photographs, wrong for digits and text
     turn: bool = False  # mirror and turn by quarters at random: for restoration, where up and down do not matter
-    patch: Annotated[int, Field(ge=8)] | None = None  # train on random crops of this many pixels a side
+    patch: Annotated[Width, Field(ge=8)] | None = None  # train on random crops of this many pixels a side
     # what spoils the images that a restorer learns to mend: noise:25, noise:0-55, blur:1.6, downsample:3, jpeg:30, mask:box, gray ...
-    degrade: str | None = None
+    degrade: Text | None = None
     # what a translator learns to translate from: auto (trainA and trainB in the source), a folder, halves or halves:right (pictures side
     # by side), classes:cat,dog, or a transform of the images: gray, edges, invert, season; it takes the place of degrade
-    partner: str | None = None
+    partner: Text | None = None
     paired: bool = True  # whether source and image show the same; else each side is drawn by itself, as CycleGAN learns
     holdout: Annotated[float, Field(ge=0, le=0.5)] = 0.1  # the share never trained on (a source's own split comes first)
 
@@ -72,11 +70,18 @@ class Optimizer:
 
     name: Literal["sgd", "adam", "adamw", "rmsprop", "adagrad"] = "adam"  # the rule that turns gradients into steps
     lr: Positive = 2e-4  # learning rate: how far a step goes
-    betas: tuple[Share, Share] = (0.5, 0.999)  # adam and adamw
+    betas: tuple[Part, Part] = (0.5, 0.999)  # adam and adamw
     momentum: Share = 0.0  # sgd and rmsprop
     weight_decay: NotNegative = 0.0  # L2; decoupled in adamw
     l1: NotNegative = 0.0  # L1 penalty on the weights
     clip: Positive | None = None  # largest norm of a player's whole gradient
+
+    def idle(self, spec: ImageSpec) -> dict[str, str]:
+        """As `calotype.types.MayIdle` says."""
+        return {
+            **unless(self.name in ("adam", "adamw"), "--optimizer.name adam or adamw", "betas"),
+            **unless(self.name in ("sgd", "rmsprop"), "--optimizer.name sgd or rmsprop", "momentum"),
+        }
 
 
 @dataclass(frozen=True)
@@ -88,6 +93,10 @@ class Schedule:
     hold: Share = 0.0  # share of the rest in which linear and cosine stay at the peak before they fall
     final: Share = 0.0  # where linear and cosine end, relative to the peak
 
+    def idle(self, spec: ImageSpec) -> dict[str, str]:
+        """As `calotype.types.MayIdle` says."""
+        return unless(self.kind != "constant", "--schedule.kind linear or cosine", "hold", "final")
+
 
 @dataclass(frozen=True)
 class Training:
@@ -97,15 +106,19 @@ class Training:
     minutes: Annotated[Positive | None, alias(aliases=("--minutes",))] = None  # turned into a number of steps by timing the first ones
     steps: Annotated[Count | None, alias(aliases=("--steps",))] = None  # optimizer steps
     epochs: Annotated[Positive | None, alias(aliases=("--epochs",))] = None  # passes through the training images
-    seed: Annotated[int, Field(ge=0), alias(aliases=("--seed",))] = 0  # another seed, another run
+    seed: Annotated[Seed, alias(aliases=("--seed",))] = 0  # another seed, another run
     ema: NotNegative = 0.05  # half-life of the averaged weights as a share of the images seen so far; 0 turns averaging off
     ema_images: Count = 500_000  # the half-life never exceeds this many images
-    device: Annotated[str, alias(aliases=("--device",))] = "auto"  # auto, cpu, cuda, mps
+    device: Annotated[Text, alias(aliases=("--device",))] = "auto"  # auto, cpu, cuda, mps
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # of the arithmetic; auto takes what was measured to be faster
     channels_last: bool = True  # keep the channels of a pixel side by side in memory, which is faster
     compile: Literal["auto", "on", "off"] = "auto"  # by torch.compile; auto: for long runs on CUDA
     threads: Count | None = None  # of the processor; by measurement for a budget in minutes, else all, where none is given
-    retries: Annotated[int, Field(ge=0)] = 3  # times that a run may go back to its last checkpoint after a non-finite number
+    retries: Annotated[int, Field(ge=0, le=DEEPEST)] = 3  # times that a run may go back to its last checkpoint after a non-finite number
+
+    def idle(self, spec: ImageSpec) -> dict[str, str]:
+        """As `calotype.types.MayIdle` says."""
+        return unless(self.ema, "--train.ema above 0", "ema_images")
 
 
 @dataclass(frozen=True)
@@ -114,17 +127,21 @@ class Logging:
 
     every: Count = 50  # steps between two lines of log.jsonl
     checkpoints: Count | None = None  # steps between two checkpoints; a tenth of the budget where none is given
-    grid: Count = 64  # images in the fixed-noise grid
+    grid: Width = 64  # images in the fixed-noise grid
     evaluate: Annotated[Count | None, alias(aliases=("--evaluate-every",))] = None  # steps between two scores; the best weights go to best/
     evaluate_images: Count = 500  # images drawn for such a score
     patience: Annotated[Count | None, alias(aliases=("--patience",))] = None  # scores in a row without a better one that end the training
+
+    def idle(self, spec: ImageSpec) -> dict[str, str]:
+        """As `calotype.types.MayIdle` says."""
+        return unless(self.evaluate, "--evaluate-every N", "evaluate_images")
 
 
 @dataclass(frozen=True)
 class Config:
     """Everything that decides what a run computes."""
 
-    recipe: str
+    recipe: Name  # folders are called by it
     model: ModelConfig
     data: Data = field(default_factory=Data)
     optimizer: Optimizer = field(default_factory=Optimizer)
@@ -141,24 +158,9 @@ def to_json(config: object) -> str:
 def from_json(kind: type[T], text: str) -> T:
     """The dataclass that ``to_json`` wrote; `UserError` names the first key or value that does not fit."""
     try:
-        raw = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UserError(f"not a configuration: line {error.lineno} is not valid JSON ({error.msg})") from None
-    return checked(kind, raw)
-
-
-def checked(kind: type[T], raw: object) -> T:
-    """``raw`` (a dataclass or its JSON form) as a valid ``kind``: no unknown key, every value of its type and in its range."""
-    data = asdict(raw) if is_dataclass(raw) and not isinstance(raw, type) else raw
-    _refuse_unknown(kind, data, "")
-    try:
-        return TypeAdapter(kind).validate_json(json.dumps(data), strict=True)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        # the tag of the model's family stands in the path, as in model.gan.width: it is not a part of what the user wrote
-        where = [str(part) for part in first["loc"]]
-        path = ".".join(where[:1] + where[2:] if where[:1] == ["model"] else where)
-        raise UserError(f"{path or 'configuration'}: {first['msg'].lower()}, not {first.get('input')!r}") from None
+        return checked(kind, parse_json(text))
+    except ValueError as error:
+        raise UserError(f"not a configuration: {error}") from None
 
 
 def differences(old: Config, new: Config) -> dict[str, tuple[Any, Any]]:
@@ -182,24 +184,3 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in tree.items():
         leaves.update(_flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value})
     return leaves
-
-
-def _refuse_unknown(kind: Any, data: object, prefix: str) -> None:
-    if not isinstance(data, Mapping):
-        return
-    kind = getattr(kind, "__origin__", kind)  # what an Annotated annotates
-    members = [t for t in get_args(kind) if is_dataclass(t)] or [kind]
-    kind = members[0] if len(members) == 1 else next((t for t in members if _default(t, "kind") == data.get("kind")), None)
-    if not is_dataclass(kind):  # a plain value, or a family that there is not, of which the validation tells
-        return
-    hints = get_type_hints(kind)
-    for key, value in data.items():
-        if key not in hints:
-            near = get_close_matches(str(key), hints, n=1)
-            hint = f"did you mean {prefix}{near[0]}?" if near else f"known are {', '.join(hints)}"
-            raise UserError(f"unknown setting {prefix}{key}: {hint}")
-        _refuse_unknown(hints[key], value, f"{prefix}{key}.")
-
-
-def _default(kind: Any, name: str) -> object:
-    return next((f.default for f in fields(kind) if f.name == name), None)

@@ -8,31 +8,36 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol, runtime_checkable
+from typing import Annotated, Protocol, runtime_checkable
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from calotype.errors import UserError
+from calotype.settings import WIDEST, Channels, Text
+
+Maps = Annotated[tuple[Annotated[str, Field(pattern="^(sigma|mask)$")], ...], Field(max_length=2)]
+Classes = Annotated[tuple[Text, ...], Field(max_length=WIDEST)]
 
 
 @dataclass(frozen=True)
 class Source:
     """What a model that makes images from images is given: ``Condition.source``, (N, channels + len(known), H / scale, W / scale)."""
 
-    channels: int  # 1 or 3
-    scale: int = 1  # how many times smaller it is than the image to make
-    known: tuple[str, ...] = ()  # what the maps behind its channels hold: "sigma", "mask"
-    how: str = ""  # how it comes from the image: a degradation such as "noise:0-55", else "paired" or "unpaired"
+    channels: Channels
+    scale: Annotated[int, Field(ge=1, le=8)] = 1  # how many times smaller it is than the image to make
+    known: Maps = ()  # what the maps behind its channels hold
+    how: Text = ""  # how it comes from the image: a degradation such as "noise:0-55", else "paired" or "unpaired"
 
 
 @dataclass(frozen=True)
 class ImageSpec:
     """What the images of one data set look like: all that a model needs to know to be built."""
 
-    size: int  # height and width in pixels
-    channels: int  # 1 or 3
-    classes: tuple[str, ...] = ()  # class names in the order of their labels; empty where there are no labels
+    size: Annotated[int, Field(ge=1, le=4096)]  # height and width in pixels
+    channels: Channels
+    classes: Classes = ()  # class names in the order of their labels; empty where there are no labels
     source: Source | None = None  # where images are made from other images
 
     @property
@@ -211,6 +216,15 @@ class Model(nn.Module):
                 "or give images that have labels"
             )
         return condition.label
+
+
+@runtime_checkable
+class MayIdle(Protocol):
+    """A configuration of which some settings have no effect beside others."""
+
+    def idle(self, spec: ImageSpec) -> dict[str, str]:
+        """Those that nothing would read for images like ``spec``, whatever their value, each with what it needs to have an effect."""
+        ...
 
 
 @runtime_checkable

@@ -197,7 +197,7 @@ def test_a_place_that_cannot_be_written_is_said_before_the_work(
 def test_options_of_the_model_are_told_from_good_ones_before_anything_is_written(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     exported(runs / "m")
     code, _, err = run(capsys, "sample", "m", "--count", "2", "--dir", "d", "--option", "steps=2.5")
-    assert (code, err) == (2, "calotype: sampling option steps=2.5: give a whole number\n")
+    assert (code, err) == (2, "calotype: sampling option steps: give a whole number from 1 to 10,000, not 2.5\n")
     assert not (runs / "d").exists()
     code, out, _ = run(capsys, "sample", "m", "--count", "2", "--dir", "d/e", "--option", "steps=1", "guidance=0.5", "--json")
     assert (code, json.loads(out)["written"]) == (0, ["d/e"])

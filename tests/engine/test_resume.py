@@ -13,6 +13,7 @@ from calotype.engine import checkpoint
 from calotype.engine.train import resume, train
 from calotype.engine.trainer import Trainer
 from calotype.errors import TrainingError, UserError
+from calotype.models.stored import finite
 from tests.small import final_state, same, tiny_gan
 
 
@@ -126,7 +127,7 @@ def test_a_run_that_breaks_once_goes_back_and_finishes(runs: Path, monkeypatch: 
     Poison(monkeypatch, at=5, times=1)
     result = train(tiny_gan(8), out=runs / "a")
     assert result.complete
-    assert checkpoint.finite(final_state(runs / "a"))
+    assert finite(final_state(runs / "a"))
     events = [json.loads(line) for line in (runs / "a" / "log.jsonl").read_text().splitlines()]
     retreat = next(e for e in events if "event" in e)
     assert (retreat["event"], retreat["to"], retreat["lr_scale"]) == ("retreat", 4, 0.5)
@@ -142,7 +143,7 @@ def test_a_run_that_keeps_breaking_ends_clearly_and_intact(runs: Path, monkeypat
     assert poison.left == 96  # the first time and three retries
     saved = checkpoint.load_newest(runs / "a" / "checkpoints")
     assert saved is not None
-    assert checkpoint.finite(saved.tensors)
+    assert finite(saved.tensors)
 
 
 @pytest.mark.parametrize("name", ["sgd", "adam", "adamw", "rmsprop", "adagrad"])

@@ -166,7 +166,7 @@ def test_digits_are_judged_by_the_recognizer_and_everything_else_by_random_netwo
         ("digits", COLOR, "the features 'digits' are of grey images of 28x28, and these are color of 32x32"),
         ("digits", ImageSpec(32, 1), "these are grey of 32x32"),
         ("digit", GREY, "no features 'digit': choose digits, random, inception, dinov2, or the run folder of a classifier"),
-        (".", GREY, "holds no trained classifier"),
+        (".", GREY, "holds no trained model: give the run folder of a classifier"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_line(name: str, spec: ImageSpec, message: str, runs: Path) -> None:

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from calotype.config import checked
 from calotype.errors import UserError
 from calotype.losses.adversarial import LOSSES
 from calotype.models.gan import GAN, GANConfig
+from calotype.settings import checked
 from calotype.types import Batch, Condition, ImageSpec, Noise, Step
 
 SPEC = ImageSpec(12, 1, ("zero", "one", "two"))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
 
@@ -31,15 +34,22 @@ def flow() -> Generator:
 @pytest.mark.parametrize(
     ("options", "tells"),
     [
-        ({"steps": 2.5}, "steps=2.5: give a whole number"),
-        ({"steps": 2.0}, "steps=2.0: give a whole number"),
-        ({"steps": float("nan")}, "steps=nan: give a finite number"),
+        ({"steps": 2.5}, "steps: give a whole number from 1 to 10,000, not 2.5"),
+        ({"steps": 2.0}, "steps: give a whole number .*, not 2.0"),
+        ({"steps": float("nan")}, "steps: give a whole number .*, not nan"),
         ({"steps": 0}, "steps: .*not 0"),
         ({"steps": -3}, "steps: .*not -3"),
-        ({"guidance": float("inf")}, "guidance=inf: give a finite number"),
-        ({"guidance": float("nan")}, "guidance=nan: give a finite number"),
+        ({"steps": 10**9}, "steps: .* to 10,000, not 1000000000"),
+        ({"steps": True}, "steps: .*not True"),
+        ({"steps": "four"}, "steps: give a whole number .*, not 'four'"),
+        ({"steps": None}, "steps: .*not None"),
+        ({"guidance": float("inf")}, "guidance: give a number from 0 .*, not inf"),
+        ({"guidance": float("nan")}, "guidance: give a number from 0 .*, not nan"),
         ({"guidance": -1.0}, "guidance: .*not -1.0"),
+        ({"solver": "magic"}, "solver: give one of ddpm, ddim, euler, heun.*, not 'magic'"),
+        ({"solver": 3}, "solver: give one of .*, not 3"),
         ({"stepz": 2}, "known are steps, guidance"),
+        ({"eta": 0.5}, "eta has no effect on this model without --model.solver ddim"),
     ],
 )
 def test_an_option_that_does_not_fit_is_refused_before_anything_is_drawn(flow: Generator, options: dict[str, float], tells: str) -> None:
@@ -54,9 +64,63 @@ def test_options_that_fit_change_what_is_drawn(flow: Generator) -> None:
     assert not torch.equal(whole, flow.sample(2, steps=2, guidance=0))
 
 
-def test_extreme_options_are_blamed_and_not_the_weights(flow: Generator) -> None:
-    with pytest.raises(UserError, match=r"not finite with guidance=1e\+38: give less extreme options"):
-        flow.sample(1, guidance=1e38)
+def test_options_that_have_an_effect_only_together_are_taken_together(flow: Generator) -> None:
+    assert not torch.equal(flow.sample(2, solver="ddim", eta=1.0), flow.sample(2, solver="ddim", eta=0.5))
+    assert torch.equal(flow.sample(2, eta=0.0), flow.sample(2))  # what the model does anyway
+
+
+def test_options_that_nothing_would_read_are_refused() -> None:
+    plain = Generator(build(small("flow-matching", embedding=8, width=8).model, ImageSpec(8, 1)), "flow-matching", torch.device("cpu"))
+    with pytest.raises(UserError, match="guidance has no effect on this model without images with labels"):
+        plain.batches(1, {"guidance": 3.0})
+    assert plain.sample(1, guidance=2.0).shape == (1, 1, 8, 8)  # the setting that it was trained with
+
+
+@pytest.mark.parametrize(
+    ("numbers", "tells"),
+    [
+        ({"count": -1}, "count: give a whole number from 0 .*, not -1"),
+        ({"count": 2.0}, "count: .*not 2.0"),
+        ({"count": 10**12}, "count: .*not 1000000000000"),
+        ({"count": 10**8}, "100,000,000 images at once would take 25.6 GB of memory, and there are 16.0 GB: draw fewer"),
+        ({"batch_size": 0}, "batch_size: give a whole number from 1 .*, not 0"),
+        ({"batch_size": "8"}, "batch_size: .*not '8'"),
+        ({"start": -1}, "start: .*not -1"),
+        ({"seed": -1}, "seed: give a whole number from 0 to 9,223,372,036,854,775,807, not -1"),
+        ({"seed": 2**63}, "seed: .*not 9223372036854775808"),
+        ({"seed": 1.0}, "seed: .*not 1.0"),
+        ({"seed": True}, "seed: .*not True"),
+        ({"seed": "1"}, "seed: .*not '1'"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(flow: Generator, numbers: dict[str, Any], tells: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("calotype.engine.device.memory", lambda device="cpu": 16e9)
+    with pytest.raises(UserError, match=tells) as caught:
+        flow.sample(**{"count": 1, **numbers})
+    assert "\n" not in str(caught.value)
+
+
+def test_numbers_at_their_ends_and_those_of_numpy_are_taken(flow: Generator) -> None:
+    assert flow.sample(0).shape == (0, 1, 8, 8)
+    assert torch.equal(flow.sample(np.int64(2), seed=np.int64(3), steps=np.int32(2)), flow.sample(2, seed=3, steps=2))
+    assert flow.sample(1, seed=2**63 - 1, start=2**40, batch_size=10**6).shape == (1, 1, 8, 8)
+
+
+def test_large_images_are_drawn_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("calotype.tasks.sample.PIXELS", 2 * 8 * 8)
+    assert [len(batch) for batch in generator("gan").batches(5, {})] == [2, 2, 1]
+    monkeypatch.setattr("calotype.tasks.sample.PIXELS", 1)
+    assert [len(batch) for batch in generator("gan").batches(2, {})] == [1, 1]
+
+
+def test_extreme_options_are_blamed_and_not_the_weights() -> None:
+    drawn = generator("flow-matching")
+    for parameter in drawn.model.parameters():
+        torch.nn.init.normal_(parameter, std=1e15)
+    with pytest.raises(UserError, match=r"not finite with guidance=3.0: give less extreme options"):
+        drawn.sample(1, guidance=3.0)
+    with pytest.raises(UserError, match="not finite: its weights are damaged"):
+        drawn.sample(1)
 
 
 def test_what_a_model_lacks_is_refused_at_once() -> None:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import load as parse_tensors
 from safetensors.torch import save as pack_tensors
 from torch import Tensor
@@ -82,11 +81,6 @@ def load_newest(folder: Path) -> Checkpoint | None:
     if damaged:
         raise UserError(f"every checkpoint in {folder} is damaged ({'; '.join(damaged)}): train anew, or restore the folder from a copy")
     return None
-
-
-def finite(tensors: Mapping[str, Tensor]) -> bool:
-    """Whether every floating-point tensor is free of infinities and NaN."""
-    return all(bool(torch.isfinite(t).all()) for t in tensors.values() if t.is_floating_point())
 
 
 def _generations(folder: Path) -> list[Path]:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+import math
+import os
 import platform
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import torch
 from torch import nn
 
 from calotype.config import Training
-from calotype.errors import UserError
+from calotype.errors import CalotypeError, UserError
 from calotype.types import Model
 
 
@@ -66,6 +71,36 @@ def keep_big_blocks() -> None:
         m_trim_threshold, m_mmap_threshold = -1, -3
         libc.mallopt(m_mmap_threshold, 1 << 30)
         libc.mallopt(m_trim_threshold, 2**31 - 1)
+
+
+def memory(device: torch.device | str = "cpu") -> float:
+    """Bytes of memory that this process may use on a device; infinite where nobody tells."""
+    if torch.device(device).type == "cuda":
+        return float(torch.cuda.mem_get_info(device)[1])
+    found = [math.inf]
+    with suppress(AttributeError, ValueError, OSError):
+        found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    for limit in ("memory.max", "memory/memory.limit_in_bytes"):  # of a container
+        with suppress(ValueError, OSError):
+            found.append(int(Path("/sys/fs/cgroup", limit).read_text()))
+    return min(found)
+
+
+def require_memory(size: float, what: str, advice: str, device: torch.device | str = "cpu") -> None:
+    """Raise `UserError` where ``size`` bytes are more than there are on a device, used or not."""
+    if size > (there := memory(device)):
+        raise UserError(f"{what} would take {size / 1e9:,.1f} GB of memory, and there are {there / 1e9:,.1f} GB: {advice}")
+
+
+@contextmanager
+def enough_memory(advice: str) -> Iterator[None]:
+    """Turn what PyTorch says where memory ends into a `CalotypeError` of one line."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate" in str(error):
+            raise CalotypeError(f"not enough memory: {advice}") from None
+        raise
 
 
 def compile_networks(training: Training, model: Model, steps: int, device: torch.device) -> bool:

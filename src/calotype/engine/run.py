@@ -17,13 +17,14 @@ from safetensors.torch import save as pack_tensors
 from torch import Tensor
 
 import calotype
-from calotype.config import Config, checked
+from calotype.config import Config
 from calotype.errors import UserError
 from calotype.files import obstacle, parse_json, read_json, safe_name, write_atomic, write_json, write_text
-from calotype.models import ModelConfig
+from calotype.models import ModelConfig, stored
 from calotype.models.cut import CUTConfig
 from calotype.models.cyclegan import CycleGANConfig
 from calotype.models.pix2pix import Pix2PixConfig
+from calotype.settings import checked
 from calotype.types import ImageSpec, Model, Source
 
 TRANSLATORS = (CycleGANConfig, CUTConfig, Pix2PixConfig)
@@ -110,9 +111,8 @@ class Run:
 
     def use(self) -> str | None:
         """The command that puts the exported model to work where it makes images from images; None where it draws."""
-        facts = read_json(self.model / "config.json")
-        source = checked(ImageSpec, facts["spec"]).source
-        return None if source is None else command_for(checked(ModelConfig, facts["model"]), source)  # type: ignore[arg-type]
+        found = stored.find(self.model)
+        return None if found.spec.source is None else command_for(found.config, found.spec.source)
 
     def lock(self) -> int:
         """Keep other processes from training into this folder; released when the process ends, however it ends."""

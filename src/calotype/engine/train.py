@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from calotype import pictures
-from calotype.config import RESUMABLE, Config, checked, differences, with_one_budget
+from calotype.config import RESUMABLE, Config, differences, with_one_budget
 from calotype.data import Split
 from calotype.data.images import some, told
 from calotype.diagnose.training import Watcher
@@ -32,6 +32,7 @@ from calotype.engine.run import Log, Run
 from calotype.engine.trainer import Progress, Trainer
 from calotype.errors import TrainingError, UserError
 from calotype.files import has_space
+from calotype.settings import checked
 from calotype.types import Noise
 
 CHECKPOINTS = 10  # in a run, where nothing else is asked for

@@ -14,12 +14,13 @@ from torch import Tensor, nn
 from calotype.config import Config
 from calotype.data import Images, Loader, Split
 from calotype.engine import device as machine
-from calotype.engine.checkpoint import Checkpoint, finite
+from calotype.engine.checkpoint import Checkpoint
 from calotype.engine.distributed import World
 from calotype.engine.images import judging, vary_of
 from calotype.engine.optim import EMA_EVERY, ema_decay, make_optimizer, norm_of, rate, update_average
 from calotype.errors import TrainingError, UserError
 from calotype.models import build
+from calotype.models.stored import finite
 from calotype.types import Batch, Model, Player, Step, mix
 
 WEIGHTS, STEPS, TORCH = 1, 2, 3  # the streams of random numbers of a run, kept apart by their first key

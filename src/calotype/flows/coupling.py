@@ -60,7 +60,8 @@ class CheckerboardCoupling(Transform):
     def __init__(self, network: nn.Module, bound: float, shape: tuple[int, int, int], *, odd: bool) -> None:
         super().__init__()
         self.network, self.bound = network, bound
-        color = (torch.arange(shape[1])[:, None] + torch.arange(shape[2])) % 2
+        # not saved, so that it must have values wherever a model is built
+        color = (torch.arange(shape[1], device="cpu")[:, None] + torch.arange(shape[2], device="cpu")) % 2
         self.register_buffer("changed", (color == int(odd)).float(), persistent=False)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:

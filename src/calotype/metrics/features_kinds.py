@@ -5,22 +5,21 @@ from __future__ import annotations
 import json
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from pydantic import TypeAdapter, ValidationError
-from safetensors import SafetensorError
 from safetensors.torch import load as parse_tensors
 from torch import Tensor
 from torch.nn import functional
 
 from calotype.data import Images
 from calotype.errors import UserError
-from calotype.files import name_of, parse_json, read_json
+from calotype.files import name_of, parse_json
 from calotype.metrics.features_space import FeatureSpace, hash_of
+from calotype.models import stored
 from calotype.models.classifier import Classifier, ClassifierConfig
 from calotype.networks.recognizer import RandomNetwork
+from calotype.settings import checked
 from calotype.types import ImageSpec
 
 DIGITS = ImageSpec(28, 1, tuple("0123456789"))
@@ -54,8 +53,7 @@ def digits(device: torch.device | str = "cpu") -> FeatureSpace:
     raw = resource.read_bytes()
     length = int.from_bytes(raw[:8], "little")
     facts = json.loads(json.loads(raw[8 : 8 + length])["__metadata__"]["calotype"])
-    config = TypeAdapter(ClassifierConfig).validate_json(json.dumps(facts["config"]), strict=True)
-    model = Classifier(config, DIGITS)
+    model = Classifier(checked(ClassifierConfig, facts["config"]), DIGITS)
     model.network.load_state_dict({name: t.float() for name, t in parse_tensors(raw).items()})
     return of_classifier("digits", model, accuracy=float(facts["accuracy"]), device=device)
 
@@ -66,26 +64,13 @@ def of_run(path: Path, device: torch.device | str = "cpu") -> FeatureSpace:
     Raises:
         UserError: where the folder holds no model, a damaged one, or one that is no classifier.
     """
-    folder = path / "model" if (path / "model" / "config.json").is_file() else path
-    weights = folder / "model.safetensors"
-    if not weights.is_file() or not (folder / "config.json").is_file():
-        raise UserError(f"{path} holds no trained classifier: give the run folder of one, made by calotype train classifier --data SOURCE")
-    try:
-        facts: dict[str, Any] = read_json(folder / "config.json")
-        kind, spec = facts["model"]["kind"], facts["spec"]
-        if kind != "classifier":
-            raise UserError(
-                f"the model in {path} is of the family {kind}, not a classifier: calotype train classifier --data SOURCE makes one"
-            )
-        config = TypeAdapter(ClassifierConfig).validate_json(json.dumps(facts["model"]), strict=True)
-        model = Classifier(config, ImageSpec(spec["size"], spec["channels"], tuple(spec["classes"])))
-        tensors = parse_tensors(weights.read_bytes())
-        model.load_state_dict(tensors)
-    except (KeyError, TypeError, ValidationError, SafetensorError, RuntimeError) as error:
-        raise UserError(f"the classifier in {path} is damaged or from another version ({str(error).splitlines()[0]})") from None
-    if not all(torch.isfinite(t).all() for t in tensors.values()):
-        raise UserError(f"the weights in {path} are not finite: its training diverged, or the file is damaged")
-    return of_classifier(name_of(path), model, accuracy=_logged_accuracy(folder.parent / "log.jsonl"), device=device)
+    found = stored.find(path, "the run folder of a classifier, made by calotype train classifier --data SOURCE")
+    if not isinstance(found.config, ClassifierConfig):
+        kind = found.config.kind
+        raise UserError(f"the model in {path} is of the family {kind}, not a classifier: calotype train classifier --data SOURCE makes one")
+    model = found.model()
+    assert isinstance(model, Classifier)
+    return of_classifier(name_of(path), model, accuracy=_logged_accuracy(found.folder.parent / "log.jsonl"), device=device)
 
 
 def random(spec: ImageSpec, device: torch.device | str = "cpu") -> tuple[FeatureSpace, ...]:

@@ -16,9 +16,8 @@ from calotype.losses.mixture import invert, mixture_log_prob, mixture_sample, mi
 from calotype.networks.blocks import evaluating
 from calotype.networks.pixel_transformer import PixelTransformer
 from calotype.networks.pixelcnn import PixelCNN
+from calotype.settings import Depth, Part, Positive, Width, unless
 from calotype.types import Batch, Condition, ImageSpec, Likelihood, Model, Noise, Player, Step
-
-Count = Annotated[int, Field(ge=1)]
 
 LEAST_BATCH = 8  # matrix products of fewer rows take another path, whose sums are rounded otherwise
 
@@ -30,15 +29,22 @@ class AutoregressiveConfig:
     kind: Literal["autoregressive"] = "autoregressive"  # the family
     network: Literal["pixelcnn", "transformer"] = "pixelcnn"  # gated convolutions, or attention to all earlier pixels
     conditional: bool = True  # learn the classes where the data have labels
-    width: Annotated[int, Field(ge=8)] = 64  # features of each position
-    depth: Count = 6  # layers
-    heads: Count = 4  # of the attention (transformer)
-    segment: Count = 4  # pixels in a row that share one token (transformer)
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0  # share of features dropped in training
+    width: Annotated[Width, Field(ge=8)] = 64  # features of each position
+    depth: Depth = 6  # layers
+    heads: Width = 4  # of the attention (transformer)
+    segment: Annotated[int, Field(ge=1, le=1024)] = 4  # pixels in a row that share one token (transformer)
+    dropout: Part = 0.0  # share of features dropped in training
     # of a sub-pixel: one probability for each of the 256 values, or a mixture of logistic distributions over them
     output: Literal["softmax", "mixture"] = "softmax"
-    components: Count = 10  # of the mixture
-    temperature: Annotated[float, Field(gt=0)] = 1.0  # of the samples: below 1 for likelier and less varied images
+    components: Depth = 10  # of the mixture
+    temperature: Positive = 1.0  # of the samples: below 1 for likelier and less varied images
+
+    def idle(self, spec: ImageSpec) -> dict[str, str]:
+        """As `calotype.types.MayIdle` says."""
+        return {
+            **unless(self.network == "transformer", "--model.network transformer", "heads", "segment"),
+            **unless(self.output == "mixture", "--model.output mixture", "components"),
+        }
 
 
 class Autoregressive(Model):

@@ -15,9 +15,9 @@ from torch.nn import functional
 from calotype.errors import UserError
 from calotype.networks.blocks import evaluating
 from calotype.networks.recognizer import Recognizer
+from calotype.settings import NotNegative, Part, Width
 from calotype.types import Batch, Condition, ImageSpec, Model, Noise, Player, Step
 
-Share = Annotated[float, Field(ge=0, lt=1)]
 PICTURE = 14  # pixels a side of the picture that the features must remember
 
 
@@ -26,12 +26,12 @@ class ClassifierConfig:
     """A recognizer and how its training images are varied."""
 
     kind: Literal["classifier"] = "classifier"
-    width: Annotated[int, Field(ge=4)] = 16  # channels of the first maps
-    features: Annotated[int, Field(ge=2)] = 64  # numbers of the penultimate layer, the feature space
-    dropout: Share = 0.2  # share of the features dropped in training
-    smooth: Share = 0.1  # label smoothing: the share of belief spread over all classes
-    redraw: Annotated[float, Field(ge=0)] = 5.0  # weight of drawing a coarse picture from the features, so that they keep more than a class
-    shift: Share = 0.08  # largest move of a training image, as a share of its side
+    width: Annotated[Width, Field(ge=4)] = 16  # channels of the first maps
+    features: Annotated[Width, Field(ge=2)] = 64  # numbers of the penultimate layer, the feature space
+    dropout: Part = 0.2  # share of the features dropped in training
+    smooth: Part = 0.1  # label smoothing: the share of belief spread over all classes
+    redraw: NotNegative = 5.0  # weight of drawing a coarse picture from the features, so that they keep more than a class
+    shift: Part = 0.08  # largest move of a training image, as a share of its side
     rotate: Annotated[float, Field(ge=0, le=180)] = 10.0  # largest turn in degrees
     scale: Annotated[float, Field(ge=0, le=0.5)] = 0.1  # largest enlargement or reduction
 

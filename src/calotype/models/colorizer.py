@@ -18,6 +18,7 @@ from calotype.networks.blocks import evaluating
 from calotype.networks.lab import lab_of, mixed, rgb_of
 from calotype.networks.parallel import average
 from calotype.networks.restorer import Body, padded
+from calotype.settings import Depth, Share, Width
 from calotype.types import Batch, Condition, ImageSpec, Model, Noise, Player, Step
 
 GRID = 10.0  # side of a bin in the plane of a and b
@@ -32,11 +33,11 @@ class ColorizerConfig:
     """A colorizer's network and what it makes of its beliefs."""
 
     kind: Literal["colorizer"] = "colorizer"
-    width: Annotated[int, Field(ge=4)] = 48  # channels at the finest resolution
-    depth: Annotated[int, Field(ge=1)] = 2  # residual blocks at the coarsest resolution
+    width: Annotated[Width, Field(ge=4)] = 48  # channels at the finest resolution
+    depth: Depth = 2  # residual blocks at the coarsest resolution
     levels: Annotated[int, Field(ge=0, le=4)] = 2  # halvings of the resolution, each with twice the channels
     unshuffle: Annotated[int, Field(ge=1, le=8)] = 4  # pixels a side that get one color; it is interpolated between them
-    rebalance: Annotated[float, Field(ge=0, le=1)] = 0.5  # how far rare colors weigh more: 0 all alike, 1 in inverse proportion
+    rebalance: Share = 0.5  # how far rare colors weigh more: 0 all alike, 1 in inverse proportion
     temperature: Annotated[float, Field(gt=0, le=1)] = 0.38  # of the beliefs that a color is the mean of: 1 is dull, towards 0 is blotchy
 
 

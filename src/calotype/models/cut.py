@@ -16,10 +16,8 @@ from calotype.models.restorer import source_of
 from calotype.models.translation import patch_discriminator, require_room, side_of, taken_for_real, told_apart, watched
 from calotype.networks.blocks import evaluating
 from calotype.networks.translator import PatchProjector, ResNetTranslator
+from calotype.settings import Depth, NotNegative, Positive, Width
 from calotype.types import Batch, Condition, ImageSpec, Model, Noise, Player, Step
-
-Count = Annotated[int, Field(ge=1)]
-NotNegative = Annotated[float, Field(ge=0)]
 
 
 @dataclass(frozen=True)
@@ -27,18 +25,18 @@ class CUTConfig:
     """A generator, a discriminator, and heads that compare places."""
 
     kind: Literal["cut"] = "cut"  # the family
-    width: Annotated[int, Field(ge=2)] = 12  # channels of the generator's first layer
+    width: Annotated[Width, Field(ge=2)] = 12  # channels of the generator's first layer
     halvings: Annotated[int, Field(ge=0, le=4)] = 1  # how often the generator halves the map before its residual blocks
-    blocks: Count = 1  # residual blocks
-    discriminator_width: Annotated[int, Field(ge=2)] = 8  # channels of the discriminator's first layer
+    blocks: Depth = 1  # residual blocks
+    discriminator_width: Annotated[Width, Field(ge=2)] = 8  # channels of the discriminator's first layer
     discriminator_halvings: Annotated[int, Field(ge=1, le=3)] | None = (
         None  # 3 judge patches of 70 pixels; as many as fit where none is given
     )
     nce_weight: NotNegative = 1.0  # weight of the contrast between places of a translation and of what it was made from
     identity_weight: NotNegative = 1.0  # the same for images of the other side, which should stay as they are
-    patches: Count = 64  # places of each map that are compared
-    features: Count = 64  # numbers that a place becomes
-    temperature: Annotated[float, Field(gt=0)] = 0.07  # of the contrast: the smaller, the sharper
+    patches: Width = 64  # places of each map that are compared
+    features: Width = 64  # numbers that a place becomes
+    temperature: Positive = 0.07  # of the contrast: the smaller, the sharper
 
 
 class CUT(Model):

@@ -17,10 +17,8 @@ from calotype.models.translation import Direction, patch_discriminator, require_
 from calotype.networks import parallel
 from calotype.networks.blocks import evaluating
 from calotype.networks.translator import ResNetTranslator
+from calotype.settings import WIDEST, Depth, NotNegative, Width, unless
 from calotype.types import Batch, Condition, ImageSpec, Model, Noise, Player, Step
-
-Count = Annotated[int, Field(ge=1)]
-NotNegative = Annotated[float, Field(ge=0)]
 
 
 @dataclass(frozen=True)
@@ -28,17 +26,22 @@ class CycleGANConfig:
     """Two generators, two discriminators and what binds them."""
 
     kind: Literal["cyclegan"] = "cyclegan"  # the family
-    width: Annotated[int, Field(ge=2)] = 12  # channels of a generator's first layer
+    width: Annotated[Width, Field(ge=2)] = 12  # channels of a generator's first layer
     halvings: Annotated[int, Field(ge=0, le=4)] = 1  # how often a generator halves the map before its residual blocks
-    blocks: Count = 1  # residual blocks
-    discriminator_width: Annotated[int, Field(ge=2)] = 8  # channels of a discriminator's first layer
+    blocks: Depth = 1  # residual blocks
+    discriminator_width: Annotated[Width, Field(ge=2)] = 8  # channels of a discriminator's first layer
     discriminator_halvings: Annotated[int, Field(ge=1, le=3)] | None = (
         None  # 3 judge patches of 70 pixels; as many as fit where none is given
     )
     cycle_weight: NotNegative = 10.0  # weight of the L1 distance between a picture and its translation translated back
     identity_weight: NotNegative = 0.0  # relative to it, of the L1 distance between a picture and its translation to the side it is on
-    pool: Annotated[int, Field(ge=0)] = 50  # earlier translations that the discriminators are shown again
+    pool: Annotated[int, Field(ge=0, le=WIDEST)] = 50  # earlier translations that the discriminators are shown again
     noise: NotNegative = 0.0  # standard deviation of noise on translations before they are translated back, against hidden information
+
+    def idle(self, spec: ImageSpec) -> dict[str, str]:
+        """As `calotype.types.MayIdle` says."""
+        alike = spec.source is not None and spec.source.channels == spec.channels
+        return unless(alike, "two sides with the same number of channels", "identity_weight")
 
 
 class ImagePool(nn.Module):

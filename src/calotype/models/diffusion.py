@@ -22,12 +22,10 @@ from calotype.errors import UserError
 from calotype.networks.blocks import evaluating
 from calotype.networks.dit import DiT
 from calotype.networks.unet import UNet
+from calotype.settings import WIDEST, Depth, NotNegative, Part, Positive, Real, Share, Walk, Width, unless
 from calotype.types import Batch, Condition, ImageSpec, Likelihood, Model, Noise, Player, Step
 
-Count = Annotated[int, Field(ge=1)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
-
+Levels = Annotated[tuple[Depth, ...], Field(max_length=8)]  # a number for each level of a UNet
 ODE_STEPS = 40  # of the equation between image and noise, two evaluations each
 BOUND_EVALUATIONS = 16  # of the network for each image
 
@@ -39,28 +37,46 @@ class DiffusionConfig:
     kind: Literal["diffusion"] = "diffusion"
     conditional: bool = True  # learn the classes where the data have labels
     network: Literal["unet", "dit"] = "unet"  # dit: a transformer of patches
-    width: Annotated[int, Field(ge=8)] = 32  # channels of the first level, or features of a patch
-    multipliers: tuple[Count, ...] = (1, 2)  # channels of each level relative to width; each level halves the size
-    depth: tuple[Count, ...] = (1, 2)  # residual blocks of each level, going down and again going up; of a transformer one number
+    width: Annotated[Width, Field(ge=8)] = 32  # channels of the first level, or features of a patch
+    multipliers: Levels = (
+        1,
+        2,
+    )  # channels of each level relative to width; each level halves the size
+    depth: Levels = (
+        1,
+        2,
+    )  # residual blocks of each level, going down and again going up; of a transformer one number
     unshuffle: Literal[1, 2, 4, 8] | None = None  # fold so many pixels a side into channels or a patch; by the size where none is given
-    heads: Annotated[int, Field(ge=0)] = 0  # of the attention, in a UNet at the lowest level; 0 for none
-    embedding: Count = 128  # numbers that noise level and class become
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0  # share of features dropped in training
+    heads: Annotated[int, Field(ge=0, le=WIDEST)] = 0  # of the attention, in a UNet at the lowest level; 0 for none
+    embedding: Width = 128  # numbers that noise level and class become
+    dropout: Part = 0.0  # share of features dropped in training
     path: PathName = "straight"  # how image and noise mix: flow matching's, DDPM's two, or EDM's
     predict: Prediction = "image"  # what the network puts out; the image follows from it
     weighting: Weighting = "velocity"  # how errors at different noise levels weigh; output: as they come
     snr_limit: Positive = 5.0  # of min-snr: the signal-to-noise ratio from which an image weighs no more
     data_std: Positive = 0.5  # standard deviation of the images, which edm scales by
     times: Literal["normal", "uniform"] = "normal"  # of training: normal log-ratios of image and noise, or uniform on the path's clock
-    time_mean: float = -0.8  # of the log-ratio in training: above 0 trains more near the image, below 0 near the noise
+    time_mean: Real = -0.8  # of the log-ratio in training: above 0 trains more near the image, below 0 near the noise
     time_spread: Positive = 1.0  # standard deviation of the log-ratio in training
     label_dropout: Share = 0.1  # share of labels hidden in training, which guidance needs
     solver: SolverName = "heun"  # heun takes two evaluations a step, all others one; ddpm and ddim with eta add noise
-    steps: Count = 8  # of the solver when sampling
+    steps: Walk = 8  # of the solver when sampling
     eta: Share = 0.0  # of ddim: how much of the noise is drawn anew in each step
     shift: Positive = 1.0  # above 1 puts more steps near the noise
-    guidance: Annotated[float, Field(ge=0)] = 2.0  # towards the class: 1 for none, more for clearer and less varied images
+    guidance: NotNegative = 2.0  # towards the class: 1 for none, more for clearer and less varied images
     guidance_interval: tuple[Share, Share] = (0.3, 1.0)  # shares of the image, 0 in noise and 1 at the end, at which guidance acts
+
+    def idle(self, spec: ImageSpec) -> dict[str, str]:
+        """As `calotype.types.MayIdle` says."""
+        labels = self.conditional and spec.classes
+        return {
+            **unless(self.solver == "ddim", "--model.solver ddim", "eta"),
+            **unless(self.weighting == "min-snr", "--model.weighting min-snr", "snr_limit"),
+            **unless(self.predict == "edm", "--model.predict edm", "data_std"),
+            **unless(self.times == "normal", "--model.times normal", "time_mean", "time_spread"),
+            **unless(self.guidance != 1, "a --model.guidance other than 1", "guidance_interval"),
+            **unless(labels, "images with labels and --model.conditional True", "guidance", "guidance_interval", "label_dropout"),
+        }
 
 
 class Diffusion(Model):

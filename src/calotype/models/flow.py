@@ -15,9 +15,9 @@ from calotype.flows.linear import ActNorm, InvertibleConv
 from calotype.flows.shape import MultiScale, Squeeze, Standardize
 from calotype.models.dequantized import DequantizedFlow, PixelsName, dequantization, pixels
 from calotype.networks.coupling import CouplingNetwork
+from calotype.settings import DEEPEST, Depth, NotNegative, Positive, Share, Width, unless
 from calotype.types import ImageSpec
 
-Count = Annotated[int, Field(ge=1)]
 Shape = tuple[int, int, int]
 
 
@@ -28,17 +28,24 @@ class FlowConfig:
     kind: Literal["flow"] = "flow"
     architecture: Literal["glow", "realnvp"] = "glow"  # actnorm, 1x1 convolutions and channel couplings, or checkerboards as well
     conditional: bool = True  # learn the classes where the data have labels
-    levels: Count = 2  # each folds 2x2 pixels into channels and all but the last factor half of them out
-    depth: Count = 6  # steps of each level (glow), couplings of each mask (realnvp)
-    width: Annotated[int, Field(ge=4)] = 32  # channels of the networks in the couplings
-    blocks: Annotated[int, Field(ge=0)] = 1  # residual blocks of each of these networks
+    levels: Annotated[int, Field(ge=1, le=8)] = 2  # each folds 2x2 pixels into channels and all but the last factor half of them out
+    depth: Depth = 6  # steps of each level (glow), couplings of each mask (realnvp)
+    width: Annotated[Width, Field(ge=4)] = 32  # channels of the networks in the couplings
+    blocks: Annotated[int, Field(ge=0, le=DEEPEST)] = 1  # residual blocks of each of these networks
     kernel: Literal[1, 3] = 3  # of the convolutions in these blocks
-    embedding: Count = 32  # numbers that a class becomes
-    label_dropout: Annotated[float, Field(ge=0, le=1)] = 0.1  # share of labels hidden in training: what is drawn or judged without one
-    bound: Annotated[float, Field(gt=0)] = 1.0  # largest absolute log-scale of a coupling
+    embedding: Width = 32  # numbers that a class becomes
+    label_dropout: Share = 0.1  # share of labels hidden in training: what is drawn or judged without one
+    bound: Positive = 1.0  # largest absolute log-scale of a coupling
     pixels: PixelsName = "histogram"  # how pixels become real numbers: scaled, by a logit, or such that they are normal
     dequantization: Literal["uniform", "variational"] = "variational"  # noise added to pixels: the same for all, or learned
-    temperature: Annotated[float, Field(ge=0)] = 0.7  # of the latents when sampling: below 1 for clearer and less varied images
+    temperature: NotNegative = 0.7  # of the latents when sampling: below 1 for clearer and less varied images
+
+    def idle(self, spec: ImageSpec) -> dict[str, str]:
+        """As `calotype.types.MayIdle` says."""
+        return {
+            **unless(self.conditional and spec.classes, "images with labels and --model.conditional True", "embedding", "label_dropout"),
+            **unless(self.blocks, "--model.blocks above 0", "kernel"),
+        }
 
 
 class Flow(DequantizedFlow):

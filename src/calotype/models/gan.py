@@ -17,10 +17,9 @@ from calotype.losses.adversarial import LOSSES, LossName
 from calotype.networks.blocks import ActivationName, NormName, evaluating
 from calotype.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from calotype.networks.mlp import MLPDiscriminator, MLPGenerator
+from calotype.settings import Count, Depth, NotNegative, Part, Positive, Width, unless
 from calotype.types import Batch, Condition, ImageSpec, Model, Noise, Player, Step
 
-Count = Annotated[int, Field(ge=1)]
-NotNegative = Annotated[float, Field(ge=0)]
 PenaltyName = Literal["none", "gradient", "gradient_one_sided", "r1", "r2", "r1_r2", "dragan"]
 
 
@@ -32,24 +31,32 @@ class GANConfig:
     network: Literal["mlp", "dcgan"] = "dcgan"  # fully connected, or convolutional
     loss: LossName = "non_saturating"  # what the two players play for
     conditional: bool = False  # learn the classes where the data have labels
-    latent: Count = 100  # numbers that an image is made from
-    width: Count = 64  # units of a hidden layer (mlp), channels of the largest hidden map (dcgan)
-    discriminator_width: Count | None = None  # the generator's where none is given
-    depth: Count = 3  # hidden layers (mlp)
+    latent: Width = 100  # numbers that an image is made from
+    width: Width = 64  # units of a hidden layer (mlp), channels of the largest hidden map (dcgan)
+    discriminator_width: Width | None = None  # the generator's where none is given
+    depth: Depth = 3  # hidden layers (mlp)
     activation: ActivationName = "leaky_relu"  # of the hidden layers (mlp)
     generator_norm: NormName = "batch"  # normalization of the generator's hidden layers
     discriminator_norm: NormName = "batch"  # normalization of the discriminator's hidden layers
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0  # share of the discriminator's features that are dropped in training
+    dropout: Part = 0.0  # share of the discriminator's features that are dropped in training
     spectral: bool = False  # spectral normalization of the discriminator
     minibatch_std: bool = False  # show the discriminator how much a batch varies, against mode collapse
-    critic_steps: Count = 1  # turns of the discriminator for each of the generator
-    pace: Annotated[float, Field(gt=0)] = 1.0  # learning rate of the discriminator relative to the generator's
+    critic_steps: Depth = 1  # turns of the discriminator for each of the generator
+    pace: Positive = 1.0  # learning rate of the discriminator relative to the generator's
     penalty: PenaltyName = "none"  # on the gradient of the discriminator
     penalty_weight: NotNegative = 10.0  # lambda of the gradient penalties and dragan, gamma of r1 and r2
     penalty_every: Count = 1  # steps between two penalties, each of which then counts so many times
-    clip_weights: Annotated[float, Field(gt=0)] | None = None  # largest absolute weight of the discriminator
+    clip_weights: Positive | None = None  # largest absolute weight of the discriminator
     smooth: Annotated[float, Field(gt=0.5, le=1)] = 1.0  # label of real images: below 1 is one-sided label smoothing
     instance_noise: NotNegative = 0.0  # standard deviation of noise on what the discriminator sees, falling to 0 over the run
+
+    def idle(self, spec: ImageSpec) -> dict[str, str]:
+        """As `calotype.types.MayIdle` says."""
+        return {
+            **unless(spec.classes, "images with labels", "conditional"),
+            **unless(self.network == "mlp", "--model.network mlp", "depth", "activation"),
+            **unless(self.penalty != "none", "a --model.penalty", "penalty_weight", "penalty_every"),
+        }
 
 
 class GAN(Model):

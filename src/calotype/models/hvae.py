@@ -14,8 +14,9 @@ from torch import Tensor
 
 from calotype.errors import UserError
 from calotype.losses.divergence import kl_standard, log_normal
-from calotype.models.variational import Count, Inference, ObjectiveConfig, Variational
+from calotype.models.variational import Inference, ObjectiveConfig, Variational
 from calotype.networks.ladder import Ladder, Level
+from calotype.settings import Depth, NotNegative, Width
 from calotype.types import Condition, ImageSpec, Noise, Player
 
 
@@ -24,12 +25,12 @@ class HVAEConfig(ObjectiveConfig):
     """A ladder of latents, and the objective that it is trained by."""
 
     kind: Literal["hvae"] = "hvae"
-    latent: Count = 16  # numbers of the vector at the top
-    channels: Count = 4  # latents at each position of a map
-    rungs: Count = 2  # maps of latents of each size
-    width: Annotated[int, Field(ge=8)] = 32  # channels of the largest map; every smaller one has twice as many
-    depth: Count = 1  # residual blocks of each size in the encoder
-    temperature: Annotated[float, Field(ge=0)] = 1.0  # in sampling: scale of the latents, below 1 for cleaner and less varied images
+    latent: Width = 16  # numbers of the vector at the top
+    channels: Width = 4  # latents at each position of a map
+    rungs: Depth = 2  # maps of latents of each size
+    width: Annotated[Width, Field(ge=8)] = 32  # channels of the largest map; every smaller one has twice as many
+    depth: Depth = 1  # residual blocks of each size in the encoder
+    temperature: NotNegative = 1.0  # in sampling: scale of the latents, below 1 for cleaner and less varied images
 
 
 class HVAE(Variational):

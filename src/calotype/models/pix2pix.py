@@ -17,6 +17,7 @@ from calotype.models.restorer import source_of
 from calotype.models.translation import patch_discriminator, side_of, watched
 from calotype.networks.blocks import evaluating
 from calotype.networks.translator import UNetTranslator, halvings_of_unet
+from calotype.settings import NotNegative, Part, Width
 from calotype.types import Batch, Condition, ImageSpec, Model, Noise, Player, Step
 
 
@@ -25,15 +26,15 @@ class Pix2PixConfig:
     """A U-Net, a discriminator of patches, and the weight between them."""
 
     kind: Literal["pix2pix"] = "pix2pix"  # the family
-    width: Annotated[int, Field(ge=2)] = 24  # channels of the generator's first layer
+    width: Annotated[Width, Field(ge=2)] = 24  # channels of the generator's first layer
     halvings: Annotated[int, Field(ge=1, le=8)] | None = None  # of the U-Net; down to a map of two pixels a side where none is given
     norm: Literal["batch", "instance"] = "batch"  # normalization of the U-Net; the paper's batches of one make both the same
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5  # share of features dropped in the innermost layers of the way up, in training only
-    discriminator_width: Annotated[int, Field(ge=2)] = 8  # channels of the discriminator's first layer
+    dropout: Part = 0.5  # share of features dropped in the innermost layers of the way up, in training only
+    discriminator_width: Annotated[Width, Field(ge=2)] = 8  # channels of the discriminator's first layer
     discriminator_halvings: Annotated[int, Field(ge=1, le=3)] | None = (
         None  # 3 judge patches of 70 pixels; as many as fit where none is given
     )
-    l1_weight: Annotated[float, Field(ge=0)] = 100.0  # weight of the L1 distance to the truth
+    l1_weight: NotNegative = 100.0  # weight of the L1 distance to the truth
 
 
 class Pix2Pix(Model):

@@ -17,6 +17,7 @@ from calotype.networks.blocks import evaluating
 from calotype.networks.patchgan import PatchGAN, halvings_for
 from calotype.networks.recognizer import RandomNetwork
 from calotype.networks.restorer import FSRCNN, Curves, DnCNN, ResidualRestorer, filled
+from calotype.settings import Depth, NotNegative, Width
 from calotype.types import Batch, Condition, ImageSpec, Model, Noise, Player, Source, Step
 
 JUDGED = 16  # pixels a side that training images must have for an adversarial loss to make sense
@@ -30,13 +31,13 @@ class RestorerConfig:
     kind: Literal["restorer"] = "restorer"
     # residual: blocks without normalization, flat or in the shape of a U; naf: NAFNet's blocks; curves: brightness and contrast alone
     network: Literal["residual", "naf", "dncnn", "fsrcnn", "curves"] = "residual"
-    width: Annotated[int, Field(ge=4)] = 48  # channels
-    depth: Annotated[int, Field(ge=1)] = 4  # blocks at the coarsest resolution; layers of dncnn, fsrcnn and curves
+    width: Annotated[Width, Field(ge=4)] = 48  # channels
+    depth: Depth = 4  # blocks at the coarsest resolution; layers of dncnn, fsrcnn and curves
     levels: Annotated[int, Field(ge=0, le=4)] = 0  # halvings of the resolution, each with twice the channels (residual and naf)
     unshuffle: Annotated[int, Field(ge=1, le=8)] = 1  # pixels a side that become one place of the network: 2 is four times faster
     loss: Literal["l1", "l2"] = "l1"  # distance between the restored image and the true one
-    adversarial: Annotated[float, Field(ge=0)] = 0.0  # weight of a discriminator of patches beside it: sharper, and less true
-    perceptual: Annotated[float, Field(ge=0)] = 0.0  # weight of a distance in the features of a random network beside it; 0.1 is much
+    adversarial: NotNegative = 0.0  # weight of a discriminator of patches beside it: sharper, and less true
+    perceptual: NotNegative = 0.0  # weight of a distance in the features of a random network beside it; 0.1 is much
 
 
 class Restorer(Model):

@@ -15,10 +15,8 @@ from calotype.flows.base import Chain, parts
 from calotype.flows.shape import Flat, Patches
 from calotype.models.dequantized import DequantizedFlow, PixelsName, dequantization, pixels
 from calotype.networks.causal import CausalNetwork
+from calotype.settings import Depth, NotNegative, Part, Positive, Share, Width, unless
 from calotype.types import Condition, ImageSpec, Noise
-
-Count = Annotated[int, Field(ge=1)]
-NotNegative = Annotated[float, Field(ge=0)]
 
 
 @dataclass(frozen=True)
@@ -27,19 +25,24 @@ class TarFlowConfig:
 
     kind: Literal["tarflow"] = "tarflow"
     conditional: bool = True  # learn the classes where the data have labels
-    patch: Count = 4  # pixels of a side of a token
-    depth: Count = 4  # autoregressive transforms
-    layers: Count = 2  # transformer blocks of each
-    width: Annotated[int, Field(ge=4)] = 64  # features of a token inside of the transformers
-    heads: Count = 2  # of the attention
-    embedding: Count = 32  # numbers that a class becomes
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0  # share of features dropped in training
-    label_dropout: Annotated[float, Field(ge=0, le=1)] = 0.1  # share of labels hidden in training, which guidance needs
-    bound: Annotated[float, Field(gt=0)] = 3.0  # largest absolute log-scale of a transform
+    patch: Annotated[int, Field(ge=1, le=1024)] = 4  # pixels of a side of a token
+    depth: Depth = 4  # autoregressive transforms
+    layers: Depth = 2  # transformer blocks of each
+    width: Annotated[Width, Field(ge=4)] = 64  # features of a token inside of the transformers
+    heads: Width = 2  # of the attention
+    embedding: Width = 32  # numbers that a class becomes
+    dropout: Part = 0.0  # share of features dropped in training
+    label_dropout: Share = 0.1  # share of labels hidden in training, which guidance needs
+    bound: Positive = 3.0  # largest absolute log-scale of a transform
     pixels: PixelsName = "histogram"  # how pixels become real numbers: scaled, by a logit, or such that they are normal
     dequantization: Literal["uniform", "variational"] = "variational"  # noise added to pixels: the same for all, or learned
     temperature: NotNegative = 0.8  # of the latents when sampling: below 1 for clearer and less varied images
     guidance: NotNegative = 0.5  # away from what is drawn without a class: 0 for none, more for clearer and less varied images
+
+    def idle(self, spec: ImageSpec) -> dict[str, str]:
+        """As `calotype.types.MayIdle` says."""
+        labels = self.conditional and spec.classes
+        return unless(labels, "images with labels and --model.conditional True", "embedding", "label_dropout", "guidance")
 
 
 class TarFlow(DequantizedFlow):

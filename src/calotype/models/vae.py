@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from calotype.errors import UserError
 from calotype.losses.divergence import kl_standard, log_normal
-from calotype.models.variational import Count, Inference, ObjectiveConfig, Variational
+from calotype.models.variational import Inference, ObjectiveConfig, Variational
 from calotype.networks.autoencoder import Autoencoder, ClassPrior, ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder, SharedScale
+from calotype.settings import DEEPEST, Width
 from calotype.types import Condition, ImageSpec, Noise, Player
 
 
@@ -23,9 +24,9 @@ class VAEConfig(ObjectiveConfig):
 
     kind: Literal["vae"] = "vae"
     network: Literal["conv", "mlp"] = "conv"  # convolutional, or fully connected
-    latent: Count = 32  # numbers that an image is made from; 2 can be drawn as a map
-    width: Count = 32  # channels of the largest map (conv), units of a hidden layer (mlp)
-    depth: Annotated[int, Field(ge=0)] = 1  # residual blocks of each map (conv), hidden layers (mlp; 0 for linear maps)
+    latent: Width = 32  # numbers that an image is made from; 2 can be drawn as a map
+    width: Width = 32  # channels of the largest map (conv), units of a hidden layer (mlp)
+    depth: Annotated[int, Field(ge=0, le=DEEPEST)] = 1  # residual blocks of each map (conv), hidden layers (mlp; 0 for linear maps)
     scale: Literal["pixel", "shared"] = "pixel"  # the likelihood's scale: of each pixel by the decoder, or one learned number for all
 
 

@@ -6,21 +6,17 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from calotype.errors import UserError
 from calotype.losses.divergence import annealed, free_bits
 from calotype.losses.reconstruction import LikelihoodName, Observation
 from calotype.networks.blocks import evaluating
+from calotype.settings import Depth, NotNegative, Share
 from calotype.types import Batch, Condition, ImageSpec, Likelihood, Model, Step
-
-Count = Annotated[int, Field(ge=1)]
-Share = Annotated[float, Field(ge=0, le=1)]
-NotNegative = Annotated[float, Field(ge=0)]
 
 IMPORTANCE_SAMPLES = 50  # of the reported importance-weighted bound
 
@@ -30,11 +26,11 @@ class ObjectiveConfig:
     """The likelihood of the pixels and how much the divergence of the posterior from the prior counts."""
 
     likelihood: LikelihoodName = "discretized_logistic"  # of each pixel given the latents; bernoulli is none of 8-bit images
-    components: Count = 1  # distributions mixed for each sub-pixel
+    components: Depth = 1  # distributions mixed for each sub-pixel
     conditional: bool = True  # learn the classes where the data have labels
     beta: NotNegative = 1.0  # weight of the divergence in the objective; 1 for the bound itself
     warmup: Share = 0.0  # share of each cycle in which that weight rises from 0
-    cycles: Count = 1  # times that it rises again from 0 over the budget
+    cycles: Depth = 1  # times that it rises again from 0 over the budget
     free_bits: NotNegative = 0.0  # nats of each latent unit that the objective counts as free
 
 

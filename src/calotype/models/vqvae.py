@@ -17,10 +17,8 @@ from calotype.networks.autoencoder import ConvCrown, ConvTrunk
 from calotype.networks.blocks import evaluating
 from calotype.networks.codeprior import CodePrior, middles
 from calotype.networks.quantizer import Quantizer, perplexity, straight_through
+from calotype.settings import Depth, Part, Positive, Width
 from calotype.types import Batch, Condition, ImageSpec, Likelihood, Model, Noise, Player, Step
-
-Count = Annotated[int, Field(ge=1)]
-Positive = Annotated[float, Field(gt=0)]
 
 REVIVE_UNTIL = 0.5  # share of the budget in which dead codes begin again: later the prior has to know what each code means
 
@@ -32,17 +30,17 @@ class VQVAEConfig:
     kind: Literal["vqvae"] = "vqvae"
     conditional: bool = True  # learn the classes where the data have labels
     likelihood: Literal["gaussian", "discretized_logistic"] = "discretized_logistic"  # of each pixel given the codes
-    components: Count = 1  # distributions mixed for each sub-pixel
-    codes: Annotated[int, Field(ge=2)] = 64  # size of the codebook
-    features: Count = 32  # numbers of each code
-    width: Annotated[int, Field(ge=8)] = 32  # channels of the largest map; every smaller one has twice as many
-    depth: Count = 1  # residual blocks of each map
+    components: Depth = 1  # distributions mixed for each sub-pixel
+    codes: Annotated[Width, Field(ge=2)] = 64  # size of the codebook
+    features: Width = 32  # numbers of each code
+    width: Annotated[Width, Field(ge=8)] = 32  # channels of the largest map; every smaller one has twice as many
+    depth: Depth = 1  # residual blocks of each map
     commitment: Positive = 0.25  # how strongly the encoder is drawn to the codes
     decay: Annotated[float, Field(gt=0, lt=1)] = 0.99  # of the codebook's running means
-    prior_width: Count = 96  # features of a position of the prior, a multiple of its heads
-    prior_depth: Count = 3  # transformer blocks of the prior
-    prior_heads: Count = 4  # of each attention of the prior
-    prior_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1  # share of the prior's features dropped in training
+    prior_width: Width = 96  # features of a position of the prior, a multiple of its heads
+    prior_depth: Depth = 3  # transformer blocks of the prior
+    prior_heads: Width = 4  # of each attention of the prior
+    prior_dropout: Part = 0.1  # share of the prior's features dropped in training
     temperature: Positive = 1.0  # in sampling: below 1 for likelier and less varied codes
 
 

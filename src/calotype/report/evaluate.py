@@ -8,7 +8,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,8 +16,8 @@ import calotype
 from calotype.data import Images
 from calotype.diagnose.verdict import Verdict, cannot_tell, conclude, fitting
 from calotype.errors import UserError
-from calotype.files import read_json
 from calotype.metrics.frechet import check_count
+from calotype.models import stored
 from calotype.report import card, cost, evidence, likelihoods
 from calotype.report.ground import Ground, TooFewReals, drawn_in, enough
 from calotype.report.scores import in_features, overfitting, published, score_all
@@ -97,9 +96,8 @@ def restores(path: Path) -> str | None:
     folder = next((f for f in (path / "model", path) if (f / "config.json").is_file() and (f / "model.safetensors").is_file()), None)
     if folder is None:
         return None
-    facts: dict[str, Any] = read_json(folder / "config.json")
-    source = (facts.get("spec") or {}).get("source")
-    return None if source is None else str(source.get("how"))
+    source = stored.find(path).spec.source
+    return None if source is None else source.how
 
 
 def require_alike(paths: Sequence[Path]) -> None:

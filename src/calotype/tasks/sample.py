@@ -5,29 +5,29 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load as parse_tensors
+from pydantic import Field
 from torch import Tensor
 
 from calotype import pictures
-from calotype.config import checked
-from calotype.engine.checkpoint import finite
-from calotype.engine.device import pick_device
+from calotype.data.images import some
+from calotype.engine.device import enough_memory, pick_device, require_memory
 from calotype.engine.run import command_for
-from calotype.errors import UserError
-from calotype.files import read_json
-from calotype.models import ModelConfig, build
-from calotype.types import Condition, ImageSpec, Model, Noise
+from calotype.errors import UserError, printable
+from calotype.models import stored
+from calotype.settings import Count, Seed, shown, value
+from calotype.types import Condition, MayIdle, Model, Noise
 
 Options = Mapping[str, float | str]
 """Options of a model's ``sample`` by name."""
+
+PIXELS = 100 * 128**2  # of the images that are drawn at once
 
 
 class Generator:
@@ -45,13 +45,16 @@ class Generator:
     ) -> Tensor:
         """Draw ``count`` images, (count, C, H, W) float32 in [-1, 1] on the CPU.
 
-        Image ``i`` depends on ``seed`` and ``start + i`` alone, whatever the batch size. ``label`` is a class by number or name;
-        without one a conditional model draws its own. ``options`` are those of the model's ``sample`` (steps, guidance ...).
+        Image ``i`` depends on ``seed`` and ``start + i`` alone; the batch size changes it by no more than the rounding of sums.
+        ``label`` is a class by number or name; without one a conditional model draws its own. ``options`` are those of the model's
+        ``sample`` (steps, guidance ...). Of large images fewer than ``batch_size`` are drawn at once.
 
-        Raises `UserError` for a label, an option or its value that the model does not take, and where the model yields NaN.
+        Raises `UserError` for a number that is out of range, for a label, an option or its value that the model does not take, for more
+        images than memory holds, and where the model yields NaN.
         """
         chunks = self.batches(count, options, seed=seed, label=label, batch_size=batch_size, start=start)
-        return torch.cat(list(chunks)) if count > 0 else torch.empty(0, *self.spec.shape)
+        require_memory(4 * count * math.prod(self.spec.shape), f"{some(count, 'image')} at once", "draw fewer, or take them from batches()")
+        return torch.cat([torch.empty(0, *self.spec.shape), *chunks])
 
     def batches(
         self,
@@ -70,7 +73,10 @@ class Generator:
             command = command_for(getattr(self.model, "config", None), self.spec.source)
             raise UserError(f"a {self.recipe} model makes images from images: use calotype {command} RUN IN OUT")
         self.check(options)
-        return self._drawn(count, options, seed, self.label(label), batch_size, start)
+        count, batch_size = value("count", count, Annotated[Count, Field(ge=0)]), value("batch_size", batch_size, Count)
+        seed, start = value("seed", seed, Seed), value("start", start, Seed)
+        at_once = min(batch_size, max(1, PIXELS // self.spec.size**2))
+        return self._drawn(count, options, seed, self.label(label), at_once, start)
 
     @torch.no_grad()
     def _drawn(self, count: int, options: Options, seed: int, number: int | None, batch_size: int, start: int) -> Iterator[Tensor]:
@@ -79,7 +85,8 @@ class Generator:
             n = min(batch_size, count - first)
             noise = Noise(n, seed, start + first, self.device)
             wanted = Condition() if number is None else Condition(label=torch.full((n,), number, device=self.device))
-            images = draw(noise, wanted, **options)
+            with enough_memory("give a smaller batch_size, --batch-size on the command line"):
+                images = draw(noise, wanted, **options)
             if not torch.isfinite(images).all():
                 asked = f" with {', '.join(f'{name}={value}' for name, value in options.items())}" if options else ""
                 mend = "give less extreme options" if options else "its weights are damaged, or its training diverged"
@@ -97,44 +104,27 @@ class Generator:
             )
         if str(label) in names:
             return names.index(str(label))
-        if str(label).isdecimal() and int(label) < len(names):
+        if len(str(label)) < 10 and str(label).isdecimal() and int(label) < len(names):
             return int(label)
-        raise UserError(f"unknown label {label!r}: choose one of {', '.join(names)}")
+        raise UserError(f"unknown label {shown(label)}: choose one of {printable(', '.join(names[:20]))}{', ...' * (len(names) > 20)}")
 
     def check(self, options: Options) -> None:
-        """Raise `UserError` unless names, types and values are such as the model's ``sample`` and its settings take."""
+        """Raise `UserError` unless the model's ``sample`` takes these options, and each of them changes what is drawn."""
         known = list(inspect.signature(self.model.sample).parameters)[2:]
-        hints = get_type_hints(self.model.sample)
-        for name, value in options.items():
+        config: Any = getattr(self.model, "config", None)
+        hints = get_type_hints(self.model.sample) | get_type_hints(type(config), include_extras=True)
+        for name, given in options.items():
             if name not in known:
                 raise UserError(
-                    f"a {self.recipe} model has no sampling option {name!r}: {'known are ' + ', '.join(known) if known else 'it has none'}"
+                    f"a {self.recipe} model has no sampling option {shown(name)}: "
+                    f"{'known are ' + ', '.join(known) if known else 'it has none'}"
                 )
-            hint = hints[name]
-            _check_type(name, value, (hint,) if get_origin(hint) in (None, Literal) else get_args(hint))
-            config: Any = getattr(self.model, "config", None)
-            if hasattr(config, name):
-                try:
-                    checked(type(config), {**asdict(config), name: value})
-                except UserError as error:
-                    raise UserError(f"sampling option {error}") from None
-
-
-def _check_type(name: str, value: float | str, kinds: tuple[Any, ...]) -> None:
-    """Whether a value is of one of the types that an option takes: of a name, the configuration knows which there are."""
-    words = any(kind is str or get_origin(kind) is Literal for kind in kinds)
-    if isinstance(value, str):
-        if not words:
-            raise UserError(f"sampling option {name}={value}: give a number")
-        names = [choice for kind in kinds if get_origin(kind) is Literal for choice in get_args(kind)]
-        if str not in kinds and value not in names:
-            raise UserError(f"sampling option {name}={value}: choose one of {', '.join(names)}")
-    elif not {int, float} & set(kinds):
-        raise UserError(f"sampling option {name}={value}: give a name")
-    elif not math.isfinite(value):
-        raise UserError(f"sampling option {name}={value}: give a finite number")
-    elif float not in kinds and not isinstance(value, int):
-        raise UserError(f"sampling option {name}={value}: give a whole number")
+            value(f"sampling option {name}", given, hints[name])
+        asked = {name: given for name, given in options.items() if getattr(config, name, given) != given}
+        set_so = replace(config, **asked) if asked else None
+        for name, needed in set_so.idle(self.spec).items() if isinstance(set_so, MayIdle) else ():
+            if name in asked:
+                raise UserError(f"sampling option {name} has no effect on this model without {needed}: leave it out")
 
 
 def load(path: str | Path, device: str = "auto") -> Generator:
@@ -143,22 +133,8 @@ def load(path: str | Path, device: str = "auto") -> Generator:
     Reads safetensors and JSON only: a model from elsewhere cannot run code. Raises `UserError` where the folder holds no model,
     or a damaged one.
     """
-    folder = Path(path)
-    folder = folder / "model" if (folder / "model" / "config.json").is_file() else folder
-    if not (folder / "model.safetensors").is_file() or not (folder / "config.json").is_file():
-        raise UserError(f"{path} holds no trained model: give a run folder, or its model/ folder with config.json and model.safetensors")
-    try:
-        facts: dict[str, Any] = read_json(folder / "config.json")
-        spec = checked(ImageSpec, facts["spec"])
-        model = build(checked(ModelConfig, facts["model"]), spec)  # type: ignore[arg-type]
-        tensors = parse_tensors((folder / "model.safetensors").read_bytes())
-        left_out = {name: t for name, t in model.state_dict().items() if name.startswith(model.training_only)}
-        model.load_state_dict({**left_out, **tensors})
-    except (KeyError, TypeError, SafetensorError, RuntimeError) as error:
-        raise UserError(f"the model in {folder} is damaged or from another version ({str(error).splitlines()[0]})") from None
-    if not finite(tensors):
-        raise UserError(f"the weights in {folder} are not finite: the training diverged, or the file is damaged")
-    return Generator(model, str(facts.get("recipe", "")), pick_device(device))
+    found = stored.find(path)
+    return Generator(found.model(), found.recipe, pick_device(device))
 
 
 def write_images(images: NDArray[np.uint8], folder: Path, start: int = 0, written: Callable[[int], None] | None = None) -> list[Path]:

@@ -1,0 +1,144 @@
+"""Models in files: ``config.json`` says what ``model.safetensors`` means. Nothing in them runs as code.
+
+What the two claim costs nothing before they agree. The model is built without memory first; weights are read only once their names,
+shapes and types are those of the model.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from calotype.errors import DamagedError, UserError, printable
+from calotype.files import read_json
+from calotype.models import ModelConfig, build
+from calotype.settings import checked, shown
+from calotype.types import ImageSpec, Model
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+HEADER = 16 << 20  # bytes of the header of a file of weights; that of the largest published recipe takes a hundredth of it
+CALLS = 40  # of PyTorch for each tensor of a model, while it is built: 18 are the most that a recipe takes
+MORE_CALLS = 1000
+FLOATS = ("F64", "F32", "F16", "BF16")  # what weights may be stored as
+OTHERS = {torch.int64: "I64", torch.uint8: "U8", torch.bool: "BOOL"}  # what other tensors of a model are stored as
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A model in a folder: what its ``config.json`` says of it, and the way to the model itself."""
+
+    folder: Path
+    config: ModelConfig
+    spec: ImageSpec
+    recipe: str
+
+    def model(self) -> Model:
+        """The model with its weights, on the processor, without the state that only training needs.
+
+        Raises:
+            UserError: where the file cannot be read.
+            DamagedError: where it does not hold the weights of such a model, or weights that are not finite.
+        """
+        weights = self.folder / WEIGHTS
+        try:
+            with open(weights, "rb") as stream:
+                if int.from_bytes(stream.read(8), "little") > HEADER:
+                    raise DamagedError(f"{WEIGHTS} has no header")
+            with safe_open(str(weights), "pt") as file:
+                held = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
+                model = _blank(self.config, self.spec, len(held))
+                _fill(model, held, file.get_tensor)
+        except OSError as error:
+            raise UserError(f"{weights} cannot be read ({error.strerror or error})") from None
+        except (UserError, SafetensorError) as error:
+            raise _damaged(self.folder, error) from None
+        return model
+
+
+def find(path: str | os.PathLike[str], wanted: str = "a run folder, or its model/ folder with config.json and model.safetensors") -> Stored:
+    """What is stored in a run, or in a ``model/`` folder by itself.
+
+    Raises:
+        UserError: where there is no model, with what is ``wanted``.
+        DamagedError: where there is one that this version did not write.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise UserError(f"{shown(path)} is no path: give {wanted}")
+    folder = Path(path)
+    try:
+        folder = folder / "model" if (folder / "model" / CONFIG).is_file() else folder
+        there = (folder / WEIGHTS).is_file() and (folder / CONFIG).is_file()
+    except (OSError, ValueError) as error:
+        raise UserError(f"{printable(str(path))} cannot be read ({getattr(error, 'strerror', None) or error}): give {wanted}") from None
+    if not there:
+        raise UserError(f"{printable(str(path))} holds no trained model: give {wanted}")
+    facts = read_json(folder / CONFIG)
+    try:
+        of = checked(_Facts, {name: facts[name] for name in ("model", "spec") if name in facts})
+        return Stored(folder, of.model, of.spec, printable(str(facts.get("recipe", "")))[:100])
+    except UserError as error:
+        raise _damaged(folder, error) from None
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What ``config.json`` must hold."""
+
+    model: ModelConfig
+    spec: ImageSpec
+
+
+def finite(tensors: Mapping[str, Tensor]) -> bool:
+    """Whether every floating-point tensor is free of infinities and NaN."""
+    return all(bool(torch.isfinite(t).all()) for t in tensors.values() if t.is_floating_point())
+
+
+def _damaged(folder: Path, error: Exception) -> DamagedError:
+    return DamagedError(f"the model in {folder} is damaged or from another version ({str(error).splitlines()[0]})")
+
+
+class _Limit(TorchFunctionMode):
+    """Ends with `DamagedError` after so many calls of PyTorch: a number in a configuration is no reason to build for ever."""
+
+    def __init__(self, calls: int) -> None:
+        super().__init__()
+        self.left = calls
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.left -= 1
+        if self.left < 0:
+            raise DamagedError(f"{CONFIG} describes a larger model than {WEIGHTS} holds")
+        return func(*args, **(kwargs or {}))
+
+
+def _blank(config: ModelConfig, spec: ImageSpec, tensors: int) -> Model:
+    """A model of about so many tensors that takes no memory."""
+    with torch.device("meta"), _Limit(CALLS * tensors + MORE_CALLS):
+        return build(config, spec)
+
+
+def _fill(model: Model, held: Mapping[str, Any], read: Callable[[str], Tensor]) -> None:
+    """Give a model without memory the tensors of a file, which must be its own; state of the training alone is left out."""
+    whole = model.state_dict()
+    wanted = {name: t for name, t in whole.items() if not name.startswith(model.training_only)}
+    if odd := next(iter(sorted(wanted.keys() ^ held.keys())), None):
+        raise DamagedError(f"{printable(odd)[:100]} is {'missing' if odd in wanted else 'no part of it'}")
+    for name, like in wanted.items():
+        shape, kind = list(held[name].get_shape()), held[name].get_dtype()
+        if shape != list(like.shape) or kind not in (FLOATS if like.is_floating_point() else (OTHERS[like.dtype],)):
+            raise DamagedError(f"{name} is {kind} {shape}, not {like.dtype} {list(like.shape)}")
+    state = {name: read(name).to(like.dtype, copy=True) for name, like in wanted.items()}  # not a map of the file
+    if not finite(state):
+        raise DamagedError("its weights are not finite: the training diverged, or the file changed")
+    model.load_state_dict(state, strict=False, assign=True)
+    for name in whole.keys() - wanted.keys():
+        place, _, leaf = name.rpartition(".")
+        setattr(model.get_submodule(place), leaf, None)
