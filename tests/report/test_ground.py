@@ -76,7 +76,7 @@ def test_the_images_that_are_scored_come_from_all_over_a_folder() -> None:
 def test_scores_and_floor_rest_on_equally_many_images(digits: np.ndarray, tmp_path: Path) -> None:
     """Real digits in the place of generated ones score what the floor scores only where both are as many."""
     made, train = folder(digits[:600], tmp_path / "made"), folder(digits[600:800], tmp_path / "train")
-    report = evaluate(made, data=train, features="digits", short=True)
+    report = evaluate(made, data=train, features="digits", count=600, short=True)
     fd, coverage = report.score("FD"), report.score("coverage")
     assert fd is not None
     assert coverage is not None
@@ -128,7 +128,7 @@ def test_too_few_are_told_before_any_work(digits: np.ndarray, tmp_path: Path) ->
     seen: list[str] = []
     with pytest.raises(UserError, match="or 30 more real images with --holdout"):
         evaluate(made, data=train, features="digits", say=lambda what, done, total: seen.append(what))
-    assert seen == []
+    assert set(seen) <= {"reading images"}
 
 
 def test_reals_without_labels_are_joined(digits: np.ndarray) -> None:

@@ -13,8 +13,9 @@ import calotype
 from calotype import pictures
 from calotype.config import Config, Logging
 from calotype.engine.run import Run
-from calotype.report.evaluate import SHORT, evaluate
-from calotype.report.subject import SELECTED, open_subject, settings_of
+from calotype.report.evaluate import evaluate
+from calotype.report.request import Request
+from calotype.report.subject import SELECTED, draw, open_subject, settings_of
 from tests.small import small
 
 
@@ -26,7 +27,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def test_the_best_weights_of_a_run_are_judged_with_its_images_and_its_log(run: Run) -> None:
-    last, best, plain = (open_subject(path, 20, 0) for path in (run.folder, run.best, run.model))
+    last, best, plain = (draw(open_subject(path, Request(count=20)), 0) for path in (run.folder, run.best, run.model))
     assert (last.name, best.name, plain.name) == ("run", "run/best", "run")
     assert best.train is not None
     assert best.holdout is not None
@@ -52,7 +53,7 @@ def test_a_report_on_the_best_weights_has_scores(run: Run) -> None:
 
 def test_weights_taken_out_of_a_run_stand_alone(run: Run, tmp_path: Path) -> None:
     shutil.copytree(run.best, tmp_path / "best")
-    alone = open_subject(tmp_path / "best", 20, 0)
+    alone = open_subject(tmp_path / "best", Request(count=20))
     assert (alone.name, alone.train, alone.records, alone.settings) == ("best", None, [], "")
 
 
@@ -61,7 +62,7 @@ def test_the_command_names_the_subject_as_the_user_did(run: Run, monkeypatch: py
     full = evaluate("run/model", count=100, short=True, seed=3)
     assert full.command == "calotype evaluate run/model --count 100 --seed 3"
     assert full.short
-    assert evaluate(run.folder, count=SHORT, short=True).command == f"calotype evaluate {run.folder} --seed 0"
+    assert evaluate(run.folder, short=True).command == f"calotype evaluate {run.folder} --seed 0"
 
 
 def test_duplicates_of_the_own_source_are_told_and_not_refused(tmp_path: Path) -> None:
@@ -74,7 +75,7 @@ def test_duplicates_of_the_own_source_are_told_and_not_refused(tmp_path: Path) -
     config = small("gan", steps=2, width=8, latent=4, depth=1)
     config = replace(config, data=replace(config.data, source=str(tmp_path / "source")))
     made = calotype.train(config, out=tmp_path / "run").run
-    subject = open_subject(made.folder, 20, 0)
+    subject = open_subject(made.folder, Request(count=20))
     assert subject.holdout is not None
     assert len(subject.holdout) == 20
     assert any("20 of 20 held-out images are duplicates of training images" in note for note in subject.notes)

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import json
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
 from calotype.cli.parse import parse
+from calotype.data.fit import check_options
 from calotype.engine.display import Terminal
-from calotype.errors import UserError
-from calotype.report.card import Report, to_json
+from calotype.report.card import to_json
 from calotype.report.compare import told
-from calotype.report.evaluate import FULL, evaluate, require_alike
-from calotype.report.files import save, save_comparison
+from calotype.report.evaluate import apart, opened, require_alike, restores
+from calotype.report.files import require_folder, require_page, save, save_comparison
+from calotype.report.request import Request
+from calotype.report.subject import FULL
 from calotype.report.words import text
+
+Size = Annotated[int | None, tyro.conf.arg(metavar="PIXELS")]
+Fit = Literal["crop", "pad", "stretch"] | None
 
 
 @dataclass(frozen=True)
@@ -39,8 +44,10 @@ class Options:
     subject: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SUBJECT")]
     data: str | None = None  # the images it was trained on: any source that calotype train takes
     holdout: str | None = None  # real images that it never saw
-    count: int = FULL  # images to draw, or to take from the folder; up to 100 to restore where none is given
+    count: int | None = None  # images to draw, or to take from the folder; 2,000 where none is given, and up to 100 to restore
     features: str | None = None  # digits, random, inception, dinov2, or the run of a classifier; by the images where none is given
+    size: Size = None  # height and width at which images are compared; that of the generated ones where none is given
+    fit: Fit = None  # how images that are no squares become so; crop where none is given
     out: Path | None = None  # folder for report.html and report.json; RUN/report, or report, where none is given
     seed: int = 0  # of the noise that images are drawn from
     device: str = "auto"  # auto, cpu, cuda, mps
@@ -64,8 +71,10 @@ class CompareOptions:
     subjects: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="SUBJECT")]
     data: str | None = None  # training images of subjects that are no runs, or to compare runs on other data than their own
     holdout: str | None = None  # real images that none of them saw
-    count: int = FULL  # images of each
+    count: int | None = None  # images of each; 2,000 where none is given, and up to 24 to restore
     features: str | None = None  # as for calotype evaluate
+    size: Size = None  # as for calotype evaluate
+    fit: Fit = None  # as for calotype evaluate
     out: Path = Path("comparison.html")  # the page
     seed: int = 0  # of the noise that images are drawn from
     device: str = "auto"  # auto, cpu, cuda, mps
@@ -78,7 +87,9 @@ def run(words: list[str]) -> int:
     options = parse(Options, words, "calotype evaluate")
     is_run = (options.subject / "checkpoints").is_dir()
     folder = options.out or (options.subject / "report" if is_run else Path("report"))
-    report = _judged(options, options.subject)
+    require_folder(folder)
+    with closing(Terminal()) as display:
+        report = opened(options.subject, _request(options, display))()
     page = save(report, folder)
     print(json.dumps(to_json(report), indent=2) if options.json else text(report, str(page)))
     return 0
@@ -87,12 +98,17 @@ def run(words: list[str]) -> int:
 def run_compare(words: list[str]) -> int:
     """Compare; prints what can be told apart."""
     options = parse(CompareOptions, words, "calotype compare")
-    if len(options.subjects) < 2:
-        raise UserError("a comparison needs two subjects or more: calotype compare A B")
-    if not options.out.name or options.out.is_dir():
-        raise UserError(f"--out {options.out} is a folder: name the page, such as {options.out / 'comparison.html'}")
-    require_alike(options.subjects)
-    reports = [_judged(options, subject) for subject in options.subjects]
+    require_page(options.out)
+    require_alike(options.subjects, options.data)
+    with closing(Terminal()) as display:
+        pair = apart(options.subjects)
+        if options.data is None and pair is not None:
+            both = f"{pair[0]} and {pair[1]}"
+            display.say(f"no images are known that both {both} were trained on: they will not be ranked; name images for all with --data")
+        request = replace(_request(options, display), short=True, slow=not options.quick, divided=pair is None)
+        for subject in options.subjects:  # all that is wrong with any of them, before the first is judged
+            opened(subject, _of_each(subject, request))
+        reports = [opened(subject, replace(_of_each(subject, request), tell=None))() for subject in options.subjects]
     save_comparison(reports, options.out)
     if options.json:
         print(json.dumps([to_json(report) for report in reports], indent=2))
@@ -103,17 +119,22 @@ def run_compare(words: list[str]) -> int:
     return 0
 
 
-def _judged(options: Options | CompareOptions, subject: Path) -> Report:
-    with closing(Terminal()) as display:
-        return evaluate(
-            subject,
-            data=options.data,
-            holdout=options.holdout,
-            count=options.count,
-            features=options.features,
-            seed=options.seed,
-            device=options.device,
-            short=isinstance(options, CompareOptions),
-            slow=isinstance(options, Options) or not options.quick,
-            say=display.show,
-        )
+def _request(options: Options | CompareOptions, display: Terminal) -> Request:
+    check_options(options.size, None, options.fit or "crop")
+    return Request(
+        data=options.data,
+        holdout=options.holdout,
+        count=options.count,
+        features=options.features,
+        size=options.size,
+        fit=options.fit,
+        seed=options.seed,
+        device=options.device,
+        say=display.show,
+        tell=display.say,
+    )
+
+
+def _of_each(subject: Path, request: Request) -> Request:
+    """As many images as a full report has, though the reports are short; of restorers fewer pictures do."""
+    return request if request.count is not None or restores(subject) is not None else replace(request, count=FULL)

@@ -124,7 +124,7 @@ def run(words: list[str]) -> int:
         raise UserError(f"{options.prior} makes pictures of pictures, and a prior draws them: leave out --prior, or name a generator")
     with open_inputs(options.source, options.out, _most(options)) as inputs:
         work = _work(options, generator, inputs)
-    if work.truth and Known.of(options.prior, own=False).learned_from(options.source):
+    if work.truth and Known.of(options.prior).learned_from(options.source):
         print(f"calotype: {options.prior} was trained on pictures of {options.source}: others may be restored less well", file=sys.stderr)
     with closing(Terminal()) as display:
         done = _restored(options, generator, work, display)

@@ -20,7 +20,7 @@ from calotype.errors import CalotypeError, UserError
 from calotype.models import ModelConfig
 from calotype.recipes import DEFAULT, Preset, named
 from calotype.report.card import Report
-from calotype.report.evaluate import SHORT, evaluate
+from calotype.report.evaluate import evaluate
 from calotype.report.files import save
 from calotype.report.words import text
 from calotype.tasks.sample import load
@@ -100,7 +100,7 @@ def _judged(result: Result, device: str, display: Terminal) -> Report | None:
     try:
         if not load(folder).model.draws:
             return None
-        report = evaluate(folder, count=SHORT, device=device, short=True, say=display.show)
+        report = evaluate(folder, device=device, short=True, say=display.show)
         save(report, folder / "report")
     except Exception as error:
         display.say(f"no report: {error if isinstance(error, CalotypeError) else repr(error)}")

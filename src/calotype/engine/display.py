@@ -46,7 +46,7 @@ class Terminal(Display):
         self._bar: Progress | None = None
         self._task: tuple[str, TaskID] | None = None
         self._began: dict[str, tuple[float, int]] = {}
-        self._last = -self.interval
+        self._last, self._what = 0.0, ""
 
     def say(self, line: str) -> None:
         """Print a line that stays, above the bar where there is one."""
@@ -56,18 +56,21 @@ class Terminal(Display):
             print(printable(line), file=self.stream, flush=True)
 
     def show(self, what: str, done: int, total: int, note: str = "", *, percent: bool = False) -> None:
-        """Report how far ``what`` has come, with an estimate of the time that is left."""
+        """Report how far ``what`` has come, with an estimate of the time that is left; at once where it is another work than before."""
         now = time.monotonic()
+        if not done:  # the same work may be done again
+            self._began.pop(what, None)
         began, first = self._began.setdefault(what, (now, done))
-        if done >= total:
+        if 0 < total <= done:
             left = "done"
         else:
             left = f"{clock((now - began) / (done - first) * (total - done))} left" if done > first else "..."
-        text = f"{f'{done}%' if percent else f'{done:,}/{total:,}'}  {left}  {note}"
+        count = f"{done}%  " if percent else f"{done:,}/{total:,}  " if total else ""
+        text = f"{count}{left}  {note}"
         if self.stream.isatty():
             self._draw(what, done, total, text)
-        elif now - self._last >= self.interval or done == total:
-            self._last = now
+        elif now - self._last >= self.interval or what != self._what or 0 < total <= done:
+            self._last, self._what = now, what
             print(f"{what} {text}".rstrip(), file=self.stream, flush=True)
 
     def _draw(self, what: str, done: int, total: int, text: str) -> None:
@@ -76,8 +79,8 @@ class Terminal(Display):
             self._bar = Progress(*columns, console=Console(file=self.stream))
             self._bar.start()
         if self._task is None or self._task[0] != what:
-            self._task = (what, self._bar.add_task(what, total=total, text=text))
-        self._bar.update(self._task[1], completed=done, total=total, text=text)
+            self._task = (what, self._bar.add_task(what, total=total or None, text=text))
+        self._bar.update(self._task[1], completed=done, total=total or None, text=text)
 
     def close(self) -> None:
         """Leave the bar where it is and the terminal as it was."""

@@ -11,7 +11,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from calotype.data import Images
+from calotype.data import Images, Progress
 from calotype.data.download import cache_folder
 from calotype.errors import CalotypeError, UserError
 from calotype.files import safe_name, write_atomic
@@ -21,12 +21,13 @@ VERSION = 1  # of the preparation in front of the networks: raise it when that c
 _BLOCK = 256  # images hashed at a time
 
 
-def cached(space: FeatureSpace, images: Images, folder: Path | None = None) -> Extracted:
+def cached(space: FeatureSpace, images: Images, folder: Path | None = None, progress: Progress | None = None) -> Extracted:
     """What ``space`` makes of real images, computed or read back.
 
-    The key is the space, the fingerprint of the images and the SHA-256 of the very pixels, so that a changed data set never
-    meets what was kept of another. A damaged file is computed anew, and a folder that cannot be written keeps nothing; neither
-    is an error. ``folder`` is by default ``features`` in ``$CALOTYPE_CACHE``, else in ``~/.cache/calotype``.
+        The key is the space, the fingerprint of the images and the SHA-256 of the very pixels, so that a changed data set never
+        meets what was kept of another. A damaged file is computed anew, and a folder that cannot be written keeps nothing; neither
+    is an error. ``folder`` is by default ``features`` in ``$CALOTYPE_CACHE``, else in ``~/.cache/calotype``; ``progress`` is that of
+        computing.
     """
     key = _key(space, images)
     stem = safe_name(space.name, "features", limit=40)
@@ -37,7 +38,7 @@ def cached(space: FeatureSpace, images: Images, folder: Path | None = None) -> E
     kept = _read(path, key, space, len(images))
     if kept is not None:
         return kept
-    found = space.of(images.pixels)
+    found = space.of(images.pixels, progress)
     with contextlib.suppress(OSError, CalotypeError):  # a cache that cannot be kept is no reason to fail
         path.parent.mkdir(parents=True, exist_ok=True)
         _write(path, key, found)

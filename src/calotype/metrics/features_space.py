@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from calotype.data.images import Progress
 from calotype.errors import UserError
 
 Features = NDArray[np.float32]
@@ -56,8 +57,10 @@ class FeatureSpace:
         return f"{self.name}@{self.hash}, {self.layer}, {self.dimension}"
 
     @torch.no_grad()
-    def of(self, pixels: Pixels) -> Extracted:
+    def of(self, pixels: Pixels, progress: Progress | None = None) -> Extracted:
         """Features of (N, H, W, C) uint8 images, in batches; the same pixels give the same numbers.
+
+        ``progress`` is called with how many of how many images are done.
 
         Raises:
             UserError: for images of a size or number of channels that the network does not take.
@@ -72,6 +75,8 @@ class FeatureSpace:
                 features.append(found.float().cpu().numpy())
                 if beliefs is not None:
                     probabilities.append(beliefs.float().cpu().numpy())
+                if progress is not None:
+                    progress(min(first + self.batch, len(pixels)), len(pixels))
         if not features:
             return Extracted(
                 np.empty((0, self.dimension), np.float32), np.empty((0, len(self.classes)), np.float32) if self.classes else None

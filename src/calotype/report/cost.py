@@ -16,12 +16,14 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from calotype import pictures
+from calotype.data.fit import fit_array
 from calotype.metrics.frechet import Moments, bias, frechet_estimate
 from calotype.metrics.score import Estimate
 from calotype.report.card import Cost, Evaluations
 from calotype.report.ground import Ground
+from calotype.report.request import LONGEST, Say
 from calotype.report.scores import mean_over
-from calotype.report.subject import Pixels, Say, Subject
+from calotype.report.subject import Pixels, Subject
 from calotype.tasks.sample import Generator
 
 Features = NDArray[np.float32]
@@ -29,7 +31,6 @@ NFES = (5, 10, 20, 50, 100)
 """Function evaluations at which quality is measured: as many, or the next fewer that a sampler can take."""
 
 COUNT = 400  # images at each of them
-LONGEST = 60.0  # seconds that all of them may take together
 BATCH = 100
 
 
@@ -164,7 +165,7 @@ def curve(subject: Subject, ground: Ground, seed: int, longest: float = LONGEST,
         true = passes(_of_one(generator, {"steps": steps}))
         if true is None or (cost is not None and cost * true > left):
             break
-        images, seconds = _drawn(generator, steps, seed, say)
+        images, seconds = _drawn(generator, steps, seed, subject.images.shape[1], say)
         left, cost = left - seconds, seconds / true
         rows.append((true, steps, seconds, _fd(ground, [space.of(images).features for space in ground.spaces])))
     if not rows:
@@ -186,10 +187,12 @@ def _fd(ground: Ground, drawn: Sequence[Features]) -> dict[str, Estimate]:
     return mean_over(parts)
 
 
-def _drawn(generator: Generator, steps: int, seed: int, say: Say | None) -> tuple[Pixels, float]:
+def _drawn(generator: Generator, steps: int, seed: int, size: int, say: Say | None) -> tuple[Pixels, float]:
+    """Images at the size to judge at, and the seconds that drawing them took."""
     parts, began = [], time.perf_counter()
     for part in generator.batches(COUNT, {"steps": steps}, seed=seed, batch_size=BATCH):
         parts.append(pictures.to_uint8(part))
         if say:
             say(f"drawing with {steps} steps", sum(map(len, parts)), COUNT)
-    return np.concatenate(parts), time.perf_counter() - began
+    seconds = time.perf_counter() - began
+    return fit_array(np.concatenate(parts), size, None, "crop"), seconds

@@ -5,27 +5,26 @@ from __future__ import annotations
 import platform
 import shlex
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 import calotype
-from calotype.data import Images
+from calotype.data.fit import Fit
 from calotype.diagnose.verdict import Verdict, cannot_tell, conclude, fitting
+from calotype.engine.run import TRANSLATORS, Run
 from calotype.errors import UserError
 from calotype.metrics.frechet import check_count
 from calotype.models import stored
 from calotype.report import card, cost, evidence, likelihoods
 from calotype.report.ground import Ground, TooFewReals, drawn_in, enough
+from calotype.report.request import LONGEST, Request, Say, progress
 from calotype.report.scores import in_features, overfitting, published, score_all
-from calotype.report.subject import Say, Subject, open_subject
+from calotype.report.subject import Subject, draw, open_subject
 from calotype.report.verdicts import OF_IMAGES, Findings, of_images, of_training
-
-FULL, SHORT = 2_000, 400
-"""Images that a report draws, and those of the short one at the end of a training."""
 
 
 def evaluate(
@@ -33,13 +32,15 @@ def evaluate(
     *,
     data: str | None = None,
     holdout: str | None = None,
-    count: int = FULL,
+    count: int | None = None,
     features: str | None = None,
+    size: int | None = None,
+    fit: Fit | None = None,
     seed: int = 0,
     device: str = "auto",
     short: bool = False,
     slow: bool | None = None,
-    longest: float = cost.LONGEST,
+    longest: float = LONGEST,
     say: Say | None = None,
 ) -> card.Report:
     """Judge a run, a model or a folder of images.
@@ -48,8 +49,10 @@ def evaluate(
         path: A run, a ``model/`` folder, or a folder or zip of generated images.
         data: Source of the training images; a run knows its own.
         holdout: Source of real images that the generator never saw; a run knows its own.
-        count: Images to draw, or to take from the folder.
+        count: Images to draw, or to take from the folder: 2,000 where none is given, 400 in a short report.
         features: Feature space (`calotype.metrics.features.pick`).
+        size: Pixels a side at which images are compared: that of the generated ones where none is given.
+        fit: How images that are no squares become so: ``crop`` where none is given.
         seed: Of the noise that images are drawn from, and of everything random in the evaluation.
         device: Where a model draws.
         short: Leave out the planted ladder and the extrapolation.
@@ -60,35 +63,50 @@ def evaluate(
     Raises:
         UserError: where there is nothing to judge, and for too few images for the feature space.
     """
-    if restores(Path(path)) is not None:
-        return _of_restorer(path, data, holdout, count, features, seed, device, short, say)
-    if count < 2:
-        raise UserError(f"a judgement needs hundreds of images, not {count}: give a larger --count")
-    lacking: list[TooFewReals] = []
-
-    def look(train: Images | None, held: Images | None, n: int) -> None:
-        try:
-            if train is not None:
-                enough(train, held, n, features)
-        except TooFewReals as error:
-            lacking.append(error)
-
-    subject = open_subject(Path(path), count, seed, data=data, holdout=holdout, device=device, say=say, look=look)
-    if lacking and subject.generator is None:
-        raise lacking[0]
-    number = None if short and count == SHORT else str(count)
-    words = [("--data", data), ("--holdout", holdout), ("--features", features), ("--count", number), ("--seed", str(seed))]
-    command = ["calotype", "evaluate", str(path), *(w for option in words if option[1] is not None for w in option if w)]
     slow = not short if slow is None else slow
-    report, about_model = _by_itself(subject, seed, slow, say)
-    report = replace(report, command=shlex.join(command), short=short)
+    return opened(path, Request(data, holdout, count, features, size, fit, True, seed, device, short, slow, longest, say))()
+
+
+def opened(path: str | Path, request: Request) -> Callable[[], card.Report]:
+    """The work of `evaluate`, after everything that may be wrong with what it is given has been looked at.
+
+    Raises:
+        UserError: as `evaluate` does, but before anything is drawn.
+    """
+    if restores(Path(path)) is not None:
+        from calotype.report import restoration
+
+        work = restoration.opened(Path(path), request)
+        return lambda: replace(work(), command=_command(path, request), versions=versions())
+    subject = open_subject(Path(path), request)
+    lacking: list[TooFewReals] = []
+    try:
+        if subject.train is not None:
+            enough(subject.train, subject.holdout, subject.count, request.features)
+    except TooFewReals as error:
+        if subject.generator is None:
+            raise
+        lacking.append(error)
+    return lambda: _judged(path, subject, request, lacking)
+
+
+def _judged(path: str | Path, subject: Subject, request: Request, lacking: Sequence[TooFewReals]) -> card.Report:
+    seed, say = request.seed, request.say
+    subject = draw(subject, seed, say)
+    report, about_model = _by_itself(subject, seed, request.slow, say)
+    report = replace(report, command=_command(path, request), short=request.short)
     if subject.train is None or lacking:
         return _without_reals(report, subject, about_model, lacking)
-    if say:
-        say("extracting features", 0, 1)
-    ground = Ground.of(subject, features, seed)
+    ground = Ground.of(subject, request.features, seed, say)
     report = _against(ground, subject, report, about_model, say)
-    return replace(report, evaluations=cost.curve(subject, ground, seed, longest, say)) if slow else report
+    return replace(report, evaluations=cost.curve(subject, ground, seed, request.longest, say)) if request.slow else report
+
+
+def _command(path: str | Path, request: Request) -> str:
+    """What repeats the evaluation, and makes the full report of a short one."""
+    named = ("data", "holdout", "features", "count", "size", "fit", "seed")
+    asked = [(f"--{name}", str(value)) for name in named if (value := getattr(request, name)) is not None]
+    return shlex.join(["calotype", "evaluate", str(path), *(word for option in asked for word in option)])
 
 
 def restores(path: Path) -> str | None:
@@ -100,43 +118,45 @@ def restores(path: Path) -> str | None:
     return None if source is None else source.how
 
 
-def require_alike(paths: Sequence[Path]) -> None:
-    """Raise `UserError` for subjects that no comparison can hold together, before any of them is judged."""
-    how = [restores(path) for path in paths]
-    for path, one in zip(paths, how, strict=True):
+def require_alike(paths: Sequence[Path], data: str | None = None) -> None:
+    """Raise `UserError` for subjects that no comparison can hold together, before any of them is judged. ``data`` is named for all."""
+    if len(paths) < 2:
+        raise UserError("a comparison needs two subjects or more: calotype compare A B")
+    places = [path.resolve() for path in paths]
+    if twice := next((path for path, place in zip(paths, places, strict=True) if places.count(place) > 1), None):
+        raise UserError(f"{twice} is named twice: a comparison is of different models")
+    first, how, trained = paths[0], [restores(path) for path in paths], [_trained(path) for path in paths]
+    for path, one, run in zip(paths, how, trained, strict=True):
         if (one is None) != (how[0] is None):
-            raise UserError(
-                f"{path} and {paths[0]} are judged by different scores, for one of them makes images from images: compare alike"
-            )
+            raise UserError(f"{path} and {first} are judged by different scores, for one of them makes images from images: compare alike")
         if one is not None and one != how[0]:
-            raise UserError(f"{path} was trained on {one}, {paths[0]} on {how[0]}: compare models that were trained for the same damage")
+            raise UserError(f"{path} was trained on {one}, {first} on {how[0]}: compare models that were trained for the same damage")
+        if one is not None and data is None and run and trained[0] and run.mark != trained[0].mark and not run.translates:
+            raise UserError(f"{path} and {first} hold out different images: name pictures for both with --data")
 
 
-def _of_restorer(
-    path: str | Path,
-    data: str | None,
-    holdout: str | None,
-    count: int,
-    features: str | None,
-    seed: int,
-    device: str,
-    short: bool,
-    say: Say | None,
-) -> card.Report:
-    """The report of a model that makes images from images."""
-    if features is not None:
-        raise UserError(f"{path} makes images from images, which are compared with the truth: leave out --features")
-    if holdout is not None:
-        raise UserError(f"{path} makes images from images: name pictures to judge it by with --data, and leave out --holdout")
-    if count < 1:
-        raise UserError(f"--count must be 1 or more, not {count}")
-    wanted = None if count in (FULL, SHORT) else count
-    from calotype.report import restoration
+def apart(paths: Sequence[Path]) -> tuple[Path, Path] | None:
+    """Two subjects that were not trained on the same images, as far as runs tell; None where all are runs that were."""
+    marks = [None if run is None else run.mark for run in map(_trained, paths)]
+    other = next((path for path, mark in zip(paths, marks, strict=True) if mark is None or mark != marks[0]), None)
+    return None if other is None else (paths[0], other)
 
-    report = restoration.judge(Path(path), data=data, count=wanted, seed=seed, device=device, short=short, say=say)
-    words = [("--data", data), ("--count", None if wanted is None else str(wanted)), ("--seed", str(seed))]
-    command = ["calotype", "evaluate", str(path), *(w for option in words if option[1] is not None for w in option if w)]
-    return replace(report, command=shlex.join(command), versions=versions())
+
+@dataclass(frozen=True)
+class _Trained:
+    """What a run says of itself."""
+
+    mark: str  # the fingerprint of its images
+    translates: bool
+
+
+def _trained(path: Path) -> _Trained | None:
+    """The run at a path, or around the weights there; None where there is none."""
+    folder = next((f for f in (path, path.resolve().parent) if (f / "checkpoints").is_dir() and (f / "config.json").is_file()), None)
+    if folder is None:
+        return None
+    config, facts = Run.open(folder).read_config()
+    return _Trained(str(facts["data"]["fingerprint"]), isinstance(config.model, TRANSLATORS))
 
 
 def _by_itself(subject: Subject, seed: int, slow: bool, say: Say | None) -> tuple[card.Report, Findings]:
@@ -172,9 +192,8 @@ def _without_reals(report: card.Report, subject: Subject, about_model: Findings,
 def _against(ground: Ground, subject: Subject, report: card.Report, about_model: Findings, say: Say | None) -> card.Report:
     """The report with everything that real images tell."""
     pixels, seed = subject.images, report.seed
-    drawn, confirm = drawn_in(ground, pixels)
-    if say:
-        say("comparing", 0, 1)
+    drawn, confirm = drawn_in(ground, pixels, progress(say, "features of the images"))
+    compared = progress(say, "comparing") or (lambda done, total: None)
     even = ground.even(len(pixels))
     scored, reference, floor = [x[even] for x in drawn], ground.reference, ground.floor
     lines, of_floor = evidence.lines(scored, ground), evidence.lines(floor.features, ground)
@@ -182,11 +201,14 @@ def _against(ground: Ground, subject: Subject, report: card.Report, about_model:
         [in_features(x, y, line[0]) for x, y, line in zip(z, reference.features, found, strict=True)]
         for z, found in ((scored, lines), (floor.features, of_floor))
     )
+    compared(1, 4)
     scores = score_all(ground.spaces, made, real, (len(even), len(reference)), pixels[even], floor.images.pixels)
     space, train_in, held_in = ground.spaces[0], ground.train.features[0], ground.holdout.features[0]
     scores = [*published(space, drawn[0], train_in), *scores]
     scores += overfitting(scored[0], train_in, held_in, space.label)
+    compared(2, 4)
     seen = of_images(pixels, drawn, confirm, ground, seed, made, real)
+    compared(3, 4)
     train, held = ground.train.images, ground.holdout.images
     report = replace(
         report,
@@ -199,11 +221,11 @@ def _against(ground: Ground, subject: Subject, report: card.Report, about_model:
         classes=evidence.classes(ground, drawn, confirm, seen.shares),
         spectrum=evidence.spectrum(pixels, ground.floor.images.pixels),
     )
+    compared(4, 4)
     if report.short:
         return report
-    if say:
-        say("planting failures for scale", 0, 1)
-    return replace(report, ladder=evidence.ladder(ground, seed), extrapolation=evidence.extrapolation(lines))
+    ladder = evidence.ladder(ground, seed, progress(say, "planting failures for scale"))
+    return replace(report, ladder=ladder, extrapolation=evidence.extrapolation(lines))
 
 
 def _fitting(subject: Subject, verdicts: list[Verdict]) -> list[Verdict]:

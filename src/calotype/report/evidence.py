@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from calotype.data import Progress
 from calotype.diagnose import planted
 from calotype.metrics import spectrum as of_spectrum
 from calotype.metrics.classes import Shares
@@ -25,7 +26,7 @@ SHOWN, NEIGHBORS, WORST = 64, 8, 6
 QUIET = ("step", "images", "seconds", "images_per_second", "lr_scale", "holdout_images")  # columns of the log that are no curves
 
 
-def ladder(ground: Ground, seed: int) -> tuple[card.LadderRow, ...]:
+def ladder(ground: Ground, seed: int, progress: Progress | None = None) -> tuple[card.LadderRow, ...]:
     """What planted failures do to the scores of real images."""
     rng, pixels = np.random.default_rng([seed, 11]), ground.floor.images.pixels
     rows: list[tuple[str, Pixels]] = [
@@ -39,7 +40,12 @@ def ladder(ground: Ground, seed: int) -> tuple[card.LadderRow, ...]:
     labels = labels_of(ground)
     if labels is not None and len(np.unique(labels)) > 3:
         rows.insert(3, ("3 classes missing", planted.collapse(pixels, labels, 3, rng)))
-    return tuple(card.LadderRow(name, _rung(ground, damaged)) for name, damaged in rows)
+    found = []
+    for place, (name, damaged) in enumerate(rows, 1):
+        found.append(card.LadderRow(name, _rung(ground, damaged)))
+        if progress is not None:
+            progress(place, len(rows))
+    return tuple(found)
 
 
 def _rung(ground: Ground, pixels: Pixels) -> dict[str, float]:

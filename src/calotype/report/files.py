@@ -6,19 +6,36 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from calotype.errors import UserError
-from calotype.files import write_json, write_text
+from calotype.files import obstacle, write_json, write_text
 from calotype.report.card import Report, to_json
 from calotype.report.compare import compare_html
 from calotype.report.page import html
+
+_JSON, _PAGE = "report.json", "report.html"
+
+
+def require_folder(folder: Path) -> None:
+    """Raise `UserError` where `save` could not write into a folder, before there is a report."""
+    reasons = [obstacle(folder, folder=True), *(obstacle(folder / name) for name in (_JSON, _PAGE) if folder.is_dir())]
+    if reason := next(filter(None, reasons), None):
+        raise UserError(f"cannot write a report into {folder}: {reason}; choose another --out")
+
+
+def require_page(path: Path) -> None:
+    """Raise `UserError` where `save_comparison` could not write, before there are reports."""
+    if not path.name or path.is_dir():
+        raise UserError(f"--out {path} is a folder: name the page, such as {path / 'comparison.html'}")
+    if reason := obstacle(path) if path.parent.is_dir() else obstacle(path.parent, folder=True):
+        raise UserError(f"cannot write {path}: {reason}; choose another --out")
 
 
 def save(report: Report, folder: Path) -> Path:
     """Write ``report.json`` and ``report.html`` into a folder, made where it is missing; returns the page."""
     page = html(report)
     _make(folder)
-    write_json(folder / "report.json", to_json(report))
-    write_text(folder / "report.html", page)
-    return folder / "report.html"
+    write_json(folder / _JSON, to_json(report))
+    write_text(folder / _PAGE, page)
+    return folder / _PAGE
 
 
 def save_comparison(reports: Sequence[Report], path: Path) -> None:

@@ -9,9 +9,10 @@ from itertools import count
 import numpy as np
 from numpy.typing import NDArray
 
-from calotype.data import Images
+from calotype.data import Images, Progress
 from calotype.errors import UserError
 from calotype.metrics.features import Extracted, FeatureSpace, cached, pick, second
+from calotype.report.request import Say, part, progress
 from calotype.report.subject import Pixels, Subject
 
 Rows = NDArray[np.int64]
@@ -31,18 +32,16 @@ class Reals:
 
     def __getitem__(self, rows: Rows) -> Reals:
         """Some of them."""
-        labels = None if self.images.labels is None else self.images.labels[rows]
-        return Reals(
-            replace(self.images, pixels=self.images.pixels[rows], labels=labels), [e[rows] for e in self.features], self.confirm[rows]
-        )
+        return Reals(self.images.take(rows), [e[rows] for e in self.features], self.confirm[rows])
 
     def __add__(self, other: Reals) -> Reals:
         """Both, these first."""
         pixels = np.concatenate([self.images.pixels, other.images.pixels])
         known = self.images.labels is not None and other.images.labels is not None
         labels = np.concatenate([self.images.labels, other.images.labels]) if known else None
+        files = self.images.files + other.images.files if self.images.files and other.images.files else ()
         return Reals(
-            replace(self.images, pixels=pixels, labels=labels),
+            replace(self.images, pixels=pixels, labels=labels, files=files),
             [_join(a, b) for a, b in zip(self.features, other.features, strict=True)],
             _join(self.confirm, other.confirm),
         )
@@ -70,25 +69,20 @@ class Ground:
         return np.sort(order[: len(self.floor)])
 
     @staticmethod
-    def of(subject: Subject, features: str | None, seed: int) -> Ground:
+    def of(subject: Subject, features: str | None, seed: int, say: Say | None = None) -> Ground:
         """The ground under a subject with training images.
 
         Raises:
-            UserError: for images of another shape than the training images, and too few for the feature space.
+            UserError: for too few images for the feature space, and for a space that does not take them.
         """
-        train, held = subject.train, subject.holdout
+        train = subject.train
         assert train is not None
-        if train.pixels.shape[1:] != subject.images.shape[1:]:
-            raise UserError(
-                f"the images judged have the shape {subject.images.shape[1:]}, the training images {train.pixels.shape[1:]}: "
-                "name the right --data"
-            )
-        if held is None:
-            held = replace(train, pixels=train.pixels[:0], labels=None if train.labels is None else train.labels[:0])
+        held = train.take(slice(0, 0)) if subject.holdout is None else subject.holdout
         enough(train, held, len(subject.images), features)
         spaces = pick(features, train.spec)
         confirm = second(spaces[0], train.spec)
-        return laid(spaces, confirm, known(train, spaces, confirm), known(held, spaces, confirm), len(subject.images), seed)
+        of_train, of_held = (known(images, spaces, confirm, progress(say, "features of real images")) for images in (train, held))
+        return laid(spaces, confirm, of_train, of_held, len(subject.images), seed)
 
 
 def enough(train: Images, holdout: Images | None, n: int, features: str | None) -> None:
@@ -119,9 +113,11 @@ def _parts(train: int, holdout: int, n: int) -> tuple[int, int]:
     return train - lent, min(n, holdout) + lent
 
 
-def known(images: Images, spaces: Sequence[FeatureSpace], confirm: FeatureSpace) -> Reals:
+def known(images: Images, spaces: Sequence[FeatureSpace], confirm: FeatureSpace, progress: Progress | None = None) -> Reals:
     """Real images with their features, from the cache where they were computed before."""
-    found = [cached(space, images) if len(images) else space.of(images.pixels) for space in (*spaces, confirm)]
+    every = (*spaces, confirm)
+    parts = [part(progress, place, len(every)) for place in range(len(every))]
+    found = [cached(space, images, progress=p) if len(images) else space.of(images.pixels) for space, p in zip(every, parts, strict=True)]
     return Reals(images, found[:-1], found[-1])
 
 
@@ -134,9 +130,11 @@ def laid(spaces: Sequence[FeatureSpace], confirm: FeatureSpace, train: Reals, ho
     return Ground(spaces, confirm, train, holdout, train[np.sort(order[lent:][: max(FEWEST, n)])], floor)
 
 
-def drawn_in(ground: Ground, pixels: Pixels) -> tuple[list[Extracted], Extracted]:
+def drawn_in(ground: Ground, pixels: Pixels, progress: Progress | None = None) -> tuple[list[Extracted], Extracted]:
     """Features of generated images in every space, and in the confirming one."""
-    return [space.of(pixels) for space in ground.spaces], ground.confirm.of(pixels)
+    every = (*ground.spaces, ground.confirm)
+    found = [space.of(pixels, part(progress, place, len(every))) for place, space in enumerate(every)]
+    return found[:-1], found[-1]
 
 
 def _join(a: Extracted, b: Extracted) -> Extracted:

@@ -12,12 +12,12 @@ from calotype.config import Config
 from calotype.data import Split
 from calotype.data.download import PUBLIC
 from calotype.data.embedded import NAMES
-from calotype.engine.images import open_images
 from calotype.engine.run import Run
-from calotype.errors import UserError
 from calotype.files import expanded
 from calotype.report import card
+from calotype.report.beside import own_split, vanished
 from calotype.report.cost import training
+from calotype.report.request import Request
 from calotype.report.subject import settings_of
 from calotype.tasks.sample import Generator
 
@@ -34,8 +34,10 @@ class Known:
     selected: bool = False  # whether the weights are those that a score chose
 
     @staticmethod
-    def of(path: Path, own: bool) -> Known:
-        """What is known of the model at ``path``: a run, or weights inside one. ``own``: with the images of the run.
+    def of(path: Path, request: Request | None = None) -> Known:
+        """What is known of the model at ``path``: a run, or weights inside one; with the images of the run where a judgement is asked for.
+
+        Where pictures to judge by are named, the images of the run are those only if they are not where the run found them.
 
         Raises:
             UserError: where these are no longer the images that it was trained on.
@@ -47,9 +49,8 @@ class Known:
         config, facts = run.read_config()
         records = tuple(run.log().read())
         selected = path.resolve() == run.best.resolve()
-        split = open_images(config.data) if own else None
-        if split is not None and split.fingerprint != facts["data"]["fingerprint"]:
-            raise UserError(f"the images of {config.data.source} changed since the run was trained: name others with --data")
+        wanted = request is not None and (request.data is None or vanished(config.data.source))
+        split = own_split(config.data, facts["data"]["fingerprint"], request) if request is not None and wanted else None
         steps = max((r.get("step", 0) for r in records if not selected or r.get("best")), default=0)
         return Known(config, split, records, steps, facts["resolved"]["threads"], selected)
 

@@ -16,8 +16,9 @@ from calotype.metrics.likelihood import active_units, bits_of, bits_per_dim, gap
 from calotype.metrics.score import Score
 from calotype.report.card import Units
 from calotype.report.plots import number
+from calotype.report.request import Say
 from calotype.report.scores import GIVEN, LIKELIHOOD
-from calotype.report.subject import Say, Subject
+from calotype.report.subject import Subject
 from calotype.tasks.pixels import labels_for, to_tensor
 from calotype.tasks.sample import Generator
 from calotype.types import Condition, HasPosterior, Likelihood, mix
@@ -27,6 +28,7 @@ LARGEST = 35 * 35  # pixels of an image from which on fewer are asked of
 BATCH = 50
 MOST_UNITS = 512  # bars of the picture of divergences
 LIKELY = "likelihood-overfit"
+OTHER_SIZE = "Images are compared at another size than the model's own: leave out --size."
 NO_HOLDOUT = "There are no held-out images: name some with --holdout."
 
 
@@ -48,6 +50,8 @@ def ask(subject: Subject, seed: int, *, slow: bool, say: Say | None = None) -> T
     generator = subject.generator
     if generator is None:
         return Told(findings=[cannot_tell("posterior-collapse", likelihood.NO_ENCODER), cannot_tell(LIKELY, likelihood.NO_LIKELIHOOD)])
+    if subject.images.shape[1] != generator.spec.size:
+        return Told(findings=[cannot_tell(name, OTHER_SIZE) for name in ("posterior-collapse", LIKELY)])
     held, train = (None if images is None else known(generator, images) for images in (subject.holdout, subject.train))
     told = _bits(generator, held, train, subject, _Pace(seed, slow, say))
     collapse, units = _latents(generator, held if held is not None and len(held) >= likelihood.FEWEST_IMAGES else train)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,13 @@ from calotype.metrics.likelihood import gap
 from calotype.metrics.quality import Convention, convention_for
 from calotype.metrics.score import Estimate, Score
 from calotype.report import card, evidence, translation
+from calotype.report.beside import gone
 from calotype.report.known import Known
 from calotype.report.pairs import Picture, degradation_of, of_images, of_source, within
+from calotype.report.request import Request
 from calotype.report.restored import MODEL, Judge, Measured
 from calotype.report.scores import GAIN
-from calotype.report.subject import SELECTED, Say
+from calotype.report.subject import SELECTED
 from calotype.report.verdicts import Findings
 from calotype.tasks.sample import Generator, load
 
@@ -35,17 +38,32 @@ CROP = 160  # pixels a side of the pieces that are shown
 DARKEST = 32.0  # levels of 255 from which on the map of differences is black
 
 
-def judge(path: Path, *, data: str | None, count: int | None, seed: int, device: str, short: bool, say: Say | None = None) -> card.Report:
-    """Judge a run or a model that makes images from images, by what its run held out or by whole pictures from ``data``.
+def opened(path: Path, request: Request) -> Callable[[], card.Report]:
+    """The work of judging a run or a model that makes images from images, by what its run held out or by whole pictures from ``data``.
 
     Raises:
-        UserError: where there is nothing to judge it by.
+        UserError: where there is nothing to judge it by, before anything is restored.
     """
-    generator = load(path, device)
+    unfit = [name for name in ("features", "holdout", "size", "fit") if getattr(request, name) is not None]
+    if unfit:
+        raise UserError(
+            f"{path} makes images from images, which are compared with the truth in their own sizes: leave out --{unfit[0]}, and name "
+            "pictures to judge it by with --data"
+        )
+    if request.count is not None and request.count < 1:
+        raise UserError(f"--count must be 1 or more, not {request.count}")
+    generator = load(path, request.device)
     if isinstance(getattr(generator.model, "config", None), TRANSLATORS):
-        return translation.judge(path, generator, data=data, count=count, seed=seed, short=short, say=say)
-    known = Known.of(path, own=data is None)
-    pictures, training = _pictures(generator, known, path, data, count or (SHORT if short else FULL), seed, MEGAPIXELS[short])
+        return translation.opened(path, generator, request)
+    known = Known.of(path, request)
+    pictures, training = _pictures(generator, known, path, request)
+    return lambda: _judged(path, generator, known, pictures, training, request)
+
+
+def _judged(
+    path: Path, generator: Generator, known: Known, pictures: list[Picture], training: list[Picture], request: Request
+) -> card.Report:
+    seed, short, say = request.seed, request.short, request.say
     degradation, channels = degradation_of(generator.spec), max(picture.truth.shape[1] for picture in pictures)
     convention = convention_for(degradation, channels)
     judge = Judge(generator, degradation, convention, seed)
@@ -59,22 +77,22 @@ def judge(path: Path, *, data: str | None, count: int | None, seed: int, device:
         sigmas, psnr = judge.levels(within(pictures, 0.25 * MEGAPIXELS[short]), LEVELS[short], say)
         found.append(findings.noise_level(sigmas, psnr["told"], psnr["not told"]))
         levels = tuple(card.Level(float(s), {name: float(v[i].mean()) for name, v in psnr.items()}) for i, s in enumerate(sigmas))
-    return _report(path, generator, known, data, measured, found, convention, levels, seed, short)
+    return _report(path, generator, known, measured, found, convention, levels, request)
 
 
-def _pictures(
-    generator: Generator, known: Known, path: Path, data: str | None, count: int, seed: int, megapixels: float
-) -> tuple[list[Picture], list[Picture]]:
-    """Pictures to judge by, and training images beside them."""
-    source = generator.spec.source
+def _pictures(generator: Generator, known: Known, path: Path, request: Request) -> tuple[list[Picture], list[Picture]]:
+    """Pictures to judge by, and training images beside them: those of its run, or whole ones from ``data`` where that is something else."""
+    source, data, seed, megapixels = generator.spec.source, request.data, request.seed, MEGAPIXELS[request.short]
+    count = request.count if request.count is not None else (SHORT if request.short else FULL)
     assert source is not None
-    if data is not None:
+    if data is not None and known.split is None:
         if degradation_of(generator.spec) is None:
             raise UserError("this model learned from pairs of pictures, and --data names single ones: leave it out")
         own = generator.spec.channels if source.channels != generator.spec.channels else None  # a mended picture keeps its channels
         return within(of_source(data, own, count, seed, source.scale), megapixels), []
     if known.split is None:
-        raise UserError(f"{path} is a model by itself: name pictures to restore with --data")
+        where = f"{path} is a model by itself" if known.config is None else gone(known.config.data)
+        raise UserError(f"{where}: name pictures to restore with --data")
     held, train = known.split.holdout, known.split.train
     if not len(held):
         raise UserError("the run held no images out: name pictures to restore with --data")
@@ -109,13 +127,11 @@ def _report(
     path: Path,
     generator: Generator,
     known: Known,
-    data: str | None,
     measured: Measured,
     found: Findings,
     convention: Convention,
     levels: tuple[card.Level, ...],
-    seed: int,
-    short: bool,
+    request: Request,
 ) -> card.Report:
     spec = generator.spec
     assert spec.source is not None
@@ -130,12 +146,12 @@ def _report(
         about=known.about(generator),
         data=known.data,
         protocol={"degradation": spec.source.how, "convention": convention.text, "pictures": _names(measured)},
-        seed=seed,
-        short=short,
+        seed=request.seed,
+        short=request.short,
         recipe=generator.recipe or None,
         settings=known.settings,
         train_seed=known.train_seed,
-        notes=_notes(measured, known, data),
+        notes=_notes(measured, known, request.data),
         pictures=card.Pictures(crops=crops(measured)),
         curves=evidence.curves(known.records),
         cost=known.cost(generator, measured.seconds / measured.megapixels),

@@ -19,7 +19,7 @@ from calotype.metrics.quality import Convention
 from calotype.metrics.spectrum import kept_detail
 from calotype.models import Colorizer
 from calotype.report.pairs import Picture
-from calotype.report.subject import Say
+from calotype.report.request import Say
 from calotype.tasks.restore import apply
 from calotype.tasks.sample import Generator
 from calotype.tasks.score import like

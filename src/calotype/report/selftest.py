@@ -16,8 +16,9 @@ from calotype.errors import UserError
 from calotype.metrics.features import FeatureSpace, pick, second
 from calotype.metrics.manifold import prdc
 from calotype.report.ground import Ground, Reals, drawn_in, known, laid
+from calotype.report.request import Say
 from calotype.report.selftest_training import COURSES, OF_TRAINING, of_course
-from calotype.report.subject import Pixels, Say
+from calotype.report.subject import Pixels
 from calotype.report.verdicts import CLUSTERS, OF_IMAGES, of_images
 
 FEWEST = 1_500  # images of the source

@@ -4,32 +4,36 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from calotype import pictures
 from calotype.config import Config
-from calotype.data import Images, Split, load
-from calotype.data.images import digests
-from calotype.engine.images import open_images
+from calotype.data import Images, load
+from calotype.data.decode import MAX_BYTES, UnusableError, decode
+from calotype.data.fit import fit_array
+from calotype.data.images import Skipped
+from calotype.data.prepared import memory_limit
 from calotype.engine.run import Run
-from calotype.errors import UserError
-from calotype.files import name_of
+from calotype.errors import UserError, printable
+from calotype.files import expanded, name_of
+from calotype.metrics.features import pick
+from calotype.report.beside import Beside, left_out, named, of_run, reading, shape_of
+from calotype.report.request import Request, Say
 from calotype.tasks.sample import Generator
 from calotype.tasks.sample import load as load_model
 from calotype.types import ImageSpec
 
 Pixels = NDArray[np.uint8]
-SPLIT = ("mnist5k", "mnist", "fashion-mnist", "cifar10")  # sources that hold out a part of themselves
-Say = Callable[[str, int, int], None]  # (what, done, total)
-Look = Callable[[Images | None, Images | None, int], None]  # at (training images, holdout, images to judge), before the work begins
+FULL, SHORT = 2_000, 400
+"""Images that a report draws, and those of the short one at the end of a training."""
+
 SELECTED = "these weights were chosen among others by a score during the training: they look better by scores than they are"
 
 
@@ -38,10 +42,11 @@ class Subject:
     """What a report is about, and the real images beside it."""
 
     name: str
-    images: Pixels  # (N, H, W, C) uint8: what is judged, unselected
+    images: Pixels  # (N, H, W, C) uint8: what is judged, unselected; none before `draw`
     train: Images | None = None
     holdout: Images | None = None
     generator: Generator | None = None
+    count: int = 0  # images to judge
     records: list[dict[str, Any]] = field(default_factory=list)  # of the training log
     grids: list[tuple[int, Pixels]] = field(default_factory=list)  # (step, the same noise drawn after it)
     about: dict[str, str] = field(default_factory=dict)
@@ -54,84 +59,73 @@ class Subject:
     seconds_per_1000: float | None = None  # for 1,000 images, while these were drawn
 
 
-@dataclass(frozen=True)
-class _Wish:
-    """How many images to judge, beside which real ones."""
-
-    count: int
-    seed: int
-    data: str | None
-    holdout: str | None
-    device: str
-    say: Say | None
-    look: Look
-
-
-def open_subject(
-    path: Path,
-    count: int,
-    seed: int,
-    *,
-    data: str | None = None,
-    holdout: str | None = None,
-    device: str = "auto",
-    say: Say | None = None,
-    look: Look = lambda train, holdout, n: None,
-) -> Subject:
-    """The subject at ``path`` with ``count`` images: drawn with ``seed``, or the first of a folder in a fixed random order.
-
-    ``data`` and ``holdout`` name training images and held-out images; a run, and the weights inside one, know their own. ``look`` sees
-    the real images before anything is drawn.
+def open_subject(path: Path, request: Request) -> Subject:
+    """The subject at ``path`` with its real images, before anything is drawn: `draw` does that.
 
     Raises:
-        UserError: where there is nothing to judge, or images do not have one shape.
+        UserError: where there is nothing to judge, images do not have one shape, and for more of them than memory holds.
     """
-    wish = _Wish(count, seed, data, holdout, device, say, look)
     if _is_run(path):
-        return _of_run(Run.open(path), path, wish)
-    weights = path.resolve()
-    if weights.name in ("best", "model") and _is_run(weights.parent) and (weights / "model.safetensors").is_file():
-        return _of_run(Run.open(weights.parent), weights, wish)
-    return _of_model(path, wish) if (path / "model.safetensors").is_file() else _of_images(path, wish)
+        subject = _of_run(Run.open(path), path, request)
+    elif (weights := path.resolve()).name in ("best", "model") and _is_run(weights.parent) and (weights / "model.safetensors").is_file():
+        subject = _of_run(Run.open(weights.parent), weights, request)
+    else:
+        subject = _of_model(path, request) if (path / "model.safetensors").is_file() else _of_images(path, request)
+    if request.tell is not None:
+        for note in subject.notes:
+            request.tell(note)
+    return subject
+
+
+def draw(subject: Subject, seed: int, say: Say | None = None) -> Subject:
+    """The subject with its images: a folder has them, a model draws them with ``seed``, and they are brought to the size to judge at."""
+    generator = subject.generator
+    if generator is None:
+        return subject
+    size, parts = subject.images.shape[1], []
+    if say:
+        say("drawing samples", 0, subject.count)
+    began = time.perf_counter()
+    for part in generator.batches(subject.count, {}, seed=seed, batch_size=100):
+        parts.append(pictures.to_uint8(part))
+        if say:
+            say("drawing samples", sum(map(len, parts)), subject.count)
+    seconds = time.perf_counter() - began
+    images = fit_array(np.concatenate(parts), size, None, "crop")
+    return replace(subject, images=images, seconds_per_1000=1000 * seconds / len(images))
 
 
 def _is_run(path: Path) -> bool:
     return (path / "checkpoints").is_dir() and (path / "config.json").is_file()
 
 
-def _of_run(run: Run, weights: Path, wish: _Wish) -> Subject:
+def _of_run(run: Run, weights: Path, request: Request) -> Subject:
     """A run with its last weights, or with those in one of its folders."""
     config, facts = run.read_config()
-    generator, selected = load_model(weights, wish.device), weights.name == "best" and weights != run.folder
-    d, (train, held) = config.data, _reals(wish.data, wish.holdout, generator.spec)
-    own = train is None and held is None
-    if train is None:
-        split = open_images(d)
-        if split.fingerprint != facts["data"]["fingerprint"]:
-            raise UserError(f"the images of {d.source} changed since the run was trained: name its training images with --data")
-        train, held = split.train, held or split.holdout
-    held, notes = (held, _duplicates(train, held)) if own and held else _without_overlap(train, held)
+    generator, selected = load_model(weights, request.device), weights.name == "best" and weights != run.folder
+    spec = _judged(generator, request)
+    beside = of_run(config.data, facts["data"]["fingerprint"], request, generator.spec, spec)
     log = run.log().read()
     steps = max((r.get("step", 0) for r in log if not selected or r.get("best")), default=0)
-    subject = _drawn(generator, train, held, wish)
-    about = subject.about | {
+    subject = _of_generator(weights, generator, spec, beside, request)
+    trained = config.data.source if beside.train is None else f"{beside.train.name}, {len(beside.train):,} images"
+    about = {
         "recipe": config.recipe,
         "training": f"{steps:,} steps of {config.train.batch} images",
-        "training data": f"{train.name}, {len(train):,} images",
+        "training data": trained,
     }
-    grids = _grids(run, config.log.grid, generator)
+    grids, odd = _grids(run, config.log.grid, generator.spec)
     return replace(
         subject,
-        name=name_of(weights),
         records=log,
         grids=grids,
-        about=about,
+        about=subject.about | about,
         recipe=config.recipe,
         settings=settings_of(config, "best" if selected else ""),
         train_seed=config.train.seed,
         steps=steps,
         train_threads=facts["resolved"]["threads"],
-        notes=(*notes, SELECTED) if selected else tuple(notes),
+        notes=(*subject.notes, *odd, *((SELECTED,) if selected else ())),
     )
 
 
@@ -149,117 +143,96 @@ def settings_of(config: Config, which: str = "") -> str:
     return hashlib.sha256(json.dumps([tree, which], sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _of_model(path: Path, wish: _Wish) -> Subject:
-    generator = load_model(path, wish.device)
-    train, held = _reals(wish.data, wish.holdout, generator.spec)
-    held, notes = _without_overlap(train, held)
-    return replace(_drawn(generator, train, held, wish), name=name_of(path), recipe=generator.recipe or None, notes=tuple(notes))
+def _of_model(path: Path, request: Request) -> Subject:
+    generator = load_model(path, request.device)
+    spec = _judged(generator, request)
+    return _of_generator(path, generator, spec, named(request, spec), request)
 
 
-def _of_images(path: Path, wish: _Wish) -> Subject:
+def _of_images(path: Path, request: Request) -> Subject:
     if not path.exists():
         raise UserError(f"{path} does not exist: give a run, a model folder, or a folder of images")
-    found = load(str(path), holdout=0).train
+    for option, source in (("data", request.data), ("holdout", request.holdout)):
+        if source is not None and expanded(source).resolve() == path.resolve():
+            raise UserError(f"{path} is what is judged and --{option} as well: name other images with --{option}")
+    count, said = _count(request), request.progress(reading(str(path)))
+    found = load(str(path), size=request.size, fit=request.fit or "crop", holdout=0, progress=said).train
     if len(found) < 2:
         raise UserError(f"{path} holds one image: a judgement needs hundreds")
-    train, held = _reals(wish.data, wish.holdout, None)
-    for real in filter(None, (train, held)):
-        if real.pixels.shape[1:] != found.pixels.shape[1:]:
-            raise UserError(
-                f"the images of {path} are {_shape(found.pixels)} and those of {real.name} {_shape(real.pixels)}: "
-                "bring both to one size first, with the same filter (calotype data prepare --size)"
-            )
-    held, notes = _without_overlap(train, held)
-    order = np.random.default_rng(wish.seed).permutation(len(found))[: wish.count]
-    wish.look(train, held, len(order))
-    about = {"images": f"{len(found):,} of {_shape(found.pixels)}"}
-    return Subject(path.resolve().name, np.asarray(found.pixels[np.sort(order)]), train, held, about=about, notes=tuple(notes))
+    _require_features(request, found.spec)
+    beside = named(request, found.spec)
+    order = np.random.default_rng(request.seed).permutation(len(found))[:count]
+    about = {"images": f"{len(found):,} of {shape_of(found.spec)}"}
+    notes = (*left_out(str(path), found.skipped), *beside.notes)
+    pixels = np.asarray(found.pixels[np.sort(order)])
+    return Subject(path.resolve().name, pixels, beside.train, beside.holdout, count=len(order), about=about, notes=notes)
 
 
-def _reals(data: str | None, holdout: str | None, spec: ImageSpec | None) -> tuple[Images | None, Images | None]:
-    """Training and held-out images, each where it is named, in the shape that a model draws; a source's own holdout counts as one."""
-    held = None if holdout is None else _shaped(holdout, spec, 0).train
-    if data is None:
-        return None, held
-    split = _shaped(data, spec, 0.1 if data in SPLIT else 0)
-    return split.train, split.holdout if held is None and data in SPLIT else held
-
-
-def _shaped(source: str, spec: ImageSpec | None, holdout: float) -> Split:
-    """A source as the model draws: made smaller where need be, with nothing invented."""
-    if spec is None:
-        return load(source, holdout=holdout)
-    try:
-        split = load(source, holdout=holdout)
-    except UserError:  # images of several sizes
-        split = load(source, size=spec.size, channels=spec.channels, holdout=holdout)
-    own = split.train.spec
-    if own.channels != spec.channels or own.size < spec.size:
-        raise UserError(f"the model draws {_named(spec)} images, and {source} holds {_named(own)} ones: name the images it was trained on")
-    return split if own.size == spec.size else load(source, size=spec.size, channels=spec.channels, holdout=holdout)
-
-
-def _drawn(generator: Generator, train: Images | None, held: Images | None, wish: _Wish) -> Subject:
+def _judged(generator: Generator, request: Request) -> ImageSpec:
+    """What the images of a model are judged as. Raises `UserError` for a model that draws none, and for more than memory holds."""
     if not generator.model.draws:
         raise UserError("a classifier draws no images: name a generator to judge, and this one with --features")
-    wish.look(train, held, wish.count)
-    parts, began = [], time.perf_counter()
-    for part in generator.batches(wish.count, {}, seed=wish.seed, batch_size=100):
-        parts.append(pictures.to_uint8(part))
-        if wish.say:
-            wish.say("drawing samples", sum(map(len, parts)), wish.count)
-    seconds = time.perf_counter() - began
+    spec, count = replace(generator.spec, size=request.size or generator.spec.size), _count(request)
+    _require_features(request, spec)
+    if (size := count * spec.channels * max(spec.size, generator.spec.size) ** 2) > memory_limit():
+        raise UserError(f"{count:,} images of {shape_of(spec)} take {size / 1e9:,.0f} GB of memory: give a smaller --count")
+    return spec
+
+
+def _count(request: Request) -> int:
+    count = request.count if request.count is not None else SHORT if request.short else FULL
+    if count < 2:
+        raise UserError(f"a judgement needs hundreds of images, not {count}: give a larger --count")
+    return count
+
+
+def _require_features(request: Request, spec: ImageSpec) -> None:
+    """Raise `UserError` for features that there are not, and that such images have none of, before other images are read."""
+    if request.features is not None:
+        pick(request.features, spec)
+
+
+def _of_generator(path: Path, generator: Generator, spec: ImageSpec, beside: Beside, request: Request) -> Subject:
     parameters = sum(p.numel() for p in generator.model.parameters())
-    about = {"model": f"{parameters:,} parameters", "images": f"{generator.spec.size}x{generator.spec.size}x{generator.spec.channels}"}
-    images = np.concatenate(parts)
-    return Subject("", images, train, held, generator, about=about, seconds_per_1000=1000 * seconds / len(images))
-
-
-def _grids(run: Run, count: int, generator: Generator) -> list[tuple[int, Pixels]]:
-    spec = generator.spec
-    grids = []
-    for path in sorted(run.samples.glob("step-*.png")) if count else ():
-        with Image.open(path) as picture:
-            cut = pictures.ungrid(picture, count, spec.size, spec.channels)
-        if cut is not None:
-            grids.append((int(path.stem.removeprefix("step-")), cut))
-    return grids
-
-
-def _without_overlap(train: Images | None, held: Images | None) -> tuple[Images | None, list[str]]:
-    """The holdout without images that are training images too, because they would hide copying, and a note where there were any."""
-    if train is None or held is None or not len(held) or train.pixels.shape[1:] != held.pixels.shape[1:]:
-        return held, []
-    fresh = _fresh(train, held)
-    if fresh.all():
-        return held, []
-    lost = int((~fresh).sum())
-    if lost > len(held) // 2:
-        raise UserError(f"{lost} of {len(held)} held-out images are training images: give a --holdout of images that the model never saw")
-    kept = replace(
-        held,
-        pixels=held.pixels[fresh],
-        labels=None if held.labels is None else held.labels[fresh],
-        fingerprint=held.fingerprint + f"-{lost}",
+    own = generator.spec
+    about = {"model": f"{parameters:,} parameters", "images": f"{own.size}x{own.size}x{own.channels}"}
+    if spec.size != own.size:
+        about["images"] += f", judged at {spec.size}x{spec.size}"
+    none = np.empty((0, spec.size, spec.size, spec.channels), np.uint8)
+    return Subject(
+        name_of(path),
+        none,
+        beside.train,
+        beside.holdout,
+        generator,
+        count=_count(request),
+        about=about,
+        recipe=generator.recipe or None,
+        notes=beside.notes,
     )
-    return kept, [f"{lost} held-out images are training images too and were left out"]
 
 
-def _duplicates(train: Images, held: Images) -> list[str]:
-    """A note on held-out images that the source holds twice, one of them for training: by chance, so that they stay."""
-    same = int((~_fresh(train, held)).sum())
-    return [f"{same} of {len(held)} held-out images are duplicates of training images: {train.name} holds them twice"] if same else []
+def _grids(run: Run, count: int, spec: ImageSpec) -> tuple[list[tuple[int, Pixels]], tuple[str, ...]]:
+    """The grids of a training, and a note on files among them that are none."""
+    grids, odd = [], []
+    for path in sorted(run.samples.glob("*.png")) if count else ():
+        try:
+            grids.append(_grid(path, count, spec))
+        except UnusableError as error:
+            odd.append(Skipped(printable(path.name), str(error)))
+    return grids, left_out(str(run.samples), odd)
 
 
-def _fresh(train: Images, held: Images) -> NDArray[np.bool_]:
-    """Which held-out images are not among the training images."""
-    known = {row.tobytes() for row in digests(train.pixels)}
-    return np.array([row.tobytes() not in known for row in digests(held.pixels)], bool)
-
-
-def _shape(pixels: Pixels) -> str:
-    return _named(ImageSpec(pixels.shape[1], pixels.shape[3]))
-
-
-def _named(spec: ImageSpec) -> str:
-    return f"{spec.size}x{spec.size} {'color' if spec.channels == 3 else 'grey'}"
+def _grid(path: Path, count: int, spec: ImageSpec) -> tuple[int, Pixels]:
+    """The step and the images of a grid. Raises ``UnusableError`` for anything else."""
+    step = re.fullmatch(r"step-(\d{1,18})\.png", path.name)
+    if step is None or not path.is_file() or path.stat().st_size > MAX_BYTES:
+        raise UnusableError("it is no grid of this training")
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UnusableError(error.strerror or str(error)) from None
+    cut = pictures.ungrid(decode(data, path.name), count, spec.size, spec.channels)
+    if cut is None:
+        raise UnusableError("it is no grid of this training")
+    return int(step[1]), cut

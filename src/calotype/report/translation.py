@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,9 +24,11 @@ from calotype.metrics.frechet import frechet_estimate
 from calotype.metrics.quality import Convention, convention_for
 from calotype.metrics.score import Estimate, Score
 from calotype.report import card, evidence
+from calotype.report.beside import gone, reading
 from calotype.report.known import Known
+from calotype.report.request import Request
 from calotype.report.scores import KINDS
-from calotype.report.subject import SELECTED, Say
+from calotype.report.subject import SELECTED
 from calotype.tasks.sample import Generator
 from calotype.types import Batch, Condition
 
@@ -47,20 +49,27 @@ class _One:
     again: Tensor | None  # translated back
 
 
-def judge(
-    path: Path, generator: Generator, *, data: str | None, count: int | None, seed: int, short: bool, say: Say | None = None
-) -> card.Report:
-    """Judge a translator by pictures that its run held out, or by those that its settings make of ``data``.
+def opened(path: Path, generator: Generator, request: Request) -> Callable[[], card.Report]:
+    """The work of judging a translator by pictures that its run held out, or by those that its settings make of ``data``.
 
     Raises:
         UserError: for a model without its run, and where nothing is held out.
     """
-    known = Known.of(path, own=True)
-    if known.config is None or known.split is None:
+    known = Known.of(path, request)
+    if known.config is None:
         raise UserError(f"{path} is a model by itself, which does not say what it was trained to translate: judge its run")
     options = known.config.data
-    split = known.split if data is None else open_images(replace(options, source=data))
-    batch, paired = _batch(known, split, data, count or (SHORT if short else FULL), seed, MEGAPIXELS[short], generator)
+    if known.split is None and request.data is None:
+        raise UserError(gone(options))
+    split = known.split or open_images(replace(options, source=request.data or ""), request.progress(reading(request.data or "")))
+    known = replace(known, split=split)
+    batch, paired = _batch(known, split, generator, request)
+    return lambda: _judged(path, generator, known, split, batch, paired, request)
+
+
+def _judged(path: Path, generator: Generator, known: Known, split: Split, batch: Batch, paired: bool, request: Request) -> card.Report:
+    assert known.config is not None
+    seed, short, say = request.seed, request.short, request.say
     ways: Sequence[str] = getattr(generator.model, "directions", ("a2b",))
     began, made = time.perf_counter(), []
     for place, way in enumerate(ways):
@@ -81,7 +90,7 @@ def judge(
         subject=name_of(path),
         scores=tuple(scores),
         verdicts=tuple(fitting(v, vars(known.config.model)) for v in verdicts),
-        about=known.about(generator) | {"translates from": how, "judged on": split.holdout.name if data is None else split.train.name},
+        about=known.about(generator) | {"translates from": how, "judged on": split.train.name},
         data=known.data,
         protocol={"pictures": f"{len(batch.image)}, {'paired' if paired else 'not paired'}", "convention": convention.text},
         seed=seed,
@@ -100,11 +109,10 @@ def _lines(known: Known) -> list[dict[str, object]]:
     return [r for r in known.records if "event" not in r]
 
 
-def _batch(
-    known: Known, split: Split, data: str | None, count: int, seed: int, megapixels: float, generator: Generator
-) -> tuple[Batch, bool]:
+def _batch(known: Known, split: Split, generator: Generator, request: Request) -> tuple[Batch, bool]:
     """Held-out pictures with their sources, and whether both show the same."""
     assert known.config is not None
+    data, count = request.data, request.count if request.count is not None else (SHORT if request.short else FULL)
     images = split.holdout if len(split.holdout) or data is None else split.train
     fewest = (
         len(images) if images.partner is None else min(len(images), len(images.partner))
@@ -116,8 +124,8 @@ def _batch(
             else f"{data} holds too few pictures to judge by: name others"
         )
     vary = replace(judging(known.config.data, images), patch=None)
-    count = max(2, min(count, fewest, int(megapixels * 1e6 / images.spec.size**2)))
-    batch = Loader(images, count, seed, vary, device=generator.device).batch_at(0)
+    count = max(2, min(count, fewest, int(MEGAPIXELS[request.short] * 1e6 / images.spec.size**2)))
+    batch = Loader(images, count, request.seed, vary, device=generator.device).batch_at(0)
     return Batch(batch.image, Condition(source=batch.condition.source)), vary.paired
 
 

@@ -94,9 +94,9 @@ def typical(parts: Sequence[Mapping[str, Estimate]]) -> dict[str, Estimate]:
 
 
 def _oscillation(subject: Subject) -> Finding | Verdict:
-    if not subject.grids or subject.train is None:
+    if not subject.grids or subject.generator is None:
         return cannot_tell("oscillation", "There are no samples of earlier checkpoints.")
-    space = pick(None, subject.train.spec)[0]
+    space = pick(None, subject.generator.spec)[0]
     found = [space.of(pixels) for _, pixels in subject.grids]
     return training.oscillation(
         [e.features if e.probabilities is None else e.probabilities for e in found], [step for step, _ in subject.grids]

@@ -1,0 +1,32 @@
+"""What the images of a source look like before they are brought to one shape, without decoding them."""
+
+from __future__ import annotations
+
+from contextlib import closing, suppress
+
+from calotype.data.decode import UnusableError, read_header
+from calotype.data.files import Files
+from calotype.data.load import find
+
+LOOKED_AT = 100  # headers, evenly spaced
+
+
+def typical_shape(source: str) -> tuple[int, int, int] | None:
+    """Width, height and channels of the median image by area; of a folder or archive by a hundred headers, and gray where all of them are.
+
+    None where no header can be read. Raises `UserError` for what is no source.
+    """
+    found = find(source)
+    if not isinstance(found, Files):
+        _, height, width, channels = found.pixels.shape
+        return int(width), int(height), int(channels)
+    headers = []
+    with closing(found):
+        names = found.listing().images
+        for name in names[:: max(1, len(names) // LOOKED_AT)]:
+            with suppress(UnusableError), found.open(name) as file:
+                headers.append(read_header(file, name))
+    if not headers:
+        return None
+    middle = sorted(headers, key=lambda header: header.width * header.height)[len(headers) // 2]
+    return middle.width, middle.height, 1 if all(header.grey for header in headers) else 3
