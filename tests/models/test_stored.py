@@ -130,6 +130,7 @@ def test_no_number_builds_for_ever(recipe: str, path: str, value: object, tells:
     attempt(lambda: load(folder), UserError)
     with pytest.raises(DamagedError, match=tells):
         load(folder)
+    assert torch.is_grad_enabled()
 
 
 def test_state_of_the_training_is_neither_built_nor_taken(tmp_path: Path) -> None:

@@ -25,8 +25,8 @@ from calotype.types import ImageSpec, Model
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 HEADER = 16 << 20  # bytes of the header of a file of weights; that of the largest published recipe takes a hundredth of it
-CALLS = 40  # of PyTorch for each tensor of a model, while it is built: 18 are the most that a recipe takes
-MORE_CALLS = 1000
+MAKERS = (torch.empty, torch.zeros, torch.ones, torch.randn)  # what layers get their tensors from
+MORE = 100  # tensors that a model may make beyond twice those of its file: no recipe makes more than it keeps
 FLOATS = ("F64", "F32", "F16", "BF16")  # what weights may be stored as
 OTHERS = {torch.int64: "I64", torch.uint8: "U8", torch.bool: "BOOL"}  # what other tensors of a model are stored as
 
@@ -106,22 +106,22 @@ def _damaged(folder: Path, error: Exception) -> DamagedError:
 
 
 class _Limit(TorchFunctionMode):
-    """Ends with `DamagedError` after so many calls of PyTorch: a number in a configuration is no reason to build for ever."""
+    """Raises `DamagedError` when so many tensors are made: a number in a configuration is no reason to build for ever."""
 
     def __init__(self, calls: int) -> None:
         super().__init__()
         self.left = calls
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.left -= 1
-        if self.left < 0:
+        self.left -= func in MAKERS
+        if self.left < 0 and func in MAKERS:  # and nowhere else: what ends a block without gradients comes this way too
             raise DamagedError(f"{CONFIG} describes a larger model than {WEIGHTS} holds")
         return func(*args, **(kwargs or {}))
 
 
 def _blank(config: ModelConfig, spec: ImageSpec, tensors: int) -> Model:
     """A model of about so many tensors that takes no memory."""
-    with torch.device("meta"), _Limit(CALLS * tensors + MORE_CALLS):
+    with torch.device("meta"), _Limit(2 * tensors + MORE):
         return build(config, spec)
 
 
