@@ -9,9 +9,10 @@ from collections.abc import Iterator
 
 import numpy as np
 import tifffile
-from data_samples import smooth
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
+
+from tests.data.data_samples import smooth
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "I", "F", "I;16", "I;16B")

@@ -9,6 +9,7 @@ import zlib
 from calotype.data.reading import UnusableError
 from calotype.errors import printable
 
+_PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
 
 
@@ -21,10 +22,23 @@ def check_complete(data: bytes) -> None:
     """
     if data.startswith(b"\xff\xd8\xff"):
         _check_jpeg(data)
-    elif data.startswith(b"\x89PNG\r\n\x1a\n"):
+    elif data.startswith(_PNG):
         _check_png(data)
     elif (data[8:12] == b"WEBP" or data[4:8] == b"ftyp") and len(data) > 64 and not any(data[-64:]):
         raise UnusableError("cut off: the file ends in zeros")
+
+
+def essential(data: bytes) -> bytes | None:
+    """A whole PNG file with nothing but its pixels, their palette and their transparency; None for every other file."""
+    if not data.startswith(_PNG):
+        return None
+    out, place = [_PNG], len(_PNG)
+    while place + 12 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, place)
+        if kind in (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"):
+            out.append(data[place : place + 12 + length])
+        place += 12 + length
+    return b"".join(out)
 
 
 def _check_jpeg(data: bytes) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from calotype.data import tiff
-from calotype.data.complete import check_complete
+from calotype.data.complete import check_complete, essential
 from calotype.data.fit import Fit, fit_image, tiles
 from calotype.data.images import Pixels
 from calotype.data.opening import MAX_BYTES, MAX_PIXELS, Header, bands, loaded, opened, read_header
@@ -44,13 +44,22 @@ def decode(data: bytes, name: str, at_least: int | None = None) -> Image.Image:
     with reading():
         if tiff.layout(io.BytesIO(data)):
             return _shallow(read(data, name))
-        with opened(io.BytesIO(data), name) as image:
-            if is_deep(image, data):
-                return _shallow(read_opened(image, data, name, MAX_PIXELS))
-            check_complete(data)
-            if at_least is not None and image.format in ("JPEG", "MPO"):
-                image.draft(None, (2 * at_least, 2 * at_least))
-            return _flat(loaded(image, MAX_PIXELS))
+        try:
+            return _opened(data, name, at_least)
+        except Exception:
+            if essential(data) is None:
+                raise
+            return _shallow(read(data, name))
+
+
+def _opened(data: bytes, name: str, at_least: int | None) -> Image.Image:
+    with opened(io.BytesIO(data), name) as image:
+        if is_deep(image, data):
+            return _shallow(read_opened(image, data, name, MAX_PIXELS))
+        check_complete(data)
+        if at_least is not None and image.format in ("JPEG", "MPO"):
+            image.draft(None, (2 * at_least, 2 * at_least))
+        return _flat(loaded(image, MAX_PIXELS))
 
 
 def decode_fitted(data: bytes, name: str, size: int, channels: int, fit: Fit) -> Pixels:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageFile, ImageOps
 
 from calotype.data import tiff
-from calotype.data.complete import check_complete
+from calotype.data.complete import check_complete, essential
 from calotype.data.kinds import HEAD, is_heif, looks_like_image, reads_heif, unread_kind
 from calotype.data.reading import TooLargeError, UnusableError, first_line, reading
 
@@ -55,8 +56,14 @@ def read_header(file: BinaryIO, name: str) -> Header:
             _check_size(deep.size, MAX_PIXELS)
             return Header("TIFF", deep.mode, *deep.upright, deep.grey, animated=False)
         file.seek(0)
-        with opened(file, name) as image:
-            return _describe(image)
+        try:
+            image = opened(file, name)
+        except UnusableError:
+            file.seek(0)
+            if (bare := essential(file.read())) is None:
+                raise
+            image = opened(io.BytesIO(bare), name)
+        return _describe(image)
 
 
 def opened(file: BinaryIO, name: str, limit: int = MAX_PIXELS) -> ImageFile.ImageFile:

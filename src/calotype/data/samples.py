@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import io
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 from calotype.data import tiff
-from calotype.data.complete import check_complete
+from calotype.data.complete import check_complete, essential
 from calotype.data.depth import bits_of, words_of
 from calotype.data.netpbm import netpbm
 from calotype.data.opening import MAX_PIXELS, bands, loaded, opened
@@ -45,8 +45,16 @@ def read(data: bytes, name: str, limit: int = MAX_PIXELS) -> Content:
     """The picture in a file, of ``limit`` pixels at most. Raises ``UnusableError``, and whatever a decoder does: see `reading`."""
     if found := tiff.layout(io.BytesIO(data)):
         return _from_tiff(data, found, limit)
-    image = opened(io.BytesIO(data), name, limit)
-    return read_opened(image, data, name, limit)
+    try:
+        return read_opened(opened(io.BytesIO(data), name, limit), data, name, limit)
+    except Exception:
+        bare = essential(data)
+        if bare is None or bare == data:
+            raise
+        with suppress(Exception):  # the first one says more
+            content = read_opened(opened(io.BytesIO(bare), name, limit), bare, name, limit)
+            return replace(content, notes=(*content.notes, "what it says besides its pixels is broken and was left out"))
+        raise
 
 
 def is_deep(image: ImageFile.ImageFile, data: bytes) -> bool:
@@ -149,6 +157,8 @@ def _range(rows: Rows, shape: tuple[int, ...]) -> tuple[float, float]:
         return 0, 1
     if low >= 0 and high <= 255:
         return 0, 255
+    if not np.isfinite(high - low):
+        raise UnusableError("holds values whose range is not finite")
     return low, max(high, low + 1e-300 + abs(low) * 1e-12)
 
 

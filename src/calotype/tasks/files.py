@@ -24,7 +24,7 @@ from calotype.files import write_atomic
 from calotype.tasks.deep import write_png, write_tiff
 from calotype.tasks.facts import Chunks, chunks_of, exif_of, left_out, profile_of, resolution_of, sized, unkept
 
-_MOST = 65_533  # bytes of EXIF data in a JPEG file
+_PROFILE = 255 * 65_519  # bytes of a color profile in a JPEG file (ICC.1, annex B.4), where Pillow would lose it
 QUALITY = 95  # of JPEG, WebP and AVIF, where none is asked for
 
 
@@ -126,11 +126,7 @@ def save_picture(picture: Picture, path: Path, quality: int | None = None) -> tu
             failed = failed or error
         else:
             words = " and ".join(_FACTS[fact][0] for fact in without)
-            return (
-                (*notes, f"its {words} cannot be written as {name} and {'were' if len(without) > 1 else 'was'} left out")
-                if words
-                else notes
-            )
+            return (*notes, f"{name} could not hold its {words}: left out") if words else notes
     assert failed is not None
     raise UnusableError(f"{name} cannot hold it: {first_line(failed)}") from failed
 
@@ -161,10 +157,6 @@ def _fitted(picture: Picture, name: str, form: Format) -> tuple[Picture, tuple[s
     if not form.facts and (picture.icc or picture.exif):
         notes.append(f"{name} holds no EXIF data and no color profile")
         picture = replace(picture, icc=b"", exif=None)
-    exif = sized(picture.exif, picture.size)
-    if name == "JPEG" and exif is not None and len(exif.tobytes()) > _MOST:
-        exif = None
-        notes.append("its EXIF data were left out: JPEG holds 64 KB of them")
     if name != "PNG":
         if words := unkept(picture.chunks, picture.icc):
             notes.append(f"its {' and '.join(words)} cannot be written as {name}, so that it will look different")
@@ -173,7 +165,7 @@ def _fitted(picture: Picture, name: str, form: Format) -> tuple[Picture, tuple[s
     if dpi is not None and max(dpi) > form.dpi:
         notes += [f"{name} holds no resolution of {max(dpi):g} dpi"] if form.dpi else []
         dpi = None
-    return replace(picture, exif=exif, dpi=dpi), tuple(notes)
+    return replace(picture, exif=sized(picture.exif, picture.size), dpi=dpi), tuple(notes)
 
 
 def _write(stream: BinaryIO, samples: Samples, name: str, picture: Picture, quality: int) -> None:
@@ -194,6 +186,8 @@ def _write(stream: BinaryIO, samples: Samples, name: str, picture: Picture, qual
         options["dpi"] = picture.dpi
     if FORMATS[name].lossy:
         options["quality"] = quality
+    if name == "JPEG" and len(picture.icc) > _PROFILE:
+        raise ValueError("the color profile is too large")
     if name == "JPEG":
         options["subsampling"] = 0 if quality > 90 else 2
     if name == "PNG":
