@@ -71,8 +71,8 @@ def of_run(data: Data, fingerprint: str, request: Request, own: ImageSpec, spec:
         return Beside(None, named(request, spec).holdout, (gone(data),))
     if split is None:
         found = named(request, spec)
-        other = f"the images of {request.data} are not those that the run was trained on: what it learned by heart may not show"
-        return replace(found, notes=(other, *found.notes) if request.divided else found.notes)
+        unlike = f"the images of {request.data} are not those that the run was trained on: what it learned by heart may not show"
+        return replace(found, notes=(unlike, *found.notes) if request.divided else found.notes)
     train, held = (resized(images, spec.size) for images in (split.train, split.holdout))
     if request.holdout is None:
         return Beside(train, held, _duplicates(train, held))
