@@ -19,7 +19,8 @@ from calotype import pictures
 from calotype.cli.main import main
 from calotype.degrade import parse
 from calotype.diagnose.verdict import conclude
-from calotype.engine.run import Run, model_card
+from calotype.engine.model_card import model_card
+from calotype.engine.run import Run
 from calotype.errors import UserError
 from calotype.metrics.quality import convention_for
 from calotype.report import card, compare, restoration, restored

@@ -18,17 +18,12 @@ from torch import Tensor
 
 import calotype
 from calotype.config import Config
+from calotype.engine.model_card import command_for, model_card
 from calotype.errors import UserError
 from calotype.files import obstacle, parse_json, read_json, safe_name, write_atomic, write_json, write_text
-from calotype.models import ModelConfig, stored
-from calotype.models.cut import CUTConfig
-from calotype.models.cyclegan import CycleGANConfig
-from calotype.models.pix2pix import Pix2PixConfig
+from calotype.models import stored
 from calotype.settings import checked
-from calotype.types import ImageSpec, Model, Source
-
-TRANSLATORS = (CycleGANConfig, CUTConfig, Pix2PixConfig)
-"""Configurations of models that make another picture of a picture, and do not mend it."""
+from calotype.types import ImageSpec, Model
 
 
 @dataclass(frozen=True)
@@ -172,57 +167,6 @@ class Log:
         kept = [r for r in self.read() if r.get("step", 0) <= step or r.get("event") == "retreat"]
         text = "".join(json.dumps(r) + "\n" for r in kept)
         write_text(self.path, text)
-
-
-def command_for(config: object, source: Source) -> str:
-    """The command that puts a model of this configuration to work, which makes images from images."""
-    if isinstance(config, TRANSLATORS):
-        return "translate"
-    return "upscale" if source.scale > 1 else "restore"
-
-
-def _of_source(config: ModelConfig, spec: ImageSpec, source: Source) -> tuple[str, str, str, str]:
-    """What a model that makes images from images is, how it is used, a warning, and what it was trained on."""
-    command, kind = command_for(config, source), "color" if spec.channels == 3 else "grey"
-    from_kind = "color" if source.channels == 3 else "grey"
-    use = f"{command} . in.png out.png"
-    if command == "translate":
-        what = f"translator of {from_kind} images into {kind} ones of any size"
-        return what, use, "A translation is made up: it shows what is usual in the training images, not what was there.", f"`{source.how}`"
-    what = f"model that makes {kind} images {source.scale} times larger" if source.scale > 1 else f"restorer of {kind} images"
-    warning = (
-        f"It mends what it was trained on, `{source.how}`, and no other damage; detail that is lost it guesses from the training images."
-    )
-    return f"{what}, of any size", use, warning, f"`{source.how}`" + (f", told: {', '.join(source.known)}" if source.known else "")
-
-
-def model_card(config: Config, spec: ImageSpec, model: Model, step: int) -> str:
-    """A short description of a trained model for people."""
-    parameters = sum(p.numel() for p in model.parameters())
-    kinds = f"{len(spec.classes)} classes ({', '.join(spec.classes[:12])})" if spec.classes else "no labels"
-    what, use, warning = (
-        "generator",
-        "sample . --count 64 --seed 0 --out grid.png",
-        "Generated images repeat the biases of the training data",
-    )
-    warning += " and may resemble single training images."
-    if not model.draws:
-        what, use = "classifier", "evaluate RUN --features ."
-        warning = "It knows the kinds of images that it was trained on, and will name one of its classes for any other image too."
-    what, more = f"{what} of {spec.size}x{spec.size} {'color' if spec.channels == 3 else 'grey'} images", ""
-    if spec.source is not None:
-        what, use, warning, how = _of_source(config.model, spec, spec.source)
-        more = f"- from: {how}\n"
-    return (
-        f"# {config.recipe} on {config.data.source}\n\n"
-        f"A {what}, trained by "
-        f"[Calotype](https://pypi.org/project/calotype/) {calotype.__version__}.\n\n"
-        f"- model: {config.model.kind}, {parameters:,} parameters, {step:,} steps of {config.train.batch} images\n"
-        f"- training data: `{config.data.source}`, {kinds}\n{more}"
-        f"- files: `model.safetensors` (weights), `config.json` (what they mean); nothing in here is executable\n\n"
-        f"```\ncalotype {use}\n```\n\n"
-        f"{warning}\n"
-    )
 
 
 def _make(folder: Path) -> None:

@@ -15,7 +15,8 @@ import torch
 import calotype
 from calotype.data.fit import Fit
 from calotype.diagnose.verdict import Verdict, cannot_tell, conclude, fitting
-from calotype.engine.run import TRANSLATORS, Run
+from calotype.engine.model_card import TRANSLATORS
+from calotype.engine.run import Run
 from calotype.errors import UserError
 from calotype.metrics.frechet import check_count
 from calotype.models import stored

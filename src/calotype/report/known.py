@@ -12,6 +12,7 @@ from calotype.config import Config
 from calotype.data import Split
 from calotype.data.download import PUBLIC
 from calotype.data.embedded import NAMES
+from calotype.data.load import short_name
 from calotype.engine.run import Run
 from calotype.files import expanded
 from calotype.report import card
@@ -84,7 +85,7 @@ class Known:
         about = {"model": f"{sum(p.numel() for p in generator.model.parameters()):,} parameters"}
         if self.config is not None:
             about |= {"recipe": self.config.recipe, "training": f"{self.steps:,} steps of {self.config.train.batch} images"}
-            about |= {"training data": self.config.data.source}
+            about |= {"training data": short_name(Path(self.config.data.source))}
         return about
 
     def cost(self, generator: Generator, seconds_per_megapixel: float) -> card.Cost:

@@ -11,7 +11,7 @@ from calotype.degrade.noise import GaussianNoise
 from calotype.diagnose import restoration as findings
 from calotype.diagnose import training
 from calotype.diagnose.verdict import Finding, Verdict, cannot_tell, conclude, fitting
-from calotype.engine.run import TRANSLATORS
+from calotype.engine.model_card import TRANSLATORS
 from calotype.errors import UserError
 from calotype.files import name_of
 from calotype.metrics.likelihood import gap

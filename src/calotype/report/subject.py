@@ -19,6 +19,7 @@ from calotype.data import Images, load
 from calotype.data.decode import MAX_BYTES, UnusableError, decode
 from calotype.data.fit import fit_array
 from calotype.data.images import Skipped
+from calotype.data.load import short_name
 from calotype.data.prepared import memory_limit
 from calotype.engine.run import Run
 from calotype.errors import UserError, printable
@@ -108,7 +109,7 @@ def _of_run(run: Run, weights: Path, request: Request) -> Subject:
     log = run.log().read()
     steps = max((r.get("step", 0) for r in log if not selected or r.get("best")), default=0)
     subject = _of_generator(weights, generator, spec, beside, request)
-    trained = config.data.source if beside.train is None else f"{beside.train.name}, {len(beside.train):,} images"
+    trained = short_name(Path(config.data.source)) if beside.train is None else f"{beside.train.name}, {len(beside.train):,} images"
     about = {
         "recipe": config.recipe,
         "training": f"{steps:,} steps of {config.train.batch} images",

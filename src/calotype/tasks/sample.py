@@ -18,7 +18,7 @@ from torch import Tensor
 from calotype import pictures
 from calotype.data.images import some
 from calotype.engine.device import enough_memory, pick_device, require_memory
-from calotype.engine.run import command_for
+from calotype.engine.model_card import command_for
 from calotype.errors import UserError, printable
 from calotype.models import stored
 from calotype.settings import Count, Seed, shown, value
