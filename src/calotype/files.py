@@ -68,7 +68,7 @@ def safe_name(text: str, otherwise: str = "images", limit: int = 80) -> str:
     >>> safe_name("../../etc/My Photos"), safe_name("..."), safe_name("NUL.txt"), safe_name("gan-mnist5k")
     ('etc-My-Photos', 'images', 'images-NUL.txt', 'gan-mnist5k')
     """
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.")[:limit].rstrip("-.")
+    name = re.sub(r"([^A-Za-z0-9._-]|\.\.)+", "-", text).strip("-.")[:limit].rstrip("-.")
     return f"{otherwise}-{name}" if re.match(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", name, re.IGNORECASE) else name or otherwise
 
 

@@ -163,7 +163,7 @@ def test_names_are_never_paths(whole: bytes, tmp_path: Path, monkeypatch: pytest
         ("CON", "images-CON"),
         ("com1.tar.gz", "images-com1.tar.gz"),
         ("comet", "comet"),
-        ("a/../../b", "a-..-..-b"),
+        ("a/../../b", "a-b"),
         (". . .", "images"),
     ],
 )

@@ -123,28 +123,33 @@ def check(source: str, *, cache: Path | None = None, progress: Progress | None =
 
 
 def _check_files(source: str, files: Files, progress: Progress | None) -> Check:
-    def look(name: str) -> _Seen | Skipped:
+    def look(name: str) -> tuple[_Seen | str, bool]:
+        """The image, or why it cannot be used; and whether its header can be read."""
+        readable = False
         try:
             data = files.read(name)
-            return _look(files.title(name), decode(data, name), read_header(io.BytesIO(data), name))
+            header = read_header(io.BytesIO(data), name)
+            readable = True
+            return _look(files.title(name), decode(data, name), header), readable
         except UnusableError as error:
-            return Skipped(files.title(name), str(error))
+            return str(error), readable
 
     listing = files.listing()
-    seen: dict[str, _Seen] = {}
-    skipped = list(listing.skipped)
-    for name, result in zip(listing.images, ordered(look, listing.images, progress), strict=True):
-        if isinstance(result, Skipped):
-            skipped.append(result)
-        else:
-            seen[name] = result
-    if not seen:
+    results = dict(zip(listing.images, ordered(look, listing.images, progress), strict=True))
+    seen = {name: found for name, (found, _) in results.items() if isinstance(found, _Seen)}
+    odd = {name: found for name, (found, _) in results.items() if isinstance(found, str)}
+    tree = arrange([name for name, (_, readable) in results.items() if readable])  # as before a training, which reads headers first
+    odd |= dict.fromkeys(tree.strays, STRAY)
+    skipped = [*listing.skipped, *(Skipped(files.title(name), reason) for name, reason in odd.items())]
+    good = np.array([name in seen for name in tree.names], bool)
+    if not good.any():
         raise nothing_usable(files, tuple(skipped), listing.others)
-    tree = arrange(tuple(seen))
-    skipped.extend(Skipped(files.title(name), STRAY) for name in tree.strays)
     order, own = tree.order()
-    held = holdout_count(len(order), 0.1) if own is None else int(own.sum())
-    return _report(source, files.kind, [seen[name] for name in tree.names], tree, set(order[:held].tolist()), skipped, listing.others)
+    kept = order[good[order]]
+    held = holdout_count(len(kept), 0.1) if own is None else int(own[good[order]].sum())
+    place = np.cumsum(good) - 1
+    looked = [seen[name] for name in tree.names if name in seen]
+    return _report(source, files.kind, looked, tree.take(np.flatnonzero(good)), set(place[kept[:held]].tolist()), skipped, listing.others)
 
 
 def _check_arrays(source: str, kind: str, arrays: Arrays, progress: Progress | None) -> Check:
@@ -254,7 +259,9 @@ def _advise(train: int, sizes: Sizes, grey: bool, classes: dict[str, int]) -> Ad
 
 
 def _notes(seen: list[_Seen], classes: dict[str, int], unique: int, held: int, near: bool) -> Iterable[str]:
-    if (train := len(seen) - held) < 500:
+    if (train := len(seen) - held) == 0:
+        yield "there is nothing to train on: every usable image is held out"
+    elif train < 500:
         few = some(train, "image", " to train on is", " to train on are")
         yield f"{few} few: a generator will soon repeat {'it' if train == 1 else 'them'}; a thousand or more are better"
     if not held:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
+
 from calotype.data.check import SHOWN, Check
 from calotype.data.images import some, told
+from calotype.errors import printable
 
 
 def describe(found: Check) -> list[str]:
     """The lines: counts, what is wrong, what to train with."""
     counts = f"{some(found.images, 'usable image')}, {len(found.skipped):,} unusable, {some(found.others, 'other file')}"
-    head = f"{found.source} ({found.kind}): {counts}"
+    head = f"{printable(found.source)} ({found.kind}): {counts}"
     return [
         head,
         *_contents(found),
@@ -55,7 +58,7 @@ def _unusable(found: Check) -> list[str]:
 def _advice(found: Check) -> list[str]:
     advice = found.advice
     options = f"--size {advice.size} --channels {advice.channels} --train.batch {advice.batch}"
-    lines = [f"  advice    calotype train {advice.recipe} --data {found.source} {options}"]
+    lines = [f"  advice    calotype train {advice.recipe} --data {shlex.quote(printable(found.source))} {options}"]
     return lines + [f"    {key}: {reason}" for key, reason in advice.reasons.items()]
 
 

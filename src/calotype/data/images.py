@@ -105,19 +105,19 @@ def distinct(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(shown)
 
 
-def told(skipped: Sequence[Skipped], shown: int) -> list[str]:
-    """Files and reasons in lines of which each gives one reason, the files of a reason that many share being counted.
+def told(skipped: Sequence[Skipped], singly: int) -> list[str]:
+    """Files and their reasons in lines. Where more than ``singly`` share a reason it is given once.
 
     >>> told([Skipped("a", "cut off"), *(Skipped(str(n), "HEIC") for n in range(9))], 2)
-    ['a: cut off', '9 files (0, 1 ...): HEIC']
+    ['a: cut off', '0, 1, 2 and 6 more: HEIC']
     """
     groups: dict[str, list[str]] = {}
     for entry in skipped:
         groups.setdefault(entry.reason, []).append(entry.name)
     lines = []
     for reason, names in groups.items():
-        many = len(names) > shown
-        lines += [f"{len(names):,} files ({', '.join(names[:shown])} ...): {reason}"] if many else [f"{name}: {reason}" for name in names]
+        more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
+        lines += [f"{name}: {reason}" for name in names] if len(names) <= singly else [f"{', '.join(names[:3])}{more}: {reason}"]
     return lines
 
 

@@ -58,15 +58,17 @@ def load(
     check_options(size, channels, fit)
     if not 0 <= holdout < 1:
         raise UserError(f"a holdout of {holdout} is not possible: give a share from 0 to 0.5")
-    found = find(source, cache, progress)
+    found: Arrays | Files | Prepared = find(source, cache, progress)
     if isinstance(found, Files):
         with contextlib.closing(found):
-            return cached(found, size, channels, fit, cache, progress).split(holdout)
-    if isinstance(found, Prepared):
-        if not _differs(found, size, channels):
-            return found.split(holdout)
+            found = cached(found, size, channels, fit, cache, progress)
+    if isinstance(found, Prepared) and _differs(found, size, channels):
         found = as_arrays(found, source)
-    return found.split(size, channels, fit, holdout)
+    split = found.split(holdout) if isinstance(found, Prepared) else found.split(size, channels, fit, holdout)
+    if not len(split.train):
+        why = f"; of the others {split.train.skipped[0].name}: {split.train.skipped[0].reason}" if split.train.skipped else ""
+        raise UserError(f"{source} has no usable image to train on: all {len(split.holdout):,} are held out{why}")
+    return split
 
 
 def prepare(

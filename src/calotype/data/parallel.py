@@ -26,15 +26,15 @@ def workers() -> int:
     return max(1, min(16, cores))
 
 
-def ordered(work: Callable[[T], R], items: Sequence[T], progress: Progress | None = None) -> Iterator[R]:
-    """``work(item)`` for every item, in order, computed ahead by a few chunks; ``progress`` hears of each chunk."""
+def ordered(work: Callable[[T], R], items: Sequence[T], progress: Progress | None = None, size: int = CHUNK) -> Iterator[R]:
+    """``work(item)`` for every item, in order, computed ahead by a few chunks of ``size``; ``progress`` hears of each chunk."""
     count = workers()
-    starts = iter(range(0, len(items), CHUNK))
+    starts = iter(range(0, len(items), size))
     pending: deque[Future[list[R]]] = deque()
     done = 0
 
     def chunk(start: int) -> list[R]:
-        return [work(item) for item in items[start : start + CHUNK]]
+        return [work(item) for item in items[start : start + size]]
 
     with ThreadPoolExecutor(count, "calotype-decode") as pool:
         try:

@@ -15,7 +15,7 @@ from calotype.data.decode import Header, UnusableError, decode_fitted, decode_ti
 from calotype.data.files import Files
 from calotype.data.fit import SIZES, Fit, fit_array
 from calotype.data.images import Pixels, Progress, Skipped, some
-from calotype.data.parallel import ordered
+from calotype.data.parallel import CHUNK, ordered
 from calotype.data.prepared import Row, write_prepared
 from calotype.data.tree import STRAY, Tree, arrange
 from calotype.errors import UserError
@@ -115,7 +115,8 @@ def write_files(files: Files, out: Path, name: str, size: int | None, channels: 
             return Skipped(files.title(filename), str(error))
 
     def rows() -> Iterator[Row]:
-        for index, (filename, found) in enumerate(zip(names, ordered(work, names, progress), strict=True)):
+        ahead = ordered(work, names, progress, 1 if fit == "tile" else CHUNK)  # all tiles of a photograph are as large as it is
+        for index, (filename, found) in enumerate(zip(names, ahead, strict=True)):
             if isinstance(found, Skipped):
                 skipped.append(found)
                 continue

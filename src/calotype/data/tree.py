@@ -43,6 +43,12 @@ class Tree:
         order = np.argsort(~self.holdout, kind="stable")
         return order, self.holdout[order]
 
+    def take(self, rows: NDArray[np.int64]) -> Tree:
+        """Some of the images."""
+        labels = None if self.labels is None else self.labels[rows]
+        holdout = None if self.holdout is None else self.holdout[rows]
+        return Tree(tuple(self.names[i] for i in rows), labels, self.classes, holdout, self.strays)
+
 
 def arrange(names: Sequence[str]) -> Tree:
     """Read classes and parts off the paths (parts separated by ``/``) of image files.

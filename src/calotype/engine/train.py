@@ -266,7 +266,7 @@ def _place(trainer: Trainer) -> str:
 def _load(config: Config, display: Display) -> Split:
     split = open_images(config.data, lambda done, total: display.show("reading images", done, total))
     if skipped := split.train.skipped:
-        reasons = told(skipped, shown=2)
+        reasons = told(skipped, singly=1)
         said = "; ".join(reasons[:3]) + ("; ..." if len(reasons) > 3 else "")
         if split.train.partner is None:
             display.say(f"skipped {some(len(skipped), 'unusable file')}: {said} (calotype data check lists all)")
