@@ -18,7 +18,7 @@ from typing import BinaryIO
 from calotype.data.decode import MAX_BYTES, UnusableError
 from calotype.data.images import Skipped
 from calotype.data.kinds import HEAD, HEIF, looks_like_image, reads_heif, unread_kind
-from calotype.data.unpack import reason
+from calotype.data.reading import first_line
 from calotype.errors import UserError, printable
 
 _SUFFIXES = "png apng jpg jpeg jpe jfif mpo webp gif bmp dib tif tiff ppm pgm pbm pnm avif jp2 j2k ico qoi pcx sgi rgb tga"
@@ -200,7 +200,7 @@ class Zip(Files):
             with self._archive.open(info) as member:
                 return member.read(limit if limit is not None else info.file_size + 1)
         except Exception as error:  # a damaged member raises BadZipFile, zlib.error, EOFError, NotImplementedError ...
-            raise UnusableError(f"cannot be unpacked: {reason(error)}") from error
+            raise UnusableError(f"cannot be unpacked: {first_line(error)}") from error
 
     def close(self) -> None:
         """Close the archive."""
@@ -246,7 +246,7 @@ def open_zip(path: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(path)
     except Exception as error:  # a damaged table raises BadZipFile, struct.error, UnicodeDecodeError, NotImplementedError ...
-        raise UserError(f"{path} is not a readable zip archive ({reason(error)}): copy or download it again") from error
+        raise UserError(f"{path} is not a readable zip archive ({first_line(error)}): copy or download it again") from error
 
 
 def _nameless(name: str, info: zipfile.ZipInfo) -> str:

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from calotype.data.arrays import Arrays
 from calotype.data.images import Labels, Pixels
 from calotype.data.pickled import integers, read_pickle
-from calotype.data.unpack import IMAGE, RATIO, Budget, guarded, open_unpacked, read_all, read_into, reason, tar_members
+from calotype.data.reading import first_line
+from calotype.data.unpack import IMAGE, RATIO, Budget, guarded, open_unpacked, read_all, read_into, tar_members
 from calotype.errors import UserError
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -163,7 +164,7 @@ def _pickled(data: bytes | bytearray, place: Path) -> tuple[Pixels, Labels]:
         if rows.dtype != np.uint8 or rows.ndim != 2 or rows.shape[1] != _ROW or labels.shape != rows.shape[:1]:
             raise ValueError("it holds something else")
     except (ValueError, OverflowError) as error:
-        raise UserError(f"{place} is not a CIFAR-10 batch ({reason(error)}): copy or download it again") from error
+        raise UserError(f"{place} is not a CIFAR-10 batch ({first_line(error)}): copy or download it again") from error
     return rows.view(np.uint8), _checked(labels, place)
 
 

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from calotype.errors import CalotypeError, UserError, printable
+from calotype.data.reading import first_line
+from calotype.errors import CalotypeError, UserError
 
 LIMIT = 2 * 2**30  # bytes that all files of one source may unpack to
 IMAGE = 512  # bytes that an image takes besides its pixels
@@ -46,12 +47,7 @@ def guarded(path: Path) -> Iterator[None]:
     except CalotypeError:
         raise
     except Exception as error:  # damaged compressed data raise nearly every exception there is
-        raise UserError(f"{path} cannot be read ({reason(error)}): copy or download it again") from error
-
-
-def reason(error: Exception) -> str:
-    """What an error says, in one short line that can be printed; its name where it says nothing."""
-    return printable((str(error).splitlines() or [""])[0][:120]) or type(error).__name__
+        raise UserError(f"{path} cannot be read ({first_line(error)}): copy or download it again") from error
 
 
 def is_gzip(path: Path) -> bool:
