@@ -224,12 +224,18 @@ def test_planted_failures_are_what_they_say() -> None:
     x, train = textures(200, 1), textures(300, 2)
     labels = np.arange(200) % 10
     assert planted.noise(np.full((50, 16, 16, 1), 128, np.uint8), 9, rng).std() == pytest.approx(9, rel=0.05)
-    kept = {row.tobytes() for row in planted.collapse(x, labels, 3, rng)}
-    assert len({labels[i] for i, row in enumerate(x) if row.tobytes() in kept}) == 7
+    collapsed = planted.collapse(x, labels, 3, rng)
+    assert len({row.tobytes() for row in collapsed}) == 200  # a collapse of classes is not one of repeats
+    kept = {row.tobytes() for row in collapsed & 254}
+    assert len({labels[i] for i, row in enumerate(x & 254) if row.tobytes() in kept}) == 7
     copied = planted.copies(x, train, 0.1, rng)
     known = {row.tobytes() for row in train}
     assert sum(row.tobytes() in known for row in copied) == 20
-    assert len({row.tobytes() for row in planted.shrink(x, 0.1, rng)}) <= 20
+    shrunk = planted.shrink(x, 0.1, rng)
+    assert len({row.tobytes() for row in shrunk & 254}) <= 20 < len({row.tobytes() for row in shrunk}) == 200
+    assert len({row.tobytes() for row in planted.repeats(x, 0.1, rng)}) in (180, 181)
+    pale = planted.copies(np.zeros_like(x), np.full_like(x, 228), 0.5, rng, 0.8)
+    assert sorted({int(row.max()) for row in pale}) == [0, 208]
     swapped = planted.swap(x, rng)
     assert (swapped[:, :, :16] == x[:, :, :16]).all()
     assert not (swapped[:, :, 16:] == x[:, :, 16:]).all()

@@ -45,6 +45,36 @@ def test_prdc_agrees_with_the_authors_package(k, block):
     assert 0.1 < ours["recall"].value < 0.9
 
 
+def counted(x, y, k, within):
+    """The four scores by their definitions; ``within`` compares a squared distance with a squared radius."""
+
+    def squared(a, b):
+        return ((a[:, None].astype(int) - b[None].astype(int)) ** 2).sum(2)
+
+    balls = [np.sort(squared(z, z), 1)[:, k] for z in (x, y)]  # the first of each row is the point itself
+    of_real, of_made = within(squared(x, y), balls[1]), within(squared(y, x), balls[0])
+    return {
+        "precision": of_real.any(1).mean(),
+        "recall": of_made.any(1).mean(),
+        "density": of_real.sum(1).mean() / k,
+        "coverage": of_real.any(0).mean(),
+    }
+
+
+def test_what_lies_on_the_border_of_a_ball_is_outside_of_it():
+    """Small whole numbers, so that many distances are exactly equal; their mean is zero, so that nothing is rounded."""
+    decided = set()
+    for seed in range(6):
+        rng, reach = np.random.default_rng(seed), 5 + 2 * (seed % 3)
+        x, y = (np.concatenate([z, -z]) for z in (rng.integers(-reach, reach + 1, (20, 3)), rng.integers(-9, 10, (30, 3))))
+        ours = {name: e.value for name, e in prdc(x.astype(np.float32), y.astype(np.float32), k_pr=3, k_dc=3).items()}
+        outside, inside = (counted(x, y, 3, compare) for compare in (np.less, np.less_equal))
+        assert ours == pytest.approx(outside, abs=1e-12)
+        assert ours == pytest.approx(oracle.compute_prdc(real_features=y, fake_features=x, nearest_k=3), abs=1e-12)
+        decided |= {name for name in ours if inside[name] > outside[name]}
+    assert decided == {"precision", "recall", "density", "coverage"}  # each by a tie, somewhere
+
+
 def test_each_pair_of_scores_has_its_own_number_of_neighbors():
     x, y = normal(0, 500, scale=0.8), normal(1, 700)
     ours = prdc(x, y)

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from calotype.diagnose.verdict import Finding
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calotype.diagnose.verdict import LIKELY, Finding, Verdict
 from calotype.metrics.copying import Copying
 
+NAME = "copying"
+LEAST = 0.01  # share of copies from which on it is a FAIL
+QUESTIONS = 10  # that a verdict shares its error rate with, at most
+BLIND = 0.1  # share of copies that a PASS must have been able to see
 REMEDIES = (
     "more training images, without duplicates (calotype data check)",
     "a smaller --model.width",
@@ -14,6 +23,76 @@ REMEDIES = (
 )
 
 
+@dataclass(frozen=True)
+class Count:
+    """How many of some images are the same, or nearly the same, as a training image."""
+
+    twins: int
+    images: int
+    exact: int = 0  # of the twins, pixel for pixel
+    originals: int = 0  # different training images among those that they are twins of
+
+    @property
+    def share(self) -> float:
+        """Of the images."""
+        return self.twins / max(1, self.images)
+
+
+def same(made: Count, real: Count, closer: Finding | Verdict) -> Finding:
+    """Whether generated images are training images, pixel for pixel or nearly so, more often than other ``real`` images are.
+
+    The reals are training images, each beside all others, or held-out ones: a data set may hold its images twice. By Fisher's exact
+    test; FAIL from 1% more. That none is the same says nothing of copies that were altered: a PASS takes ``closer``, the finding of
+    `copying`, to be able to see such.
+    """
+    n, m = made.images, real.images
+    of_n = _tails(n, m, real.twins)
+    seen = np.flatnonzero(of_n < LIKELY / QUESTIONS)
+    unable = closer.says if isinstance(closer, Verdict) else closer.says["CANNOT TELL"] if _blind(closer) else ""
+    none = "No generated image is the same as a training image"
+    few = none if not made.twins else "No more generated images are the same as training images than other real images are"
+    how = f"{made.exact:,} pixel for pixel" if made.exact < made.twins else "pixel for pixel"
+    return Finding(
+        NAME,
+        effect=max(0.0, made.share - real.share),
+        warn=1e-9,
+        fail=LEAST,
+        blind=0.0 if unable else BLIND,
+        p=float(of_n[made.twins]),
+        detectable=max(0.0, seen[0] / n - real.share) if len(seen) else 1.0,
+        says={
+            "PASS": f"{few}.",
+            "CANNOT TELL": _full(real) if made.twins and not len(seen) else f"{few}, but altered copies would take more to see. {unable}",
+            "FAIL": f"{made.twins:,} of {n:,} generated images are training images, the same or nearly so.",
+        },
+        evidence=(
+            f"{made.twins:,} of {n:,} generated images are the same as a training image or its mirror image, {how} or but for less than a "
+            f"tenth of their contrast, of {made.originals:,} different ones; so are {real.twins:,} of {m:,} other real images"
+            if made.twins
+            else f"none of {n:,} generated images is the same as a training image or its mirror image, nor differs by less than a tenth of "
+            f"its contrast; of other real images {real.twins:,} of {m:,}"
+        ),
+        remedies=REMEDIES,
+        data={"copies": made.twins, "exact": made.exact},
+    )
+
+
+def _tails(n: int, m: int, real: int) -> NDArray[np.float64]:
+    """The probability of k or more twins among n images, where the real ones have so many among m, for k = 0 to n."""
+    from scipy.stats import hypergeom
+
+    k = np.arange(n + 1)
+    return np.asarray(hypergeom.sf(k - 1, n + m, k + real, n), np.float64)
+
+
+def _blind(found: Finding) -> bool:
+    return found.detectable is not None and found.blind is not None and found.detectable > found.blind
+
+
+def _full(real: Count) -> str:
+    return f"The real images repeat each other so much ({real.twins:,} of {real.images:,}) that copies cannot be told from them."
+
+
 def copying(first: Copying, second: Copying, spaces: tuple[str, str]) -> Finding:
     """Whether the images closest to real ones are closest to training images more often than chance allows, in two feature spaces.
 
@@ -21,11 +100,11 @@ def copying(first: Copying, second: Copying, spaces: tuple[str, str]) -> Finding
     """
     weaker = max(first, second, key=lambda c: c.p)
     return Finding(
-        "copying",
+        NAME,
         effect=max(0.0, min(first.effect.value, second.effect.value)),
         warn=1e-9,
-        fail=0.01,
-        blind=0.1,
+        fail=LEAST,
+        blind=BLIND,
         p=weaker.p,
         detectable=max(1.0 if c.detectable is None else c.detectable for c in (first, second)),
         says={

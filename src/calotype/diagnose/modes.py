@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calotype.diagnose.verdict import OFTEN, Finding, tail
+from calotype.diagnose.verdict import OFTEN, Finding, Verdict, cannot_tell, tail
 from calotype.metrics.classes import Shares
 from calotype.metrics.diversity import holm
 from calotype.metrics.manifold import Z95
 from calotype.metrics.score import Estimate
 
 NAME = "mode-collapse"
+USUAL = 0.1  # coverage of real images by real images below which nothing can be measured by it
 RARE = 0.002  # p-value of an estimated share: stricter than elsewhere, because classes that look alike are taken for each other
 DOUBT, LOWER = 0.025, 0.005  # corrected p-values of counts: of a share under the half, and of one that is lower at all
 REMEDIES = (
@@ -27,7 +28,7 @@ REMEDIES = (
 )
 
 
-def coverage(generated: Mapping[str, Estimate], floor: Mapping[str, Estimate]) -> Finding:
+def coverage(generated: Mapping[str, Estimate], floor: Mapping[str, Estimate]) -> Finding | Verdict:
     """The share of real images that the generator comes near to, relative to what as many real images come near to.
 
     Arguments hold ``coverage``, ``density``, ``precision`` and ``recall`` of generated and of real images. A FAIL below .9 and a
@@ -35,8 +36,10 @@ def coverage(generated: Mapping[str, Estimate], floor: Mapping[str, Estimate]) -
     little too: where density or precision tells of them and recall is that of real images, nothing worse than a WARN is said.
     """
     made, real = generated["coverage"], floor["coverage"]
-    ratio = made.value / max(real.value, 1e-9)
-    spread = max(math.hypot(_error(made), _error(real) * ratio) / max(real.value, 1e-9), 1e-9)
+    if real.value < USUAL:
+        return cannot_tell(NAME, "Even real images hardly cover other real ones: too few, or too unlike each other, to measure by.")
+    ratio = made.value / real.value
+    spread = max(math.hypot(_error(made), _error(real) * ratio) / real.value, 1e-9)
     malformed = any(generated[name].value < 0.95 * floor[name].value for name in ("density", "precision"))
     reached = malformed and generated["recall"].value > 0.9 * floor["recall"].value
     says = "The generator leaves out a part of what the data hold, and repeats itself elsewhere."
@@ -60,6 +63,31 @@ def coverage(generated: Mapping[str, Estimate], floor: Mapping[str, Estimate]) -
         f"real {floor['density'].value:.2f}); effect: share of it missing",
         remedies=("a longer --minutes", "a larger --model.width", "--model.conditional True") if malformed else REMEDIES,
         data={"coverage": made.value, "coverage_floor": real.value},
+    )
+
+
+def repeated(n: int, made: int, real: int) -> Finding:
+    """Whether generated images are the same, pixel by pixel, as others that were generated.
+
+    Among ``n`` generated images are ``made`` different ones, among as many real ones ``real``. The effect is the share that repeats
+    another, beyond that of real images: FAIL from 5%, WARN from 1% (no source), by Fisher's exact test.
+    """
+    from scipy.stats import hypergeom
+
+    again, usual = n - made, n - real
+    return Finding(
+        NAME,
+        effect=max(0.0, (again - usual) / n),
+        warn=0.01,
+        fail=0.05,
+        p=float(hypergeom.sf(again - 1, 2 * n, again + usual, n)),
+        says={
+            "PASS": "Its images do not repeat each other more than real ones do.",
+            "FAIL": f"{again:,} of {n:,} generated images repeat others pixel by pixel.",
+        },
+        evidence=f"{made:,} of {n:,} generated images are different ones, {real:,} of as many real images",
+        remedies=REMEDIES,
+        data={"different": made, "different_real": real},
     )
 
 

@@ -28,32 +28,44 @@ def noise(pixels: Pixels, levels: float, rng: Rng) -> Pixels:
 
 
 def collapse(pixels: Pixels, labels: NDArray[np.int64], count: int, rng: Rng) -> Pixels:
-    """``count`` classes replaced by more images of the others."""
+    """``count`` classes replaced by more images of the others, no two of which are the same pixel by pixel."""
     gone = rng.choice(np.unique(labels), count, replace=False)
     kept = np.flatnonzero(~np.isin(labels, gone))
-    collapsed: Pixels = pixels[rng.permutation(np.concatenate([kept, rng.choice(kept, len(pixels) - len(kept))]))]
-    return collapsed
+    return _unlike(pixels[rng.permutation(np.concatenate([kept, rng.choice(kept, len(pixels) - len(kept))]))], rng)
 
 
-def copies(pixels: Pixels, train: Pixels, rate: float, rng: Rng) -> Pixels:
-    """A share of the images replaced by training images."""
+def copies(pixels: Pixels, train: Pixels, rate: float, rng: Rng, pale: float = 1.0) -> Pixels:
+    """A share of the images replaced by training images, whose contrast about middle gray is multiplied by ``pale``."""
     count = round(rate * len(pixels))
     out = pixels.copy()
-    out[rng.choice(len(out), count, replace=False)] = train[rng.choice(len(train), count, replace=count > len(train))]
+    taken = train[rng.choice(len(train), count, replace=count > len(train))]
+    out[rng.choice(len(out), count, replace=False)] = _bytes(127.5 + pale * (taken.astype(np.float32) - 127.5))
+    return out
+
+
+def repeats(pixels: Pixels, share: float, rng: Rng) -> Pixels:
+    """A share of the images replaced by one of them, pixel by pixel."""
+    out = pixels.copy()
+    out[rng.choice(len(out), round(share * len(out)), replace=False)] = pixels[0]
     return out
 
 
 def shrink(pixels: Pixels, share: float, rng: Rng) -> Pixels:
-    """Only a share of the images is different; the others repeat them."""
+    """Only a share of the images is different; the others repeat them, but no two are the same pixel by pixel."""
     kept = rng.choice(len(pixels), max(1, round(share * len(pixels))), replace=False)
-    repeated: Pixels = pixels[rng.choice(kept, len(pixels))]
-    return repeated
+    return _unlike(pixels[rng.choice(kept, len(pixels))], rng)
 
 
 def swap(pixels: Pixels, rng: Rng) -> Pixels:
     """The left half of each image beside the right half of another: right in every detail, wrong as a whole."""
     other, middle = pixels[rng.permutation(len(pixels))], pixels.shape[2] // 2
     return np.concatenate([pixels[:, :, :middle], other[:, :, middle:]], axis=2)
+
+
+def _unlike(pixels: Pixels, rng: Rng) -> Pixels:
+    """The same images, told apart by the last bit of one byte in fifty: repeats to the byte are a failure of their own."""
+    unlike: Pixels = pixels ^ (rng.random(pixels.shape, np.float32) < 0.02)
+    return unlike
 
 
 def _filtered(pixels: Pixels, weights: NDArray[np.float32]) -> Pixels:

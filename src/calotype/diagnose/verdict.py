@@ -126,12 +126,13 @@ def _verdict(found: Finding, p: float | None, needed: float) -> Verdict:
 
 
 def _join(a: Verdict, b: Verdict) -> Verdict:
-    """The worse of two verdicts with the evidence of both.
+    """The worse of two verdicts with the evidence of both, and with both sentences where both raise the same alarm.
 
     That one measurement could not tell does not undo what another saw, but a PASS then says what it leaves open.
     """
     order: tuple[Status, ...] = ("FAIL", "WARN", "PASS", "CANNOT TELL")
     worse, other = sorted((a, b), key=lambda v: order.index(v.status))
     data = {**(other.data or {}), **(worse.data or {})}
-    says = f"{worse.says} {other.says}" if (worse.status, other.status) == ("PASS", "CANNOT TELL") else worse.says
+    both = (worse.status, other.status) in (("PASS", "CANNOT TELL"), ("FAIL", "FAIL"), ("WARN", "WARN"))
+    says = f"{worse.says} {other.says}" if both and other.says not in worse.says else worse.says
     return replace(worse, says=says, evidence="; ".join(filter(None, (worse.evidence, other.evidence))), data=data or None)

@@ -21,8 +21,12 @@ BLOCK = 2000  # side of a tile: 16 MB of float32, large enough for the matrix pr
 Z95 = 1.959963984540054
 
 
-def nearest(x: Floats, y: Floats, block: int = BLOCK) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def nearest(
+    x: Floats, y: Floats, block: int = BLOCK, own: NDArray[np.int64] | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """The nearest row of ``y`` for each row of ``x``: its index (N,) and its Euclidean distance (N,), 0 for an exact copy.
+
+    ``own`` (N,) are the rows of ``y`` that ``x`` itself is: none is its own neighbor, unless there is no other.
 
     Raises:
         UserError: for arrays that are not (N, d) and (M, d), or that hold NaN or infinity.
@@ -32,7 +36,10 @@ def nearest(x: Floats, y: Floats, block: int = BLOCK) -> tuple[NDArray[np.int64]
     index = torch.zeros(len(a), dtype=torch.int64)
     for rows in _spans(len(a), block):
         for columns in _spans(len(b), block):
-            low, where = squared_distances(a[rows], b[columns]).min(1)
+            tile = squared_distances(a[rows], b[columns])
+            if own is not None:
+                tile[torch.from_numpy(own[rows])[:, None] == torch.arange(columns.start, columns.stop)] = math.inf
+            low, where = tile.min(1)
             closer = low < best[rows]
             best[rows] = torch.where(closer, low, best[rows])
             index[rows] = torch.where(closer, where + columns.start, index[rows])
@@ -63,10 +70,11 @@ def radii(y: Floats, k: int, block: int = BLOCK, rows: NDArray[np.int64] | None 
 def prdc(x: Floats, y: Floats, k_pr: int = 3, k_dc: int = 5, block: int = BLOCK) -> dict[str, Estimate]:
     """Precision and recall (Kynkaanniemi et al. 2019), density and coverage (Naeem et al. 2020) of generated ``x`` against real ``y``.
 
-    The ball of a point reaches to its k-th nearest neighbor within its own set. Precision: the share of generated images in the ball
-    of some real image. Recall: the share of real images in the ball of some generated image. Density: in how many real balls a
-    generated image lies, divided by k. Coverage: the share of real balls that hold a generated image. For two equally large samples
-    of one distribution the expected density is 1, the expected coverage is `expected_coverage`, and precision and recall are not 1.
+    The ball of a point reaches to its k-th nearest neighbor within its own set; what lies on its border is outside, as in the package of
+    Naeem et al. (to Kynkaanniemi et al. it is inside). Precision: the share of generated images in the ball of some real image. Recall:
+    the share of real images in the ball of some generated image. Density: in how many real balls a generated image lies, divided by k.
+    Coverage: the share of real balls that hold a generated image. For two equally large samples of one distribution the expected density
+    is 1, the expected coverage is `expected_coverage`, and precision and recall are not 1.
 
     The 95% intervals are for new draws of both sets. The images that are counted vary as independent ones do; to this is added how much
     the images of the other set decide (for a share, half the delete-one jackknife's variance of what hangs on one image alone; half,

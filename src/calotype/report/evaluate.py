@@ -199,8 +199,8 @@ def _against(ground: Ground, subject: Subject, report: card.Report, about_model:
     scored, reference, floor = [x[even] for x in drawn], ground.reference, ground.floor
     lines, of_floor = evidence.lines(scored, ground), evidence.lines(floor.features, ground)
     made, real = (
-        [in_features(x, y, line[0]) for x, y, line in zip(z, reference.features, found, strict=True)]
-        for z, found in ((scored, lines), (floor.features, of_floor))
+        [in_features(x, y, line[0], (x[rows], y[reference.once])) for x, y, line in zip(z, reference.features, found, strict=True)]
+        for z, found, rows in ((scored, lines, slice(None)), (floor.features, of_floor, floor.once))
     )
     compared(1, 4)
     scores = score_all(ground.spaces, made, real, (len(even), len(reference)), pixels[even], floor.images.pixels)
@@ -242,6 +242,11 @@ def _notes(ground: Ground, n: int) -> list[str]:
     if floor < n:
         notes.append(
             f"scores use {floor:,} of the {n:,} images, because only {floor:,} real images are left for the floor: give more with --holdout"
+        )
+    if again := len(ground.train) - len(ground.train.once):
+        notes.append(
+            f"{again:,} of the {len(ground.train):,} training images repeat others pixel by pixel: each different image counts once for "
+            "precision, recall, density and coverage"
         )
     if space.accuracy is not None:
         notes.append(f"the network of the features is right in {100 * space.accuracy:.1f}% of images that it never saw")

@@ -15,9 +15,10 @@ from calotype.metrics import spectrum as of_spectrum
 from calotype.metrics.classes import Shares
 from calotype.metrics.features import Extracted
 from calotype.metrics.frechet import Moments, extrapolated, frechet
-from calotype.metrics.manifold import nearest, prdc
+from calotype.metrics.manifold import nearest
 from calotype.report import card
 from calotype.report.ground import Ground
+from calotype.report.scores import by_neighbors
 from calotype.report.subject import Pixels
 from calotype.report.verdicts import Nearby
 
@@ -51,8 +52,9 @@ def ladder(ground: Ground, seed: int, progress: Progress | None = None) -> tuple
 def _rung(ground: Ground, pixels: Pixels) -> dict[str, float]:
     parts = []
     for space, real in zip(ground.spaces, ground.reference.features, strict=True):
-        x, y = space.of(pixels).features, real.features
-        parts.append({"FD": frechet(Moments.of(x), Moments.of(y))} | {name: e.value for name, e in prdc(x, y).items()})
+        x = space.of(pixels)
+        fd = frechet(Moments.of(x.features), Moments.of(real.features))
+        parts.append({"FD": fd} | {name: e.value for name, e in by_neighbors(x, real[ground.reference.once]).items()})
     return {name: float(np.mean([part[name] for part in parts])) for name in parts[0]}
 
 

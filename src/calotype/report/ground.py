@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import count
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from calotype.data import Images, Progress
 from calotype.errors import UserError
 from calotype.metrics.features import Extracted, FeatureSpace, cached, pick, second
+from calotype.metrics.repeats import first_of_each
 from calotype.report.request import Say, part, progress
 from calotype.report.subject import Pixels, Subject
 
@@ -29,6 +31,11 @@ class Reals:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    @cached_property
+    def once(self) -> Rows:
+        """The rows of the different images, each at its first place: an image that is there again is no neighbor of itself."""
+        return first_of_each(self.images.pixels)
 
     def __getitem__(self, rows: Rows) -> Reals:
         """Some of them."""

@@ -50,13 +50,23 @@ KINDS = {
 }
 """Every score of a report, in its order, and what is good."""
 
+NEIGHBORS = 5  # at most, that an image is asked for
 SURE = 0.9  # belief in a class from which on an image counts as recognized
 PROTOCOL = 50_000  # images behind an FID
 SHARES = ("precision", "recall", "coverage", "recognized")
 
 
-def in_features(drawn: Extracted, reference: Extracted, infinite: float) -> dict[str, Estimate]:
-    """The scores that one feature space gives; ``infinite`` is the extrapolated distance, which costs most and is shown elsewhere too."""
+def in_features(
+    drawn: Extracted, reference: Extracted, infinite: float, different: tuple[Extracted, Extracted] | None = None
+) -> dict[str, Estimate]:
+    """The scores that one feature space gives.
+
+    Args:
+        drawn: Images to score.
+        reference: Real images.
+        infinite: The extrapolated distance, which costs most and is shown elsewhere too.
+        different: What stands for both in `by_neighbors`; they themselves where nothing is given.
+    """
     x, y = drawn.features, reference.features
     fd = frechet_estimate(x, y)
     extra = bias(Moments.of(x), Moments.of(y))
@@ -65,7 +75,7 @@ def in_features(drawn: Extracted, reference: Extracted, infinite: float) -> dict
         "FD, bias removed": _shifted(fd, -extra),
         "FD at infinite N": Estimate(infinite),
         "KID": kid(x, y),
-        **prdc(x, y),
+        **by_neighbors(*(different or (drawn, reference))),
     }
     if drawn.probabilities is not None:
         sure = int((drawn.probabilities.max(1) > SURE).sum())
@@ -75,6 +85,15 @@ def in_features(drawn: Extracted, reference: Extracted, infinite: float) -> dict
     found["different bins"] = Estimate(bins.different / bins.bins)
     found["repeated pairs"] = Estimate(float(birthday(x, y).collisions))
     return found
+
+
+def by_neighbors(drawn: Extracted, reference: Extracted) -> dict[str, Estimate]:
+    """Precision, recall, density and coverage; nothing where there are too few images to have neighbors.
+
+    Real images are to be different ones: among images that are there again and again the nearest neighbors are at no distance at all,
+    and nothing is within it.
+    """
+    return prdc(drawn.features, reference.features) if min(len(drawn), len(reference)) > NEIGHBORS else {}
 
 
 def score_all(

@@ -14,9 +14,9 @@ from calotype.diagnose import planted
 from calotype.diagnose.verdict import conclude
 from calotype.errors import UserError
 from calotype.metrics.features import FeatureSpace, pick, second
-from calotype.metrics.manifold import prdc
 from calotype.report.ground import Ground, Reals, drawn_in, known, laid
 from calotype.report.request import Say
+from calotype.report.scores import by_neighbors
 from calotype.report.selftest_training import COURSES, OF_TRAINING, of_course
 from calotype.report.subject import Pixels
 from calotype.report.verdicts import CLUSTERS, OF_IMAGES, of_images
@@ -35,6 +35,8 @@ def plants(kinds: int, what: str = "classes") -> dict[str, Plant]:
         "a tenth of the variety": lambda x, labels, train, rng: planted.shrink(x, 0.1, rng),
         "2% copies": lambda x, labels, train, rng: planted.copies(x, train, 0.02, rng),
         "5% copies": lambda x, labels, train, rng: planted.copies(x, train, 0.05, rng),
+        "5% copies with less contrast": lambda x, labels, train, rng: planted.copies(x, train, 0.05, rng, 0.9),
+        "10% of one image again": lambda x, labels, train, rng: planted.repeats(x, 0.1, rng),
         "blur of half a pixel": lambda x, labels, train, rng: planted.blur(x, 0.5),
         "blur of 1 pixel": lambda x, labels, train, rng: planted.blur(x, 1.0),
         "noise of 3 levels": lambda x, labels, train, rng: planted.noise(x, 3, rng),
@@ -93,12 +95,13 @@ def selftest(
         rng = np.random.default_rng([seed, trial])
         ground, made = _divided(real, spaces, confirm, count, rng, trial)
         labels = _labels(made)
-        of_floor = [prdc(x.features, y.features) for x, y in zip(ground.floor.features, ground.reference.features, strict=True)]
+        reference, once = [y[ground.reference.once] for y in ground.reference.features], ground.floor.once
+        of_floor = [by_neighbors(x[once], y) for x, y in zip(ground.floor.features, reference, strict=True)]
         for number, (plant, damage) in enumerate(damages.items()):
             pixels = damage(made.images.pixels, labels, ground.train.images.pixels, rng)
             drawn, again = drawn_in(ground, pixels)
             even = ground.even(len(pixels))
-            scores = [prdc(x.features[even], y.features) for x, y in zip(drawn, ground.reference.features, strict=True)]
+            scores = [by_neighbors(x[even], y) for x, y in zip(drawn, reference, strict=True)]
             for verdict in conclude(of_images(pixels, drawn, again, ground, trial, scores, of_floor).findings):
                 alarms[plant][verdict.name] += verdict.status in ("WARN", "FAIL")
             if say:

@@ -16,12 +16,15 @@ from calotype.metrics.classes import Shares, class_shares
 from calotype.metrics.copying import copying
 from calotype.metrics.diversity import different_bins
 from calotype.metrics.features import Extracted, pick
+from calotype.metrics.repeats import Twins, first_of_each, twins
 from calotype.metrics.score import Estimate
 from calotype.report.ground import Ground
 from calotype.report.subject import Pixels, Subject
 
 Findings = list[Finding | Verdict]
 CLUSTERS = 10  # stand for classes where no network tells them apart
+ASKED = 2_000  # training images of which it is asked how often real images are the same
+UNLIKE = "Its classes cannot be told: no mixture of the real classes looks like the generated images."
 OF_IMAGES = ("mode-collapse", "copying", "blur", "noise")
 """The verdicts that need real images."""
 
@@ -59,9 +62,9 @@ def of_images(
     ``made`` and ``real`` hold coverage, density, precision and recall of `Ground.even` of the images and of the floor in each space.
     """
     shares = None if classes_known(ground, drawn) else estimated_shares(ground, drawn, confirm)
-    findings: Findings = [modes.coverage(typical(made), typical(real)), _dropped(ground, drawn, shares, seed)]
-    found, nearby = _copying(drawn[0], confirm, ground, seed)
-    findings.append(found)
+    findings: Findings = [_covered(made, real), *_repeated(pixels, ground, seed), _dropped(ground, drawn, shares, seed)]
+    found, nearby = _copying(pixels, drawn[0], confirm, ground, seed)
+    findings += found
     reference = ground.reference.images.pixels
     if min(pixels.shape[1:3]) >= spectrum.SMALLEST:
         top, usual, other = (spectrum.top_octave(p) for p in (pixels, reference, ground.floor.images.pixels))
@@ -69,7 +72,7 @@ def of_images(
         board, real_board = (spectrum.checkerboard(p).max(1) for p in (pixels, reference))
         findings.append(sharpness.checkerboard(board, real_board))
     findings.append(sharpness.grain(spectrum.grain(pixels), spectrum.grain(reference)))
-    return Seen(findings, nearby, shares)
+    return Seen(findings, nearby, shares if shares is not None and shares.possible else None)
 
 
 def of_training(subject: Subject) -> Findings:
@@ -115,7 +118,49 @@ def estimated_shares(ground: Ground, drawn: Sequence[Extracted], confirm: Extrac
         return None
 
 
-def _copying(drawn: Extracted, confirm: Extracted, ground: Ground, seed: int) -> tuple[Finding | Verdict, Nearby | None]:
+def _covered(made: Sequence[Mapping[str, Estimate]], real: Sequence[Mapping[str, Estimate]]) -> Finding | Verdict:
+    if not all("coverage" in part for part in (*made, *real)):
+        return cannot_tell(modes.NAME, "There are too few different real images to say how much of them it reaches.")
+    return modes.coverage(typical(made), typical(real))
+
+
+def _repeated(pixels: Pixels, ground: Ground, seed: int) -> list[Finding]:
+    """Whether generated images repeat each other, beside as many real ones: the more there are, the more repeat others.
+
+    Nothing where they do not: that they differ says little of how much.
+    """
+    real, rng = ground.train.images.pixels, np.random.default_rng([seed, 5])
+    n = min(len(pixels), len(real))
+    made, beside = (x[np.sort(rng.permutation(len(x))[:n])] for x in (pixels, real))
+    found = modes.repeated(n, len(first_of_each(made)), len(first_of_each(beside)))
+    return [found] if found.effect > 0 else []
+
+
+def _copying(pixels: Pixels, drawn: Extracted, confirm: Extracted, ground: Ground, seed: int) -> tuple[Findings, Nearby | None]:
+    """The findings, and what is most like a copy: where images are the same as training images, these."""
+    train, held = ground.train, ground.holdout
+    found = twins(pixels, confirm.features, train.images.pixels, train.confirm.features)
+    asked = np.sort(np.random.default_rng([seed, 6]).permutation(len(train))[:ASKED])
+    pool = (train.images.pixels, train.confirm.features)
+    real = [_count(twins(pool[0][asked], pool[1][asked], *pool, own=asked))]
+    if len(held):
+        real.append(_count(twins(held.images.pixels, held.confirm.features, *pool)))
+    closer, nearby = _closer(drawn, confirm, ground, seed)
+    findings: Findings = [copies.same(_count(found), max(real, key=lambda count: count.share), closer)]
+    if found.found.any():
+        rows = np.flatnonzero(found.found)
+        far = np.linalg.norm(confirm.features[rows] - train.confirm.features[found.index[rows]], axis=1)
+        order = np.argsort(~found.exact[rows], kind="stable")
+        nearby = Nearby(rows[order], found.index[rows][order], far[order], ground.confirm.label)
+    return [*findings, *([closer] if isinstance(closer, Finding) else [])], nearby
+
+
+def _count(found: Twins) -> copies.Count:
+    return copies.Count(int(found.found.sum()), len(found.index), int(found.exact.sum()), len(np.unique(found.index[found.found])))
+
+
+def _closer(drawn: Extracted, confirm: Extracted, ground: Ground, seed: int) -> tuple[Finding | Verdict, Nearby | None]:
+    """Whether training images are nearer than held-out ones, and the nearest of them."""
     if not len(ground.holdout):
         return cannot_tell("copying", "There are no held-out images to compare with: name some with --holdout."), None
     train, held = ground.train, ground.holdout
@@ -134,15 +179,19 @@ def classes_known(ground: Ground, drawn: Sequence[Extracted]) -> bool:
     return told and bool(ground.spaces[0].classes)
 
 
-def _dropped(ground: Ground, drawn: Sequence[Extracted], shares: Shares | None, seed: int) -> Finding:
+def _dropped(ground: Ground, drawn: Sequence[Extracted], shares: Shares | None, seed: int) -> Finding | Verdict:
     """Missing classes where a network tells them apart or labels let one learn to, else missing clusters of the real images."""
     classes, beliefs = ground.spaces[0].classes, ground.train.features[0].probabilities
     if drawn[0].probabilities is not None and beliefs is not None and classes:
         generated, real = (np.bincount(p.argmax(1), minlength=len(classes)) for p in (drawn[0].probabilities, beliefs))
         return modes.dropped(classes, generated, real)
+    if shares is not None and not shares.possible:
+        return cannot_tell(modes.NAME, UNLIKE)
     if shares is not None:
         labels, names = ground.train.images.labels, ground.train.images.classes
         counts = np.bincount(labels, minlength=len(names)) if labels is not None else np.zeros(len(names), np.int64)
         return modes.thinned(names, shares, counts, len(drawn[0]))
+    if len(ground.reference.once) < 4 * CLUSTERS:
+        return cannot_tell(modes.NAME, "There are too few different real images to divide them into kinds.")
     bins = different_bins(drawn[0].features, ground.reference.features[0].features, bins=CLUSTERS, seed=seed)
     return modes.dropped([f"cluster {i + 1}" for i in range(bins.bins)], bins.generated, bins.real)
