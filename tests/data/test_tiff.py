@@ -124,6 +124,17 @@ def test_values_without_a_range_are_refused() -> None:
             open_picture(stream.getvalue(), "a.tif")
 
 
+def test_a_size_that_the_bytes_cannot_fill_takes_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiff, "make_room", lambda image: pytest.fail("took memory"))
+    for packing, most in ((1, 1), (8, 1032), (32773, 64)):
+        data = plain_tiff(bytes(1000), (7000, 7000), 16, 3, compression=packing)
+        with pytest.raises(UnusableError, match="cut off"):
+            open_picture(data, "a.tif")
+        fitting = plain_tiff(bytes(1000), (1000 * most // 60, 10), 16, 3, compression=packing)
+        with pytest.raises(pytest.fail.Exception, match="took memory"):
+            read(fitting)
+
+
 def test_large_integers_keep_their_order() -> None:
     """Above 2^31, where a signed type turns them over."""
     values, stream = np.linspace(0, 2**32 - 1, H * W).astype(np.uint32).reshape(H, W), io.BytesIO()

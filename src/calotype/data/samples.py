@@ -238,7 +238,7 @@ def _from_tiff(data: bytes, found: tiff.Layout, limit: int) -> Content:
     if found.alpha:
         full = white or (1 if found.kind == "f" else 2 ** (found.bits - (found.kind == "i")) - 1)
         place = slice(found.colors, found.colors + 1)
-        alpha = _scaled(lambda top, bottom: rows(top, bottom)[..., place].clip(0, full), (*shape[:2], 1), full)[..., 0]
+        alpha = _scaled(lambda top, bottom: np.nan_to_num(rows(top, bottom)[..., place]).clip(0, full), (*shape[:2], 1), full)[..., 0]
         if found.alpha == 1:
             pixels = _unmultiplied(pixels, alpha)
     _let_go(image)

@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin
 
+from calotype.data.reading import UnusableError
+
 Rows = Callable[[int, int], NDArray[Any]]
 """Samples (rows, W, S) from a first row to a last one, exclusive."""
 
@@ -25,7 +27,7 @@ _OFFSETS, _COUNTS, _PLANES, _PREDICTOR, _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS
 _EXTRA, _FORMAT, _XMP, _INKS = 338, 339, 700, 332
 RAW = 50706  # the tag of a camera's raw picture (DNG), whose first image is a small one
 _NUMBERS = {1: "B", 3: "H", 4: "I", 16: "Q"}  # types of the entries that are looked at
-_LOSSLESS = {1, 5, 8, 32773, 32946, 50000}
+_MOST_PACKED = {1: 1, 5: 2800, 8: 1032, 32773: 64, 32946: 1032, 50000: 2**14}  # bytes that one byte can stand for, by lossless compression
 _KINDS = {1: "u", 2: "i", 3: "f"}  # by sample format
 _MOST = 2**16  # entries or values that are believed
 
@@ -44,6 +46,7 @@ class Layout:
     inverted: bool  # 0 is white
     orientation: int
     planar: bool
+    packing: int  # of _MOST_PACKED
     predictor: int
     tile: int  # width of the tiles; 0 in strips
 
@@ -109,7 +112,12 @@ def describe(file: BinaryIO) -> str:
 
 
 def rows(data: bytes, found: Layout) -> tuple[TiffImagePlugin.TiffImageFile, Rows]:
-    """The image as Pillow opens it, for what it says besides its pixels, and its samples in the machine's byte order."""
+    """The image as Pillow opens it, for what it says besides its pixels, and its samples in the machine's byte order.
+
+    Raises ``UnusableError`` for a file that is too short for them, before any memory is taken; and whatever Pillow does.
+    """
+    if len(data) * _MOST_PACKED[found.packing] < found._part * found._across * found.size[1] * (found.samples if found.planar else 1):
+        raise UnusableError("cut off: there are fewer samples than its size says")
     planes = [
         TiffImagePlugin.TiffImageFile(io.BytesIO(_shown(data, found, plane))) for plane in range(found.samples if found.planar else 1)
     ]
@@ -202,17 +210,18 @@ def _layout(tags: _Tags) -> Layout | None:
         return None
     kind, colors, extra = _KINDS.get(kinds.pop(), ""), 3 if light == 2 else 1, tags.values(_EXTRA, (0,))[0]
     whole = depth in (16, 32, 64) and (kind != "f" or depth <= 64)
-    predictor = tags.value(_PREDICTOR, 1) if tags.value(_COMPRESSION, 1) != 1 else 1
+    packing = tags.value(_COMPRESSION, 1)
+    predictor = tags.value(_PREDICTOR, 1) if packing != 1 else 1
     if not (whole or (kind == "u" and depth < 32 and predictor == 1)) or not kind or predictor not in ((1, 3) if kind == "f" else (1, 2)):
         return None
-    if tags.value(_COMPRESSION, 1) not in _LOSSLESS or tags.value(_FILL, 1) != 1 or not colors <= samples <= colors + 8:
+    if packing not in _MOST_PACKED or tags.value(_FILL, 1) != 1 or not colors <= samples <= colors + 8:
         return None
     alpha = extra if samples > colors and extra in (1, 2) else 2 if samples == 4 and _EXTRA not in tags.entries else 0
     tile = tags.value(_TILE_WIDTH) if _TILE_OFFSETS in tags.entries else 0
     size, orientation = (tags.value(_WIDTH), tags.value(_HEIGHT)), tags.value(_ORIENTATION, 1)
     if min(size) < 1 or (tile and not 0 < tile <= max(_MOST, 2 * size[0])):
         return None
-    return Layout(tags.order, size, samples, colors, alpha, depth, kind, light == 0, orientation, planar, predictor, tile)
+    return Layout(tags.order, size, samples, colors, alpha, depth, kind, light == 0, orientation, planar, packing, predictor, tile)
 
 
 def _shown(data: bytes, found: Layout, plane: int) -> bytearray:
