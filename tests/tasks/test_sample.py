@@ -132,3 +132,20 @@ def test_what_a_model_lacks_is_refused_at_once() -> None:
     assert gan.sample(3, label="3").shape == (3, 1, 8, 8)
     with pytest.raises(UserError, match="draws no images"):
         generator("classifier").batches(1, {})
+
+
+def test_a_number_is_a_place_and_text_a_name() -> None:
+    def among(*classes: str) -> Generator:
+        return Generator(build(small("rpgan").model, ImageSpec(8, 1, classes)), "rpgan", torch.device("cpu"))
+
+    numbered, named, mixed = among("1", "2", "10"), among("cat", "dog"), among("cat", "0")
+    assert [numbered.label(place) for place in (0, 1, np.int64(2))] == [0, 1, 2]  # type: ignore[arg-type]
+    assert [numbered.label(name) for name in ("1", "2", "10")] == [0, 1, 2]
+    assert [named.label(label) for label in ("cat", "dog", "0", "1", 0, 1)] == [0, 1, 0, 1, 0, 1]
+    assert [mixed.label(label) for label in ("0", 0, "cat")] == [1, 0, 0]
+    wrong = ((numbered, "0"), (numbered, 3), (numbered, -1), (named, "2"), (named, True), (named, 1.0), (mixed, "1"), (named, ""))
+    for drawn, label in wrong:
+        with pytest.raises(UserError, match=r"unknown label .*: choose one of"):
+            drawn.label(label)  # type: ignore[arg-type]
+    assert torch.equal(numbered.sample(2, label=1), numbered.sample(2, label="2"))
+    assert not torch.equal(numbered.sample(2, label=0), numbered.sample(2, label="2"))

@@ -44,7 +44,7 @@ class Options:
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]  # a run, or a model/ folder
     count: int = 64  # images to draw
     seed: int = 0  # another seed, other images
-    label: str | None = None  # class to draw, by name or number (conditional models)
+    label: str | None = None  # class to draw, by name, or by number from 0 where no name is a number (conditional models)
     out: Path | None = None  # write one picture of all of them side by side (a name without suffix gets .png)
     dir: Path | None = None  # write each as a PNG of its own into this folder, which must not hold images of the same names
     npy: Path | None = None  # write all as one (N, H, W, C) uint8 array (a name without suffix gets .npy)

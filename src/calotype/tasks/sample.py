@@ -46,8 +46,8 @@ class Generator:
         """Draw ``count`` images, (count, C, H, W) float32 in [-1, 1] on the CPU.
 
         Image ``i`` depends on ``seed`` and ``start + i`` alone; the batch size changes it by no more than the rounding of sums.
-        ``label`` is a class by number or name; without one a conditional model draws its own. ``options`` are those of the model's
-        ``sample`` (steps, guidance ...). Of large images fewer than ``batch_size`` are drawn at once.
+        ``label`` is a class by its place or its name (see `label`); without one a conditional model draws its own. ``options`` are those
+        of the model's ``sample`` (steps, guidance ...). Of large images fewer than ``batch_size`` are drawn at once.
 
         Raises `UserError` for a number that is out of range, for a label, an option or its value that the model does not take, for more
         images than memory holds, and where the model yields NaN.
@@ -94,7 +94,13 @@ class Generator:
             yield images.float().cpu()
 
     def label(self, label: int | str | None) -> int | None:
-        """The number of a class by number or name; `UserError` for one that the model does not know."""
+        """The place of a class among those of the model, counted from 0.
+
+        A number is the place itself. Text is the name of a class, or else its place, but only where no class is called by a number: of
+        classes 1, 2 and 3 the text ``"0"`` is none, and ``"1"`` is the first.
+
+        Raises `UserError` for a class that the model does not know.
+        """
         if label is None:
             return None
         names = self.spec.classes
@@ -102,9 +108,12 @@ class Generator:
             raise UserError(
                 f"this {self.recipe} model was trained without labels: leave --label out, or train with --model.conditional True"
             )
-        if str(label) in names:
-            return names.index(str(label))
-        if len(str(label)) < 10 and str(label).isdecimal() and int(label) < len(names):
+        if isinstance(label, str):
+            if label in names:
+                return names.index(label)
+            if len(label) < 10 and label.isdecimal() and int(label) < len(names) and not any(name.isdecimal() for name in names):
+                return int(label)
+        elif isinstance(label, int | np.integer) and not isinstance(label, bool) and 0 <= label < len(names):
             return int(label)
         raise UserError(f"unknown label {shown(label)}: choose one of {printable(', '.join(names[:20]))}{', ...' * (len(names) > 20)}")
 
