@@ -135,6 +135,16 @@ def test_one_line_when_nothing_answers(tmp_path: Path) -> None:
     assert "\n" not in str(problem.value)
 
 
+def test_a_server_that_never_stops_is_left(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("calotype.data.download._LARGEST", 2 * len(DATA))
+    server.files["a.bin"] = DATA * 3
+    with pytest.raises(UserError, match=r"could not download a.bin \(.*the server sends more than"):
+        fetch("a", (remote(server),), tmp_path)
+    assert list((tmp_path / "a").iterdir()) == []
+    server.files["a.bin"] = DATA
+    assert (fetch("a", (remote(server),), tmp_path) / "a.bin").read_bytes() == DATA
+
+
 def test_named_set_is_downloaded_verified_and_read(server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = []
     for part, count, start in (("train", 30, 0), ("t10k", 10, 100)):

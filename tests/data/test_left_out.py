@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import struct
+import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +17,10 @@ from PIL import Image
 
 from calotype.cli import main
 from calotype.data import check, load, prepare
+from calotype.data.decode import decode_tiles
 from calotype.data.files import Zip
 from calotype.data.images import Skipped, told
+from calotype.data.parallel import workers
 from calotype.data.partner import Shape, load_sides
 from calotype.errors import UserError
 from tests.fuzz import attempt
@@ -227,6 +231,28 @@ def test_reasons_that_many_share_are_told_once() -> None:
     assert told([Skipped("a.png", "cut off"), *many], 10) == ["a.png: cut off", "0.heic, 1.heic, 2.heic and 1,197 more: HEIC"]
     assert told(many[:2], 1) == ["0.heic, 1.heic: HEIC"]
     assert told(many[:2], 2) == ["0.heic: HEIC", "1.heic: HEIC"]
+
+
+def test_photographs_cut_into_tiles_wait_for_the_disk_one_by_one(write_tree: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[str] = []
+    cut = decode_tiles
+
+    def counted(data: bytes, name: str, size: int, channels: int) -> list[np.ndarray]:
+        begun.append(name)
+        return cut(data, name, size, channels)
+
+    def slow(out: Path, rows: Iterator[object], *_: object, **__: object) -> None:
+        next(rows)
+        time.sleep(0.2)
+        raise UserError(f"{len(begun)} of them were in memory")
+
+    module = import_module("calotype.data.prepare")
+    monkeypatch.setattr(module, "decode_tiles", counted)
+    monkeypatch.setattr(module, "write_prepared", slow)
+    source = write_tree({f"{n}.png": smooth(16, 16, n) for n in range(400)})
+    with pytest.raises(UserError, match="in memory"):
+        load(str(source), fit="tile")
+    assert len(begun) <= 4 * workers()
 
 
 def test_an_archive_that_changed_under_way_is_no_traceback(tmp_path: Path) -> None:

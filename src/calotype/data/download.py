@@ -12,11 +12,13 @@ from typing import Any
 
 from calotype.data.idx_cifar import CIFAR10_CLASSES
 from calotype.data.images import Progress
+from calotype.data.reading import first_line
 from calotype.errors import UserError
 from calotype.files import expanded
 
 _ATTEMPTS = 3  # connections that may break off before an address is given up
 _TIMEOUT = 30.0  # seconds without a byte
+_LARGEST = 2**30  # bytes of a file, of which the largest has 170 MB: what never ends does not fill the disk
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ def fetch(name: str, files: tuple[Remote, ...], cache: Path, progress: Progress 
                 _retrieve(remote, url, folder, progress)
                 break
             except (OSError, ValueError, http.client.HTTPException) as error:
-                reasons.append(f"{url}: {(str(error).splitlines() or [type(error).__name__])[0]}")
+                reasons.append(f"{url}: {first_line(error)}")
         else:
             wanted = ", ".join(file.name for file in files)
             by_hand = f"put {wanted} into a folder and give that as --data"
@@ -131,7 +133,10 @@ def _retrieve(remote: Remote, url: str, folder: Path, progress: Progress | None)
 
 
 def continue_download(url: str, part: Path, progress: Progress | None = None) -> None:
-    """Download to ``part``, going on behind the bytes that are already there. Raises ``OSError`` when it breaks off too often."""
+    """Download to ``part``, going on behind the bytes that are already there.
+
+    Raises ``OSError`` when it breaks off too often, and ``ValueError`` where the server sends what no data set is.
+    """
     part.parent.mkdir(parents=True, exist_ok=True)
     error: Exception | None = None
     for _ in range(_ATTEMPTS):
@@ -147,6 +152,9 @@ def continue_download(url: str, part: Path, progress: Progress | None = None) ->
             error = problem
         except (OSError, http.client.HTTPException) as problem:
             error = problem
+        except ValueError:
+            part.unlink(missing_ok=True)
+            raise
     raise OSError(str(error))
 
 
@@ -163,6 +171,8 @@ def _attempt(url: str, part: Path, progress: Progress | None) -> bool:
             while block := answer.read(1 << 18):
                 file.write(block)
                 have += len(block)
+                if have > _LARGEST:
+                    raise ValueError(f"the server sends more than {_LARGEST >> 20:,} MiB")
                 if progress is not None and total:
                     progress(have, total)
     return total is None or have == total
