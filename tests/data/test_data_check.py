@@ -12,8 +12,9 @@ from PIL import Image
 
 from calotype.data import Loader, check, load, prepare
 from calotype.data.check import recipe_for
-from calotype.data.duplicates import exact_groups, miniature, near_pairs
+from calotype.data.duplicates import PAIRS, Near, exact_groups, miniature, near_pairs
 from calotype.errors import UserError
+from tests.fuzz import attempt
 
 Write = Callable[[dict[str, Image.Image | bytes]], Path]
 
@@ -96,6 +97,28 @@ def test_flat_images_are_compared_by_their_level() -> None:
     looks = [miniature(Image.new("L", (20, 20), level)) for level in (0, 0, 100, 255)]
     pairs = near_pairs(np.array([look[0] for look in looks], np.uint64), np.stack([look[1] for look in looks]))
     assert [(pair.first, pair.second) for pair in pairs] == [(0, 1)]
+
+
+def test_thousands_of_near_copies_end_the_search() -> None:
+    rng = np.random.RandomState(0)
+    still = np.asarray(smooth(24, 24).convert("L")).astype(int)
+    frames = np.clip(still + rng.randint(-3, 4, (1000, 24, 24)), 0, 255).astype(np.uint8)
+    found: list[Near] = []
+    attempt(lambda: found.extend(near_pairs(np.zeros(1000, np.uint64), frames)))
+    assert len(found) == PAIRS
+    assert len({(pair.first, pair.second) for pair in found}) == PAIRS
+    assert [pair.difference for pair in found] == sorted(pair.difference for pair in found)
+    few = near_pairs(np.zeros(40, np.uint64), frames[:40])
+    assert len(few) == 40 * 39 // 2
+
+
+def test_a_large_prepared_file_is_checked(write_tree: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare(str(write_tree({f"{n}.png": smooth(16, 16, n) for n in range(20)})), tmp_path / "a")
+    for name in ("calotype.data.prepared", "calotype.data.load"):
+        monkeypatch.setattr(sys.modules[name], "memory_limit", lambda: 100)
+    assert check(str(tmp_path / "a.calotype")).images == 20
+    with pytest.raises(UserError, match="too large to be brought to another shape"):
+        load(str(tmp_path / "a.calotype"), size=8)
 
 
 def test_exact_groups() -> None:

@@ -118,7 +118,7 @@ def check(source: str, *, cache: Path | None = None, progress: Progress | None =
         with contextlib.closing(found):
             return _check_files(source, found, progress)
     if isinstance(found, Prepared):
-        return _check_arrays(source, "prepared", as_arrays(found, source), progress)
+        return _check_arrays(source, "prepared", as_arrays(found), progress)
     return _check_arrays(source, "arrays", found, progress)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 
 from calotype.data.check import SHOWN, Check
+from calotype.data.duplicates import PAIRS
 from calotype.data.images import some, told
 from calotype.errors import printable
 
@@ -42,11 +43,12 @@ def _contents(found: Check) -> list[str]:
 def _duplicates(found: Check) -> list[str]:
     lines = [f"  the same  {some(found.exact_extra, 'image', ' repeats', ' repeat')} another one pixel for pixel"]
     lines += _first(["    " + " = ".join(group[:4]) + (" ..." if len(group) > 4 else "") for group in found.exact])
-    lines.append(f"  similar   {some(found.near_pairs, 'pair', ' is', ' are')} nearly the same")
+    least = "at least " if found.near_pairs >= PAIRS else ""
+    lines.append(f"  similar   {least}{some(found.near_pairs, 'pair', ' is', ' are')} nearly the same")
     lines += _first([f"    {a} ~ {b} ({difference:.3f})" for a, b, difference in found.near])
     if found.across:
         have = "pair has" if found.across == 1 else "pairs have"
-        lines.append(f"  WARNING   {found.across:,} {have} one image in each part of the split: scores will flatter")
+        lines.append(f"  WARNING   {least}{found.across:,} {have} one image in each part of the split: scores will flatter")
         lines += _first([f"    {a} | {b}" for a, b in found.across_examples])
     return lines
 

@@ -22,7 +22,9 @@ from calotype.data.images import Pixels
 HASH_BITS = 8  # candidates differ in at most this many of 64 bits
 NEAR = 0.13  # near duplicates differ by at most this
 SEARCHED = 100_000  # more images than this are not searched: the time grows with the square
+PAIRS = 100_000  # more near pairs than this are not listed: a thousand pictures of a still camera make half a million
 _SIDE = 24
+_CHUNK = 8192  # pairs that are compared at once
 _STEP = 2  # levels; smaller steps are noise
 _MEANS = 32.0  # levels; larger differences of the mean are not near
 _FLOOR = 2.0  # levels; a smaller standard deviation counts as this one
@@ -53,37 +55,35 @@ def exact_groups(digest: NDArray[np.uint8]) -> list[list[int]]:
     return [group for group in groups.values() if len(group) > 1]
 
 
-def near_pairs(hashes: NDArray[np.uint64], miniatures: Pixels, limit: int = 100_000) -> list[Near]:
-    """Pairs of near duplicates, closest first, given hashes (N,) and miniatures (N, 24, 24); at most ``limit`` of them."""
+def near_pairs(hashes: NDArray[np.uint64], miniatures: Pixels, limit: int = PAIRS) -> list[Near]:
+    """Pairs of near duplicates, closest first, given hashes (N,) and miniatures (N, 24, 24); ``limit`` of them end the search."""
     flat = miniatures.reshape(len(miniatures), -1).astype(np.float32)
     mean = flat.mean(axis=1)
     spread = np.maximum(flat.std(axis=1), _FLOOR)
     coarse = miniatures.reshape(-1, 6, 4, 6, 4).mean(axis=(2, 4), dtype=np.float32).reshape(len(flat), 36) - mean[:, None]
     found: list[Near] = []
-    for first, second in _candidates(hashes):
-        allowed = NEAR * np.minimum(spread[first], spread[second])
-        fits = (np.abs(mean[first] - mean[second]) <= _MEANS) & (np.abs(spread[first] - spread[second]) <= allowed)
-        first, second, allowed = first[fits], second[fits], allowed[fits]
+    for a, b in _candidates(hashes):
+        allowed = NEAR * np.minimum(spread[a], spread[b])
+        fits = (np.abs(mean[a] - mean[b]) <= _MEANS) & (np.abs(spread[a] - spread[b]) <= allowed)
+        a, b, allowed = a[fits], b[fits], allowed[fits]
         # The means of blocks differ by no more than the pixels do, so that nothing near is lost here.
-        fits = ((coarse[first] - coarse[second]) ** 2).mean(axis=1) <= allowed**2
-        first, second, allowed = first[fits], second[fits], allowed[fits]
-        for start in range(0, len(first), 4096):
-            a, b = first[start : start + 4096], second[start : start + 4096]
-            apart = np.sqrt((((flat[a] - mean[a, None]) - (flat[b] - mean[b, None])) ** 2).mean(axis=1))
-            for index in np.flatnonzero(apart <= allowed[start : start + 4096]):
-                difference = float(apart[index] / allowed[start + index]) * NEAR
-                found.append(Near(int(a[index]), int(b[index]), difference))
+        fits = ((coarse[a] - coarse[b]) ** 2).mean(axis=1) <= allowed**2
+        a, b, allowed = a[fits], b[fits], allowed[fits]
+        apart = np.sqrt((((flat[a] - mean[a, None]) - (flat[b] - mean[b, None])) ** 2).mean(axis=1))
+        found += [Near(int(a[i]), int(b[i]), float(apart[i] / allowed[i]) * NEAR) for i in np.flatnonzero(apart <= allowed)]
         if len(found) >= limit:
             break
     return sorted(found, key=lambda pair: (pair.difference, pair.first, pair.second))[:limit]
 
 
 def _candidates(hashes: NDArray[np.uint64]) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Pairs (first < second) of which at most ``HASH_BITS`` bits differ, a block of rows at a time."""
+    """Pairs (first < second) of which at most ``HASH_BITS`` bits differ, some thousands at a time."""
     count = len(hashes)
     rows = max(1, 2**22 // max(1, count))
     for start in range(0, count, rows):
         block = hashes[start : start + rows, None] ^ hashes[None, start:]
         first, second = np.nonzero(np.bitwise_count(block) <= HASH_BITS)
         ahead = second > first
-        yield first[ahead] + start, second[ahead] + start
+        first, second = first[ahead] + start, second[ahead] + start
+        for place in range(0, len(first), _CHUNK):
+            yield first[place : place + _CHUNK], second[place : place + _CHUNK]

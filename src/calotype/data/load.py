@@ -63,7 +63,7 @@ def load(
         with contextlib.closing(found):
             found = cached(found, size, channels, fit, cache, progress)
     if isinstance(found, Prepared) and _differs(found, size, channels):
-        found = as_arrays(found, source)
+        found = _reshapable(found, source)
     split = found.split(holdout) if isinstance(found, Prepared) else found.split(size, channels, fit, holdout)
     if not len(split.train):
         why = f"; of the others {split.train.skipped[0].name}: {split.train.skipped[0].reason}" if split.train.skipped else ""
@@ -91,7 +91,7 @@ def prepare(
         raise UserError(f"cannot write {target}: it is a folder; choose another place")
     found = find(source, cache, progress)
     if isinstance(found, Prepared):
-        found = as_arrays(found, source)
+        found = _reshapable(found, source)
     if isinstance(found, Files):
         with contextlib.closing(found):
             write_files(found, target, short_name(found.path), size, channels, fit, progress)
@@ -171,13 +171,18 @@ def _differs(found: Prepared, size: int | None, channels: int | None) -> bool:
     return size not in (None, width) or channels not in (None, depth)
 
 
-def as_arrays(found: Prepared, source: str) -> Arrays:
-    """A prepared file as arrays, to be brought to another shape."""
-    if found.pixels.nbytes > memory_limit():
-        raise UserError(f"{source} is too large to be brought to another shape: prepare it again from its source")
+def as_arrays(found: Prepared) -> Arrays:
+    """A prepared file as arrays."""
     facts = found.facts
     held = None if facts.holdout is None else np.arange(len(found.pixels)) < facts.holdout
     return Arrays(facts.title, found.pixels, found.labels, facts.shown, held, facts.skipped, facts.others, arranged=True, files=found.files)
+
+
+def _reshapable(found: Prepared, source: str) -> Arrays:
+    """A prepared file as arrays, to be brought to another shape. Raises ``UserError`` where memory does not hold them."""
+    if found.pixels.nbytes > memory_limit():
+        raise UserError(f"{source} is too large to be brought to another shape: prepare it again from its source")
+    return as_arrays(found)
 
 
 @contextlib.contextmanager
