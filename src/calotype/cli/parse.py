@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import inspect
 import io
 import re
@@ -11,7 +12,7 @@ from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, TypeVar, Union, get_args
+from typing import Any, Literal, TypeVar, Union, get_args, get_type_hints
 
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
@@ -33,7 +34,19 @@ def parse(kind: type[T], words: Sequence[str], prog: str, default: T | None = No
         if stop.code == 0:
             raise
         said = _one_line(complaint.getvalue(), prog.split(" [")[0])
-    raise UserError(_explained(said, words, prog, lambda: _options(kind, prog, default)))
+    raise UserError(_explained(said, words, prog, usage(kind, prog), lambda: _options(kind, prog, default)))
+
+
+def usage(kind: type, prog: str) -> str:
+    """A command with the words that it takes in their order, those that may be left out in brackets."""
+    hints = get_type_hints(kind, include_extras=True)
+    words = [prog.split(" [")[0]]
+    for field in dataclasses.fields(kind):
+        marks = getattr(hints[field.name], "__metadata__", ())
+        if tyro.conf.Positional in marks:
+            name = next((mark.metavar for mark in marks if getattr(mark, "metavar", None)), field.name.upper())
+            words.append(name if field.default is dataclasses.MISSING else f"[{name}]")
+    return " ".join(words)
 
 
 def _parsed(kind: type[T], words: Sequence[str], prog: str, default: T | None) -> T:
@@ -66,7 +79,7 @@ def _one_line(box: str, command: str) -> str:
     return text[:1].lower() + text[1:] if text else "the options do not fit"
 
 
-def _explained(said: str, words: Sequence[str], prog: str, options: Callable[[], list[str]]) -> str:
+def _explained(said: str, words: Sequence[str], prog: str, whole: str, options: Callable[[], list[str]]) -> str:
     """What tyro said in our words; as it is, where it says something new."""
     command = prog.split(" [")[0]
     hint = f"{command} --help lists the options"
@@ -76,7 +89,7 @@ def _explained(said: str, words: Sequence[str], prog: str, options: Callable[[],
         name = found[1] if found[1].startswith("-") else found[1].upper()
         return f"{name} needs " + ("a value" if found[2] == "1" else f"{found[2]} values") + f"; {hint}"
     if found := re.match(r"missing from .*?: ([A-Z]+)", said):
-        return f"{found[1]} is missing: {command} {found[1]}; {hint}"
+        return f"{found[1]} is missing: {whole}; {hint}"
     if found := re.match(r"missing from .*?: (--[a-z][a-z0-9.-]*)", said):
         return f"{found[1]} is missing; {hint}"
     if found := re.match(r"invalid choice '(.*)' for argument '([^'/]+)[^']*'. Expected one of \((.*)\)", said):
