@@ -24,10 +24,9 @@ def to_uint8(images: Tensor) -> NDArray[np.uint8]:
     return scaled.to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
 
 
-def like(source: Tensor, image: Tensor) -> Tensor:
-    """The picture within ``Condition.source`` (N, C', h, w), shown in the size and with the channels of ``image`` (N, C, H, W)."""
-    channels = 1 if source.shape[1] in (1, 2) else 3  # behind them stand at most maps of what is known
-    shown = source[:, :channels].expand(-1, image.shape[1], -1, -1) if channels == 1 else source[:, :channels]
+def like(picture: Tensor, image: Tensor) -> Tensor:
+    """A picture (N, 1 or 3, h, w), shown in the size and with the channels of ``image`` (N, C, H, W)."""
+    shown = picture.expand(-1, image.shape[1], -1, -1) if picture.shape[1] == 1 else picture
     shown = shown.mean(1, keepdim=True) if image.shape[1] < shown.shape[1] else shown
     return torch.nn.functional.interpolate(shown, size=image.shape[2:], mode="nearest")
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from calotype.config import Optimizer, Schedule
+from calotype.config import Data, Optimizer, Schedule
 from calotype.data import load
 from calotype.engine import trainer as under_test
 from calotype.engine.distributed import World
@@ -19,6 +19,7 @@ from calotype.engine.optim import EMA_EVERY
 from calotype.engine.train import _grid
 from calotype.engine.trainer import Progress, Trainer
 from calotype.errors import TrainingError
+from calotype.pictures import to_uint8
 from calotype.types import Batch, ImageSpec, Model, Player, Step
 from tests.small import small, split_of, tiny_gan
 
@@ -181,3 +182,16 @@ def test_held_out_sources_are_shown_with_their_truth_even_where_training_has_non
     source, made, truth = (sheet[2:30, left : left + 28] for left in (2, 32, 62))
     assert (source == 255 - truth).all()
     assert not (made == truth).all()
+
+
+@pytest.mark.parametrize("degrade", ["noise:0-9", "mask:box", "noise:0-9+mask:box"])
+def test_the_maps_of_a_grey_source_are_not_shown_as_its_colors(degrade: str) -> None:
+    config = small("inpaint")
+    config = replace(config, data=Data("mnist5k", degrade=degrade))
+    trainer = Trainer(config, load("mnist5k"), Progress(6), torch.device("cpu"), World())
+    assert trainer.holdout is not None
+    source = trainer.holdout.batch_at(0).condition.source
+    assert source is not None
+    assert source.shape[1] == 1 + degrade.count(":")
+    shown = np.asarray(_grid(trainer))[::3, ::3][2:30, 2:30]
+    np.testing.assert_array_equal(shown, to_uint8(source[:1, :1])[0, :, :, 0])

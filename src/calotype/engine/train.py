@@ -218,7 +218,9 @@ def _grid(trainer: Trainer) -> Image.Image:
     condition = batch.condition[:count]
     made = best.sample(Noise(count, seed=trainer.config.train.seed, device=trainer.device), condition)
     assert condition.source is not None
-    shown = [pictures.like(condition.source, made), made, *([batch.image[:count]] if loader.vary.paired else [])]
+    assert best.spec.source is not None
+    source = condition.source[:, : best.spec.source.channels]  # behind it stand maps of what is known
+    shown = [pictures.like(source, made), made, *([batch.image[:count]] if loader.vary.paired else [])]
     return pictures.grid(pictures.to_uint8(torch.stack(shown, 1).flatten(0, 1)), columns=len(shown) * max(1, 12 // len(shown) // 2))
 
 
