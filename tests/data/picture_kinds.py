@@ -77,6 +77,20 @@ def packed(values: NDArray[np.uint16], bits: int) -> bytes:
     return np.packbits(ones.reshape(len(values), -1).astype(np.uint8), axis=1).tobytes()
 
 
+def heic(deep: bool) -> bytes | None:
+    """HEIC of 8 or 10 bits, white on the right; None where there is no encoder."""
+    try:
+        import pillow_heif
+    except ImportError:
+        return None
+    if not pillow_heif.libheif_info()["HEIF"]:
+        return None
+    ramp = np.repeat(np.linspace(0, 65_535, 64).astype(np.uint16)[None], 64, 0)
+    values, stream = np.stack([ramp if deep else (ramp >> 8).astype(np.uint8)] * 3, -1), io.BytesIO()
+    pillow_heif.from_bytes(mode="RGB;16" if deep else "RGB", size=(64, 64), data=values.tobytes()).save(stream, quality=-1, chroma=444)
+    return stream.getvalue()
+
+
 def kinds() -> dict[str, bytes]:
     """Files by a name that tells mode and format, and ends in a suffix."""
     found = {f"{mode}.{_SUFFIXES[form]}": data for mode, form, data in _of_pillow()}

@@ -7,7 +7,7 @@ import zlib
 from pathlib import Path
 
 import pytest
-from picture_kinds import SRGB, encoded, kinds
+from picture_kinds import SRGB, encoded, heic, kinds
 from PIL import Image
 
 from calotype.data.decode import UnusableError, decode, decode_fitted, read_header
@@ -28,6 +28,9 @@ for _kind, _suffix in (("PNG", "png"), ("JPEG", "jpg"), ("TIFF", "tif"), ("WEBP"
 for _packed in ("tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg", "zstd", "lzma", "group4"):
     _image = Image.open(io.BytesIO(KINDS["1.png" if _packed == "group4" else "RGB.png"]))
     KINDS[f"{_packed}.tif"] = encoded(_image, "TIFF", compression=_packed)
+for _deep in (False, True):
+    if (_data := heic(_deep)) is not None:
+        KINDS[f"{10 if _deep else 8} bits.heic"] = _data
 KINDS["progressive.jpg"] = encoded(Image.open(io.BytesIO(KINDS["RGB.png"])), "JPEG", progressive=True, comment=b"a")
 
 
