@@ -19,6 +19,18 @@ class TrainingError(CalotypeError):
     """Training could not go on although the input was good; the run on disk is intact. Exit code 1."""
 
 
+class LostError(TrainingError):
+    """Another process of the same training is gone."""
+
+
+class ElsewhereError(CalotypeError):
+    """Another process of the same training failed first and says why: nothing is left to print, and the exit code is its own."""
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__("another process of this training failed")
+        self.exit_code = exit_code
+
+
 class DamagedError(UserError):
     """A file is not what was written, or nothing that Calotype ever wrote."""
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from calotype import __version__
-from calotype.errors import CalotypeError, UserError, printable
+from calotype.errors import CalotypeError, ElsewhereError, UserError, printable
 
 COMMANDS = {
     "train": "train a model, or continue a run",
@@ -38,11 +38,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     # Threads that wait for each other by spinning lose their turns on a busy machine; PyTorch reads this when it is imported
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # of several processes one says what is wrong, without the stacks of C++
     try:
         _require_working_folder()
         code = _command(words)
         sys.stdout.flush()  # a full disk shows here, not in the words of the interpreter at its end
         return code
+    except ElsewhereError as error:
+        return error.exit_code
     except BrokenPipeError:  # whoever read our output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

@@ -13,7 +13,9 @@ import tyro
 from calotype.cli.parse import parse
 from calotype.cli.spoiling import OPTIONS, spoiled
 from calotype.config import Config, Data, Logging, Optimizer, Schedule, Training, from_json, to_json, with_one_budget
+from calotype.engine import distributed
 from calotype.engine.display import Terminal, clock
+from calotype.engine.distributed import World
 from calotype.engine.run import Run
 from calotype.engine.train import Result, resume, train
 from calotype.errors import CalotypeError, UserError
@@ -65,7 +67,24 @@ class Options:
 
 
 def run(words: list[str]) -> int:
-    """Train; prints where the run and the newest grid are."""
+    """Train; prints where the run and the newest grid are. What several processes are asked in vain, one of them says."""
+    display = Terminal()
+    try:
+        with distributed.joined(farewell=display.close) as world:
+            done = _trained(words, display, world)
+    finally:
+        display.close()
+    if done is None:
+        return 0
+    options, result = done
+    if result.leads:
+        report = _judged(result, options.train.device, display) if options.report and result.complete else None
+        _tell(result, report, options.json)
+    return 0 if result.complete else 130
+
+
+def _trained(words: list[str], display: Terminal, world: World) -> tuple[Options, Result] | None:
+    """The options and what came of them; None where the settings were printed alone."""
     default, words = _default(words)
     start = Options(
         default.model, data=default.data, train=default.train, optimizer=default.optimizer, schedule=default.schedule, log=default.log
@@ -76,22 +95,14 @@ def run(words: list[str]) -> int:
     own_patch = any(word.partition("=")[0] == "--data.patch" for word in words)
     config = with_one_budget(default, spoiled(config, default, short, own_patch))
     if options.show_config:
-        print(to_json(config), end="")
-        return 0
-    display = Terminal()
-    try:
-        if options.resume is not None:
-            if options.out is not None:
-                raise UserError("a resumed run stays in its folder: leave out --out")
-            result = resume(options.resume, config, display=display)
-        else:
-            result = train(config, out=options.out, display=display)
-    finally:
-        display.close()
-    if result.leads:
-        report = _judged(result, config.train.device, display) if options.report and result.complete else None
-        _tell(result, report, options.json)
-    return 0 if result.complete else 130
+        if world.leads:
+            print(to_json(config), end="")
+        return None
+    if options.resume is None:
+        return options, train(config, out=options.out, display=display, world=world)
+    if options.out is not None:
+        raise UserError("a resumed run stays in its folder: leave out --out")
+    return options, resume(options.resume, config, display=display, world=world)
 
 
 def _judged(result: Result, device: str, display: Terminal) -> Report | None:

@@ -15,6 +15,7 @@ from calotype.engine.distributed import World
 from calotype.engine.trainer import Progress, Trainer
 from calotype.errors import UserError
 
+LEAST, ENOUGH, MOST = 3, 8, 2_000  # steps that are timed: where they are slow, else, and at most
 WORTH = 1.5  # how many times faster all threads must be than one to be worth their risk
 
 
@@ -38,23 +39,36 @@ def budget(config: Config, split: Split, device: torch.device, world: World, dis
             torch.set_num_threads(threads)
         else:
             pace = alone
-    pace = world.agree(round(pace * 1e9), device) / 1e9
+    pace = world.first(lambda: round(pace, 9))
     return steps_of(config, split, pace), pace
 
 
 def _pace(trainer: Trainer, window: float) -> float:
-    """The median seconds of a step, over about ``window`` seconds."""
+    """The median seconds of a step, over about ``window`` seconds by the clock of the first process: all of them take as many steps."""
     times: list[float] = []
-    while len(times) < 8 or (sum(times) < window and len(times) < 2_000):
-        began = time.perf_counter()
-        trainer.step()
-        if trainer.device.type == "cuda":
-            torch.cuda.synchronize(trainer.device)
-        times.append(time.perf_counter() - began)
-        if sum(times) > 4 * window and len(times) >= 3:
-            break
-    # the first steps allocate and warm up; they are not like the others
-    return statistics.median(times[min(3, len(times) - 1) :])
+    while more := trainer.world.first(lambda: _more(times, window)):
+        for _ in range(more):
+            began = time.perf_counter()
+            trainer.step()
+            if trainer.device.type == "cuda":
+                torch.cuda.synchronize(trainer.device)
+            times.append(time.perf_counter() - began)
+    return _typical(times)
+
+
+def _more(times: list[float], window: float) -> int:
+    """How many steps to time before asking again, after these seconds of each; 0 for enough."""
+    spent = sum(times)
+    if len(times) >= MOST or (len(times) >= LEAST and spent > 4 * window) or (len(times) >= ENOUGH and spent >= window):
+        return 0
+    if len(times) < ENOUGH:
+        return 1
+    return min(MOST - len(times), math.ceil((window - spent) / _typical(times)))
+
+
+def _typical(times: list[float]) -> float:
+    """The median; the first steps allocate and warm up, they are not like the others."""
+    return statistics.median(times[min(LEAST, len(times) - 1) :])
 
 
 def steps_of(config: Config, split: Split, pace: float) -> int:

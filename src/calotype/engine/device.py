@@ -38,6 +38,23 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
+def take_device(name: str, local: int = 0, processes: int = 1) -> torch.device:
+    """The device for this process to train on: where there are several, each takes the GPU of its number ``local`` on this machine."""
+    if processes > 1 and name == "auto" and not torch.cuda.is_available():
+        name = "cpu"  # an Apple GPU is not shared
+    device = pick_device(name)
+    if device.type == "cpu":
+        keep_big_blocks()
+    elif processes > 1:
+        if device.type == "mps":
+            raise UserError("several processes cannot train on one Apple GPU: start one, or give --device cpu")
+        if local >= (there := torch.cuda.device_count()):
+            raise UserError(f"there is no GPU for process {local} of this machine: start {there} with --nproc-per-node {there}")
+        device = torch.device("cuda", local)
+        torch.cuda.set_device(device)
+    return device
+
+
 def pick_bf16(training: Training, model: Model, device: torch.device) -> bool:
     """Whether to train under bfloat16 autocast: where the network gains and the hardware multiplies bfloat16 natively."""
     if training.precision != "auto":
@@ -120,6 +137,14 @@ def compile_networks(training: Training, model: Model, steps: int, device: torch
 def layout_of(training: Training) -> torch.memory_format:
     """The order of the weights' dimensions in memory."""
     return torch.channels_last if training.channels_last else torch.contiguous_format
+
+
+def statistics(module: nn.Module) -> list[torch.Tensor]:
+    """The running statistics of batch normalization: the state that follows from each process's own part of a batch.
+
+    They are means over batches, so that their mean over the processes is what one process would have that saw all the parts.
+    """
+    return [buffer for name, buffer in module.named_buffers() if name.endswith(("running_mean", "running_var"))]
 
 
 def trainable(module: nn.Module) -> list[nn.Parameter]:

@@ -12,13 +12,14 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor
 
 from calotype import pictures
-from calotype.config import RESUMABLE, Config, differences, with_one_budget
+from calotype.config import RESUMABLE, Config, differences, from_json, to_json, with_one_budget
 from calotype.data import Split
 from calotype.data.images import some, told
 from calotype.diagnose.training import Watcher
@@ -26,11 +27,12 @@ from calotype.engine import checkpoint, distributed, keeper
 from calotype.engine import device as machine
 from calotype.engine.budget import budget, steps_of
 from calotype.engine.display import Display
+from calotype.engine.distributed import Poll, World
 from calotype.engine.images import open_images
 from calotype.engine.keeper import Keeper
 from calotype.engine.run import Log, Run
 from calotype.engine.trainer import Progress, Trainer
-from calotype.errors import TrainingError, UserError
+from calotype.errors import LostError, TrainingError, UserError
 from calotype.files import has_space
 from calotype.settings import checked
 from calotype.types import Noise
@@ -57,57 +59,58 @@ class Result:
         return self.early or self.step >= self.steps
 
 
-def train(config: Config, *, out: Path | None = None, display: Display | None = None) -> Result:
-    """Train from scratch into a new run folder.
+def train(config: Config, *, out: Path | None = None, display: Display | None = None, world: World | None = None) -> Result:
+    """Train from scratch into a new run folder; together with other processes where ``torchrun`` started several.
 
     Raises `UserError` for settings or data that cannot work, before anything is written, and `TrainingError` where training
     itself fails; the run that it leaves can be resumed or sampled.
     """
     display = display or Display()
-    config = with_one_budget(config, checked(Config, config))
-    if out is not None:
-        Run.require_free(out)
-    with _world(config) as (world, device):
+    with distributed.joined(world, display.close) as world:
         display = display if world.leads else Display()
-        torch.set_num_threads(_threads(config))
-        split = _load(config, display)
+        config = from_json(Config, world.first(lambda: to_json(_asked(config, out))))
+        device = machine.take_device(config.train.device, world.local, world.size)
+        torch.set_num_threads(world.first(lambda: _threads(config)))
+        split = _load(config, display, world)
         keeper.require(config, split)
         steps, pace = budget(config, split, device, world, display)
-        progress = Progress(steps=steps, settings={"threads": torch.get_num_threads(), "seconds_per_step": pace})
+        threads = torch.get_num_threads()
+        progress = Progress(steps=steps, settings={"threads": threads, "seconds_per_step": pace, "processes": world.size})
         trainer = Trainer(config, split, progress, device, world)
-        _require_space(out or Path("runs"), trainer)
-        run = _create(out, f"{config.recipe}-{split.train.name}", world)
+        run = Run(Path(world.first(lambda: str(_create(out, f"{config.recipe}-{split.train.name}", trainer).folder))))
         with _training_in(run, world):
-            if world.leads:
-                run.write_config(config, split.fingerprint, {"steps": steps, **progress.settings})
-                _save(run, trainer)
+            world.first(lambda: run.write_config(config, split.fingerprint, {"steps": steps, **progress.settings}))
+            world.first(lambda: _save(run, trainer))
             return _loop(run, trainer, display)
 
 
-def resume(folder: Path, config: Config | None = None, *, display: Display | None = None) -> Result:
-    """Continue a run from its newest whole checkpoint, exactly as if it had never stopped.
+def resume(folder: Path, config: Config | None = None, *, display: Display | None = None, world: World | None = None) -> Result:
+    """Continue a run from its newest whole checkpoint, exactly as if it had never stopped (with as many processes as before).
 
     ``config`` may change the budget and what is logged; any other difference is a `UserError` that names it, and so are a
     finished run, a folder that is no run, and data that changed.
     """
     display = display or Display()
-    run = Run.open(folder)
-    before, facts = run.read_config()
-    config = with_one_budget(before, checked(Config, config or before))
-    changed = differences(before, config)
-    if forbidden := [f"{k}: {a!r} -> {b!r}" for k, (a, b) in changed.items() if k not in RESUMABLE]:
-        raise UserError(f"a resumed run keeps its settings ({'; '.join(forbidden)}): leave them out, or train anew")
-    with _world(config) as (world, device):
+    with distributed.joined(world, display.close) as world:
         display = display if world.leads else Display()
-        saved = checkpoint.load_newest(run.checkpoints)
+        run = Run(folder)
+        text, fingerprint, changed = world.first(lambda: _continued(folder, config))
+        config = from_json(Config, text)
+        device = machine.take_device(config.train.device, world.local, world.size)
+        saved = _newest(run, world)
         if saved is None:
             raise UserError(f"{folder} has no checkpoint to resume from: it stopped before the first one; train anew")
         for reason in saved.damaged:
             display.say(f"skipped a damaged checkpoint ({reason})")
         progress = Progress(**saved.facts)
         torch.set_num_threads(progress.settings["threads"])
-        split = _load(config, display)
-        if split.fingerprint != facts["data"]["fingerprint"]:
+        if (before := progress.settings.get("processes", world.size)) != world.size:
+            display.say(
+                f"the number of processes was {before} and is {world.size} from here on: each draws its own random numbers, so that this "
+                "will not be, bit for bit, the run that never stopped"
+            )
+        split = _load(config, display, world)
+        if split.fingerprint != fingerprint:
             raise UserError(f"the images of {config.data.source} changed since the run began: restore them, or train anew")
         keeper.require(config, split)
         if any(name in changed for name in ("train.minutes", "train.steps", "train.epochs")):
@@ -123,10 +126,9 @@ def resume(folder: Path, config: Config | None = None, *, display: Display | Non
         trainer = Trainer(config, split, progress, device, world)
         trainer.restore(saved)
         with _training_in(run, world):
-            if world.leads:
-                run.log().rewind(progress.step)
-                if changed:
-                    run.write_config(config, split.fingerprint, {"steps": progress.steps, **progress.settings})
+            world.first(lambda: run.log().rewind(progress.step))
+            if changed:
+                world.first(lambda: run.write_config(config, split.fingerprint, {"steps": progress.steps, **progress.settings}))
             display.say(f"resuming {folder} at step {progress.step:,} of {progress.steps:,}")
             return _loop(run, trainer, display)
 
@@ -137,18 +139,19 @@ def _loop(run: Run, trainer: Trainer, display: Display) -> Result:
     display.show("training", trainer.progress.step, trainer.progress.steps)
     every = config.log.checkpoints or math.ceil(trainer.progress.steps / CHECKPOINTS)
     scorer = Keeper(run, trainer) if config.log.evaluate and world.leads else None
-    watcher = Watcher(log.read())
+    world.all(None)  # the first may have taken long to look at the real images
+    watcher, asked = Watcher(log.read()), Poll(world)
     mark, marked = time.perf_counter(), trainer.progress.seen
     with _interrupts() as interrupted:
         while (at := trainer.progress).step < at.steps and not at.early:
             last = at.step + 1 == at.steps
             watch = last or (at.step + 1) % config.log.every == 0
             scalars = trainer.step(watch)
-            stop = world.any(bool(interrupted), trainer.device) if watch or world.size == 1 else False
+            stop = asked(bool(interrupted))
             score = config.log.evaluate is not None and at.step % config.log.evaluate == 0
             keep = last or stop or at.step % every == 0
             if watch or keep or score:
-                if world.any(not trainer.sound(), trainer.device):
+                if world.any(not trainer.sound()):
                     _retreat(run, trainer, display)
                     watcher = Watcher(log.read())
                 else:
@@ -157,9 +160,9 @@ def _loop(run: Run, trainer: Trainer, display: Display) -> Result:
                     if world.leads and watch:
                         _report(trainer, scalars, (at.seen - marked) / (now - mark), log, watcher, display)
                     if score:
-                        at.early = world.any(_scored(scorer, log, display), trainer.device)
-                    if world.leads and (keep or at.early):
-                        _save(run, trainer)
+                        at.best, at.since, at.early = world.first(lambda: _scored(scorer, log, display))
+                    if keep or at.early:
+                        world.first(lambda: _save(run, trainer))
                 mark, marked = time.perf_counter(), trainer.progress.seen
             if stop:
                 break
@@ -168,17 +171,16 @@ def _loop(run: Run, trainer: Trainer, display: Display) -> Result:
     return Result(run, at.step, at.steps, at.seconds, at.early, world.leads)
 
 
-def _scored(scorer: Keeper | None, log: Log, display: Display) -> bool:
-    """Take a score; returns whether the training should end."""
-    if scorer is None:
-        return False
+def _scored(scorer: Keeper | None, log: Log, display: Display) -> tuple[float | None, int, bool]:
+    """Take a score; returns the best one so far, how many came after it, and whether the training should end."""
+    assert scorer is not None  # the first process has one
     event = scorer.look()
     log.write(event)
     at = scorer.trainer.progress
     display.say(f"step {at.step:,}: {keeper.told(event, at.best or 0.0)}")
     if at.early:
         display.say(f"{at.since} scores in a row brought nothing better: the training ends, and {scorer.run.best} holds the best weights")
-    return at.early
+    return at.best, at.since, at.early
 
 
 def _report(trainer: Trainer, scalars: dict[str, Tensor], speed: float, log: Log, watcher: Watcher, display: Display) -> None:
@@ -227,7 +229,7 @@ def _grid(trainer: Trainer) -> Image.Image:
 def _retreat(run: Run, trainer: Trainer, display: Display) -> None:
     """Go back to the last good checkpoint with a lower learning rate; `TrainingError` after too many times."""
     at, limit = trainer.progress, trainer.config.train.retries
-    saved = checkpoint.load_newest(run.checkpoints)
+    saved = _newest(run, trainer.world)
     good = saved.facts["step"] if saved else 0
     event = f"a loss, gradient or weight was not finite before step {at.step}"
     if saved is None or at.retries >= limit:
@@ -241,12 +243,16 @@ def _retreat(run: Run, trainer: Trainer, display: Display) -> None:
     retries, scale = at.retries + 1, at.lr_scale * CALMER
     trainer.restore(saved)
     trainer.progress.retries, trainer.progress.lr_scale = retries, scale
-    if trainer.world.leads:
-        # with the lower rate in it, a resume goes the same way; an event is logged for what is saved alone
-        checkpoint.save(run.checkpoints, good, trainer.state(), asdict(trainer.progress))
-        run.log().rewind(good)
-        run.log().write({"event": "retreat", "step": at.step, "to": good, "lr_scale": scale})
+    record = {"event": "retreat", "step": at.step, "to": good, "lr_scale": scale}
+    trainer.world.first(lambda: _went_back(run, trainer, record))
     display.say(f"{event}: back to step {good}, learning rate x {scale:g} (try {retries} of {limit})")
+
+
+def _went_back(run: Run, trainer: Trainer, event: dict[str, Any]) -> None:
+    """Save what a run went back to: with the lower rate in it, a resume goes the same way; an event is logged for what is saved alone."""
+    checkpoint.save(run.checkpoints, trainer.progress.step, trainer.state(), asdict(trainer.progress))
+    run.log().rewind(trainer.progress.step)
+    run.log().write(event)
 
 
 def _about(trainer: Trainer) -> str:
@@ -265,8 +271,44 @@ def _place(trainer: Trainer) -> str:
     return f"{threads} thread{'s' * (threads > 1)}" if trainer.device.type == "cpu" else str(trainer.device)
 
 
-def _load(config: Config, display: Display) -> Split:
-    split = open_images(config.data, lambda done, total: display.show("reading images", done, total))
+def _asked(config: Config, out: Path | None) -> Config:
+    """The configuration as it is valid, once it is known that a run can be put into ``out``."""
+    config = with_one_budget(config, checked(Config, config))
+    if out is not None:
+        Run.require_free(out)
+    return config
+
+
+def _continued(folder: Path, config: Config | None) -> tuple[str, str, list[str]]:
+    """Of a run to resume: the configuration as JSON, the fingerprint of its images, and the settings that are no longer what they were."""
+    before, facts = Run.open(folder).read_config()
+    config = with_one_budget(before, checked(Config, config or before))
+    changed = differences(before, config)
+    if forbidden := [f"{k}: {a!r} -> {b!r}" for k, (a, b) in changed.items() if k not in RESUMABLE]:
+        raise UserError(f"a resumed run keeps its settings ({'; '.join(forbidden)}): leave them out, or train anew")
+    return to_json(config), facts["data"]["fingerprint"], list(changed)
+
+
+def _newest(run: Run, world: World) -> checkpoint.Checkpoint | None:
+    """The newest whole checkpoint as the first process finds it; another one might look while it is replaced, or see another disk."""
+    saved = checkpoint.load_newest(run.checkpoints) if world.leads else None
+    found = world.first(lambda: None if saved is None else (saved.facts, str(saved.path), saved.damaged))
+    if found is None:
+        return None
+    facts, path, damaged = found
+    return checkpoint.Checkpoint(world.share({} if saved is None else saved.tensors), facts, Path(path), tuple(damaged))
+
+
+def _load(config: Config, display: Display, world: World) -> Split:
+    """The images. On every machine one process reads them first, so that the others find them in the cache."""
+    split = None
+    for turn in (True, False):
+        if turn == (world.local == 0):
+            split = open_images(config.data, lambda done, total: display.show("reading images", done, total))
+        world.all(None)
+    assert split is not None
+    if len(found := set(world.all(split.fingerprint))) > 1:
+        raise UserError(f"{len(found)} different sets of images go by the name of {config.data.source} on the machines of this training")
     if skipped := split.train.skipped:
         reasons = told(skipped, singly=1)
         said = "; ".join(reasons[:3]) + ("; ..." if len(reasons) > 3 else "")
@@ -292,35 +334,19 @@ def _require_space(folder: Path, trainer: Trainer) -> None:
         raise UserError(f"no space for a run in {folder}: {size / 1e6:.0f} MB are needed; free some, or choose another disk with --out")
 
 
-def _create(out: Path | None, stem: str, world: distributed.World) -> Run:
-    if world.size == 1:
-        return Run.create(out, stem)
-    names = [str(Run.create(out, stem).folder) if world.leads else ""]
-    torch.distributed.broadcast_object_list(names, 0)
-    return Run(Path(names[0]))
+def _create(out: Path | None, stem: str, trainer: Trainer) -> Run:
+    _require_space(out or Path("runs"), trainer)
+    return Run.create(out, stem)
 
 
 @contextmanager
-def _world(config: Config) -> Iterator[tuple[distributed.World, torch.device]]:
-    device = machine.pick_device(config.train.device)
-    world = distributed.join(device.type)
-    if world.size > 1 and device.type == "cuda":
-        device = torch.device("cuda", world.local)
-        torch.cuda.set_device(device)
-    if device.type == "cpu":
-        machine.keep_big_blocks()
-    try:
-        yield world, device
-    finally:
-        distributed.leave()
-
-
-@contextmanager
-def _training_in(run: Run, world: distributed.World) -> Iterator[None]:
+def _training_in(run: Run, world: World) -> Iterator[None]:
     """Hold the run's lock."""
     handle = run.lock() if world.leads else None
     try:
         yield
+    except LostError as error:
+        raise LostError(f"{error}; {run.folder} is intact: continue it with --resume") from error
     finally:
         if handle is not None:
             os.close(handle)

@@ -65,7 +65,8 @@ class Trainer:
         check_ownership(self.model, self.players)
         self.optimizers = {name: make_optimizer(config.optimizer, owned) for name, owned in self.parameters.items()}
         self.turns = max(p.repeats for p in self.players)
-        self.bf16 = progress.settings.setdefault("bf16", machine.pick_bf16(config.train, model, device))
+        self.statistics = machine.statistics(self.model)
+        self.bf16 = progress.settings.setdefault("bf16", world.first(lambda: machine.pick_bf16(config.train, model, device)))
         self.compiled = machine.compile_networks(config.train, self.model, progress.steps, device)
         self.healthy = torch.ones((), dtype=torch.bool, device=device)
 
@@ -86,6 +87,7 @@ class Trainer:
                 if turn == len(batches):
                     batches.append(self.loader.batch_at(at.seen + turn * self.config.train.batch))
                 log.update(self._turn(player, batches[turn], step, scale, watch))
+        self.world.average(self.statistics)
         at.step += 1
         at.seen += self.turns * self.config.train.batch
         if self.config.train.ema and (at.step % EMA_EVERY == 0 or at.step == at.steps):
@@ -96,7 +98,15 @@ class Trainer:
             # the next batch of each: one that was not trained on a moment ago, and other held-out images every time
             with torch.no_grad(), self.precision():
                 log.update(self.model.watch(self.loader.batch_at(at.seen), self.holdout.batch_at(at.seen), step))
-        return log
+        return self._of_all(log)
+
+    def _of_all(self, log: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The scalars as means over all processes, each of which saw its own part of the batch."""
+        if self.world.size == 1 or not log:
+            return log
+        means = torch.stack([value.float() for value in log.values()])
+        self.world.average([means])
+        return dict(zip(log, means.unbind(), strict=True))
 
     def _turn(self, player: Player, batch: Batch, step: Step, scale: float, watch: bool) -> dict[str, Tensor]:
         owned = self.parameters[player.name]
@@ -177,6 +187,7 @@ class Trainer:
             optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
         # the budget may be a new one; everything else is as it was
         self.progress = Progress(**{**checkpoint.facts, "steps": self.progress.steps, "early": False})
+        self.progress.settings["processes"] = self.world.size
         self.bf16 = self.progress.settings["bf16"]
         self.healthy = torch.ones_like(self.healthy)
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from calotype.flows.base import Transform
+from calotype.parallel import average
 
 LEAST_DEVIATION = 1e-3  # of a channel that actnorm is to normalize: a constant one must not become an infinite scale
 
@@ -30,8 +31,10 @@ class ActNorm(Transform):
 
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Zero mean and unit variance of each channel over the batch."""
+        """Zero mean and unit variance of each channel over the batch, the parts of all processes together."""
         variance, mean = torch.var_mean(x, dim=(0, 2, 3), correction=0)
+        whole = average(mean)
+        variance, mean = average(variance + (mean - whole).square()), whole
         self.log_scale.copy_(-torch.log(variance.sqrt() + LEAST_DEVIATION)[:, None, None])
         self.shift.copy_(-mean[:, None, None] * self.log_scale.exp())
         return super().initialize(x, context)

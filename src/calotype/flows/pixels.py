@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from calotype.flows.base import LOG_2_PI, Transform, bounded
+from calotype.parallel import total
 
 
 class Logit(Transform):
@@ -95,9 +96,9 @@ class Histogram(Transform):
 
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """The histogram of the batch, with one more in each bin."""
+        """The histogram of the batch, the parts of all processes together, with one more in each bin."""
         index = (x * self.bins).long().clamp(0, self.bins - 1)
-        self.logits.copy_(torch.log(torch.bincount(index.flatten(), minlength=self.bins) + 1.0))
+        self.logits.copy_(torch.log(total(torch.bincount(index.flatten(), minlength=self.bins)) + 1.0))
         self.logits.sub_(self.logits.mean())
         return super().initialize(x, context)
 

@@ -16,8 +16,8 @@ from calotype.errors import UserError
 from calotype.models.restorer import require_pairs, source_of
 from calotype.networks.blocks import evaluating
 from calotype.networks.lab import lab_of, mixed, rgb_of
-from calotype.networks.parallel import average
 from calotype.networks.restorer import Body, padded
+from calotype.parallel import average
 from calotype.settings import Depth, Share, Width
 from calotype.types import Batch, Condition, ImageSpec, Model, Noise, Player, Step
 

@@ -11,10 +11,10 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
+from calotype import parallel
 from calotype.errors import UserError
 from calotype.models.restorer import source_of
 from calotype.models.translation import Direction, patch_discriminator, require_room, side_of, taken_for_real, told_apart, watched
-from calotype.networks import parallel
 from calotype.networks.blocks import evaluating
 from calotype.networks.translator import ResNetTranslator
 from calotype.settings import WIDEST, Depth, NotNegative, Width, unless

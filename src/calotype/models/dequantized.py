@@ -15,7 +15,6 @@ from calotype.flows.pixels import Histogram, Logit, Scale, UniformDequantization
 from calotype.losses.discretized import images_of, levels
 from calotype.networks.blocks import evaluating
 from calotype.networks.coupling import CouplingNetwork
-from calotype.networks.parallel import average
 from calotype.types import Batch, Condition, ImageSpec, Likelihood, Model, Noise, Player, Step
 
 LEVELS = 256  # of a pixel
@@ -95,12 +94,10 @@ class DequantizedFlow(Model):
 
     @torch.no_grad()
     def _initialize(self, images: Tensor, label: Tensor | None, rng: torch.Generator) -> None:
-        """What depends on data, from the first batch; the mean over all processes, so that they stay equal."""
+        """What depends on data, from the first batch."""
         noise, _ = self.dequantize(images, rng)
         points = self._padded((levels(images) + noise) / LEVELS, rng)
         self.flow.initialize(points, self._context(label, len(images)))
-        for parameter in self.flow.parameters():
-            parameter.copy_(average(parameter))
         self.initialized.fill_(True)
 
     @torch.no_grad()

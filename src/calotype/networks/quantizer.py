@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from calotype.networks.parallel import average, of_first
+from calotype.parallel import of_first, processes, total
 
 DEAD = 0.05  # share of its even share of the uses below which a code is dead
 REVIVED = 0.2  # share of its even share with which a code begins again
@@ -52,18 +52,18 @@ class Quantizer(nn.Module):
         """Move the codebook towards the vectors (N, features, h, w) of its ``codes`` (N, h, w); with ``rng``, revive dead codes."""
         vectors = maps.float().movedim(1, -1).flatten(0, -2)
         size = len(self.codebook)
-        uses = average(torch.bincount(codes.flatten(), minlength=size).float())
-        totals = average(torch.zeros_like(self.sums).index_add_(0, codes.flatten(), vectors))
+        uses = total(torch.bincount(codes.flatten(), minlength=size).float())
+        totals = total(torch.zeros_like(self.sums).index_add_(0, codes.flatten(), vectors))
         self.counts.lerp_(uses, 1 - self.decay)
         self.sums.lerp_(totals, 1 - self.decay)
         if rng is not None:
-            even = len(vectors) / size
+            even = len(vectors) * processes() / size
             chosen = of_first(vectors[torch.randint(len(vectors), (size,), generator=rng, device=vectors.device)])
             dead = self.counts < DEAD * even
             self.counts.masked_fill_(dead, REVIVED * even)
             self.sums.copy_(torch.where(dead[:, None], REVIVED * even * chosen, self.sums))
-        total = self.counts.sum()
-        counts = (self.counts + SMOOTH) / (total + size * SMOOTH) * total
+        whole = self.counts.sum()
+        counts = (self.counts + SMOOTH) / (whole + size * SMOOTH) * whole
         self.codebook.copy_(self.sums / counts[:, None])
 
 
