@@ -93,6 +93,16 @@ def test_real_images_that_a_data_set_holds_twice_are_no_copies(tmp_path: Path) -
     assert verdict(report, "mode-collapse").status == "PASS"
 
 
+def test_a_holdout_that_shares_images_with_the_training_set_shows_how_often_real_ones_do(tmp_path: Path) -> None:
+    """A fifth of the holdout, and of the images judged, is in the training set too, each once."""
+    train, held, made = scenes(300, 0), scenes(200, 1), scenes(150, 2)
+    held[:40], made[:30] = train[:40], train[100:130]
+    (tmp_path / "alike").mkdir()
+    assert verdict(judged(made, train, tmp_path / "alike", held), "copying").status not in ("FAIL", "WARN")
+    made[:90] = train[100:190]
+    assert verdict(judged(made, train, tmp_path, held), "copying").status == "FAIL"
+
+
 def test_one_image_over_and_over_fails_and_says_so(tmp_path: Path) -> None:
     report = judged(scenes(1, 1).repeat(250, 0), scenes(300, 0), tmp_path)
     found = verdict(report, "mode-collapse")

@@ -225,7 +225,7 @@ def _log_components(squared: Tensor, widths: Tensor, d: int) -> Tensor:
 
 
 def _check(x: Floats, train: Floats, holdout: Floats, fewest_train: int = FEWEST) -> None:
-    check_features(x, train, holdout)
-    for name, z, fewest in (("generated", x, FEWEST), ("training", train, fewest_train), ("holdout", holdout, FEWEST)):
+    for name, z, fewest in (("generated", x, FEWEST), ("training", train, fewest_train), ("held-out", holdout, FEWEST)):
         if len(z) < fewest:
             raise UserError(f"{len(z)} {name} images are too few to look for copies: give at least {fewest}")
+    check_features(x, train, holdout)

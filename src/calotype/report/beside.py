@@ -34,6 +34,7 @@ class Beside:
     train: Images | None = None
     holdout: Images | None = None
     notes: tuple[str, ...] = ()
+    overlap: int = 0  # held-out images that were left out, because they are training images too
 
 
 def named(request: Request, spec: ImageSpec) -> Beside:
@@ -171,7 +172,7 @@ def _without_overlap(found: Beside) -> Beside:
     if lost > len(held) // 2:
         raise UserError(f"{lost} of {len(held)} held-out images are training images: give a --holdout of images that the model never saw")
     kept = replace(held.take(fresh), fingerprint=held.fingerprint + f"-{lost}")
-    return Beside(train, kept, (*found.notes, f"{lost} held-out images are training images too and were left out"))
+    return Beside(train, kept, (*found.notes, f"{lost} held-out images are training images too and were left out"), lost)
 
 
 def _duplicates(train: Images, held: Images) -> tuple[str, ...]:

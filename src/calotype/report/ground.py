@@ -69,6 +69,7 @@ class Ground:
     holdout: Reals
     reference: Reals
     floor: Reals
+    overlap: int = 0  # images that were held out besides, and are training images
 
     def even(self, n: int) -> Rows:
         """Of ``n`` generated images as many as the floor has: the rows to score, the same ones each time, in their order."""
@@ -89,7 +90,7 @@ class Ground:
         spaces = pick(features, train.spec)
         confirm = second(spaces[0], train.spec)
         of_train, of_held = (known(images, spaces, confirm, progress(say, "features of real images")) for images in (train, held))
-        return laid(spaces, confirm, of_train, of_held, len(subject.images), seed)
+        return replace(laid(spaces, confirm, of_train, of_held, len(subject.images), seed), overlap=subject.overlap)
 
 
 def enough(train: Images, holdout: Images | None, n: int, features: str | None) -> None:

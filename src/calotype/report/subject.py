@@ -58,6 +58,7 @@ class Subject:
     steps: int | None = None  # of the training that led to the weights
     train_threads: int | None = None
     seconds_per_1000: float | None = None  # for 1,000 images, while these were drawn
+    overlap: int = 0  # images that the holdout had beside its own, and that are training images
 
 
 def open_subject(path: Path, request: Request) -> Subject:
@@ -166,7 +167,9 @@ def _of_images(path: Path, request: Request) -> Subject:
     about = {"images": f"{len(found):,} of {shape_of(found.spec)}"}
     notes = (*left_out(str(path), found.skipped), *beside.notes)
     pixels = np.asarray(found.pixels[np.sort(order)])
-    return Subject(path.resolve().name, pixels, beside.train, beside.holdout, count=len(order), about=about, notes=notes)
+    return Subject(
+        path.resolve().name, pixels, beside.train, beside.holdout, count=len(order), about=about, notes=notes, overlap=beside.overlap
+    )
 
 
 def _judged(generator: Generator, request: Request) -> ImageSpec:
@@ -210,6 +213,7 @@ def _of_generator(path: Path, generator: Generator, spec: ImageSpec, beside: Bes
         about=about,
         recipe=generator.recipe or None,
         notes=beside.notes,
+        overlap=beside.overlap,
     )
 
 

@@ -144,8 +144,11 @@ def _copying(pixels: Pixels, drawn: Extracted, confirm: Extracted, ground: Groun
     pool = (train.images.pixels, train.confirm.features)
     real = [_count(twins(pool[0][asked], pool[1][asked], *pool, own=asked))]
     if len(held):
-        real.append(_count(twins(held.images.pixels, held.confirm.features, *pool)))
-    closer, nearby = _closer(drawn, confirm, ground, seed)
+        of_held, more = _count(twins(held.images.pixels, held.confirm.features, *pool)), ground.overlap
+        real.append(copies.Count(of_held.twins + more, of_held.images + more))
+    # a holdout that was freed of such images would show all of them as copies
+    rows = np.flatnonzero(~found.found) if ground.overlap else np.arange(len(pixels))
+    closer, nearby = _closer(drawn[rows], confirm[rows], ground, seed)
     findings: Findings = [copies.same(_count(found), max(real, key=lambda count: count.share), closer)]
     if found.found.any():
         rows = np.flatnonzero(found.found)
