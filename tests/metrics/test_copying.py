@@ -155,7 +155,7 @@ def test_feature_likelihood_is_zero_for_real_images_and_charges_for_each_fault()
 
 def test_few_or_unlike_images_are_refused():
     rng = np.random.default_rng(10)
-    with pytest.raises(UserError, match="19 holdout images are too few"):
+    with pytest.raises(UserError, match="19 held-out images are too few"):
         copying(draw(rng, 50), draw(rng, 50), draw(rng, 19))
     with pytest.raises(UserError, match="same d"):
         copying(draw(rng, 50)[:, :3], draw(rng, 50), draw(rng, 50))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from calotype.diagnose.verdict import Verdict, cannot_tell
+from calotype.diagnose.verdict import Verdict, cannot_tell, not_asked
 from calotype.metrics.score import Score
 from calotype.report import plots
 from calotype.report.card import (
@@ -339,17 +339,17 @@ def test_every_verdict_has_a_question() -> None:
 
 def test_questions_that_a_family_is_not_asked_do_not_count() -> None:
     passed = Verdict("blur", "PASS", "As sharp as real images.")
-    idle = tuple(cannot_tell(name, "This family has no such thing.") for name in ("posterior-collapse", "likelihood-overfit"))
+    idle = tuple(not_asked(name, "This family has no such thing.") for name in ("posterior-collapse", "likelihood-overfit"))
     report = Report("x", verdicts=(passed, *idle))
     assert (report.status, report.asked, headline(report)) == ("PASS", [passed], "No trouble was found.")
     assert tally(report) == [("PASS", 1)]
     said = Page(html(report)).text
-    assert "No question for this family: posterior-collapse, likelihood-overfit." in said
+    assert "Not asked, for it makes no sense here: posterior-collapse, likelihood-overfit." in said
     assert "CANNOT TELL" not in said
     failed = replace(report, verdicts=(*report.verdicts, Verdict("noise", "FAIL", "Noisy.")))
     assert headline(failed) == "1 of 2 checks failed."
     open_ = replace(report, verdicts=(passed, cannot_tell("copying", "There are no held-out images."), *idle))
-    assert (open_.status, headline(open_)) == ("CANNOT TELL", "No trouble was found. 1 could not be answered.")
+    assert (open_.status, headline(open_)) == ("CANNOT TELL", "No trouble was found by 1 of 2 checks; the other one could not be answered.")
     assert Report("x", verdicts=idle).status == "CANNOT TELL"
 
 

@@ -62,7 +62,7 @@ def same(made: Count, real: Count, closer: Finding | Verdict) -> Finding:
         detectable=max(0.0, seen[0] / n - real.share) if len(seen) else 1.0,
         says={
             "PASS": f"{few}.",
-            "CANNOT TELL": _full(real) if made.twins and not len(seen) else f"{few}, but altered copies would take more to see. {unable}",
+            "CANNOT TELL": _full(real) if made.twins and not len(seen) else f"{few}. Copies that were altered could not be seen. {unable}",
             "FAIL": f"{made.twins:,} of {n:,} generated images are training images, the same or nearly so.",
         },
         evidence=(

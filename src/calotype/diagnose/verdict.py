@@ -37,6 +37,7 @@ class Verdict:
     evidence: str = ""  # what was measured, in numbers
     remedies: tuple[str, ...] = ()  # settings of this toolkit that are known to help
     data: dict[str, Any] | None = None  # what a picture of the evidence needs; plain numbers and lists
+    asked: bool = True  # whether the question makes sense here: without a discriminator none can overfit
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,11 @@ class Finding:
 def cannot_tell(name: str, why: str) -> Verdict:
     """No verdict, because something is missing."""
     return Verdict(name, "CANNOT TELL", why)
+
+
+def not_asked(name: str, why: str) -> Verdict:
+    """No verdict, because the question makes no sense for what is judged."""
+    return Verdict(name, "CANNOT TELL", why, asked=False)
 
 
 def conclude(findings: Iterable[Finding | Verdict]) -> list[Verdict]:

@@ -269,22 +269,17 @@ class Report:
 
     @property
     def asked(self) -> list[Verdict]:
-        """The verdicts that apply to the family of the model, worst first."""
-        return [v for v in self.verdicts_worst_first if applies(v)]
+        """The verdicts whose questions make sense for the subject, worst first."""
+        return [v for v in self.verdicts_worst_first if v.asked]
 
     @property
     def status(self) -> Status:
-        """The worst verdict that applies; CANNOT TELL where there is none."""
+        """The worst verdict that was asked for; CANNOT TELL where there is none."""
         return next((v.status for v in self.asked), "CANNOT TELL")
 
     def score(self, name: str) -> Score | None:
         """The first score of that name."""
         return next((s for s in self.scores if s.name == name), None)
-
-
-def applies(verdict: Verdict) -> bool:
-    """Whether the question of a verdict makes sense for the family of the model: without a discriminator none can overfit."""
-    return not (verdict.status == "CANNOT TELL" and verdict.says.startswith("This family "))
 
 
 _TEXTS = ("subject", "about", "protocol", "versions", "seed", "command", "short", "recipe", "settings", "train_seed", "notes")

@@ -9,7 +9,7 @@ import numpy as np
 from calotype.diagnose.verdict import Verdict
 from calotype.metrics.score import Score
 from calotype.report import page_restoration, plots, plots_models
-from calotype.report.card import Curves, Neighbors, Pixels, Report, Series, applies
+from calotype.report.card import Curves, Neighbors, Pixels, Report, Series
 from calotype.report.compare import compare_html
 from calotype.report.markup import alike, document, facts, picture, prose, sheet, shrunk, status_mark, table, tag, text, tone
 from calotype.report.plots import BETTER, number
@@ -83,8 +83,8 @@ def _verdicts(report: Report) -> str:
         return ""
     present = [status for status, _ in tally(report)]
     key = "".join(f"<li>{status_mark(status)} {MEANING[status]}</li>" for status in present)
-    idle = [v.name for v in report.verdicts if not applies(v)]
-    rest = tag("p", text(f"No question for this family: {', '.join(idle)}."), kind="quiet") if idle else ""
+    idle = [v.name for v in report.verdicts if not v.asked]
+    rest = tag("p", text(f"Not asked, for it makes no sense here: {', '.join(idle)}."), kind="quiet") if idle else ""
     return f'<ul class="key quiet">{key}</ul>' + "".join(_verdict(report, v) for v in report.asked) + rest
 
 

@@ -20,7 +20,7 @@ def schema() -> Schema:
     """The schema of what `calotype.report.card.to_json` returns."""
     parts = {
         "schema": {"const": SCHEMA, "description": "grows when a field changes its meaning"},
-        "status": {"enum": list(RANK), "description": "the worst verdict that applies to the family; CANNOT TELL where there is none"},
+        "status": {"enum": list(RANK), "description": "the worst verdict that was asked for; CANNOT TELL where there is none"},
         "subject": _said(_TEXT, "the run, model or folder that was judged"),
         "about": _said(_words(), "what is known of the subject, for people"),
         "protocol": _said(_words(), "what two reports must share to be compared, besides what scores carry"),
@@ -81,6 +81,7 @@ def _verdict() -> Schema:
             "evidence": _said(_TEXT, "what was measured, in numbers"),
             "remedies": _said(_list(_TEXT), "settings of Calotype that are known to help"),
             "data": {"type": ["object", "null"]},
+            "asked": _said({"type": "boolean"}, "whether the question makes sense for what was judged"),
         }
     )
 

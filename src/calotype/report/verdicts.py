@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calotype.diagnose import copies, modes, sharpness, training
-from calotype.diagnose.verdict import Finding, Verdict, cannot_tell
+from calotype.diagnose.verdict import Finding, Verdict, cannot_tell, not_asked
 from calotype.errors import UserError
 from calotype.metrics import spectrum
 from calotype.metrics.classes import Shares, class_shares
@@ -27,6 +27,9 @@ ASKED = 2_000  # training images of which it is asked how often real images are 
 UNLIKE = "Its classes cannot be told: no mixture of the real classes looks like the generated images."
 OF_IMAGES = ("mode-collapse", "copying", "blur", "noise")
 """The verdicts that need real images."""
+
+OF_TRAINING = ("oscillation", "vanishing-gradient", "overfitting-discriminator", "divergence")
+"""The verdicts that need the log of a training or its checkpoints."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,8 @@ def of_images(
     findings: Findings = [_covered(made, real), *_repeated(pixels, ground, seed), _dropped(ground, drawn, shares, seed)]
     found, nearby = _copying(pixels, drawn[0], confirm, ground, seed)
     findings += found
-    reference = ground.reference.images.pixels
+    # an image that is there again and again says no more than once
+    pixels, reference = pixels[first_of_each(pixels)], ground.reference.images.pixels[ground.reference.once]
     if min(pixels.shape[1:3]) >= spectrum.SMALLEST:
         top, usual, other = (spectrum.top_octave(p) for p in (pixels, reference, ground.floor.images.pixels))
         findings += [sharpness.blur(top, usual, other), sharpness.excess(top, usual)]
@@ -76,7 +80,9 @@ def of_images(
 
 
 def of_training(subject: Subject) -> Findings:
-    """What the log and the checkpoints tell."""
+    """What the log and the checkpoints tell; a folder of images has neither."""
+    if subject.generator is None:
+        return [not_asked(name, "A folder of images tells nothing of a training.") for name in OF_TRAINING]
     lines = [r for r in subject.records if "event" not in r]
     return [
         _oscillation(subject),

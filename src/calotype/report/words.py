@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from calotype.diagnose.verdict import RANK, Status, Verdict
 from calotype.metrics.score import Estimate, Score
-from calotype.report.card import Cost, Evaluations, Report, Restoration, applies
+from calotype.report.card import Cost, Evaluations, Report, Restoration
 from calotype.report.plots import BETTER, number
 from calotype.report.scores import LIKELIHOOD, RESTORED
 
@@ -170,12 +170,12 @@ def headline(report: Report) -> str:
     elif warned:
         text = f"No check failed; {warned} of {total} {_verb(warned, 'gives', 'give')} a warning."
     elif open_ < total:
-        text = "No trouble was found."
+        passed = total - open_
+        rest = "the other one could not be" if open_ == 1 else f"the other {open_} could not be"
+        return f"No trouble was found by {passed} of {total} checks; {rest} answered." if open_ else "No trouble was found."
     else:
-        text = "No check could be answered."
-    if open_ and open_ < total:
-        text += f" {open_} could not be answered."
-    return text
+        return "No check could be answered."
+    return text + (f" {open_} could not be answered." if open_ else "")
 
 
 def distance_in_words(report: Report) -> str:
@@ -248,20 +248,19 @@ def pieces(remedy: str) -> list[tuple[bool, str]]:
 
 def text(report: Report, page: str = "") -> str:
     """The short form for a terminal: verdicts worst first, the main scores, and where the page is."""
-    lines = [headline(report)]
+    lines = [headline(report), *(f"  note: {note}" for note in report.notes)]
     width = max((len(v.name) for v in report.verdicts), default=0)
     for verdict in report.asked:
         lines.append(f"  {verdict.status:<11}  {verdict.name:<{width}}  {sentence(verdict.says)}")
         if verdict.status in ("FAIL", "WARN") and verdict.remedies:
             lines.append(f"  {'':<11}  {'':<{width}}  try: {verdict.remedies[0]}")
-    if idle := [v.name for v in report.verdicts if not applies(v)]:
-        lines.append(f"  {'':<11}  no question for this family: {', '.join(idle)}")
+    if idle := [v.name for v in report.verdicts if not v.asked]:
+        lines.append(f"  {'':<11}  not asked, for it makes no sense here: {', '.join(idle)}")
     lines += [f"  {line}" for line in (_score_lines(main_scores(report)) if report.restoration is None else methods(report.restoration))]
     if report.cost is not None:
         lines += [f"  {name}: {said}" for name, said in cost_in_words(report.cost).items()]
     if len(report.evaluations) > 1:
         lines.append(f"  {evaluations_in_words(report.evaluations)}")
-    lines += [f"  note: {note}" for note in report.notes]
     if page:
         lines.append(f"report: {page}")
     return "\n".join(lines)
