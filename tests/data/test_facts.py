@@ -172,9 +172,10 @@ def test_safe_names(text: str, name: str) -> None:
     assert safe_name(name) == name
 
 
-def test_text_in_a_header_is_made_printable(whole: bytes, tmp_path: Path) -> None:
+@pytest.mark.parametrize("classes", [["\x1b[31mcat", "\x07[31mcat"], ["\udcff[31mcat", "\udcfe[31mcat"]])
+def test_text_in_a_header_is_made_printable(whole: bytes, tmp_path: Path, classes: list[str]) -> None:
     header = header_of(whole)
-    header["classes"] = ["\x1b[31mcat", "\x07[31mcat"]
+    header["classes"] = classes
     header["skipped"] = [{"name": "a\nb", "reason": "\x1b]0;title\x07"}]
     digest = np.frombuffer(whole, np.uint8, 32 * 12, header["digests"]).reshape(-1, 32)
     labels = np.frombuffer(whole, "<i8", 12, header["labels"])

@@ -7,7 +7,7 @@ import math
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError
 
 from calotype.data.images import Skipped, distinct
 from calotype.errors import DamagedError, printable
@@ -17,6 +17,7 @@ VERSION = 1
 START = 4096  # of the pixels: a page boundary
 BYTES = 64 << 20  # of the longest header
 Count = Annotated[int, Field(ge=0, lt=2**48)]
+Text = InstanceOf[str]  # also what is no UTF-8, as names of folders may be
 Side = Annotated[int, Field(ge=1, lt=2**48)]
 
 
@@ -24,8 +25,8 @@ class _Entry(BaseModel):
     """A file that was left out."""
 
     model_config = ConfigDict(strict=True, frozen=True)
-    name: str
-    reason: str
+    name: Text
+    reason: Text
 
 
 class Facts(BaseModel):
@@ -33,9 +34,9 @@ class Facts(BaseModel):
 
     model_config = ConfigDict(strict=True, frozen=True)
     version: Literal[1]
-    name: str
+    name: Text
     shape: Annotated[list[Side], Field(min_length=4, max_length=4)]  # (N, H, W, C)
-    classes: list[str]
+    classes: list[Text]
     labels: Count | None  # where they begin, in bytes; None where there are none
     digests: Count  # where they begin
     files: Annotated[list[Count], Field(min_length=2, max_length=2)] | None = None  # where the names of files begin, and their length
