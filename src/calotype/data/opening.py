@@ -25,7 +25,7 @@ _ORIENTATION, _SIDEWAYS = 0x0112, {5, 6, 7, 8}  # the EXIF tag, and its values t
 _GREY = {"1", "L", "LA", "La", "I", "F"}
 _PALETTES = {"RGB", "RGBA", "RGBX", "BGR", "BGRX", "BGRA", "RGB;L"}
 _UNKNOWN = re.compile(
-    r"unknown (?!data org)|unsupported|not (yet )?supported|cannot handle|not available|can only|unrecognized", re.IGNORECASE
+    r"unknown (?!data org)|unsupported|not (yet )?supported|cannot handle|unable to determine|not available|unrecognized", re.IGNORECASE
 )
 _BAND = 2**20  # pixels that are worked on at a time
 
@@ -140,8 +140,10 @@ def _identified(file: BinaryIO, name: str, start: bytes) -> ImageFile.ImageFile:
         )
     form, cause = failed
     words = tiff.describe(file) if form == "TIFF" else first_line(cause)
-    if words and (_UNKNOWN.search(str(cause)) or "compression" in words):
-        raise UnusableError(f"a {form} file of a kind that is not read: {words}") from cause
+    if isinstance(cause, Image.DecompressionBombError):
+        raise UnusableError(f"a part of it has more pixels than the limit of {MAX_PIXELS:,}") from cause
+    if words and (_UNKNOWN.search(str(cause)) or ", compression" in words):
+        raise UnusableError(f"{form} of a kind that is not read: {words}") from cause
     file.seek(0)
     check_complete(file.read())  # what is missing says more than how the decoder stumbled over it
     raise UnusableError(f"damaged: its header cannot be read ({first_line(cause)})") from cause

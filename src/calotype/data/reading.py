@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -58,7 +59,7 @@ class _Quiet:
     def held(self) -> Iterator[None]:
         with self.lock:
             if self.readers == 0:
-                _silence_libtiff()
+                _silence()
                 self.own = warnings.catch_warnings()
                 self.own.__enter__()
                 warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
@@ -76,8 +77,9 @@ _QUIET = _Quiet()
 
 
 @cache
-def _silence_libtiff() -> None:
-    """Its errors reach Pillow as such; the lines that it writes to the terminal besides name no file."""
+def _silence() -> None:
+    """What Pillow logs goes to none but handlers that others set up; libtiff, whose errors reach Pillow as such, writes nothing besides."""
+    logging.getLogger("PIL").addHandler(logging.NullHandler())
     with suppress(Exception):  # where it cannot be reached from outside, as on Windows, they stay
         library = ctypes.CDLL(_imaging.__file__)
         for handler in (library.TIFFSetErrorHandler, library.TIFFSetWarningHandler):

@@ -108,7 +108,7 @@ def left_out(image: Image.Image, data: bytes) -> list[str]:
             notes.append(f"only its first {'page' if image.format == 'TIFF' else 'frame'} was taken")
     with suppress(Exception):
         if words := _texts(image):
-            notes.append(f"its {' and '.join(words)} were left out")
+            notes.append(f"its {', '.join(words)} were left out".replace(f", {words[-1]}", f" and {words[-1]}"))
     space = _space(image, data)
     if space not in _PLAIN and not image.info.get("icc_profile"):
         notes.append(f"its color space (primaries {space[0]}, transfer {space[1]} of H.273) was left out")
