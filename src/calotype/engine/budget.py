@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
+from dataclasses import replace
 
 import torch
 
@@ -29,6 +30,8 @@ def budget(config: Config, split: Split, device: torch.device, world: World, dis
         return steps_of(config, split, 0.0), 0.0
     display.say("timing the first steps ...")
     window = min(4.0, 0.05 * config.train.minutes * 60)
+    if config.train.compile == "auto":  # whether that pays follows from the number of steps
+        config = replace(config, train=replace(config.train, compile="off"))
     trainer = Trainer(config, split, Progress(steps=1_000_000), device, world)
     threads = torch.get_num_threads()
     pace = _pace(trainer, window)

@@ -8,8 +8,10 @@ import math
 import os
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from copy import deepcopy
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -17,7 +19,7 @@ from torch import nn
 
 from calotype.config import Training
 from calotype.errors import CalotypeError, UserError
-from calotype.types import Model
+from calotype.types import Batch, Model, Step
 
 
 def pick_device(name: str) -> torch.device:
@@ -120,18 +122,49 @@ def enough_memory(advice: str) -> Iterator[None]:
         raise
 
 
-def compile_networks(training: Training, model: Model, steps: int, device: torch.device) -> bool:
-    """Compile the players' networks where that was asked for or pays; never a reason to fail.
+def compile_networks(training: Training, model: Model, batch: Callable[[], Batch], steps: int, device: torch.device) -> list[str]:
+    """Compile the networks that the players call where that was asked for or pays; returns their names. Never a reason to fail.
 
-    ``auto`` compiles on CUDA for runs long enough to earn the compilation back; on processors it was measured to gain nothing.
+    ``auto`` compiles on CUDA for runs long enough to earn the compilation back; on processors it was measured to gain nothing. What
+    cannot be compiled runs as it is.
     """
     worth = device.type == "cuda" and steps >= 5_000 and importlib.util.find_spec("triton") is not None
     if training.compile == "off" or model.double_backward or (training.compile == "auto" and not worth):
-        return False
-    torch._dynamo.config.suppress_errors = True  # a network that cannot be compiled runs as it is
-    for player in model.players():
-        player.module.compile(dynamic=False)
-    return True
+        return []
+    torch._dynamo.config.suppress_errors = True
+    names = called(model, batch())
+    for name in names:
+        model.get_submodule(name).compile(dynamic=False)
+    return names
+
+
+@torch.no_grad()
+def called(model: Model, batch: Batch) -> list[str]:
+    """The networks that the players' losses call, by name: modules of several layers that are no part of another one.
+
+    The losses of a copy of the model tell. A mere sequence does not count: the compiler takes its parts one by one.
+    """
+    copy, depth = deepcopy(model), 0
+    found: dict[str, None] = {}
+
+    def enter(name: str, *_: object) -> None:
+        nonlocal depth
+        if not depth:
+            found[name] = None
+        depth += 1
+
+    def leave(*_: object) -> None:
+        nonlocal depth
+        depth -= 1
+
+    for name, module in copy.named_modules():
+        if any(module.children()) and not isinstance(module, nn.Sequential):
+            module.register_forward_pre_hook(partial(enter, name))
+            module.register_forward_hook(leave)
+    step = Step(0, torch.Generator(batch.image.device).manual_seed(0))
+    for player in copy.players():
+        player.loss(batch, step)
+    return [name for name in found if not any(f"{name}.".startswith(f"{outer}." if outer else "") for outer in found if outer != name)]
 
 
 def layout_of(training: Training) -> torch.memory_format:

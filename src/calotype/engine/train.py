@@ -257,7 +257,7 @@ def _went_back(run: Run, trainer: Trainer, event: dict[str, Any]) -> None:
 
 def _about(trainer: Trainer) -> str:
     count = sum(p.numel() for p in trainer.model.parameters())
-    precision = "bfloat16" if trainer.bf16 else "float32"
+    precision = ("bfloat16" if trainer.bf16 else "float32") + ", compiled" * bool(trainer.compiled)
     data, source = trainer.loader.images, trainer.loader.spec.source
     made = f" (from: {source.how})" if source else ""
     return (
