@@ -8,7 +8,7 @@ import math
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from copy import deepcopy
 from functools import partial
@@ -122,17 +122,19 @@ def enough_memory(advice: str) -> Iterator[None]:
         raise
 
 
-def compile_networks(training: Training, model: Model, batch: Callable[[], Batch], steps: int, device: torch.device) -> list[str]:
-    """Compile the networks that the players call where that was asked for or pays; returns their names. Never a reason to fail.
+def pick_compile(training: Training, model: Model, steps: int, device: torch.device) -> bool:
+    """Whether to compile: where that was asked for, or for ``auto`` on CUDA in runs long enough to earn the compilation back.
 
-    ``auto`` compiles on CUDA for runs long enough to earn the compilation back; on processors it was measured to gain nothing. What
-    cannot be compiled runs as it is.
+    On processors it was measured to gain nothing.
     """
     worth = device.type == "cuda" and steps >= 5_000 and importlib.util.find_spec("triton") is not None
-    if training.compile == "off" or model.double_backward or (training.compile == "auto" and not worth):
-        return []
+    return not model.double_backward and (training.compile == "on" or (training.compile == "auto" and worth))
+
+
+def compile_networks(model: Model, batch: Batch) -> list[str]:
+    """Compile the networks that the players call; returns their names. What cannot be compiled runs as it is."""
     torch._dynamo.config.suppress_errors = True
-    names = called(model, batch())
+    names = called(model, batch)
     for name in names:
         model.get_submodule(name).compile(dynamic=False)
     return names

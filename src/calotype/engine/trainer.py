@@ -67,7 +67,8 @@ class Trainer:
         self.turns = max(p.repeats for p in self.players)
         self.statistics = machine.statistics(self.model)
         self.bf16 = progress.settings.setdefault("bf16", world.first(lambda: machine.pick_bf16(config.train, model, device)))
-        self.compiled = machine.compile_networks(config.train, self.model, lambda: self.loader.batch_at(0), progress.steps, device)
+        compiles = world.first(lambda: machine.pick_compile(config.train, model, progress.steps, device))
+        self.compiled = machine.compile_networks(self.model, self.loader.batch_at(0)) if compiles else []
         self.healthy = torch.ones((), dtype=torch.bool, device=device)
 
     def step(self, watch: bool = False) -> dict[str, Tensor]:
