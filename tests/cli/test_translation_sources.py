@@ -88,7 +88,7 @@ def test_every_kind_of_source_trains(here: Path, capsys: pytest.CaptureFixture[s
         (["cyclegan", "--data", "empty"], "empty is empty"),
         (["cyclegan", "--data", "pairs/B", "--data.partner", "empty"], "empty is empty"),
         (["cyclegan", "--data", "pairs/B", "--data.partner", "grau"], "or for --data.partner: auto, halves"),
-        (["pix2pix", "--data", "empty", "--data.partner", "halves"], "empty has no pictures"),
+        (["pix2pix", "--data", "empty", "--data.partner", "halves"], "empty is empty: give a folder with images in it"),
         (["pix2pix", "--data", "sides", "--data.paired", "False"], "pix2pix learns from pairs"),
         (["pix2pix", "--data", "pairs/B", "--data.partner", "others"], "have a partner of their name"),
         (["pix2pix", "--data", "pairs/B", "--data.partner", "larger"], "12 pairs of 12 differ in size"),

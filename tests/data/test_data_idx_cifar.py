@@ -43,6 +43,14 @@ def test_idx_with_its_own_split(tmp_path: Path, packed: bool) -> None:
     assert split.train.classes == tuple("0123")
 
 
+def test_parts_in_memory_are_not_copied(tmp_path: Path) -> None:
+    write_idx(tmp_path / "set", "train", 30)
+    write_idx(tmp_path / "set", "t10k", 8)
+    split = load(str(tmp_path / "set"))
+    assert split.train.pixels.base is split.holdout.pixels.base is not None
+    assert load("mnist5k").train.pixels.flags.writeable  # as what is read from the package is not
+
+
 def test_idx_with_one_part_is_carved(tmp_path: Path) -> None:
     write_idx(tmp_path / "set", "t10k", 40)
     split = load(str(tmp_path / "set"), holdout=0.2)

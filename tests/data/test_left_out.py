@@ -118,6 +118,7 @@ def members(path: Path, *names: str, change: Callable[[bytes], bytes] = lambda d
     return path
 
 
+@pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_members_under_every_name(tmp_path: Path) -> None:
     names = (
         "",

@@ -41,8 +41,8 @@ class Arrays:
         pixels = fit_array(self.pixels, size, channels, fit)
 
         def part(index: NDArray[np.int64], skipped: tuple[Skipped, ...]) -> Images:
-            run = len(index) > 0 and bool((np.diff(index) == 1).all())
-            rows = slice(int(index[0]), int(index[-1]) + 1) if run else index  # what lies together is not copied
+            together = len(index) > 0 and pixels.flags.writeable and bool((np.diff(index) == 1).all())
+            rows = slice(int(index[0]), int(index[-1]) + 1) if together else index  # what lies together is not copied
             labels = None if self.labels is None else self.labels[rows]
             files = tuple(self.files[i] for i in index) if self.files else ()
             return make_images(pixels[rows], labels, self.classes, self.name, skipped, files=files)
