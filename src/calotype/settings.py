@@ -48,6 +48,9 @@ Count = Annotated[int, Field(ge=1, le=STEPS)]
 Width = Annotated[int, Field(ge=1, le=WIDEST)]  # numbers side by side in a network
 Depth = Annotated[int, Field(ge=1, le=DEEPEST)]  # layers, blocks or steps, one after another
 Walk = Annotated[int, Field(ge=1, le=10_000)]  # steps of a solver
+Pixels = Annotated[int, Field(ge=8, le=1024)]  # a side of the images that models are trained on
+Sigma = Annotated[float, Field(ge=0, le=255)]  # standard deviation on the scale of 0 to 255
+Quality = Annotated[int, Field(ge=1, le=100)]  # of lossy compression
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
 Channels = Annotated[int, AfterValidator(_gray_or_color)]
 Name = Annotated[str, AfterValidator(_name)]

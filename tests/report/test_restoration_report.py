@@ -240,7 +240,7 @@ def test_what_makes_no_sense_is_refused_in_one_line(denoiser: Path, tmp_path: Pa
         (["evaluate", str(shutil.copytree(denoiser / "model", tmp_path / "alone"))], "name pictures to restore with --data"),
         (["compare", str(denoiser), str(tmp_path / "gan")], "judged by different scores"),
         (["evaluate", str(denoiser), "--holdout", "photos"], "leave out --holdout"),
-        (["evaluate", str(denoiser), "--count", "0"], "--count must be 1 or more"),
+        (["evaluate", str(denoiser), "--count", "0"], "--count: give a whole number from 1 "),
     ):
         assert main(words) == 2
         err = capsys.readouterr().err

@@ -171,7 +171,7 @@ def test_the_command_writes_a_picture_of_each_way(runs: Path, capsys: pytest.Cap
     assert main(["latents", "plane", str(runs / "g"), "--side", "3", "--axes", "1", "2", "--out", str(runs / "p.png"), "--json"]) == 0
     assert '"images": 9' in capsys.readouterr().out
     for words, tells in (
-        (["plane", str(runs / "g"), "--side", "0"], "--side must be 1 or more"),
+        (["plane", str(runs / "g"), "--side", "0"], "--side: give a whole number from 1 to 1,000, not 0"),
         (["interpolate", str(runs / "g")], "--seeds 1 2, or --images"),
         (["reconstruct", str(runs / "g"), "--images", "mnist5k"], "cannot find the latents"),
         (["guess", str(runs / "g")], "unknown command 'latents guess'"),

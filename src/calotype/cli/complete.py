@@ -14,7 +14,7 @@ from calotype import pictures
 from calotype.cli.parse import parse
 from calotype.cli.sample import picture_name, require_place, write_grid
 from calotype.data.images import some
-from calotype.errors import UserError
+from calotype.settings import Count, Seed, Share, Walk
 from calotype.tasks.complete import complete
 from calotype.tasks.pixels import given
 from calotype.tasks.sample import load
@@ -33,11 +33,11 @@ class Options:
 
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]  # a run, or a model/ folder
     images: tuple[str, ...]  # image files, folders, zips or data sets (of those, held-out images)
-    count: int = 8  # images of each source
-    keep: float = 0.5  # share of each image, from the top, that is kept
-    samples: int = 6  # completions of each
+    count: Count = 8  # images of each source
+    keep: Share = 0.5  # share of each image, from the top, that is kept
+    samples: Walk = 6  # completions of each
     label: str | None = None  # class to draw (conditional models); that of the images where their source knows it
-    seed: int = 0  # another seed, other completions
+    seed: Seed = 0  # another seed, other completions
     out: Path = Path("complete.png")  # the picture to write
     device: str = "auto"  # auto, cpu, cuda, mps
     json: bool = False  # print the result as JSON
@@ -46,8 +46,6 @@ class Options:
 def run(words: list[str]) -> int:
     """Complete; prints where the picture is."""
     options = parse(Options, words, "calotype complete")
-    if options.count < 1 or options.samples < 1 or options.seed < 0:
-        raise UserError("--count and --samples must be 1 or more, --seed 0 or more")
     out = picture_name(options.out)
     require_place(out)
     generator = load(options.run, options.device)

@@ -16,6 +16,7 @@ from calotype.data.images import some
 from calotype.data.prepared import prepared_path
 from calotype.engine.display import Terminal
 from calotype.errors import UserError
+from calotype.settings import Pixels
 
 USAGE = """usage: calotype data check SOURCE | calotype data prepare SOURCE OUT
 
@@ -55,7 +56,7 @@ class PrepareOptions:
 
     source: Source
     out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]  # the file to write; its name ends in .calotype, or will
-    size: int | None = None  # height and width in pixels; the source's own where none is given
+    size: Pixels | None = None  # height and width in pixels; the source's own where none is given
     channels: Literal[1, 3] | None = None  # the source's own where none is given
     fit: Literal["crop", "pad", "stretch"] = "crop"  # how an image that is not square becomes so
     json: bool = False  # print the result as JSON

@@ -12,8 +12,9 @@ import tyro
 
 from calotype import degrade
 from calotype.cli.parse import parse
-from calotype.cli.restore import check_numbers, ended, written
+from calotype.cli.restore import ended, written
 from calotype.engine.display import Terminal
+from calotype.settings import Count, Quality, Seed
 from calotype.tasks.batch import degrade_files
 from calotype.tasks.inputs import open_inputs
 from calotype.tasks.places import targets
@@ -35,10 +36,10 @@ class Options:
     spec: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SPEC")]  # what happens to the pictures
     source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="IN")]  # a picture, a folder, a zip archive, or a data set
     out: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]  # the picture to write; a folder, for several
-    quality: int | None = None  # 1 to 100, of JPEG, WebP and AVIF: 95 where none is given
+    quality: Quality | None = None  # 1 to 100, of JPEG, WebP and AVIF: 95 where none is given
     overwrite: bool = False  # replace results that exist; the pictures themselves are never overwritten
-    count: int | None = None  # only the first so many pictures
-    seed: int = 0  # of all that is random, together with the number of the picture
+    count: Count | None = None  # only the first so many pictures
+    seed: Seed = 0  # of all that is random, together with the number of the picture
     json: bool = False  # print the result as JSON
 
 
@@ -51,7 +52,6 @@ Options.__doc__ = str(Options.__doc__).format(
 def run(words: list[str]) -> int:
     """Spoil; prints where the results are."""
     options = parse(Options, words, "calotype degrade")
-    check_numbers(options.seed, options.count, options.quality)
     degradation = degrade.parse(options.spec)
     with open_inputs(options.source, Path(options.out), options.count) as inputs, closing(Terminal()) as display:
         places = targets(inputs, options.out, "replace" if options.overwrite else "refuse")

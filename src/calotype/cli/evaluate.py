@@ -20,8 +20,9 @@ from calotype.report.files import require_folder, require_page, save, save_compa
 from calotype.report.request import Request
 from calotype.report.subject import FULL
 from calotype.report.words import text
+from calotype.settings import Count, Pixels, Seed
 
-Size = Annotated[int | None, tyro.conf.arg(metavar="PIXELS")]
+Size = Annotated[Pixels | None, tyro.conf.arg(metavar="PIXELS")]
 Fit = Literal["crop", "pad", "stretch"] | None
 
 
@@ -44,12 +45,12 @@ class Options:
     subject: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SUBJECT")]
     data: str | None = None  # the images it was trained on: any source that calotype train takes
     holdout: str | None = None  # real images that it never saw
-    count: int | None = None  # images to draw, or to take from the folder; 2,000 where none is given, and up to 100 to restore
+    count: Count | None = None  # images to draw, or to take from the folder; 2,000 where none is given, and up to 100 to restore
     features: str | None = None  # digits, random, inception, dinov2, or the run of a classifier; by the images where none is given
     size: Size = None  # height and width at which images are compared; that of the generated ones where none is given
     fit: Fit = None  # how images that are no squares become so; crop where none is given
     out: Path | None = None  # folder for report.html and report.json; RUN/report, or report, where none is given
-    seed: int = 0  # of the noise that images are drawn from
+    seed: Seed = 0  # of the noise that images are drawn from
     device: str = "auto"  # auto, cpu, cuda, mps
     json: bool = False  # print report.json
 
@@ -71,12 +72,12 @@ class CompareOptions:
     subjects: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="SUBJECT")]
     data: str | None = None  # training images of subjects that are no runs, or to compare runs on other data than their own
     holdout: str | None = None  # real images that none of them saw
-    count: int | None = None  # images of each; 2,000 where none is given, and up to 24 to restore
+    count: Count | None = None  # images of each; 2,000 where none is given, and up to 24 to restore
     features: str | None = None  # as for calotype evaluate
     size: Size = None  # as for calotype evaluate
     fit: Fit = None  # as for calotype evaluate
     out: Path = Path("comparison.html")  # the page
-    seed: int = 0  # of the noise that images are drawn from
+    seed: Seed = 0  # of the noise that images are drawn from
     device: str = "auto"  # auto, cpu, cuda, mps
     quick: bool = False  # leave out what takes long: tighter likelihoods, and quality by the number of function evaluations
     json: bool = False  # print the reports as a JSON list

@@ -21,6 +21,7 @@ from calotype.data import Images
 from calotype.data import load as read_source
 from calotype.data.images import some
 from calotype.errors import UserError
+from calotype.settings import Count, Depth, Seed
 from calotype.tasks import latents
 from calotype.tasks.pixels import given, labels_for, to_tensor, training_images
 from calotype.tasks.sample import Generator, load
@@ -52,7 +53,7 @@ class ReconstructOptions:
 
     run: RunFolder  # a run, or a model/ folder
     images: tuple[str, ...]  # image files, folders, zips or data sets (of those, held-out images)
-    count: int = 32  # images of each source
+    count: Count = 32  # images of each source
     label: str | None = None  # class of all images (conditional models); that which their source tells where none is given
     out: Path = Path("reconstruct.png")  # the picture to write
     device: str = "auto"  # auto, cpu, cuda, mps
@@ -68,9 +69,9 @@ class InterpolateOptions:
     """
 
     run: RunFolder  # a run, or a model/ folder
-    seeds: tuple[int, ...] = ()  # of the ends, as calotype sample --seed takes them
+    seeds: tuple[Seed, ...] = ()  # of the ends, as calotype sample --seed takes them
     images: tuple[str, ...] = ()  # image files as ends, in place of seeds
-    steps: int = 10  # images on each way, both ends included
+    steps: Depth = 10  # images on each way, both ends included
     path: latents.Path = "spherical"  # linear: a straight line
     label: str | None = None  # class of all images (conditional models); the first class where none is given
     out: Path = Path("interpolate.png")  # the picture to write
@@ -88,11 +89,11 @@ class NeighborsOptions:
 
     run: RunFolder  # a run, or a model/ folder
     images: tuple[str, ...] = ()  # whose neighbors to find; images drawn from the model where none are given
-    count: int = 8  # images of each source, or drawn
-    nearest: int = 7  # neighbors of each
+    count: Count = 8  # images of each source, or drawn
+    nearest: Count = 7  # neighbors of each
     label: str | None = None  # class of all these images (conditional models); that which their source tells where none is given
     data: str | None = None  # where to look for neighbors; the run's own training images where none is given
-    seed: int = 0  # of the drawn images
+    seed: Seed = 0  # of the drawn images
     out: Path = Path("neighbors.png")  # the picture to write
     device: str = "auto"  # auto, cpu, cuda, mps
     json: bool = False  # print the result as JSON
@@ -107,8 +108,8 @@ class PlaneOptions:
     """
 
     run: RunFolder  # a run, or a model/ folder
-    side: int = 15  # pictures along each axis
-    axes: tuple[int, int] = (0, 1)  # the latents that vary, downwards and to the right
+    side: Depth = 15  # pictures along each axis
+    axes: tuple[Seed, Seed] = (0, 1)  # the latents that vary, downwards and to the right
     label: str | None = None  # class of all images (conditional models); the first class where none is given
     out: Path = Path("plane.png")  # the picture to write
     device: str = "auto"  # auto, cpu, cuda, mps
@@ -127,7 +128,7 @@ def run(words: list[str]) -> int:
 
 def _reconstruct(words: list[str]) -> int:
     options = parse(ReconstructOptions, words, "calotype latents reconstruct")
-    out = _require(options.out, count=options.count)
+    out = _require(options.out)
     generator = load(options.run, options.device)
     found = given(options.images, generator.spec, options.count)
     made = latents.reconstruct(generator, found.image, _labels(generator, options.label, len(found), found.label))
@@ -140,11 +141,9 @@ def _reconstruct(words: list[str]) -> int:
 
 def _interpolate(words: list[str]) -> int:
     options = parse(InterpolateOptions, words, "calotype latents interpolate")
-    out = _require(options.out, steps=options.steps)
+    out = _require(options.out)
     if bool(options.seeds) == bool(options.images):
         raise UserError("name the ends of the way: --seeds 1 2, or --images a.png b.png")
-    if any(seed < 0 for seed in options.seeds):
-        raise UserError("--seeds must be 0 or more")
     generator = load(options.run, options.device)
     label = _class(generator, options.label)
     if options.seeds:
@@ -158,7 +157,7 @@ def _interpolate(words: list[str]) -> int:
 
 def _neighbors(words: list[str]) -> int:
     options = parse(NeighborsOptions, words, "calotype latents neighbors")
-    out = _require(options.out, count=options.count, nearest=options.nearest)
+    out = _require(options.out)
     generator = load(options.run, options.device)
     pool = _pool(options.run, options.data, generator)
     inside = latents.encode(generator, to_tensor(pool.pixels), _labels(generator, None, len(pool), labels_for(pool, generator.spec)))
@@ -175,7 +174,7 @@ def _neighbors(words: list[str]) -> int:
 
 def _plane(words: list[str]) -> int:
     options = parse(PlaneOptions, words, "calotype latents plane")
-    out = _require(options.out, side=options.side)
+    out = _require(options.out)
     generator = load(options.run, options.device)
     made = latents.plane(generator, options.side, options.axes, _class(generator, options.label))
     return _done(made, out, options.side, options.json, {"images": len(made)})
@@ -189,11 +188,8 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
 }
 
 
-def _require(out: Path, **counts: int) -> Path:
-    """The name of the picture. Raises `UserError` before anything is computed: for a count below 1, and for a place that is none."""
-    for name, value in counts.items():
-        if value < 1:
-            raise UserError(f"--{name} must be 1 or more, not {value}")
+def _require(out: Path) -> Path:
+    """The name of the picture. Raises `UserError` for a place that is none, before anything is computed."""
     out = picture_name(out)
     require_place(out)
     return out

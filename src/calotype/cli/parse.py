@@ -18,6 +18,7 @@ import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from calotype.errors import UserError
+from calotype.settings import value
 
 T = TypeVar("T")
 _CONFIG = (tyro.conf.FlagCreatePairsOff, tyro.conf.AvoidSubcommands)
@@ -29,12 +30,26 @@ def parse(kind: type[T], words: Sequence[str], prog: str, default: T | None = No
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
-            return _parsed(kind, words, prog, default)
+            options = _parsed(kind, words, prog, default)
     except SystemExit as stop:
         if stop.code == 0:
             raise
         said = _one_line(complaint.getvalue(), prog.split(" [")[0])
-    raise UserError(_explained(said, words, prog, usage(kind, prog), lambda: _options(kind, prog, default)))
+        raise UserError(_explained(said, words, prog, usage(kind, prog), lambda: _options(kind, prog, default))) from None
+    _require_ranges(options, "--")
+    return options
+
+
+def _require_ranges(options: object, prefix: str) -> None:
+    """Raise `UserError` for the first option out of the range that annotates its type, those of sections included."""
+    hints = get_type_hints(type(options), include_extras=True)
+    for field in dataclasses.fields(options):  # type: ignore[arg-type]
+        name, given, hint = prefix + field.name.replace("_", "-"), getattr(options, field.name), hints[field.name]
+        if dataclasses.is_dataclass(given):
+            _require_ranges(given, f"{name}.")
+        else:
+            short = [alias for about in getattr(hint, "__metadata__", ()) for alias in getattr(about, "aliases", None) or ()]
+            value(short[0] if short else name, given, hint)
 
 
 def usage(kind: type, prog: str) -> str:
@@ -136,7 +151,7 @@ def _registry() -> ConstructorRegistry:
     registry = ConstructorRegistry()
 
     @registry.primitive_rule
-    def value(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    def plain(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
         return _SPECS[info.type]() if info.type in (int, float, bool) else None
 
     @registry.primitive_rule

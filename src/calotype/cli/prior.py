@@ -16,7 +16,7 @@ from torch import Tensor
 
 from calotype import degrade, pictures
 from calotype.cli.parse import parse
-from calotype.cli.restore import check_numbers, ended
+from calotype.cli.restore import ended
 from calotype.cli.sample import write_grid
 from calotype.data.download import PUBLIC
 from calotype.data.embedded import NAMES
@@ -26,6 +26,7 @@ from calotype.engine.display import Terminal
 from calotype.errors import DamagedError, UserError
 from calotype.files import expanded, obstacle, read_json, write_json
 from calotype.report.known import Known
+from calotype.settings import Count, NotNegative, Positive, Seed, Walk
 from calotype.tasks.batch import Outcome
 from calotype.tasks.inputs import Inputs, open_inputs
 from calotype.tasks.prior import MethodName, Restored, joined, restore_with_prior
@@ -62,20 +63,20 @@ class Options:
     out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]  # a folder for what is made
     prior: Path  # a run, or a model/ folder: diffusion, flow matching, GAN, VAE or flow
     task: TaskName | None = None  # what was done to the pictures; needed without --degrade
-    samples: int = 20  # possible originals of each; from 19 on the intervals assume nothing of them
+    samples: Walk = 20  # possible originals of each; from 19 on the intervals assume nothing of them
     score: bool = False  # spoil IN first as the task says, and compare the results with it
     degrade: str | None = None  # the same in another way: blur:2+noise:5, mask:box, motion:9 ...
     # of inpainting, the missing pixels: right (or half, the default), left, lower, upper, or a picture that is white where they are missing
     mask: str | None = None
-    sigma: float | None = None  # of the noise in what was measured, on the scale of 0 to 255
-    scale: int | None = None  # of super-resolution; 2 where none is given
-    blur: float | None = None  # of deblurring: standard deviation of the Gaussian in pixels; 1.6 where none is given
+    sigma: NotNegative | None = None  # of the noise in what was measured, on the scale of 0 to 255
+    scale: Count | None = None  # of super-resolution; 2 where none is given
+    blur: Positive | None = None  # of deblurring: standard deviation of the Gaussian in pixels; 1.6 where none is given
     method: MethodName = "auto"  # dps for diffusion models, inversion for others; diffpir and ddrm are quicker and less exact
-    steps: int | None = None  # of the method; as many as are good for it where none is given
+    steps: Walk | None = None  # of the method; as many as are good for it where none is given
     label: str | None = None  # class of the pictures, where it is known
     overwrite: bool = False  # replace results that exist
-    count: int | None = None  # pictures at most: all of a file, folder or zip where none is given, and the first 20 of a data set
-    seed: int = 0  # another seed, other noise and other samples
+    count: Count | None = None  # pictures at most: all of a file, folder or zip where none is given, and the first 20 of a data set
+    seed: Seed = 0  # another seed, other noise and other samples
     device: str = "auto"  # auto, cpu, cuda, mps
     json: bool = False  # print the result as JSON
 
@@ -112,9 +113,6 @@ class _Done:
 def run(words: list[str]) -> int:
     """Restore; prints what there is to say of the results, and where they are."""
     options = parse(Options, words, "calotype restore --prior MODEL")
-    check_numbers(options.seed, options.count, None)
-    if options.sigma is not None and options.sigma < 0:
-        raise UserError("--sigma must be 0 or more")
     if reason := obstacle(options.out, folder=True):
         raise UserError(f"cannot write into {options.out}: {reason}; choose another place")
     if options.out.is_dir() and any(options.out.iterdir()) and not options.overwrite:

@@ -18,6 +18,7 @@ from calotype.cli.sample import picture_name, require_place
 from calotype.data.images import some
 from calotype.engine.display import Terminal
 from calotype.errors import UserError, printable
+from calotype.settings import Count, Quality, Seed, Sigma, Width
 from calotype.tasks.batch import Job, Outcome, read_mask, restore_files
 from calotype.tasks.before_after import sheet
 from calotype.tasks.inputs import open_inputs
@@ -40,12 +41,12 @@ class Common:
     # a picture, a folder with everything in it, a zip archive, or a data set such as photos, of which the held-out part is taken
     source: Annotated[str, tyro.conf.Positional, _IN]
     out: Annotated[str | None, tyro.conf.Positional, _OUT] = None  # the picture to write; a folder, for several
-    tile: int | None = None  # pixels a side of the tiles that large pictures are cut into; by memory where none is given
-    quality: int | None = None  # 1 to 100, of JPEG, WebP and AVIF: 95 where none is given
+    tile: Width | None = None  # pixels a side of the tiles that large pictures are cut into; by memory where none is given
+    quality: Quality | None = None  # 1 to 100, of JPEG, WebP and AVIF: 95 where none is given
     overwrite: bool = False  # replace results that exist; the pictures themselves are never overwritten
     compare: Path | None = None  # write a picture of before and after, side by side, of up to six files
-    count: int | None = None  # only the first so many pictures
-    seed: int = 0  # of all that is random, together with the number of the picture
+    count: Count | None = None  # only the first so many pictures
+    seed: Seed = 0  # of all that is random, together with the number of the picture
     device: str = "auto"  # auto, cpu, cuda, mps
     json: bool = False  # print the result as JSON
 
@@ -72,7 +73,7 @@ class Restore(Common):
     calotype restore runs/denoise-photos-0001 photos --degrade noise:25 --score --compare before-after.png
     """
 
-    sigma: float | None = None  # noise level of the pictures, on the scale of 0 to 255, for a model that takes one; else it is guessed
+    sigma: Sigma | None = None  # noise level of the pictures, on the scale of 0 to 255, for a model that takes one; else it is guessed
     mask: Path | None = None  # picture that is white where pixels are to be made up, for a model that fills in
     # spoil the pictures first: noise:25, blur:1.6, downsample:3, mask:half, jpeg:30, gray ..., joined by +
     degrade: str | None = None
@@ -146,7 +147,6 @@ def run_upscale(words: list[str]) -> int:
 
 def work(options: Common, extras: Extras | Callable[[Applied], Extras]) -> int:
     """Load the model, apply it to all pictures, tell what became of them; the exit code is 1 where some failed."""
-    check_numbers(options.seed, options.count, options.quality)
     if options.tile is not None and options.tile < SMALLEST:
         raise UserError(f"--tile {options.tile} is too small: give {SMALLEST} or more")
     generator = load(options.model, options.device)
@@ -185,14 +185,6 @@ def work(options: Common, extras: Extras | Callable[[Applied], Extras]) -> int:
     facts = _facts(outcomes, options, degradation.spec if degradation else None, compare)
     print(json.dumps(facts) if options.json else _told(outcomes, options, degradation.spec if degradation else None, compare))
     return ended(outcomes)
-
-
-def check_numbers(seed: int, count: int | None, quality: int | None) -> None:
-    """Raise `UserError` for numbers that make no sense."""
-    if seed < 0 or (count is not None and count < 1):
-        raise UserError("--count must be 1 or more, --seed 0 or more")
-    if quality is not None and not 1 <= quality <= 100:
-        raise UserError(f"--quality {quality} is out of range: give 1 to 100")
 
 
 def _facts(outcomes: Sequence[Outcome], options: Common, spec: str | None, compare: Path | None) -> dict[str, Any]:

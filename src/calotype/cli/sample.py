@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import re
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +17,11 @@ import tyro
 from calotype import pictures
 from calotype.cli.parse import parse
 from calotype.data.images import some
+from calotype.engine.device import require_memory
 from calotype.engine.display import Terminal
 from calotype.errors import CalotypeError, UserError
 from calotype.files import obstacle, write_atomic
+from calotype.settings import Count, Seed
 from calotype.tasks.sample import Generator, load, write_images
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
@@ -42,14 +46,14 @@ class Options:
     """
 
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]  # a run, or a model/ folder
-    count: int = 64  # images to draw
-    seed: int = 0  # another seed, other images
+    count: Count = 64  # images to draw
+    seed: Seed = 0  # another seed, other images
     label: str | None = None  # class to draw, by name, or by number from 0 where no name is a number (conditional models)
     out: Path | None = None  # write one picture of all of them side by side (a name without suffix gets .png)
     dir: Path | None = None  # write each as a PNG of its own into this folder, which must not hold images of the same names
     npy: Path | None = None  # write all as one (N, H, W, C) uint8 array (a name without suffix gets .npy)
     option: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE", help=_OPTION)] = ()
-    batch_size: int = 64  # drawn at once
+    batch_size: Count = 64  # drawn at once, fewer of large images
     device: str = "auto"  # auto, cpu, cuda, mps
     json: bool = False  # print the result as JSON
 
@@ -57,17 +61,17 @@ class Options:
 def run(words: list[str]) -> int:
     """Sample; prints where the images are."""
     options = parse(Options, words, "calotype sample")
-    if options.count < 1 or options.batch_size < 1:
-        raise UserError("--count and --batch-size must be 1 or more")
-    if options.seed < 0:
-        raise UserError(f"--seed must be 0 or more, not {options.seed}")
     settings = _settings(words, options.option)
     out, npy = options.out and picture_name(options.out), _named(options.npy, ".npy", (".npy",))
     if out is None and options.dir is None and npy is None:
         out = Path("samples.png")
     _require_places(options, out, npy)
+    generator, keep = load(options.run, options.device), out is not None or npy is not None
+    if keep:
+        size = 3 * options.count * math.prod(generator.spec.shape)  # in batches, in one array, side by side
+        require_memory(size, f"{some(options.count, 'image')} in one file", "give a smaller --count, or --dir for a file each")
     with closing(Terminal()) as display:
-        chunks = _drawn(load(options.run, options.device), options, settings, out is not None or npy is not None, display)
+        chunks = _drawn(generator, options, settings, keep, display)
     if npy is not None:
         write_npy(npy, np.concatenate(chunks))
     if out is not None:
@@ -144,7 +148,8 @@ def _require_places(options: Options, out: Path | None, npy: Path | None) -> Non
     if reason := obstacle(options.dir, folder=True):
         raise UserError(f"cannot write into {options.dir}: {reason}; choose another --dir")
     there = {path.name for path in options.dir.iterdir()} if options.dir.is_dir() else set()
-    if taken := next((name for index in range(options.count) if (name := f"{index:06d}.png") in there), None):
+    numbers = (re.fullmatch(r"(\d{6,})\.png", name) for name in sorted(there))
+    if taken := next((found[0] for found in numbers if found and int(found[1]) < options.count), None):
         raise UserError(f"{options.dir} holds {taken} already: choose another --dir, or take the images out of it first")
 
 

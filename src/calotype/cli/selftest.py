@@ -11,8 +11,8 @@ import tyro
 
 from calotype.cli.parse import parse
 from calotype.engine.display import Terminal
-from calotype.errors import UserError
 from calotype.report.selftest import selftest, table
+from calotype.settings import Channels, Count, Pixels, Seed
 
 
 @dataclass(frozen=True)
@@ -24,20 +24,18 @@ class Options:
     """
 
     data: str = "mnist5k"  # any source that calotype train takes
-    size: Annotated[int | None, tyro.conf.arg(metavar="PIXELS")] = None  # the source's own where none is given
-    channels: int | None = None  # 1 or 3; the source's own where none is given
-    count: int = 1_000  # images that play the generated ones
-    trials: int = 20  # random divisions of the images
+    size: Annotated[Pixels | None, tyro.conf.arg(metavar="PIXELS")] = None  # the source's own where none is given
+    channels: Channels | None = None  # 1 or 3; the source's own where none is given
+    count: Count = 1_000  # images that play the generated ones
+    trials: Count = 20  # random divisions of the images
     features: str | None = None  # as for calotype evaluate
-    seed: int = 0  # of the divisions and of everything random in the failures
+    seed: Seed = 0  # of the divisions and of everything random in the failures
     json: bool = False  # print the result as JSON
 
 
 def run(words: list[str]) -> int:
     """Test; prints the share of alarms of each verdict for each planted failure."""
     options = parse(Options, words, "calotype selftest")
-    if options.trials < 1:
-        raise UserError("--trials must be 1 or more")
     with closing(Terminal()) as display:
         rows = selftest(
             options.data,
