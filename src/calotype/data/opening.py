@@ -82,6 +82,8 @@ def opened(file: BinaryIO, name: str, limit: int = MAX_PIXELS) -> ImageFile.Imag
 
 def loaded(image: ImageFile.ImageFile, limit: int) -> Image.Image:
     """An image that was opened, decoded and upright. Raises as `opened` does."""
+    if image.format == "TIFF" and tiff.parted(image):
+        raise UnusableError("TIFF of a kind that is not read: planes of more than 8 bits of something else than RGB")
     if image.format == "TIFF" and image.width * image.height > (Image.MAX_IMAGE_PIXELS or 0):
         tiff.make_room(image)
     image.load()

@@ -249,10 +249,10 @@ def _from_tiff(data: bytes, found: tiff.Layout, limit: int) -> Content:
 
 
 def _unmultiplied(pixels: Samples, alpha: Samples) -> Samples:
-    out = np.empty_like(pixels)
+    out, top = np.empty_like(pixels), np.iinfo(pixels.dtype).max
     for first, last in bands(pixels.shape[1], len(pixels)):
-        share = np.maximum(alpha[first:last, :, None], 1) / 65535
-        out[first:last] = np.rint(np.minimum(pixels[first:last] / share, 65535))
+        share = np.maximum(alpha[first:last, :, None], 1) / top
+        out[first:last] = np.rint(np.minimum(pixels[first:last] / share, top))
     return out
 
 

@@ -1,4 +1,4 @@
-"""TIFF files of more than 8 bits, of which Pillow reads few and fewer in full: it unpacks their bytes, which are made samples here.
+"""TIFF files of more than 8 bits, or odd ones, of which Pillow reads few and fewer in full: it unpacks their bytes, made samples here.
 
 To Pillow such a file is shown as a grey picture of 8 bits, a pixel for each byte, by changing entries of its directory (TIFF 6.0,
 section 2; BigTIFF has longer ones). What strips, tiles and lossless compressions do to bytes is then Pillow's work; predictors (section
@@ -63,7 +63,7 @@ class Layout:
     @property
     def mode(self) -> str:
         """The nearest of Pillow's modes."""
-        grey = "F" if self.kind == "f" else "I"
+        grey = "F" if self.kind == "f" else "I" if self.bits > 8 else "L"
         return (grey if self.alpha == 0 else "LA") if self.grey else "RGB" if self.alpha == 0 else "RGBA"
 
     @property
@@ -83,7 +83,7 @@ class Layout:
 
 
 def layout(file: BinaryIO) -> Layout | None:
-    """How the samples of a TIFF file of more than 8 bits lie; None for what is left to Pillow, broken files among it."""
+    """How the samples of a deep or odd TIFF file lie; None for what is left to Pillow, broken files among it."""
     try:
         tags = _tags(file)
         found = _layout(tags) if tags else None
@@ -130,6 +130,11 @@ def rows(data: bytes, found: Layout) -> tuple[TiffImagePlugin.TiffImageFile, Row
         return parts[0] if len(parts) == 1 else np.concatenate(parts, 2)
 
     return planes[0], read
+
+
+def parted(image: Any) -> bool:
+    """Whether the channels of an image that Pillow has opened lie in separate planes that it would misread."""
+    return bool(image.tag_v2.get(_PLANES, 1) == 2 and max(image.tag_v2.get(_BITS, (1,))) > 8)
 
 
 def make_room(image: Any) -> None:
@@ -206,7 +211,15 @@ def _tags(file: BinaryIO) -> _Tags | None:
 def _layout(tags: _Tags) -> Layout | None:
     bits, kinds, light = set(tags.values(_BITS, (1,))), set(tags.values(_FORMAT, (1,))), tags.value(_LIGHT)
     depth, samples, planar = max(bits), tags.value(_SAMPLES, 1), tags.value(_PLANES, 1) == 2
-    if tags.foreign or depth <= 8 or len(bits) > 1 or len(kinds) > 1 or light not in (0, 1, 2) or RAW in tags.entries:
+    if (
+        tags.foreign
+        or depth == 8
+        or (depth in (1, 2, 4) and light < 2)
+        or len(bits) > 1
+        or len(kinds) > 1
+        or light not in (0, 1, 2)
+        or RAW in tags.entries
+    ):
         return None
     kind, colors, extra = _KINDS.get(kinds.pop(), ""), 3 if light == 2 else 1, tags.values(_EXTRA, (0,))[0]
     whole = depth in (16, 32, 64) and (kind != "f" or depth <= 64)
@@ -214,7 +227,10 @@ def _layout(tags: _Tags) -> Layout | None:
     predictor = tags.value(_PREDICTOR, 1) if packing != 1 else 1
     if not (whole or (kind == "u" and depth < 32 and predictor == 1)) or not kind or predictor not in ((1, 3) if kind == "f" else (1, 2)):
         return None
-    if packing not in _MOST_PACKED or tags.value(_FILL, 1) != 1 or not colors <= samples <= colors + 8:
+    if packing not in _MOST_PACKED or tags.value(_FILL, 1) != 1:
+        return None
+    others = len(tags.values(_EXTRA, (0,))) if _EXTRA in tags.entries else samples == 4
+    if samples != colors + others or samples > colors + (1 if colors == 1 else 3):  # bands of something else than colors
         return None
     alpha = extra if samples > colors and extra in (1, 2) else 2 if samples == 4 and _EXTRA not in tags.entries else 0
     tile = tags.value(_TILE_WIDTH) if _TILE_OFFSETS in tags.entries else 0
