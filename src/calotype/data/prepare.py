@@ -18,7 +18,7 @@ from calotype.data.images import Pixels, Progress, Skipped, some
 from calotype.data.parallel import CHUNK, ordered
 from calotype.data.prepared import Row, write_prepared
 from calotype.data.tree import STRAY, Tree, arrange
-from calotype.errors import UserError
+from calotype.errors import UserError, printable
 
 TILE = 180  # pixels a side of the squares that photographs are cut into
 
@@ -69,7 +69,9 @@ def choose_size(seen: Survey) -> int:
     shortest = sorted(min(size) for size in sizes.elements())
     advice = recommended_size(shortest[len(shortest) // 2])
     if len(sizes) > 1:
-        found = f"images have {len(sizes):,} different sizes (most often {width}x{height}, {most:,} of {len(seen.headers):,})"
+        name, other = next((n, h) for n, h in seen.headers.items() if (h.width, h.height) != (width, height))
+        often = f"most often {width}x{height}, {most:,} of {len(seen.headers):,}; {printable(name)} is {other.size}"
+        found = f"images have {len(sizes):,} different sizes ({often})"
     else:
         found = f"images are {width}x{height}, " + ("not square" if width != height else "a size out of range")
     raise UserError(f"{found}: say to which size they are to be brought, for example --size {advice}")
