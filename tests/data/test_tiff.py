@@ -100,6 +100,15 @@ def test_every_orientation_is_that_of_8_bits(orientation: int) -> None:
         np.testing.assert_array_equal(*shown)
 
 
+def test_pages_are_told() -> None:
+    for count in (1, 3):
+        for big in (False, True):
+            stream = io.BytesIO()
+            tifffile.imwrite(stream, RNG.integers(0, 65536, (count, H, W), np.uint16), photometric="minisblack", bigtiff=big)
+            assert read_header(io.BytesIO(stream.getvalue()), "a.tif").animated is (count > 1)
+            assert open_picture(stream.getvalue(), "a.tif").notes == (("only its first page was taken",) if count > 1 else ())
+
+
 def test_premultiplied_colors_are_divided() -> None:
     color, alpha = RNG.integers(0, 65536, (H, W, 3), np.uint16), RNG.integers(20_000, 65536, (H, W, 1), np.uint16)
     laid = np.concatenate([np.rint(color * (alpha / 65535)).astype(np.uint16), alpha], 2)

@@ -54,7 +54,7 @@ def read_header(file: BinaryIO, name: str) -> Header:
     with reading("its header cannot be read"):
         if deep := tiff.layout(file):
             _check_size(deep.size, MAX_PIXELS)
-            return Header("TIFF", deep.mode, *deep.upright, deep.grey, animated=False)
+            return Header("TIFF", deep.mode, *deep.upright, deep.grey, deep.pages)
         file.seek(0)
         try:
             image = opened(file, name)

@@ -49,6 +49,7 @@ class Layout:
     packing: int  # of _MOST_PACKED
     predictor: int
     tile: int  # width of the tiles; 0 in strips
+    pages: bool  # whether more than this one
 
     @property
     def upright(self) -> tuple[int, int]:
@@ -165,6 +166,8 @@ class _Tags:
         for at in range(start, start + self.entry * min(count, _MOST), self.entry):
             tag, kind, number = self._unpack(at, "HHQ" if long else "HHI")
             self.entries[tag] = (at, kind, number, at + self.entry - self.inline)
+        self.file.seek(start + self.entry * count)
+        self.more = any(file.read(self.inline))
 
     @property
     def foreign(self) -> bool:
@@ -211,18 +214,11 @@ def _tags(file: BinaryIO) -> _Tags | None:
 def _layout(tags: _Tags) -> Layout | None:
     bits, kinds, light = set(tags.values(_BITS, (1,))), set(tags.values(_FORMAT, (1,))), tags.value(_LIGHT)
     depth, samples, planar = max(bits), tags.value(_SAMPLES, 1), tags.value(_PLANES, 1) == 2
-    if (
-        tags.foreign
-        or depth == 8
-        or (depth in (1, 2, 4) and light < 2)
-        or len(bits) > 1
-        or len(kinds) > 1
-        or light not in (0, 1, 2)
-        or RAW in tags.entries
-    ):
+    plain = depth == 8 or (depth in (1, 2, 4) and light < 2)  # what Pillow reads in full
+    if plain or tags.foreign or RAW in tags.entries or len(bits) > 1 or len(kinds) > 1 or light not in (0, 1, 2):
         return None
     kind, colors, extra = _KINDS.get(kinds.pop(), ""), 3 if light == 2 else 1, tags.values(_EXTRA, (0,))[0]
-    whole = depth in (16, 32, 64) and (kind != "f" or depth <= 64)
+    whole = depth in (16, 32, 64)
     packing = tags.value(_COMPRESSION, 1)
     predictor = tags.value(_PREDICTOR, 1) if packing != 1 else 1
     if not (whole or (kind == "u" and depth < 32 and predictor == 1)) or not kind or predictor not in ((1, 3) if kind == "f" else (1, 2)):
@@ -237,7 +233,9 @@ def _layout(tags: _Tags) -> Layout | None:
     size, orientation = (tags.value(_WIDTH), tags.value(_HEIGHT)), tags.value(_ORIENTATION, 1)
     if min(size) < 1 or (tile and not 0 < tile <= max(_MOST, 2 * size[0])):
         return None
-    return Layout(tags.order, size, samples, colors, alpha, depth, kind, light == 0, orientation, planar, packing, predictor, tile)
+    return Layout(
+        tags.order, size, samples, colors, alpha, depth, kind, light == 0, orientation, planar, packing, predictor, tile, tags.more
+    )
 
 
 def _shown(data: bytes, found: Layout, plane: int) -> bytearray:
