@@ -36,13 +36,19 @@ def to_picture(image: NDArray[np.uint8]) -> Image.Image:
     return Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
 
 
+def grid_shape(count: int, size: tuple[int, int], columns: int | None = None, gap: int = 2, least: int = 480) -> tuple[int, int, int, int]:
+    """Columns and factor, and the height and width in pixels, of the `grid` of ``count`` images of ``size`` (height, width)."""
+    columns = columns or math.ceil(math.sqrt(count))
+    high, wide = math.ceil(count / columns) * (size[0] + gap) + gap, columns * (size[1] + gap) + gap
+    factor = max(1, math.ceil(least / wide))
+    return columns, factor, high * factor, wide * factor
+
+
 def grid(images: NDArray[np.uint8], columns: int | None = None, gap: int = 2, least: int = 480) -> Image.Image:
     """(N, H, W, C) uint8 side by side on white, enlarged by a whole factor until the width is ``least`` pixels or more."""
     count, height, width, channels = images.shape
-    columns = columns or math.ceil(math.sqrt(count))
-    rows = math.ceil(count / columns)
-    factor = max(1, math.ceil(least / (columns * (width + gap) + gap)))
-    sheet = np.full((rows * (height + gap) + gap, columns * (width + gap) + gap, channels), 255, np.uint8)
+    columns, factor, high, wide = grid_shape(count, (height, width), columns, gap, least)
+    sheet = np.full((high // factor, wide // factor, channels), 255, np.uint8)
     for index, image in enumerate(images):
         top, left = (gap + at * (side + gap) for at, side in zip(divmod(index, columns), (height, width), strict=True))
         sheet[top : top + height, left : left + width] = image

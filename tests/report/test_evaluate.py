@@ -14,6 +14,7 @@ from PIL import Image
 
 import calotype
 from calotype import pictures
+from calotype.cli.main import main
 from calotype.config import Logging
 from calotype.data import Images
 from calotype.diagnose import planted
@@ -22,6 +23,7 @@ from calotype.errors import UserError
 from calotype.report.card import Report, to_json
 from calotype.report.evaluate import evaluate
 from calotype.report.files import save
+from calotype.report.page import html
 from tests.small import small
 
 SCHEMA = Path(__file__).parents[2] / "docs/report.schema.json"
@@ -218,3 +220,26 @@ def test_a_grid_comes_apart_again() -> None:
         assert back is not None
         assert (back == images).all()
     assert pictures.ungrid(pictures.grid(images), 63, 13, 1) is None
+
+
+def test_the_nearest_real_images_are_named(folders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = judge(folders / "fresh", folders)
+    near = report.pictures.neighbors
+    assert near is not None
+    assert near.train is not None
+    assert near.holdout is not None
+    for images, names, folder in ((near.train, near.train_name, "train"), (near.holdout, near.holdout_name, "holdout")):
+        assert len(names) == len(images)
+        for image, name in zip(images, names, strict=True):
+            assert (np.asarray(Image.open(folders / folder / name)) == image[..., 0]).all()
+    tree = to_json(report)
+    assert [row["train"]["name"] for row in tree["neighbors"]["images"]] == list(near.train_name)
+    assert tree["neighbors"]["images"][0]["holdout"] == {"name": near.holdout_name[0], "distance": near.holdout_distance[0]}
+    assert tree["copies"]["images"][0]["holdout"] is None
+    page = html(report)
+    assert f'title="{near.train_name[0]}"' in page
+    words = ["neighbors", str(folders / "fresh"), "--data", str(folders / "train"), "--features", "digits", "--nearest", "2"]
+    assert main([*words, "--out", str(tmp_path / "near.png"), "--json"]) == 0  # says the same
+    told = json.loads(capsys.readouterr().out)
+    assert [files[0] for files in told["files"]] == list(near.train_name)
+    assert [far[0] for far in told["distances"]] == pytest.approx(near.train_distance, abs=1e-4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -12,10 +13,12 @@ import tyro
 
 from calotype import pictures
 from calotype.cli.parse import parse
-from calotype.cli.sample import picture_name, require_place, write_grid
+from calotype.cli.sample import picture_name, require_grid, require_place, write_grid
 from calotype.data.images import some
+from calotype.engine.display import Terminal
+from calotype.report.request import progress
 from calotype.settings import Count, Seed, Share, Walk
-from calotype.tasks.complete import complete
+from calotype.tasks.complete import complete, require_rows
 from calotype.tasks.pixels import given
 from calotype.tasks.sample import load
 
@@ -50,9 +53,13 @@ def run(words: list[str]) -> int:
     require_place(out)
     generator = load(options.run, options.device)
     label = generator.label(options.label)
+    require_rows(generator, options.keep)
     found = given(options.images, generator.spec, options.count)
+    require_grid(out, len(found) * (options.samples + 2), generator.spec, options.samples + 2)
     labels = found.label if label is None else torch.full((len(found),), label)
-    made = complete(generator, found.image, options.keep, label=labels, samples=options.samples, seed=options.seed)
+    with closing(Terminal()) as display:
+        said = progress(display.show, "completing")
+        made = complete(generator, found.image, options.keep, label=labels, samples=options.samples, seed=options.seed, progress=said)
     kept = found.image.clone()
     kept[:, :, round(options.keep * kept.shape[2]) :] = 0  # grey, which no completion is
     rows = torch.cat([kept[:, None], made, found.image[:, None]], 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -16,21 +17,23 @@ from torch import Tensor
 
 from calotype import pictures
 from calotype.cli.parse import parse
-from calotype.cli.sample import picture_name, require_place, write_grid
+from calotype.cli.sample import picture_name, require_grid, require_place, write_grid
 from calotype.data import Images
-from calotype.data import load as read_source
 from calotype.data.images import some
+from calotype.engine.display import Terminal
 from calotype.errors import UserError
+from calotype.report.neighbors import Nearest, beside_each, facts, pool, told
+from calotype.report.request import Request, progress
 from calotype.settings import Count, Depth, Seed
 from calotype.tasks import latents
-from calotype.tasks.pixels import given, labels_for, to_tensor, training_images
+from calotype.tasks.pixels import given, labels_for, to_tensor
 from calotype.tasks.sample import Generator, load
 
 USAGE = """usage: calotype latents reconstruct|interpolate|neighbors|plane RUN [OPTIONS]
 
   reconstruct  images beside what is left of them after a way through the latents
   interpolate  images on the way from one to another
-  neighbors    the training images whose latents are nearest to those of an image
+  neighbors    the training images whose latents are nearest to those of an image (calotype neighbors: those that look alike)
   plane        all that two of the latents do
 
 calotype latents reconstruct runs/vae-mnist5k-0001 --images mnist5k
@@ -81,7 +84,10 @@ class InterpolateOptions:
 
 @dataclass(frozen=True)
 class NeighborsOptions:
-    """Training images whose latents are nearest to those of an image: a row for each, the image first.
+    """Training images whose latents are nearest to those of an image, by name; in the picture a row for each, the image first.
+
+    It shows what a model takes for alike. For what looks alike, and for models without an encoder, there is calotype neighbors, which
+    prints the same.
 
     Example:
     calotype latents neighbors runs/vae-mnist5k-0001 --images mnist5k --count 4
@@ -130,8 +136,12 @@ def _reconstruct(words: list[str]) -> int:
     options = parse(ReconstructOptions, words, "calotype latents reconstruct")
     out = _require(options.out)
     generator = load(options.run, options.device)
+    latents.require_encoder(generator)
     found = given(options.images, generator.spec, options.count)
-    made = latents.reconstruct(generator, found.image, _labels(generator, options.label, len(found), found.label))
+    require_grid(out, 2 * len(found), generator.spec, min(8, 2 * len(found)))
+    label = _labels(generator, options.label, len(found), found.label)
+    with closing(Terminal()) as display:
+        made = latents.reconstruct(generator, found.image, label, progress(display.show, "encoding and decoding"))
     error = (made - found.image).square().flatten(1).mean(1).clamp(min=1e-8)
     psnr = float((10 * torch.log10(4 / error)).mean())
     pairs = torch.stack([found.image, made], 1).flatten(0, 1)
@@ -146,37 +156,54 @@ def _interpolate(words: list[str]) -> int:
         raise UserError("name the ends of the way: --seeds 1 2, or --images a.png b.png")
     generator = load(options.run, options.device)
     label = _class(generator, options.label)
-    if options.seeds:
-        ends = latents.of_seeds(generator, list(options.seeds))
-    else:
-        images = given(options.images, generator.spec, 1).image
-        ends = latents.encode(generator, images, None if label is None else torch.full((len(images),), label))
-    made = latents.interpolate(generator, ends, options.steps, options.path, label)
+    if options.images:
+        latents.require_encoder(generator)
+    images = given(options.images, generator.spec, 1).image if options.images else None
+    require_grid(out, max(1, len(options.seeds or options.images) - 1) * options.steps, generator.spec, options.steps)
+    with closing(Terminal()) as display:
+        if images is None:
+            ends = latents.of_seeds(generator, list(options.seeds))
+        else:
+            labels = None if label is None else torch.full((len(images),), label)
+            ends = latents.encode(generator, images, labels, progress(display.show, "encoding"))
+        made = latents.interpolate(generator, ends, options.steps, options.path, label, progress(display.show, "decoding"))
     return _done(made, out, options.steps, options.json, {"images": len(made)})
 
 
 def _neighbors(words: list[str]) -> int:
     options = parse(NeighborsOptions, words, "calotype latents neighbors")
     out = _require(options.out)
-    generator = load(options.run, options.device)
-    pool = _pool(options.run, options.data, generator)
-    inside = latents.encode(generator, to_tensor(pool.pixels), _labels(generator, None, len(pool), labels_for(pool, generator.spec)))
-    if options.images:
-        found = given(options.images, generator.spec, options.count)
-        queries, label = found.image, _labels(generator, options.label, len(found), found.label)
-    else:
-        queries, label = _drawn(generator, options)
-    index, distance = latents.neighbors(latents.encode(generator, queries, label), inside, options.nearest)
-    rows = [torch.cat([query[None], to_tensor(np.asarray(pool.pixels[near]))]) for query, near in zip(queries, index, strict=True)]
-    facts = {"images": len(queries), "neighbors": index.tolist(), "distances": np.round(distance, 4).tolist()}
-    return _done(torch.cat(rows), out, 1 + index.shape[1], options.json, facts)
+    generator, columns = load(options.run, options.device), 1 + options.nearest
+    try:
+        latents.require_encoder(generator)
+    except UserError as error:
+        raise UserError(f"{error}; calotype neighbors finds those that look alike, of any model") from None
+    spec = generator.spec
+    found = given(options.images, spec, options.count) if options.images else None
+    label = _labels(generator, options.label, len(found), found.label) if found else _labels_of_drawn(generator, options)
+    count = len(found) if found else options.count
+    require_grid(out, columns * count, spec, columns)
+    with closing(Terminal()) as display:
+        others = pool(options.run, Request(data=options.data, say=display.show, tell=display.say), spec, spec)
+        labels = _labels(generator, None, len(others), labels_for(others, spec))
+        queries = found.image if found else _drawn(generator, options, label)
+        of_queries = latents.encode(generator, queries, label)
+        inside = _latents_of(generator, others, labels, display)
+    near = Nearest("latents", *latents.neighbors(of_queries, inside, options.nearest))
+    names = found.names if found else tuple(f"seed {options.seed}, image {row}" for row in range(count))
+    write_grid(out, beside_each(pictures.to_uint8(queries), others, near.index), 1 + near.index.shape[1])
+    print(json.dumps(facts(names, others, near) | {"written": str(out)}) if options.json else "\n".join(told(names, others, near, out)))
+    return 0
 
 
 def _plane(words: list[str]) -> int:
     options = parse(PlaneOptions, words, "calotype latents plane")
     out = _require(options.out)
     generator = load(options.run, options.device)
-    made = latents.plane(generator, options.side, options.axes, _class(generator, options.label))
+    require_grid(out, options.side**2, generator.spec, options.side)
+    label = _class(generator, options.label)
+    with closing(Terminal()) as display:
+        made = latents.plane(generator, options.side, options.axes, label, progress(display.show, "decoding"))
     return _done(made, out, options.side, options.json, {"images": len(made)})
 
 
@@ -213,21 +240,32 @@ def _class(generator: Generator, asked: str | None) -> int | None:
     return 0 if number is None and generator.model.conditional else number
 
 
-def _drawn(generator: Generator, options: NeighborsOptions) -> tuple[Tensor, Tensor | None]:
-    """Images to find neighbors of, with their labels: of each class in turn where none is asked for."""
-    if not generator.model.conditional:
-        return generator.sample(options.count, seed=options.seed), None
+def _labels_of_drawn(generator: Generator, options: NeighborsOptions) -> Tensor | None:
+    """The classes to draw: each in turn where none is asked for."""
     asked = generator.label(options.label)
-    labels = [index % len(generator.spec.classes) if asked is None else asked for index in range(options.count)]
-    images = [generator.sample(1, seed=options.seed, start=index, label=label) for index, label in enumerate(labels)]
-    return torch.cat(images), torch.tensor(labels)
+    if not generator.model.conditional:
+        return None
+    return torch.tensor([row % len(generator.spec.classes) if asked is None else asked for row in range(options.count)])
 
 
-def _pool(run: Path, data: str | None, generator: Generator) -> Images:
-    """The images among which neighbors are looked for."""
-    if data is None:
-        return training_images(run)
-    return read_source(data, size=generator.spec.size, channels=generator.spec.channels).train
+def _drawn(generator: Generator, options: NeighborsOptions, label: Tensor | None) -> Tensor:
+    """Images to find neighbors of."""
+    if label is None:
+        return generator.sample(options.count, seed=options.seed)
+    images = [generator.sample(1, seed=options.seed, start=row, label=number) for row, number in enumerate(label.tolist())]
+    return torch.cat(images)
+
+
+def _latents_of(generator: Generator, images: Images, labels: Tensor | None, display: Terminal) -> Tensor:
+    """The latents of many images."""
+    parts = []
+    display.show("latents of real images", 0, len(images))
+    for start in range(0, len(images), latents.BATCH):
+        rows = slice(start, start + latents.BATCH)
+        some = to_tensor(np.asarray(images.pixels[rows]))
+        parts.append(latents.encode(generator, some, None if labels is None else labels[rows]))
+        display.show("latents of real images", min(rows.stop, len(images)), len(images))
+    return torch.cat(parts)
 
 
 def _done(images: Tensor, out: Path, columns: int, as_json: bool, facts: Mapping[str, object], more: str = "") -> int:

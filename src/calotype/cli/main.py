@@ -23,6 +23,7 @@ COMMANDS = {
     "upscale": "make pictures larger",
     "translate": "turn pictures of one kind into another",
     "degrade": "spoil pictures, for tests of restoration; color to gray",
+    "neighbors": "find the real images nearest to generated ones, by name",
     "latents": "reconstruct, interpolate, find neighbors: look into the latents of a model",
     "evaluate": "judge a run, a model or a folder of images: scores, verdicts, a page",
     "compare": "judge several of them alike, on one page",
@@ -158,6 +159,10 @@ def _runner(name: str) -> Callable[[list[str]], int]:
             from calotype.cli import degrade
 
             return degrade.run
+        case "neighbors":
+            from calotype.cli import neighbors
+
+            return neighbors.run
         case "latents":
             from calotype.cli import latents
 

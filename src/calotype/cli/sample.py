@@ -23,6 +23,10 @@ from calotype.errors import CalotypeError, UserError
 from calotype.files import obstacle, write_atomic
 from calotype.settings import Count, Seed
 from calotype.tasks.sample import Generator, load, write_images
+from calotype.types import ImageSpec
+
+LONGEST = {".jpg": 65_500, ".jpeg": 65_500, ".webp": 16_383, ".gif": 65_535}
+"""Pixels a side of the largest picture by suffix."""
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 _OPTION = (
@@ -70,6 +74,8 @@ def run(words: list[str]) -> int:
     if keep:
         size = 3 * options.count * math.prod(generator.spec.shape)  # in batches, in one array, side by side
         require_memory(size, f"{some(options.count, 'image')} in one file", "give a smaller --count, or --dir for a file each")
+    if out is not None:
+        require_grid(out, options.count, generator.spec)
     with closing(Terminal()) as display:
         chunks = _drawn(generator, options, settings, keep, display)
     if npy is not None:
@@ -85,6 +91,7 @@ def run(words: list[str]) -> int:
 def _drawn(generator: Generator, options: Options, settings: dict[str, float | str], keep: bool, display: Terminal) -> list[np.ndarray]:
     """Draw; each image goes into its file at once, and all of them are returned where ``keep`` says so."""
     chunks, done = [], 0
+    display.show("sampling", 0, options.count)
     for batch in generator.batches(options.count, settings, seed=options.seed, label=options.label, batch_size=options.batch_size):
         images = pictures.to_uint8(batch)
         if options.dir is not None:
@@ -125,6 +132,15 @@ def require_place(path: Path) -> None:
     """Raise `UserError` where a file cannot be written, before anything is computed."""
     if reason := obstacle(path):
         raise UserError(f"cannot write {path}: {reason}; choose another place")
+
+
+def require_grid(path: Path, count: int, spec: ImageSpec, columns: int | None = None) -> None:
+    """Raise `UserError` for more images than one picture holds, before any of them is made."""
+    _, _, high, wide = pictures.grid_shape(count, (spec.size, spec.size), columns)
+    what, suffix = f"{path}: {some(count, 'image')} side by side, {wide:,}x{high:,} pixels,", path.suffix.lower()
+    if max(high, wide) > LONGEST.get(suffix, high + wide):
+        raise UserError(f"{what} are more than {suffix[1:].upper()} holds: ask for fewer, or give a name in .png")
+    require_memory(2 * high * wide * spec.channels, what, "ask for fewer")
 
 
 def _named(path: Path | None, suffix: str, known: tuple[str, ...]) -> Path | None:

@@ -121,6 +121,11 @@ def told(skipped: Sequence[Skipped], singly: int) -> list[str]:
     return lines
 
 
+def part(whole: Progress | None, place: int, parts: int) -> Progress | None:
+    """The progress of one of several equal ``parts`` of a work, the first of which has ``place`` 0."""
+    return None if whole is None else lambda done, total: whole(place * total + done, parts * total)
+
+
 def digests(pixels: Pixels) -> NDArray[np.uint8]:
     """SHA-256 of each image of (N, H, W, C) uint8, (N, 32) uint8."""
     table = np.empty((len(pixels), 32), np.uint8)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from functools import cache
 from importlib.util import find_spec
+from pathlib import Path
 
 HEAD = 64  # bytes from the start of a file that tell its kind
 
@@ -57,6 +58,15 @@ _SUFFIXES = {suffix: kind for kind, suffixes in {**_NAMES, "a camera's raw pictu
 def looks_like_image(start: bytes) -> bool:
     """Whether the first `HEAD` bytes of a file, or 16 of them at least, are those of a picture that is read here."""
     return _READ.match(start) is not None or (reads_heif() and is_heif(start))
+
+
+def is_picture(path: Path) -> bool:
+    """Whether there is a file that begins like an image."""
+    try:
+        with path.open("rb") as file:
+            return looks_like_image(file.read(HEAD))
+    except OSError:
+        return False
 
 
 def unread_kind(start: bytes, suffix: str) -> str | None:

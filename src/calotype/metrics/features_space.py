@@ -70,7 +70,7 @@ class FeatureSpace:
         exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
         with exact:
             for first in range(0, len(pixels), self.batch):
-                rows = torch.from_numpy(np.ascontiguousarray(pixels[first : first + self.batch]))
+                rows = torch.from_numpy(np.array(pixels[first : first + self.batch]))  # a copy, for what is mapped cannot be written
                 found, beliefs = self.extract(rows.to(self.device).permute(0, 3, 1, 2).float())
                 features.append(found.float().cpu().numpy())
                 if beliefs is not None:

@@ -57,6 +57,9 @@ class Neighbors:
     train_distance: tuple[float, ...] = ()
     holdout_distance: tuple[float, ...] = ()
     features: str = ""  # the space in which they are near
+    place: tuple[int, ...] = ()  # of each generated image among all that were drawn, from 0
+    train_name: tuple[str, ...] = ()  # of each image, its file where there is one
+    holdout_name: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -296,10 +299,27 @@ def to_json(report: Report) -> dict[str, Any]:
     tree["scores"] = [_score(score) for score in report.scores]
     tree["verdicts"] = [asdict(verdict) for verdict in report.verdicts_worst_first]
     tree |= {name: None if (part := getattr(report, name)) is None else asdict(part) for name in _PARTS}
+    for name, near in (("neighbors", report.pictures.neighbors), ("copies", report.pictures.copies)):
+        tree[name] = None if near is None else _near(near)
     tree["ladder"] = [{"name": row.name, "scores": dict(row.scores)} for row in report.ladder]
     tree["evaluations"] = [asdict(row) for row in report.evaluations]
     tree["curves"] = None if report.curves is None else asdict(report.curves)
     return plain(tree)  # type: ignore[no-any-return]
+
+
+def _near(near: Neighbors) -> dict[str, Any]:
+    def beside(names: tuple[str, ...], distances: tuple[float, ...], row: int) -> dict[str, Any] | None:
+        return {"name": names[row], "distance": distances[row]} if row < min(len(names), len(distances)) else None
+
+    rows = [
+        {
+            "image": place,
+            "train": beside(near.train_name, near.train_distance, row),
+            "holdout": beside(near.holdout_name, near.holdout_distance, row),
+        }
+        for row, place in enumerate(near.place)
+    ]
+    return {"features": near.features, "images": rows}
 
 
 def _score(score: Score) -> dict[str, Any]:

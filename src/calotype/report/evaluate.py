@@ -16,7 +16,6 @@ import calotype
 from calotype.data.fit import Fit
 from calotype.diagnose.verdict import Verdict, cannot_tell, conclude, fitting
 from calotype.engine.model_card import TRANSLATORS
-from calotype.engine.run import Run
 from calotype.errors import UserError
 from calotype.metrics.frechet import check_count
 from calotype.models import stored
@@ -24,7 +23,7 @@ from calotype.report import card, cost, evidence, likelihoods
 from calotype.report.ground import Ground, TooFewReals, drawn_in, enough
 from calotype.report.request import LONGEST, Request, Say, progress
 from calotype.report.scores import in_features, overfitting, published, score_all
-from calotype.report.subject import Subject, draw, open_subject
+from calotype.report.subject import Subject, draw, open_subject, run_of
 from calotype.report.verdicts import OF_IMAGES, Findings, of_images, of_training
 
 
@@ -153,10 +152,10 @@ class _Trained:
 
 def _trained(path: Path) -> _Trained | None:
     """The run at a path, or around the weights there; None where there is none."""
-    folder = next((f for f in (path, path.resolve().parent) if (f / "checkpoints").is_dir() and (f / "config.json").is_file()), None)
-    if folder is None:
+    run = run_of(path)
+    if run is None:
         return None
-    config, facts = Run.open(folder).read_config()
+    config, facts = run.read_config()
     return _Trained(str(facts["data"]["fingerprint"]), isinstance(config.model, TRANSLATORS))
 
 
@@ -218,7 +217,7 @@ def _against(ground: Ground, subject: Subject, report: card.Report, about_model:
         data=card.Data(train.name, len(train), len(held), train.fingerprint, held.fingerprint if len(held) else ""),
         protocol=_protocol(ground),
         notes=(*report.notes, *_notes(ground, len(pixels))),
-        pictures=evidence.pictures(pixels, drawn[0], ground, seen.nearby),
+        pictures=evidence.pictures(pixels, drawn, confirm, ground, seen.nearby),
         classes=evidence.classes(ground, drawn, confirm, seen.shares),
         spectrum=evidence.spectrum(pixels, ground.floor.images.pixels),
     )

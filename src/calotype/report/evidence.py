@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calotype.data import Progress
+from calotype.data import Images, Progress
 from calotype.diagnose import planted
 from calotype.metrics import spectrum as of_spectrum
 from calotype.metrics.classes import Shares
 from calotype.metrics.features import Extracted
 from calotype.metrics.frechet import Moments, extrapolated, frechet
-from calotype.metrics.manifold import nearest
 from calotype.report import card
 from calotype.report.ground import Ground
 from calotype.report.scores import by_neighbors
@@ -77,17 +76,24 @@ def extrapolation(found: Sequence[Line]) -> card.Extrapolation:
     return card.Extrapolation(tuple((int(n), float(v)) for n, v in points), infinite, slope)
 
 
-def pictures(shown: Pixels, drawn: Extracted, ground: Ground, nearby: Nearby | None) -> card.Pictures:
+def pictures(shown: Pixels, drawn: Sequence[Extracted], confirm: Extracted, ground: Ground, nearby: Nearby | None) -> card.Pictures:
     """Samples and reals, the first samples beside their nearest real images, and the pairs that look most like copies."""
-    train, held = ground.train, ground.holdout
-    some = drawn.features[:NEIGHBORS]
-    rows, distance = nearest(some, train.features[0].features)
+    train, held, some = ground.train, ground.holdout, slice(0, NEIGHBORS)
+    first = [space[some] for space in drawn]
+    index, far = train.nearest(first, confirm[some], 1)
+    rows = index[:, 0]
     around = card.Neighbors(
-        shown[:NEIGHBORS], train.images.pixels[rows], train_distance=tuple(distance.tolist()), features=ground.spaces[0].label
+        shown[some],
+        train.images.pixels[rows],
+        train_distance=tuple(far[:, 0].tolist()),
+        features=ground.near,
+        place=tuple(range(len(rows))),
+        train_name=_names(train.images, rows),
     )
     if len(held):
-        rows, distance = nearest(some, held.features[0].features)
-        around = replace(around, holdout=held.images.pixels[rows], holdout_distance=tuple(distance.tolist()))
+        index, far = held.nearest(first, confirm[some], 1)
+        unseen, names = held.images.pixels[index[:, 0]], _names(held.images, index[:, 0])
+        around = replace(around, holdout=unseen, holdout_distance=tuple(far[:, 0].tolist()), holdout_name=names)
     worst = None
     if nearby is not None and len(nearby.generated):
         pairs = slice(0, WORST)
@@ -96,10 +102,16 @@ def pictures(shown: Pixels, drawn: Extracted, ground: Ground, nearby: Nearby | N
             train.images.pixels[nearby.train[pairs]],
             train_distance=tuple(nearby.distance[pairs].tolist()),
             features=nearby.features,
+            place=tuple(nearby.generated[pairs].tolist()),
+            train_name=_names(train.images, nearby.train[pairs]),
         )
     real = ground.reference.images.pixels
     spaced = np.linspace(0, len(real) - 1, min(SHOWN, len(real))).astype(int)  # a folder's order is often by class
     return card.Pictures(shown[:SHOWN], real[spaced], around, worst)
+
+
+def _names(images: Images, rows: NDArray[np.int64]) -> tuple[str, ...]:
+    return tuple(images.name_of(int(row)) for row in rows)
 
 
 def curves(records: Sequence[Mapping[str, Any]]) -> card.Curves | None:

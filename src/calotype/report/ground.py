@@ -8,13 +8,15 @@ from functools import cached_property
 from itertools import count
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from calotype.data import Images, Progress
+from calotype.data.images import part
 from calotype.errors import UserError
 from calotype.metrics.features import Extracted, FeatureSpace, cached, pick, second
 from calotype.metrics.repeats import first_of_each
-from calotype.report.request import Say, part, progress
+from calotype.report.request import Say, progress
 from calotype.report.subject import Pixels, Subject
 
 Rows = NDArray[np.int64]
@@ -40,6 +42,23 @@ class Reals:
     def __getitem__(self, rows: Rows) -> Reals:
         """Some of them."""
         return Reals(self.images.take(rows), [e[rows] for e in self.features], self.confirm[rows])
+
+    def nearest(self, drawn: Sequence[Extracted], confirm: Extracted, count: int) -> tuple[Rows, NDArray[np.float32]]:
+        """The ``count`` images nearest to each of N others in all spaces together, nearest first: places and distances, (N, count) each.
+
+        Half of a squared distance is the mean over the spaces to judge in, the other half that of the confirming one, each relative to
+        the mean over pairs of real images, so that 1 is usual between two of those. Networks see kinds and textures and little of plain
+        colors, coarse pictures the reverse: together they take for near what looks alike.
+        """
+        made, real = (*drawn, confirm), (*self.features, self.confirm)
+        total = torch.zeros(len(confirm), len(self))
+        for x, y, share in zip(made, real, [*[0.5 / len(drawn)] * len(drawn), 0.5], strict=True):
+            usual = 2 * float(y.features.var(0, dtype=np.float64).sum())
+            a, b = torch.from_numpy(x.features), torch.from_numpy(y.features)
+            # by differences: products lose the digits that tell a copy from a likeness
+            total += share / max(usual, 1e-12) * torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist").square()
+        found = total.topk(min(count, len(self)), dim=1, largest=False)
+        return found.indices.numpy(), found.values.sqrt().numpy()
 
     def __add__(self, other: Reals) -> Reals:
         """Both, these first."""
@@ -70,6 +89,11 @@ class Ground:
     reference: Reals
     floor: Reals
     overlap: int = 0  # images that were held out besides, and are training images
+
+    @property
+    def near(self) -> str:
+        """In what `Reals.nearest` are near."""
+        return near_in(self.spaces, self.confirm)
 
     def even(self, n: int) -> Rows:
         """Of ``n`` generated images as many as the floor has: the rows to score, the same ones each time, in their order."""
@@ -119,6 +143,11 @@ def _parts(train: int, holdout: int, n: int) -> tuple[int, int]:
     """How many images the reference may hold, and the floor, which is lent training images while it is the smaller part."""
     lent = max(0, min(n - holdout, (train - holdout) // 2))
     return train - lent, min(n, holdout) + lent
+
+
+def near_in(spaces: Sequence[FeatureSpace], confirm: FeatureSpace) -> str:
+    """What to say of distances in all these spaces together."""
+    return ", ".join(f"{space.name}@{space.hash}" for space in (*spaces, confirm)) + " together; two real images: 1"
 
 
 def known(images: Images, spaces: Sequence[FeatureSpace], confirm: FeatureSpace, progress: Progress | None = None) -> Reals:

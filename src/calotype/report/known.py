@@ -13,13 +13,12 @@ from calotype.data import Split
 from calotype.data.download import PUBLIC
 from calotype.data.embedded import NAMES
 from calotype.data.load import short_name
-from calotype.engine.run import Run
 from calotype.files import expanded
 from calotype.report import card
 from calotype.report.beside import own_split, vanished
 from calotype.report.cost import training
 from calotype.report.request import Request
-from calotype.report.subject import settings_of
+from calotype.report.subject import run_of, settings_of
 from calotype.tasks.sample import Generator
 
 
@@ -43,10 +42,9 @@ class Known:
         Raises:
             UserError: where these are no longer the images that it was trained on.
         """
-        folder = path if (path / "checkpoints").is_dir() else path.resolve().parent
-        if not ((folder / "checkpoints").is_dir() and (folder / "config.json").is_file()):
+        run = run_of(path)
+        if run is None:
             return Known()
-        run = Run.open(folder)
         config, facts = run.read_config()
         records = tuple(run.log().read())
         selected = path.resolve() == run.best.resolve()

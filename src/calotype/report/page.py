@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import PurePosixPath
 
 import numpy as np
 
@@ -166,25 +167,31 @@ def _neighbors(report: Report) -> str:
 
 def _near(near: Neighbors, caption: str) -> str:
     """Small figures: each generated image beside its nearest real ones, with the distances below."""
-    parts: list[tuple[str, Pixels, tuple[float, ...]]] = [("generated", near.generated, ())]
-    for name, images, far in (
-        ("nearest in training", near.train, near.train_distance),
-        ("nearest held out", near.holdout, near.holdout_distance),
+    parts: list[tuple[str, Pixels, tuple[float, ...], tuple[str, ...]]] = [("generated", near.generated, (), ())]
+    for name, images, far, files in (
+        ("nearest in training", near.train, near.train_distance, near.train_name),
+        ("nearest held out", near.holdout, near.holdout_distance, near.holdout_name),
     ):
         if images is not None:
-            parts.append((name, images, far))
-    wide = {1: 4, 2: 8, 3: 11}[len(parts)]
+            parts.append((name, images, far, files))
+    wide = {1: 4, 2: 8, 3: 12}[len(parts)]
     cells = ""
     for i in range(min(_NEAREST, len(near.generated))):
-        row = np.stack([images[i] for _, images, _ in parts])
-        said = [number(far[i]) if i < len(far) else "" for _, _, far in parts]
-        alt = f"Generated image {i + 1}" + "".join(f", {name}" for name, _, _ in parts[1:])
+        row = np.stack([images[i] for _, images, _, _ in parts])
+        alt = f"Generated image {i + 1}" + "".join(f", {name}" for name, *_ in parts[1:])
         shown = picture(sheet(shrunk(row, _SMALL), columns=len(row)), alt, width=16 * wide)
-        labels = "".join(f"<span>{text(s)}</span>" for s in said)
+        labels = "".join(_below(far[i : i + 1], files[i : i + 1]) for _, _, far, files in parts)
         cells += f"<figure>{shown}<figcaption>{labels}</figcaption></figure>"
-    order = ", ".join(name for name, _, _ in parts)
-    below = f" Below: the distance ({text(near.features)})." if near.features else ""
+    order = ", ".join(name for name, *_ in parts)
+    named = " and the file" if near.train_name else ""
+    below = f" Below: the distance ({text(near.features)}){named}." if near.features else ""
     return f'<p class="quiet">{caption} Left to right: {order}.{below}</p><div class="near" style="--wide: {wide}rem">{cells}</div>'
+
+
+def _below(far: Sequence[float], files: Sequence[str]) -> str:
+    """What stands below an image: its distance and its name, of a file without the folders, which are shown where the pointer rests."""
+    said = "".join(number(value) for value in far)
+    return f"<span>{said}" + "".join(f'<small title="{text(name)}">{text(PurePosixPath(name).name)}</small>' for name in files) + "</span>"
 
 
 def _scores(report: Report) -> str:

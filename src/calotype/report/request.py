@@ -42,8 +42,3 @@ def progress(say: Say | None, what: str) -> Progress | None:
         return None
     say(what, 0, 0)
     return lambda done, total: say(what, done, total)
-
-
-def part(whole: Progress | None, place: int, parts: int) -> Progress | None:
-    """The progress of one of several equal ``parts`` of a work."""
-    return None if whole is None else lambda done, total: whole(place * total + done, parts * total)

@@ -42,6 +42,8 @@ def schema() -> Schema:
         "evaluations": _said(_list(_evaluations()), "quality against the number of function evaluations, fewest first"),
         "units": _or_null(_units()),
         "restoration": _or_null(_restoration()),
+        "neighbors": _said(_or_null(_near()), "the first generated images and the real ones nearest to them"),
+        "copies": _said(_or_null(_near()), "the generated images closest to a training image, closest first"),
         "ladder": _list(_object({"name": _TEXT, "scores": {"type": "object", "additionalProperties": _MAYBE}})),
         "curves": _or_null(_curves()),
     }
@@ -168,6 +170,13 @@ def _restoration() -> Schema:
             "levels": _said(_list(_object({"sigma": _NUMBER, "psnr": numbers})), "of a denoiser for a range of noise levels"),
         }
     )
+
+
+def _near() -> Schema:
+    one = _object({"name": _said(_TEXT, "its file, or its place in the data"), "distance": _MAYBE})
+    image = _said(_COUNT, "its place among all that were drawn, from 0")
+    row = _object({"image": image, "train": _or_null(one), "holdout": _or_null(one)})
+    return _object({"features": _said(_TEXT, "in which they are near"), "images": _list(row)})
 
 
 def _curves() -> Schema:

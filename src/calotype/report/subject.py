@@ -18,9 +18,9 @@ from calotype.config import Config
 from calotype.data import Images, load
 from calotype.data.decode import MAX_BYTES, UnusableError, decode
 from calotype.data.fit import fit_array
-from calotype.data.images import Skipped
+from calotype.data.images import Skipped, some
 from calotype.data.load import short_name
-from calotype.data.prepared import memory_limit
+from calotype.engine.device import require_memory
 from calotype.engine.run import Run
 from calotype.errors import UserError, printable
 from calotype.files import expanded, name_of
@@ -67,10 +67,8 @@ def open_subject(path: Path, request: Request) -> Subject:
     Raises:
         UserError: where there is nothing to judge, images do not have one shape, and for more of them than memory holds.
     """
-    if _is_run(path):
-        subject = _of_run(Run.open(path), path, request)
-    elif (weights := path.resolve()).name in ("best", "model") and _is_run(weights.parent) and (weights / "model.safetensors").is_file():
-        subject = _of_run(Run.open(weights.parent), weights, request)
+    if (run := run_of(path)) is not None:
+        subject = _of_run(run, path if run.folder == path else path.resolve(), request)
     else:
         subject = _of_model(path, request) if (path / "model.safetensors").is_file() else _of_images(path, request)
     if request.tell is not None:
@@ -97,8 +95,11 @@ def draw(subject: Subject, seed: int, say: Say | None = None) -> Subject:
     return replace(subject, images=images, seconds_per_1000=1000 * seconds / len(images))
 
 
-def _is_run(path: Path) -> bool:
-    return (path / "checkpoints").is_dir() and (path / "config.json").is_file()
+def run_of(path: Path) -> Run | None:
+    """The run at a path, or around the weights there; None where there is none."""
+    weights = path.resolve()
+    folders = [path, *([weights.parent] if weights.name in ("best", "model") and (weights / "model.safetensors").is_file() else [])]
+    return next((Run(f) for f in folders if (f / "checkpoints").is_dir() and (f / "config.json").is_file()), None)
 
 
 def _of_run(run: Run, weights: Path, request: Request) -> Subject:
@@ -178,8 +179,8 @@ def _judged(generator: Generator, request: Request) -> ImageSpec:
         raise UserError("a classifier draws no images: name a generator to judge, and this one with --features")
     spec, count = replace(generator.spec, size=request.size or generator.spec.size), _count(request)
     _require_features(request, spec)
-    if (size := count * spec.channels * max(spec.size, generator.spec.size) ** 2) > memory_limit():
-        raise UserError(f"{count:,} images of {shape_of(spec)} take {size / 1e9:,.0f} GB of memory: give a smaller --count")
+    size = 3 * count * spec.channels * max(spec.size, generator.spec.size) ** 2  # in batches, in one array, and before the scores
+    require_memory(size, f"{some(count, 'image')} of {shape_of(spec)}", "give a smaller --count")
     return spec
 
 

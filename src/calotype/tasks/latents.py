@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from calotype.data.images import Progress, part
 from calotype.errors import UserError
 from calotype.tasks.sample import Generator
 from calotype.types import Condition, HasEncoder, HasLatents, Noise
@@ -26,27 +27,31 @@ def of_seeds(generator: Generator, seeds: list[int]) -> Tensor:
     return torch.cat([Noise(1, seed).normal(*_with_latents(generator).latent_shape) for seed in seeds])
 
 
+def require_encoder(generator: Generator) -> HasEncoder:
+    """The model of a generator. Raises `UserError` for one without an encoder."""
+    if not isinstance(generator.model, HasEncoder):
+        raise UserError(f"a {generator.recipe} model cannot find the latents of an image: VAEs, flows and diffusion models can")
+    return generator.model
+
+
 @torch.no_grad()
-def encode(generator: Generator, images: Tensor, label: Tensor | None = None) -> Tensor:
+def encode(generator: Generator, images: Tensor, label: Tensor | None = None, progress: Progress | None = None) -> Tensor:
     """Latents (N, *latent_shape) of images (N, C, H, W) in [-1, 1], and of their labels (N,) where the model knows classes.
 
     Raises `UserError` for a model without an encoder.
     """
-    model = generator.model
-    if not isinstance(model, HasEncoder):
-        raise UserError(f"a {generator.recipe} model cannot find the latents of an image: VAEs, flows and diffusion models can")
-    return _in_batches(generator, model.encode, images, label)
+    return _in_batches(generator, require_encoder(generator).encode, images, label, progress)
 
 
 @torch.no_grad()
-def decode(generator: Generator, latents: Tensor, label: Tensor | None = None) -> Tensor:
+def decode(generator: Generator, latents: Tensor, label: Tensor | None = None, progress: Progress | None = None) -> Tensor:
     """Images (N, C, H, W) in [-1, 1] of latents (N, *latent_shape). Raises `UserError` for a model without latents."""
-    return _in_batches(generator, _with_latents(generator).decode, latents, label)
+    return _in_batches(generator, _with_latents(generator).decode, latents, label, progress)
 
 
-def reconstruct(generator: Generator, images: Tensor, label: Tensor | None = None) -> Tensor:
+def reconstruct(generator: Generator, images: Tensor, label: Tensor | None = None, progress: Progress | None = None) -> Tensor:
     """What is left of images (N, C, H, W) after a way through the latents."""
-    return decode(generator, encode(generator, images, label), label)
+    return decode(generator, encode(generator, images, label, part(progress, 0, 2)), label, part(progress, 1, 2))
 
 
 def between(a: Tensor, b: Tensor, steps: int, path: Path = "spherical") -> Tensor:
@@ -73,22 +78,27 @@ def between(a: Tensor, b: Tensor, steps: int, path: Path = "spherical") -> Tenso
     return found
 
 
-def interpolate(generator: Generator, ends: Tensor, steps: int, path: Path = "spherical", label: int | None = None) -> Tensor:
+def interpolate(
+    generator: Generator, ends: Tensor, steps: int, path: Path = "spherical", label: int | None = None, progress: Progress | None = None
+) -> Tensor:
     """Images on the way from each of the latents ``ends`` (K, *latent_shape) to the next, ((K - 1) * steps, C, H, W)."""
     if len(ends) < 2 or steps < 2:
         raise UserError("an interpolation needs two ends and two steps or more")
     latents = torch.cat([between(a, b, steps, path) for a, b in pairwise(ends)])
-    return decode(generator, latents, None if label is None else torch.full((len(latents),), label))
+    return decode(generator, latents, None if label is None else torch.full((len(latents),), label), progress)
 
 
 def neighbors(queries: Tensor, pool: Tensor, count: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The ``count`` nearest of latents ``pool`` (M, ...) to each of ``queries`` (N, ...): positions and distances, (N, count) each."""
+    """The ``count`` nearest of points ``pool`` (M, ...) to each of ``queries`` (N, ...): positions and distances, (N, count) each."""
     x, y = queries.flatten(1).float(), pool.flatten(1).float()
-    nearest = torch.cdist(x, y).topk(min(count, len(y)), dim=1, largest=False)
+    # by differences: products lose the digits that tell a copy from a likeness
+    nearest = torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist").topk(min(count, len(y)), dim=1, largest=False)
     return nearest.indices.numpy(), nearest.values.numpy()
 
 
-def plane(generator: Generator, side: int, axes: tuple[int, int] = (0, 1), label: int | None = None) -> Tensor:
+def plane(
+    generator: Generator, side: int, axes: tuple[int, int] = (0, 1), label: int | None = None, progress: Progress | None = None
+) -> Tensor:
     """Images on a plane of the latents, (side * side, C, H, W): two latents vary, downwards and to the right, the others are zero.
 
     The values are quantiles of the normal distribution, so that every picture stands for an equal share of what the model draws
@@ -105,7 +115,7 @@ def plane(generator: Generator, side: int, axes: tuple[int, int] = (0, 1), label
     latents[:, :, axes[0]] = values[:, None]
     latents[:, :, axes[1]] = values[None, :]
     flat = latents.view(side * side, *shape)
-    return decode(generator, flat, None if label is None else torch.full((len(flat),), label))
+    return decode(generator, flat, None if label is None else torch.full((len(flat),), label), progress)
 
 
 def _with_latents(generator: Generator) -> HasLatents:
@@ -114,10 +124,14 @@ def _with_latents(generator: Generator) -> HasLatents:
     return generator.model
 
 
-def _in_batches(generator: Generator, way: Callable[[Tensor, Condition], Tensor], values: Tensor, label: Tensor | None) -> Tensor:
+def _in_batches(
+    generator: Generator, way: Callable[[Tensor, Condition], Tensor], values: Tensor, label: Tensor | None, progress: Progress | None
+) -> Tensor:
     parts = []
     for start in range(0, len(values), BATCH):
-        part = slice(start, start + BATCH)
-        condition = Condition(None if label is None or not generator.model.conditional else label[part]).to(generator.device)
-        parts.append(way(values[part].to(generator.device), condition).float().cpu())
+        rows = slice(start, start + BATCH)
+        condition = Condition(None if label is None or not generator.model.conditional else label[rows]).to(generator.device)
+        parts.append(way(values[rows].to(generator.device), condition).float().cpu())
+        if progress is not None:
+            progress(min(rows.stop, len(values)), len(values))
     return torch.cat(parts)

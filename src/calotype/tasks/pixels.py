@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,10 +13,8 @@ from calotype.data import Images, load
 from calotype.data.decode import UnusableError, decode_fitted
 from calotype.data.download import PUBLIC
 from calotype.data.embedded import NAMES
-from calotype.data.kinds import looks_like_image
-from calotype.engine.images import open_images
-from calotype.engine.run import Run
-from calotype.errors import UserError
+from calotype.data.kinds import is_picture
+from calotype.errors import UserError, printable
 from calotype.files import expanded
 from calotype.losses.discretized import images_of
 from calotype.types import ImageSpec
@@ -29,9 +26,19 @@ class Given:
 
     image: Tensor  # (N, C, H, W) float32 in [-1, 1]
     label: Tensor | None  # (N,) int64, where all of them have one of the model's classes
+    names: tuple[str, ...]  # what each is called
 
     def __len__(self) -> int:
         return len(self.image)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The images of one source."""
+
+    pixels: NDArray[np.uint8]  # (N, H, W, C)
+    labels: NDArray[np.int64] | None
+    names: tuple[str, ...]
 
 
 def given(sources: tuple[str, ...], spec: ImageSpec, count: int) -> Given:
@@ -41,9 +48,10 @@ def given(sources: tuple[str, ...], spec: ImageSpec, count: int) -> Given:
         UserError: for what is no image or source.
     """
     parts = [_of(source, spec, count) for source in sources]
-    labels = [label for _, label in parts]
-    image = to_tensor(np.concatenate([pixels for pixels, _ in parts]))
-    return Given(image, torch.from_numpy(np.concatenate(labels)) if all(x is not None for x in labels) else None)  # type: ignore[arg-type]
+    image = to_tensor(np.concatenate([part.pixels for part in parts]))
+    labels = [part.labels for part in parts if part.labels is not None]
+    known = torch.from_numpy(np.concatenate(labels)) if len(labels) == len(parts) else None
+    return Given(image, known, tuple(name for part in parts for name in part.names))
 
 
 def to_tensor(pixels: NDArray[np.uint8]) -> Tensor:
@@ -58,27 +66,15 @@ def labels_for(images: Images, spec: ImageSpec) -> NDArray[np.int64] | None:
     return np.array([spec.classes.index(name) for name in images.classes], np.int64)[images.labels]
 
 
-def training_images(run: Path) -> Images:
-    """The images that a run was trained on. Raises `UserError` for a model by itself, which does not know them."""
-    try:
-        data = Run.open(run).read_config()[0].data
-    except UserError:
-        raise UserError(f"{run} is a model by itself: name the images to look for neighbors in with --data") from None
-    return open_images(data).train
-
-
-def _of(source: str, spec: ImageSpec, count: int) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None]:
+def _of(source: str, spec: ImageSpec, count: int) -> _Part:
     path = expanded(source)
-    if path.is_file():
-        with path.open("rb") as file:
-            picture = looks_like_image(file.read(64))
-        if picture:
-            try:
-                return decode_fitted(path.read_bytes(), path.name, spec.size, spec.channels, "crop")[None], None
-            except UnusableError as error:
-                raise UserError(f"{source} cannot be used: {error}") from None
+    if path.is_file() and is_picture(path):
+        try:
+            pixels = decode_fitted(path.read_bytes(), path.name, spec.size, spec.channels, "crop")
+        except UnusableError as error:
+            raise UserError(f"{source} cannot be used: {error}") from None
+        return _Part(pixels[None], None, (printable(path.name),))
     own = source in NAMES or source in PUBLIC
     split = load(source, size=spec.size, channels=spec.channels, holdout=0.1 if own else 0)
-    images = split.holdout if own else split.train
-    labels = labels_for(images, spec)
-    return np.asarray(images.pixels[:count]), None if labels is None else labels[:count]
+    images = (split.holdout if own else split.train).take(slice(0, count))
+    return _Part(np.asarray(images.pixels), labels_for(images, spec), tuple(images.name_of(row) for row in range(len(images))))

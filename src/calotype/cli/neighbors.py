@@ -1,0 +1,112 @@
+"""``calotype neighbors``."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import tyro
+from numpy.typing import NDArray
+
+from calotype import pictures
+from calotype.cli.parse import parse
+from calotype.cli.sample import picture_name, require_grid, require_place, write_grid
+from calotype.data.fit import fit_array
+from calotype.engine.display import Terminal
+from calotype.errors import UserError
+from calotype.metrics.features import pick
+from calotype.report.neighbors import beside_each, facts, neighbors, pool, shape_of_images, told
+from calotype.report.request import Request
+from calotype.report.subject import run_of
+from calotype.settings import Count, Pixels, Seed
+from calotype.tasks.pixels import given
+from calotype.tasks.sample import Generator, load
+
+
+@dataclass(frozen=True)
+class Options:
+    """Find the training images nearest to those that a model draws, or the real images nearest to some of your own: by name, as a picture.
+
+    SUBJECT is a run or a model/ folder, or images: a file, a folder or a zip. Near is what the features of calotype evaluate take for
+    near, so that every model can be asked. Each row of the picture shows an image, then its neighbors.
+
+    With --json: {"images", "names", "space", "data", "neighbors", "files", "distances", "written"}; "neighbors" are places in the data,
+    counted from 0, and they, "files" and "distances" have a list for each image, nearest first.
+
+    Examples:
+    calotype neighbors runs/dcgan-photos-0001
+    calotype neighbors runs/dcgan-photos-0001 --images mine.png
+    calotype neighbors samples/ --data photos/
+    """
+
+    subject: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SUBJECT")]
+    images: tuple[str, ...] = ()  # image files, folders, zips or data sets (of those, held-out images), in place of drawn ones
+    data: str | None = None  # where to look: any source that calotype train takes; the run's own training images where none is given
+    count: Count = 8  # images to draw, or of each source
+    nearest: Count = 7  # neighbors of each
+    label: str | None = None  # class to draw (conditional models)
+    features: str | None = None  # as for calotype evaluate
+    size: Annotated[Pixels | None, tyro.conf.arg(metavar="PIXELS")] = None  # at which images are compared; their own where none is given
+    seed: Seed = 0  # of the drawn images, as calotype sample takes it
+    out: Path = Path("neighbors.png")  # the picture to write
+    device: str = "auto"  # auto, cpu, cuda, mps
+    json: bool = False  # print the result as JSON
+
+
+def run(words: list[str]) -> int:
+    """Find neighbors; prints their names and where the picture is."""
+    options = parse(Options, words, "calotype neighbors")
+    out, columns = picture_name(options.out), 1 + options.nearest
+    require_place(out)
+    generator = _generator(options)
+    spec = shape_of_images(str(options.subject), options.size) if generator is None else generator.spec
+    spec = replace(spec, size=options.size or spec.size)
+    pick(options.features, spec)
+    with closing(Terminal()) as display:
+        request = Request(
+            data=options.data, features=options.features, size=options.size, device=options.device, say=display.show, tell=display.say
+        )
+        sources = options.images if generator is not None else (str(options.subject),)
+        named = given(sources, spec, options.count) if sources else None
+        require_grid(out, columns * (len(named) if named else options.count), spec, columns)
+        others = pool(options.subject, request, None if generator is None else generator.spec, spec)
+        if named is not None:
+            images, names = pictures.to_uint8(named.image), named.names
+        else:
+            assert generator is not None
+            images, names = _drawn(generator, options, display), tuple(f"seed {options.seed}, image {row}" for row in range(options.count))
+            images = fit_array(images, spec.size, None, "crop")
+        found = neighbors(images, others, options.nearest, request)
+    write_grid(out, beside_each(images, others, found.index), columns)
+    print(json.dumps(facts(names, others, found) | {"written": str(out)}) if options.json else "\n".join(told(names, others, found, out)))
+    return 0
+
+
+def _generator(options: Options) -> Generator | None:
+    """The model that SUBJECT is; None where it is images. Raises `UserError` for what cannot be asked of it."""
+    if run_of(options.subject) is None and not (options.subject / "model.safetensors").is_file():
+        if options.images or options.label is not None:
+            raise UserError(f"{options.subject} is no model: leave out --images and --label, which are for models")
+        return None
+    generator = load(options.subject, options.device)
+    if generator.spec.source is not None:
+        raise UserError(f"{options.subject} makes images from images: name images in its place, and where to look with --data")
+    if options.images and options.label is not None:
+        raise UserError("--label is the class to draw, and --images are drawn already: leave out one of them")
+    if not options.images:
+        generator.batches(options.count, {}, seed=options.seed, label=options.label)  # what cannot be drawn is refused here
+    return generator
+
+
+def _drawn(generator: Generator, options: Options, display: Terminal) -> NDArray[np.uint8]:
+    parts = []
+    display.show("drawing", 0, options.count)
+    for part in generator.batches(options.count, {}, seed=options.seed, label=options.label):
+        parts.append(part)
+        display.show("drawing", sum(map(len, parts)), options.count)
+    return pictures.to_uint8(torch.cat(parts))
