@@ -182,7 +182,7 @@ def test_files_in_samples_that_are_no_grids_are_left_out(run: Path) -> None:
         (["evaluate", "made", "--data", "real", "--out", "made/000.png/deep"], "is a file, not a folder"),
         (["evaluate", "run"], "cannot write a report into run/report"),
         (["evaluate", "run", "--out", "out", "--features", "made"], "holds no trained model"),
-        (["evaluate", "run", "--out", "out", "--count", "1000000000"], "give a smaller --count"),
+        (["evaluate", "run", "--out", "out", "--count", "100000000"], "give a smaller --count"),
         (["evaluate", "run", "--out", "out", "--size", "4"], "from 8 to 1,024"),
         (["compare", "made", "made/../made"], "is named twice"),
         (["compare", "made", "real", "--out", "made/000.png/page.html"], "cannot write"),

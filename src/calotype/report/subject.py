@@ -83,10 +83,11 @@ def draw(subject: Subject, seed: int, say: Say | None = None) -> Subject:
     if generator is None:
         return subject
     size, parts = subject.images.shape[1], []
+    batches = generator.batches(subject.count, {}, seed=seed, batch_size=100)
     if say:
         say("drawing samples", 0, subject.count)
     began = time.perf_counter()
-    for part in generator.batches(subject.count, {}, seed=seed, batch_size=100):
+    for part in batches:
         parts.append(pictures.to_uint8(part))
         if say:
             say("drawing samples", sum(map(len, parts)), subject.count)
