@@ -91,7 +91,8 @@ def run(words: list[str]) -> int:
 def _drawn(generator: Generator, options: Options, settings: dict[str, float | str], keep: bool, display: Terminal) -> list[np.ndarray]:
     """Draw; each image goes into its file at once, and all of them are returned where ``keep`` says so."""
     chunks, done = [], 0
-    batches = generator.batches(options.count, settings, seed=options.seed, label=options.label, batch_size=options.batch_size)  # what cannot be drawn is refused here
+    # what cannot be drawn is refused here
+    batches = generator.batches(options.count, settings, seed=options.seed, label=options.label, batch_size=options.batch_size)
     display.show("sampling", 0, options.count)
     for batch in batches:
         images = pictures.to_uint8(batch)
