@@ -39,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     # Threads that wait for each other by spinning lose their turns on a busy machine; PyTorch reads this when it is imported
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")  # what an Apple GPU cannot do yet, the processor does
     if os.environ.get("WORLD_SIZE", "1") != "1":
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # of several processes one says what is wrong, without the stacks of C++
     try:

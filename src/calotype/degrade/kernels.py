@@ -14,7 +14,7 @@ _STRIPS = 64  # strips that a pixel is cut into to measure how much of it a disk
 def gaussian(sigma: Tensor, radius: int) -> Tensor:
     """Weights (N, 2 radius + 1) float64 of Gaussians of standard deviations (N,), cut off at four of them as scipy does."""
     place = torch.arange(-radius, radius + 1, dtype=torch.float64)
-    sigma = sigma.double().cpu()[:, None]
+    sigma = sigma.cpu().double()[:, None]
     weight = torch.exp(-0.5 * (place / sigma) ** 2) * (place.abs() <= (4 * sigma + 0.5).floor())
     return weight / weight.sum(1, keepdim=True)
 

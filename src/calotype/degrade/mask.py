@@ -79,7 +79,7 @@ def _made(hole: str | float, noise: Noise, height: int, width: int) -> Tensor:
         rows, columns = (_within(u[:, i], u[:, i + 1], size) for i, size in ((0, height), (2, width)))
         return (rows[:, :, None] & columns[:, None, :])[:, None]
     count = max(1, round(height * width * _DENSITY))
-    numbers = noise.uniform(count, 4 + 2 * _JOINTS).double().cpu().numpy()
+    numbers = noise.uniform(count, 4 + 2 * _JOINTS).cpu().double().numpy()
     return torch.from_numpy(np.stack([_strokes(u, height, width) for u in numbers]))[:, None]
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from calotype.degrade.taps import Taps, reflected
+from calotype.precise import doubled
 
 
 def resize(image: Tensor, height: int, width: int, scale: float | None = None, eight_bit: bool = False, mirror: bool = False) -> Tensor:
@@ -28,10 +29,10 @@ def resize(image: Tensor, height: int, width: int, scale: float | None = None, e
     """
     filters = bicubic(image.shape[2], height, scale, mirror), bicubic(image.shape[3], width, scale, mirror)
     if eight_bit:  # in levels and in double precision, where the halves that are rounded up are exact
-        levels = image.to(torch.float64, copy=True).add_(1).mul_(127.5).round_()
+        levels = doubled(image).add(1).mul_(127.5).round_()
         for taps, axis in zip(filters, (2, 3), strict=True):
             levels = taps.apply(levels, axis).add_(0.5 + 1e-9).floor_().clamp_(0, 255)
-        return levels.to(image.dtype).sub_(127.5).mul_(1 / 127.5)
+        return levels.to(image).sub_(127.5).mul_(1 / 127.5)
     return filters[1].apply(filters[0].apply(image, 2), 3)
 
 

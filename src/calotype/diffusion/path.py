@@ -13,6 +13,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from calotype.precise import doubled
+
 PathName = Literal["straight", "linear", "cosine", "exploding"]
 
 STEPS = 1000  # of the noising chains whose schedules are known by their steps
@@ -37,7 +39,7 @@ class Path(NamedTuple):
     """A way from noise to image. All functions take and return tensors of one shape."""
 
     scales: Callable[[Tensor], tuple[Tensor, Tensor]]  # of a log-ratio: alpha and sigma
-    schedule: Callable[[Tensor], Tensor]  # of a time, 0 at the noise and 1 at the image: the log-ratio, float64
+    schedule: Callable[[Tensor], Tensor]  # of a time, 0 at the noise and 1 at the image: the log-ratio, `doubled`
     clock: Callable[[Tensor], Tensor]  # of a log-ratio: what a network is told of it
     ends: tuple[float, float]  # log-ratios between which likelihoods and latents are computed
 
@@ -47,7 +49,7 @@ class Path(NamedTuple):
 
     def at(self, log_ratios: Tensor) -> list[Level]:
         """The places with log-ratios (n,)."""
-        alpha, sigma = self.scales(log_ratios.double())
+        alpha, sigma = self.scales(doubled(log_ratios))
         return [Level(a, s) for a, s in zip(alpha.tolist(), sigma.tolist(), strict=True)]
 
     def walk(self, steps: int, shift: float = 1.0) -> list[Level]:
@@ -103,9 +105,9 @@ def _chain(alpha_bar: Tensor) -> Callable[[Tensor], Tensor]:
     table = alpha_bar.log()
 
     def schedule(time: Tensor) -> Tensor:
-        place = (1 - time.double()) * STEPS
+        place = (1 - doubled(time)) * STEPS
         before = place.floor().clamp(0, STEPS - 1).long()
-        known = table.to(time.device)
+        known = table.to(place.device)
         log_bar = torch.lerp(known[before], known[before + 1], place - before)
         return (log_bar - torch.log(-torch.expm1(log_bar))) / 2
 
@@ -115,7 +117,7 @@ def _chain(alpha_bar: Tensor) -> Callable[[Tensor], Tensor]:
 def _curved(time: Tensor) -> Tensor:
     """Sigma ** (1 / rho) falls evenly (Karras et al. 2022, equation 5)."""
     first, last = LARGEST ** (1 / CURVATURE), SMALLEST ** (1 / CURVATURE)
-    return -CURVATURE * torch.log(first + time.double() * (last - first))
+    return -CURVATURE * torch.log(first + doubled(time) * (last - first))
 
 
 def _straight(log_ratio: Tensor) -> tuple[Tensor, Tensor]:
@@ -139,7 +141,7 @@ def _log_noise(log_ratio: Tensor) -> Tensor:
 
 
 PATHS: dict[PathName, Path] = {
-    "straight": Path(_straight, lambda time: torch.logit(time.double()), torch.sigmoid, (-5.0, 6.0)),
+    "straight": Path(_straight, lambda time: torch.logit(doubled(time)), torch.sigmoid, (-5.0, 6.0)),
     "linear": Path(_preserving, _chain(linear_alpha_bar()), _log_noise, (-5.0, 6.0)),
     "cosine": Path(_preserving, _chain(cosine_alpha_bar()), _log_noise, (-5.0, 6.0)),
     "exploding": Path(_exploding, _curved, _log_noise, (-math.log(LARGEST), 6.0)),

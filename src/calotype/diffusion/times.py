@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from calotype.precise import normal_quantile
+
 
 def stratified(n: int, rng: torch.Generator) -> Tensor:
     """``n`` numbers in (0, 1), one in each of ``n`` equal bins and in random order (Kingma et al. 2021, appendix I.1).
@@ -26,10 +28,9 @@ def normal_log_ratios(n: int, rng: torch.Generator, *, mean: float = 0.0, spread
     noise levels of Karras et al. (2022, table 1), whose P_mean is minus ``mean``.
     """
     # the quantile function is infinite at 0 and 1, which float32 can round to
-    quantile: Tensor = torch.special.ndtri(stratified(n, rng).clamp(1e-6, 1 - 1e-6))
-    return mean + spread * quantile
+    return mean + spread * normal_quantile(stratified(n, rng).clamp(1e-6, 1 - 1e-6))
 
 
 def uniform_log_ratios(n: int, rng: torch.Generator, schedule: Callable[[Tensor], Tensor]) -> Tensor:
     """Log-ratios at ``n`` uniform times of a path's schedule, as in Ho et al. (2020). (n,) float32."""
-    return schedule(stratified(n, rng).clamp(1e-6, 1 - 1e-6)).float()
+    return schedule(stratified(n, rng).clamp(1e-6, 1 - 1e-6)).float().to(rng.device)

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from calotype.flows.base import Transform
 from calotype.parallel import average
+from calotype.precise import doubled
 
 LEAST_DEVIATION = 1e-3  # of a channel that actnorm is to normalize: a constant one must not become an infinite scale
 
@@ -70,10 +71,10 @@ class InvertibleConv(Transform):
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         """By two triangular systems, in float64 because their errors grow with the number of channels."""
-        lower, upper = (factor.double() for factor in self._factors())
-        middle = torch.linalg.solve_triangular(lower, self.permutation.double().T, upper=False, unitriangular=True)
+        lower, upper = (doubled(factor) for factor in self._factors())
+        middle = torch.linalg.solve_triangular(lower, doubled(self.permutation).T, upper=False, unitriangular=True)
         matrix = torch.linalg.solve_triangular(upper, middle, upper=True)
-        return F.conv2d(z.double(), matrix[:, :, None, None]).to(z.dtype)
+        return F.conv2d(doubled(z), matrix[:, :, None, None]).to(z)
 
     def _factors(self) -> tuple[Tensor, Tensor]:
         lower = self.lower.tril(-1) + torch.eye(len(self.lower), dtype=self.lower.dtype, device=self.lower.device)

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from calotype.flows.base import LOG_2_PI, Transform, bounded
 from calotype.parallel import total
+from calotype.precise import normal_quantile
 
 
 class Logit(Transform):
@@ -81,7 +82,7 @@ class Histogram(Transform):
         start, height, log_height = F.embedding(index, table).unbind(-1)
         below = start + height * (x * self.bins - index)
         # the sum of all heights may round to a little more than one
-        z = torch.special.ndtri(self.margin + (1 - 2 * self.margin) * below.clamp(0, 1))
+        z = normal_quantile(self.margin + (1 - 2 * self.margin) * below.clamp(0, 1))
         volume = log_height + 0.5 * (z.square() + LOG_2_PI) + math.log(self.bins * (1 - 2 * self.margin))
         return z, volume.flatten(1).sum(1)
 

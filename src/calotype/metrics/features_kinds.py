@@ -19,6 +19,7 @@ from calotype.metrics.features_space import FeatureSpace, hash_of
 from calotype.models import stored
 from calotype.models.classifier import Classifier, ClassifierConfig
 from calotype.networks.recognizer import RandomNetwork
+from calotype.precise import pooled
 from calotype.settings import checked
 from calotype.types import ImageSpec
 
@@ -104,7 +105,7 @@ def coarse(spec: ImageSpec, device: torch.device | str = "cpu") -> FeatureSpace:
     mark = hash_of({"coarse": torch.tensor([side, spec.channels, spec.size, FLAT])})
 
     def extract(x: Tensor) -> tuple[Tensor, Tensor | None]:
-        small = functional.adaptive_avg_pool2d(_blurred(x, spec.size / side / 2), side).flatten(1)
+        small = pooled(_blurred(x, spec.size / side / 2), side).flatten(1)
         small = small - small.mean(1, keepdim=True)
         return small / (small.square().mean(1, keepdim=True).sqrt() + FLAT), None
 

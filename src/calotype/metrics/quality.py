@@ -29,7 +29,7 @@ def psnr(a: Tensor, b: Tensor, *, peak: float = 2.0, mask: Tensor | None = None)
         peak: Largest value less the smallest: 2 in [-1, 1].
         mask: (N, 1, H, W), one where pixels count and zero elsewhere; all count where there is none.
     """
-    square = (a.detach().double().cpu() - b.detach().double().cpu()).square().mean(1, keepdim=True)
+    square = (a.detach().cpu().double() - b.detach().cpu().double()).square().mean(1, keepdim=True)
     return 10 * torch.log10(peak**2 / _mean(square, mask))
 
 

@@ -15,6 +15,7 @@ from torch.nn import functional
 from calotype.errors import UserError
 from calotype.networks.blocks import evaluating
 from calotype.networks.recognizer import Recognizer
+from calotype.precise import pooled
 from calotype.settings import NotNegative, Part, Width
 from calotype.types import Batch, Condition, ImageSpec, Model, Noise, Player, Step
 
@@ -113,7 +114,7 @@ class Classifier(Model):
         if not c.redraw:
             return {"loss": named, "accuracy": _accuracy(logits, label)}
         drawn = self.network.picture_of(features)
-        redrawn = functional.mse_loss(drawn, functional.adaptive_avg_pool2d(image.float(), drawn.shape[-1]))
+        redrawn = functional.mse_loss(drawn, pooled(image.float(), drawn.shape[-1]))
         return {"loss": named + c.redraw * redrawn, "class": named, "redraw": redrawn, "accuracy": _accuracy(logits, label)}
 
 

@@ -17,6 +17,7 @@ from calotype.networks.autoencoder import ConvCrown, ConvTrunk
 from calotype.networks.blocks import evaluating
 from calotype.networks.codeprior import CodePrior, middles
 from calotype.networks.quantizer import Quantizer, perplexity, straight_through
+from calotype.precise import doubled, normal_quantile
 from calotype.settings import Depth, Part, Positive, Width
 from calotype.types import Batch, Condition, ImageSpec, Likelihood, Model, Noise, Player, Step
 
@@ -141,8 +142,7 @@ class VQVAE(Model):
             UserError: where a conditional model is given no labels.
         """
         codes = self.quantizer.nearest(self._maps(x)).flatten(1)
-        latents: Tensor = torch.special.ndtri(middles(self.prior(codes, self.needed(condition)), codes))
-        return latents.float()
+        return normal_quantile(middles(self.prior(codes, self.needed(condition)), codes)).float().to(x.device)
 
     @torch.no_grad()
     def decode(self, z: Tensor, condition: Condition | None = None) -> Tensor:
@@ -154,7 +154,7 @@ class VQVAE(Model):
         return self._picture(z, self.needed(condition), 1.0)
 
     def _picture(self, latents: Tensor, label: Tensor | None, temperature: float) -> Tensor:
-        codes = self.prior.draw(torch.special.ndtr(latents.double()), label, temperature)
+        codes = self.prior.draw(torch.special.ndtr(doubled(latents)), label, temperature)
         return self.observation.mean(self._decode(self.quantizer.look_up(codes.view(-1, self.side, self.side))))
 
     def _reconstruct(self, batch: Batch, step: Step) -> dict[str, Tensor]:

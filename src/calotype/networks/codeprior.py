@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from calotype.networks.transformer import Cache, TransformerBlock
+from calotype.precise import doubled
 
 
 class CodePrior(nn.Module):
@@ -60,13 +61,13 @@ class CodePrior(nn.Module):
 
 def invert(logits: Tensor, uniform: Tensor) -> Tensor:
     """The outcomes (N,) int64 of logits (N, K) in whose share of [0, 1), laid side by side, numbers (N,) fall."""
-    ends = logits.double().softmax(-1).cumsum(-1)
-    return (ends < uniform.double()[:, None]).sum(-1).clamp(max=logits.shape[-1] - 1)
+    ends = doubled(logits).softmax(-1).cumsum(-1)
+    return (ends < doubled(uniform)[:, None]).sum(-1).clamp(max=logits.shape[-1] - 1).to(logits.device)
 
 
 def middles(logits: Tensor, outcomes: Tensor) -> Tensor:
     """The middle of the share of [0, 1) of outcomes (...) under logits (..., K), float64: what ``invert`` gives them back for."""
-    shares = logits.double().softmax(-1)
+    shares = doubled(logits).softmax(-1)
     ends = shares.cumsum(-1)
-    chosen = outcomes[..., None]
+    chosen = outcomes.to(shares.device)[..., None]
     return (ends.gather(-1, chosen) - 0.5 * shares.gather(-1, chosen)).squeeze(-1)

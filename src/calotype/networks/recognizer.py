@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from calotype.networks.blocks import init_scaled, make_norm, size_chain
+from calotype.precise import pooled
 
 GAIN = 8.0  # of the random features, so that they vary by about one
 
@@ -54,7 +55,7 @@ class Recognizer(nn.Module):
         for level in self.levels:
             x = level(functional.max_pool2d(x, 2, ceil_mode=True))
         with torch.autocast(x.device.type, enabled=False):
-            return functional.silu(self.penultimate(functional.adaptive_avg_pool2d(x.float(), 2).flatten(1)))
+            return functional.silu(self.penultimate(pooled(x.float(), 2).flatten(1)))
 
     def logits_of(self, features: Tensor) -> Tensor:
         """Logits (N, classes) float32 of features (N, features)."""
@@ -122,7 +123,7 @@ class RandomNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Features (N, dimension) of images (N, C, H, W) in [-1, 1], H and W at least 8."""
-        seen = [functional.adaptive_avg_pool2d(m - m.mean(1, keepdim=True), 2).flatten(1) for m in self.maps(x)]
+        seen = [pooled(m - m.mean(1, keepdim=True), 2).flatten(1) for m in self.maps(x)]
         return functional.linear(torch.cat(seen, 1), self.get_buffer("mix"))
 
 

@@ -110,7 +110,7 @@ def look_of(function: Function, module: nn.Module, channels: int) -> Look:
     finally:
         for hook in hooks:
             hook.remove()
-    share = gradient.abs().sum((0, 1)).double().cpu()
+    share = gradient.abs().sum((0, 1)).cpu().double()
     total = float(share.sum())
     for reach in range(_FAR + 1):
         inside = slice(first - reach, last + reach)
