@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import calotype
 from calotype.config import Config, Logging
 from calotype.engine import checkpoint
 from calotype.engine import train as engine
+from calotype.engine.display import Terminal
 from calotype.engine.keeper import NOISE, Keeper
 from calotype.engine.run import Run
 from calotype.engine.trainer import Trainer
@@ -71,6 +74,18 @@ def test_patience_ends_a_run_that_no_longer_improves(runs: Path, monkeypatch: py
         calotype.resume(runs / "run")
     result = calotype.resume(runs / "run", config(steps=100, patience=30))
     assert result.step == 100
+
+
+def test_a_score_that_is_infinite_is_none_to_remember(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given(monkeypatch, [math.inf, math.inf, 4.0, math.inf])
+    said = io.StringIO()
+    result = calotype.train(config(patience=9), out=runs / "run", display=Terminal(said))
+    assert (result.step, result.complete) == (12, True)
+    assert [s["best"] for s in scores(runs / "run")] == [False, False, True, False]
+    assert "step 3: no score, since 80 images are not finite" in said.getvalue()
+    saved = checkpoint.load_newest(result.run.checkpoints)
+    assert saved is not None
+    assert (saved.facts["best"], saved.facts["since"]) == (4.0, 1)
 
 
 def test_a_resume_remembers_the_best_score_to_the_last_digit(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,7 +72,7 @@ class Keeper:
         else:
             facts = {"FD": value, "bias": more, "n": config.log.evaluate_images, "features": self.space.label}
         at.since += 1
-        if better := at.best is None or value < at.best:
+        if better := value < (math.inf if at.best is None else at.best):  # infinity is no score to remember
             at.best, at.since = value, 0
             self.run.export(model, config, model.spec, at.step, self.run.best)
         at.early = config.log.patience is not None and at.since >= config.log.patience
@@ -104,9 +104,11 @@ class Keeper:
         return value if math.isfinite(value) else math.inf, batch * len(found)
 
 
-def told(event: Mapping[str, Any], best: float) -> str:
-    """A score in words; ``best`` is the best one so far as the run's progress holds it."""
+def told(event: Mapping[str, Any], best: float | None) -> str:
+    """A score in words; ``best`` is the best one so far as the run's progress holds it, None before the first that is finite."""
     n, restores = event["n"], "PSNR" in event
+    if best is None:
+        return f"no score, since {n} {'results' if restores else 'images'} are not finite"
     said = f"PSNR {event['PSNR']:.2f} dB on {n} held-out patches" if restores else f"FD {event['FD']:.3g} on {n} images"
     said += "" if restores else f", of which {event['bias']:.2g} is bias"
     return f"{said}; " + ("the best so far" if event["best"] else f"the best is {abs(best):.4g}" if restores else f"the best is {best:.3g}")

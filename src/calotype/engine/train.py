@@ -177,7 +177,7 @@ def _scored(scorer: Keeper | None, log: Log, display: Display) -> tuple[float | 
     event = scorer.look()
     log.write(event)
     at = scorer.trainer.progress
-    display.say(f"step {at.step:,}: {keeper.told(event, at.best or 0.0)}")
+    display.say(f"step {at.step:,}: {keeper.told(event, at.best)}")
     if at.early:
         display.say(f"{at.since} scores in a row brought nothing better: the training ends, and {scorer.run.best} holds the best weights")
     return at.best, at.since, at.early
