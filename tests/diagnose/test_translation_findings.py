@@ -163,7 +163,7 @@ def test_color_that_is_written_into_gray_as_a_pattern_is_found_although_noise_do
         assert conclude([hidden(bad)])[0].status == "PASS"  # noise of two levels does not disturb it
         (verdict,) = conclude([hidden(bad), carried(bad)])
         assert verdict.status == "FAIL"
-        assert "only the output takes away" in verdict.evidence
+        assert "On the way back" in verdict.evidence
 
     def sepia(x: Tensor) -> Tensor:
         return torch.cat([x, 0.8 * x, 0.6 * x], 1)

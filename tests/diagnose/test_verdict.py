@@ -58,7 +58,7 @@ def test_findings_of_one_name_join_to_the_worse() -> None:
     bad, fine = found(effect=2.0), found(effect=0.0)
     for pair in ([bad, fine], [fine, bad]):
         (verdict,) = conclude(pair)
-        assert (verdict.status, verdict.says, verdict.evidence) == ("FAIL", "bad", "seen; seen")
+        assert (verdict.status, verdict.says, verdict.evidence) == ("FAIL", "bad", "seen seen")
     # what one could not see does not undo what another saw
     assert status(found(effect=0.0), cannot_tell("blur", "too small")) == "PASS"
 

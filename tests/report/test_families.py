@@ -97,13 +97,13 @@ def test_the_page_of_one_model_shows_its_cost_its_curve_and_its_latents() -> Non
     page = Page(html(report))
     assert {"cost", "latents"} <= {a.get("id") for a in page.all("section")}
     assert "1,000, of which 600 take part in drawing" in page.text
-    assert "10 function evaluations score within 10% of what 20 do." in page.text
+    assert "With 10 function evaluations its images score within 10% of what they do with 20." in page.text
     assert "function evaluations: 15 for one image" in text(report)
     labels = [str(a.get("aria-label")) for a in page.all("svg")]
     assert any(label.startswith("FD against function evaluations. 5: 3; 10: 1.05; 20: 1") for label in labels)
     assert any(label.startswith("What each latent unit says of an image; 1 of 4 vary") for label in labels)
     slow = replace(report, evaluations=(*rows[:1], replace(rows[1], fd=2.0), rows[2]))
-    assert "Fewer than 20 function evaluations score over 10% worse." in Page(html(slow)).text
+    assert "With fewer than 20 function evaluations its images score over 10% worse." in Page(html(slow)).text
 
 
 def test_folders_are_not_said_to_be_drawn_from_noise() -> None:

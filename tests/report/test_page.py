@@ -128,7 +128,19 @@ def page() -> Page:
 
 def test_the_page_holds_every_part(page: Page) -> None:
     sections = [a.get("id") for a in page.all("section")]
-    assert sections == ["verdicts", "samples", "neighbors", "scores", "ladder", "sample-size", "classes", "detail", "training", "repeat"]
+    assert sections == [
+        "verdicts",
+        "samples",
+        "neighbors",
+        "scores",
+        "ladder",
+        "sample-size",
+        "classes",
+        "detail",
+        "training",
+        "repeat",
+        "words",
+    ]
     for words in ("1 of 4 checks failed", "N is small", "went back to step 400", "5% copies", "--model.penalty r1", "ab" * 32):
         assert words in page.text
 
@@ -187,7 +199,7 @@ def test_the_same_report_gives_the_same_bytes() -> None:
 
 def test_a_missing_part_is_left_out() -> None:
     bare = Page(html(Report("nothing")))
-    assert [a.get("id") for a in bare.all("section")] == ["repeat"]
+    assert [a.get("id") for a in bare.all("section")] == ["repeat", "words"]
     full, empty = whole(), Report("x")
     for part in ("curves", "classes", "spectrum", "data", "extrapolation", "scores", "verdicts", "ladder", "notes"):
         Page(html(replace(empty, **{part: getattr(full, part)})))
@@ -327,7 +339,7 @@ def test_the_short_form_is_worst_first_and_names_the_page() -> None:
     ]
     assert any("--model.penalty r1" in line for line in said)
     assert any(line.strip().startswith("FD") and "[7.5, 8.5], real images 1" in line for line in said)
-    assert sum("penultimate, 64: 500 generated images against 900 real ones" in line for line in said) == 1
+    assert sum("by the digits recognizer: 500 generated images against 900 real ones" in line for line in said) == 1
     assert said[-1] == "report: runs/a/report/report.html"
 
 
@@ -344,7 +356,7 @@ def test_questions_that_a_family_is_not_asked_do_not_count() -> None:
     assert (report.status, report.asked, headline(report)) == ("PASS", [passed], "No trouble was found.")
     assert tally(report) == [("PASS", 1)]
     said = Page(html(report)).text
-    assert "Not asked, for it makes no sense here: posterior-collapse, likelihood-overfit." in said
+    assert "Not asked, for it makes no sense here: posterior-collapse , likelihood-overfit ." in said
     assert "CANNOT TELL" not in said
     failed = replace(report, verdicts=(*report.verdicts, Verdict("noise", "FAIL", "Noisy.")))
     assert headline(failed) == "1 of 2 checks failed."

@@ -67,11 +67,12 @@ def same(made: Count, real: Count, closer: Finding | Verdict) -> Finding:
         },
         evidence=(
             f"{made.twins:,} of {n:,} generated images are the same as a training image or its mirror image, {how} or but for less than a "
-            f"tenth of their contrast, of {made.originals:,} different ones; so are {real.twins:,} of {m:,} other real images"
+            f"tenth of their contrast: {made.originals:,} different ones. So are {real.twins:,} of {m:,} other real images."
             if made.twins
-            else f"none of {n:,} generated images is the same as a training image or its mirror image, nor differs by less than a tenth of "
-            f"its contrast; of other real images {real.twins:,} of {m:,}"
+            else f"None of {n:,} generated images is the same as a training image or its mirror image, nor differs by less than a tenth of "
+            f"its contrast; of other real images {real.twins:,} of {m:,} do."
         ),
+        measure="share of copies among the generated images, beyond that among other real ones",
         remedies=REMEDIES,
         data={"copies": made.twins, "exact": made.exact},
     )
@@ -112,8 +113,16 @@ def copying(first: Copying, second: Copying, spaces: tuple[str, str]) -> Finding
             "CANNOT TELL": "Too few images to see copies: draw more with --count, or hold out more.",
             "FAIL": "Some generated images are copies, or near copies, of training images.",
         },
-        evidence="; ".join(
-            f"about {100 * c.effect.value:.1f}% copies by {space} (p = {c.p:.2g})" for c, space in zip((first, second), spaces, strict=True)
-        ),
+        evidence=" ".join(_closest(c, space) for c, space in zip((first, second), spaces, strict=True)),
+        measure="share of copies among the generated images, as far as both ways of looking agree",
         remedies=REMEDIES,
+    )
+
+
+def _closest(found: Copying, space: str) -> str:
+    """What one way of looking sees."""
+    much = f"about {100 * found.effect.value:.1f}% of all would be copies" if found.p < LIKELY else "no more than chance explains"
+    return (
+        f"Judged by {space}, {100 * found.share:.0f}% of the generated images that are closest to real ones have a training image as "
+        f"their nearest, and by chance {100 * found.expected:.0f}% would: {much} (p = {found.p:.2g})."
     )

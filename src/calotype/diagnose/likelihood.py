@@ -44,9 +44,10 @@ def posterior_collapse(means: NDArray[np.floating], divergence: NDArray[np.float
             "WARN": "Most latents are unused: the decoder ignores them.",
         },
         evidence=(
-            f"{active:,} of {total:,} latent units vary with the image (a variance of the posterior mean over {ACTIVE:g}); together they "
-            f"say {nats:.1f} nats of an image; effect: the share that does not vary"
+            f"{active:,} of {total:,} latent units vary with the image (a variance of the posterior mean over {ACTIVE:g}). Together they "
+            f"say {nats:.1f} nats of an image."
         ),
+        measure="share of the latent units that do not vary",
         remedies=("--model.free-bits 0.1", "--model.warmup 0.3", "--model.warmup 0.5 --model.cycles 4", "--model.beta 0.5"),
         data={"active": active, "total": total, "nats": nats},
     )
@@ -59,7 +60,7 @@ def likelihood_overfit(found: Gap, n: int, widening: bool | None = None) -> Find
     to grow, a FAIL is a WARN.
     """
     error = max(found.error, 1e-9)
-    course = {None: "", True: "; in the log it still grows", False: "; in the log it no longer grows"}[widening]
+    course = {None: "", True: " In the log the difference still grows.", False: " In the log it no longer grows."}[widening]
     return Finding(
         "likelihood-overfit",
         effect=found.value,
@@ -75,9 +76,10 @@ def likelihood_overfit(found: Gap, n: int, widening: bool | None = None) -> Find
             "WARN": "The model foresees its training images better than unseen ones.",
         },
         evidence=(
-            f"held-out images cost {found.value:+.4f} bits per dimension more than equally intricate training images (standard error "
-            f"{found.error:.4f}; {found.raw:+.4f} as they are; {n} of each){course}"
+            f"Held-out images cost {found.value:+.4f} bits per dimension more than training images that are as intricate (standard error "
+            f"{found.error:.4f}; {found.raw:+.4f} without regard to that; {n} of each).{course}"
         ),
+        measure="bits per dimension that held-out images cost more",
         remedies=("a shorter --minutes", "--model.dropout 0.2", "--optimizer.weight-decay 0.01", "more training images"),
     )
 

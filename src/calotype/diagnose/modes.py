@@ -59,8 +59,9 @@ def coverage(generated: Mapping[str, Estimate], floor: Mapping[str, Estimate]) -
             "CANNOT TELL": "Too few images to say how much of the data it reaches.",
             "FAIL": says,
         },
-        evidence=f"coverage {made.value:.3f} where as many real images reach {real.value:.3f} (density {generated['density'].value:.2f}, "
-        f"real {floor['density'].value:.2f}); effect: share of it missing",
+        evidence=f"The coverage is {made.value:.3f}; as many real images reach {real.value:.3f}. The density is "
+        f"{generated['density'].value:.2f}; of real images {floor['density'].value:.2f}.",
+        measure="share of the coverage of real images that is missing",
         remedies=("a longer --minutes", "a larger --model.width", "--model.conditional True") if malformed else REMEDIES,
         data={"coverage": made.value, "coverage_floor": real.value},
     )
@@ -82,10 +83,11 @@ def repeated(n: int, made: int, real: int) -> Finding:
         fail=0.05,
         p=float(hypergeom.sf(again - 1, 2 * n, again + usual, n)),
         says={
-            "PASS": "Its images do not repeat each other more than real ones do.",
+            "PASS": "Its images repeat each other no more than real ones do.",
             "FAIL": f"{again:,} of {n:,} generated images repeat others pixel by pixel.",
         },
-        evidence=f"{made:,} of {n:,} generated images are different ones, {real:,} of as many real images",
+        evidence=f"{made:,} of {n:,} generated images are different ones; of as many real images {real:,}.",
+        measure="share of the generated images that repeat others, beyond that of real images",
         remedies=REMEDIES,
         data={"different": made, "different_real": real},
     )
@@ -119,7 +121,7 @@ def dropped(names: Sequence[str], generated: NDArray[np.int64], real: NDArray[np
         seen=bool(m) and not unseen,
         passes="No class is missing.",
         cannot=f"Too rare to judge: {_listed(unseen)}." if m else "There are no real images to compare with.",
-        evidence=_rare(counts, missing, thin) or f"none of {tests} classes is beyond doubt below half of its share",
+        evidence=_rare(counts, missing, thin) or f"None of {tests} kinds of images is clearly under half of its share.",
         data={"names": list(names), "generated": generated.tolist(), "real": real.tolist()},
     )
 
@@ -149,8 +151,8 @@ def thinned(names: Sequence[str], found: Shares, real: NDArray[np.int64], n: int
         seen=not unseen,
         passes="No class is missing, as far as a weak classifier can tell.",
         cannot=f"Too rare, or too hard to recognize, to be judged: {_listed(unseen)}.",
-        evidence=(_rare(shares, missing, thin) or "no class is beyond doubt under half of its share")
-        + f"; estimated from {n} images by a linear classifier that is right in {100 * found.accuracy:.0f}%",
+        evidence=(_rare(shares, missing, thin) or "No class is clearly under half of its share.")
+        + f" The shares are estimates from {n:,} images by a linear classifier that is right for {100 * found.accuracy:.0f}% of real ones.",
         data={"names": list(names), "share": found.share.tolist(), "error": found.error.tolist(), "real": expected.tolist()},
     )
 
@@ -184,13 +186,14 @@ def _of_classes(
             "WARN": f"The generator makes too few of: {', '.join(names[i] for i in thin[:6])}.",
         },
         evidence=evidence,
+        measure="share that the kinds which are too rare have among real images, half of it where that is only likely",
         remedies=REMEDIES,
-        data=data,
+        data=data | {"rare": [names[i] for i in (*missing, *thin)]},
     )
 
 
 def _rare(told: Sequence[str], missing: Sequence[int], thin: Sequence[int]) -> str:
-    return f"too rare: {', '.join(told[i] for i in (*missing, *thin))}" if missing or thin else ""
+    return f"Too rare: {', '.join(told[i] for i in (*missing, *thin))}." if missing or thin else ""
 
 
 def _listed(names: Sequence[str], most: int = 6) -> str:

@@ -65,7 +65,8 @@ def baseline(made: Doubles, best: Doubles, name: str) -> Finding | Verdict:
             "CANNOT TELL": f"Too few images to say whether it is better than {name}, which needs no training.",
         },
         evidence=f"PSNR {mean:+.2f} dB against {name} ({mean - half:+.2f} to {mean + half:+.2f} with 95% certainty, Student's t over "
-        f"{len(gain)} images); effect: dB that are missing to a lead of {LEAD}",
+        f"{len(gain)} images).",
+        measure=f"dB that are missing to a lead of {LEAD}",
         remedies=(_LONGER, _WIDER, _MORE),
         data={"gain": mean, "baseline": name},
     )
@@ -86,7 +87,8 @@ def harm(made: Doubles, given: Doubles) -> Finding:
         warn=0.02,
         fail=0.2,
         says={"PASS": "No image came out worse than it went in.", "FAIL": "Some images come out worse than they went in."},
-        evidence=f"{worse} of {len(lost)} images lost more than {SLACK} dB of PSNR{most}; effect: their share",
+        evidence=f"{worse} of {len(lost)} images lost more than {SLACK} dB of PSNR{most}.",
+        measure="share of the images that lost so much",
         remedies=(_LONGER, "train for the damage that the images have: --data.degrade", _MORE),
         data={"worse": worse, "lost": float(lost.max())},
     )
@@ -118,8 +120,8 @@ def blur(made: Doubles, best: Doubles, truth: Doubles, name: str) -> Finding:
             "FAIL": f"Its results are blurred: {name}, which needs no training, keeps more fine detail.",
             "CANNOT TELL": "Too few images to judge how sharp the results are.",
         },
-        evidence=f"results hold {100 * share:.0f}% of the fine detail of the true images, those of {name} {100 * usual:.0f}%; "
-        "effect: the share of the latter that is missing",
+        evidence=f"Results hold {_percent(share)} of the fine detail of the true images, those of {name} {_percent(usual)}.",
+        measure="share of the latter that is missing",
         remedies=(_LONGER, _WIDER, "--model.adversarial 0.005"),
         data={"kept": share, "baseline": usual},
     )
@@ -151,8 +153,9 @@ def drift(shift: Doubles, usual: Doubles) -> Finding:
             "FAIL": f"The {what} of whole images drifts away from the truth.",
             "CANNOT TELL": f"Too few images to judge their {what}.",
         },
-        evidence=f"mean shift {common} levels of 255; of single images {effect:.1f} (root mean square, the channel that moves most), by "
-        f"the best classical method {usual_effect:.1f}; effect: the former",
+        evidence=f"The mean shift is {common} levels of 255. Single images shift by {effect:.1f} (root mean square, the channel that moves "
+        f"most), by the best classical method {usual_effect:.1f}.",
+        measure="levels of 255 by which single images shift",
         remedies=(_LONGER, _MORE),
         data={"shift": shift.mean(0).tolist()},
     )
@@ -168,7 +171,7 @@ def overfit(found: Gap, count: int, grown: Growth | None) -> Finding:
     gap, error = found.value, max(found.error, 1e-9)
     course, effect, p = "", gap, tail(gap / error)
     if grown is not None:
-        course = f"; in the log the gap between training and held-out patches grew by {grown.value:+.2f} dB"
+        course = f" In the log the gap between training and held-out patches grew by {grown.value:+.2f} dB."
         effect, p = min(gap, grown.value), max(p, tail(grown.value / max(grown.error, 1e-9)))
     return Finding(
         "overfitting",
@@ -183,8 +186,9 @@ def overfit(found: Gap, count: int, grown: Growth | None) -> Finding:
             "FAIL": "It restores its training images better than unseen ones: it has learned them by heart.",
             "CANNOT TELL": "Too few images to compare training images with unseen ones.",
         },
-        evidence=f"training images gain {gap:+.2f} dB more over the best classical method than unseen ones that are as hard "
-        f"(standard error {error:.2f}, {found.raw:+.2f} as they are; {count} of each){course}; effect: the lesser of the two",
+        evidence=f"Training images gain {gap:+.2f} dB more over the best classical method than unseen ones that are as hard "
+        f"(standard error {error:.2f}, {found.raw:+.2f} without regard to that; {count} of each).{course}",
+        measure="dB that training images gain more" + ("" if grown is None else ", no more than the gap grew in the log"),
         remedies=(_MORE, "--data.turn True", "a shorter --minutes", "--model.width 32 (a smaller network)"),
         data={"gap": gap, "grown": None if grown is None else grown.value},
     )
@@ -229,10 +233,9 @@ def noise_level(levels: Doubles, told: Doubles, blind: Doubles) -> Finding:
             "FAIL": "Without being told the noise level it takes out too much or too little.",
             "CANNOT TELL": "Too few images to see whether it finds out how much noise there is.",
         },
-        evidence=f"not being told the level costs {means[worst]:.2f} dB at sigma {levels[worst]:g}, "
-        f"{float(np.delete(means, worst).max(initial=-math.inf)):.2f} at most elsewhere; effect: the former"
-        if len(levels) > 1
-        else f"not being told the level costs {means[worst]:.2f} dB",
+        evidence=f"Not being told the noise level costs {means[worst]:.2f} dB at sigma {levels[worst]:g}"
+        + (f", {float(np.delete(means, worst).max()):.2f} at most elsewhere." if len(levels) > 1 else "."),
+        measure="dB that it costs at the worst level",
         remedies=(
             _LONGER,
             "train with a --sigma whose range holds the levels of your images",
@@ -240,6 +243,11 @@ def noise_level(levels: Doubles, told: Doubles, blind: Doubles) -> Finding:
         ),
         data={"levels": levels.tolist(), "lost": means.tolist()},
     )
+
+
+def _percent(share: float) -> str:
+    """What is kept of detail: less than nothing is nothing."""
+    return f"{100 * max(0.0, share):.0f}%"
 
 
 def _se(values: Doubles) -> float:

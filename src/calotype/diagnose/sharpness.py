@@ -49,7 +49,9 @@ def blur(generated: NDArray[np.float64], real: NDArray[np.float64], other: NDArr
             "CANNOT TELL": "Too few images to judge how sharp they are.",
             "FAIL": "The images are blurred: fine detail of real images is missing.",
         },
-        evidence=f"{math.exp(gap):.2f} times the real power in the finest octave; other real images within {100 * math.expm1(usual):.0f}%",
+        evidence=f"Fine detail is {math.exp(gap):.2f} times as strong as in real images; other real images differ by "
+        f"{100 * math.expm1(usual):.0f}%.",
+        measure="share of the strength of fine detail that is missing",
         remedies=BLUR_REMEDIES,
         data={"power_ratio": math.exp(gap)},
     )
@@ -66,7 +68,8 @@ def grain(generated: NDArray[np.float64], real: NDArray[np.float64]) -> Finding:
         passes="No sign of more than 1.5 levels of noise beyond that of real images.",
         unseen="Too few images to look for noise in flat areas.",
         fails="The images are grainy where real ones are smooth.",
-        evidence=f"noise of {generated.mean():.1f} levels of 255 in flat areas, {real.mean():.1f} in real images; effect: the difference",
+        evidence=f"Flat areas hold noise of {generated.mean():.1f} levels of 255, those of real images {real.mean():.1f}.",
+        measure="levels of noise in flat areas beyond those of real images",
         data={"generated": float(generated.mean()), "real": float(real.mean())},
     )
 
@@ -82,7 +85,8 @@ def excess(generated: NDArray[np.float64], real: NDArray[np.float64]) -> Finding
         passes="No sign that fine detail is more than 1.4 times as strong as in real images.",
         unseen="Too few images to judge the strength of fine detail.",
         fails="There is more fine detail than in real images: noise or artifacts.",
-        evidence=f"{math.exp(gap):.2f} times the real power in the finest octave",
+        evidence=f"Fine detail is {math.exp(gap):.2f} times as strong as in real images.",
+        measure="strength of fine detail beyond that of real images, relative to it",
     )
 
 
@@ -97,8 +101,9 @@ def checkerboard(generated: NDArray[np.float64], real: NDArray[np.float64]) -> F
         limits=(0.75, 1.5),
         passes="No sign of a checkerboard.",
         unseen="Too few images to look for a checkerboard.",
-        fails="A checkerboard lies over the images, as transposed convolutions leave it.",
-        evidence=f"checkerboard peaks {gap / scale:+.2f} standard deviations from those of real images",
+        fails="A checkerboard lies over the images, such as transposed convolutions leave.",
+        evidence=f"The trace of a checkerboard is {gap / scale:+.2f} standard deviations from that in real images.",
+        measure="height of the trace of a checkerboard over that of real images, in standard deviations",
         remedies=("a network that upsamples without transposed convolutions", "--train.ema 0.1"),
     )
 
@@ -113,13 +118,15 @@ def _noise(
     unseen: str,
     fails: str,
     evidence: str,
+    measure: str,
     remedies: tuple[str, ...] = NOISE_REMEDIES,
     data: dict[str, Any] | None = None,
 ) -> Finding:
     """One of the findings behind the verdict on noise; ``z`` is the effect in standard errors, ``error`` that of the effect."""
     says: dict[Status, str] = {"PASS": passes, "CANNOT TELL": unseen, "FAIL": fails}
     warn, fail = limits
-    return Finding("noise", max(0.0, effect), warn, fail, says, evidence, p=tail(z), error=error, remedies=remedies, data=data or {})
+    effect = max(0.0, effect)
+    return Finding("noise", effect, warn, fail, says, evidence, measure, p=tail(z), error=error, remedies=remedies, data=data or {})
 
 
 def _difference(a: NDArray[np.float64], b: NDArray[np.float64]) -> tuple[float, float]:

@@ -54,7 +54,9 @@ def vanishing_gradient(records: Sequence[Record]) -> Finding | Verdict:
             "FAIL": "The discriminator is always right, and the generator no longer learns from it.",
             "WARN": "For a while the discriminator was always right, and the generator learned nothing from it.",
         },
-        evidence=f"gradient of the generator {late:.2g} at the end, {early:.2g} early; discriminator right in {right:.0f}% at the end",
+        evidence=f"The gradient of the generator is {late:.2g} at the end and was {early:.2g} early; the discriminator is right in "
+        f"{right:.0f}% of cases at the end.",
+        measure="share of the log in which the generator had nothing to learn from, 1 where the training ends so",
         remedies=(
             "--model.loss non_saturating",
             "--model.loss relativistic_pairing --model.penalty r1_r2 --model.penalty-weight 0.1",
@@ -89,7 +91,7 @@ def overfitting_discriminator(records: Sequence[Record]) -> Finding | Verdict:
         return cannot_tell(name, f"There are {held} held-out images; {FEWEST_HELD} are needed: name more with --data.holdout.")
     error = math.hypot(float(auc.std(ddof=1)) / math.sqrt(len(auc)) if len(auc) > 1 else 0.1, math.sqrt(1 / (12 * held)))
     signs = [r["d_sign"] for r in records[-len(rows) :] if _has(r, "d_sign")]
-    sign = f"; r_t {np.mean(signs):.2f}" if signs else ""
+    sign = f" It takes {50 * (1 + np.mean(signs)):.0f}% of training images for real (r_t {np.mean(signs):.2f})." if signs else ""
     gap = float(auc.mean() - 0.5)
     return Finding(
         name,
@@ -103,7 +105,8 @@ def overfitting_discriminator(records: Sequence[Record]) -> Finding | Verdict:
             "CANNOT TELL": "Too few log lines or held-out images to see it.",
             "FAIL": "The discriminator knows the training images by heart, so its advice to the generator is memory.",
         },
-        evidence=f"it ranks a training image above a held-out one in {100 * auc.mean():.0f}% of pairs (chance is 50%){sign}",
+        evidence=f"It ranks a training image above a held-out one in {100 * auc.mean():.0f}% of pairs; chance would in 50%.{sign}",
+        measure="share of such pairs beyond a half",
         remedies=(
             "more training images",
             "--data.flip True (not for digits or text)",
@@ -132,7 +135,8 @@ def divergence(records: Sequence[Record]) -> Finding | Verdict:
             "FAIL": "The training diverged and was given up.",
             "WARN": "The training diverged, went back to an earlier checkpoint and went on at a lower learning rate.",
         },
-        evidence=f"{len(retreats)} retreats" + (f", at steps {steps}" if steps else ""),
+        evidence=f"The training {_went(len(retreats))} back to an earlier checkpoint" + (f", at steps {steps}." if steps else "."),
+        measure="1 for a training that went back, 2 for one that was given up",
         remedies=("a lower --optimizer.lr", "--optimizer.clip 1", "--schedule.warmup 0.05", "--train.precision fp32"),
     )
 
@@ -164,7 +168,9 @@ def oscillation(drawn: Sequence[NDArray[np.float32]], steps: Sequence[int]) -> F
             "CANNOT TELL": "Too few images of each checkpoint to see a swing.",
             "FAIL": "The generator swings between different kinds of images and does not settle.",
         },
-        evidence=f"drift between checkpoints in units of chance: {', '.join(f'{d:.1f}' for d in drift)}; effect: the median",
+        evidence=f"From checkpoint to checkpoint images of the same noise moved by {', '.join(f'{d:.1f}' for d in drift)} times what "
+        "chance does.",
+        measure="the median of these, 1 for chance alone",
         remedies=("--schedule.kind linear", "--train.ema 0.1", "a lower --optimizer.lr", "--optimizer.betas 0 0.99", "--model.penalty r1"),
         data={"steps": [steps[i] for i in late], "drift": drift.tolist()},
     )
@@ -227,6 +233,10 @@ def _drifts(drawn: Sequence[NDArray[np.float32]]) -> tuple[NDArray[np.float64], 
 
     dealt = [np.median(between(rng.permuted(np.tile(home, (100, 1)), axis=1)), axis=1) for _ in range(-(-DEALS // 100))]
     return between(home[None])[0], np.concatenate(dealt)[:DEALS]
+
+
+def _went(count: int) -> str:
+    return {0: "never went", 1: "went once"}.get(count, f"went {count} times")
 
 
 def _longest(flags: NDArray[np.bool_]) -> int:

@@ -110,7 +110,9 @@ def identity(found: Translated) -> Finding | Verdict:
             limits=(0.75, 0.9),
             passes="The translator does change its input towards the truth.",
             fails="The output is nearly the input: hardly anything is translated.",
-            evidence=f"{100 * gone:.0f}% of the way from source to truth is gone, in {len(made)} held-out pictures; effect: the rest",
+            evidence=f"The output goes {f'{100 * gone:.0f}% of the way from the source to' if gone >= 0 else 'from the source away from'} "
+            f"the truth, over {len(made)} held-out pictures.",
+            measure="share of the way from source to truth that is not gone",
             remedies=remedies,
             data={"gone": gone},
         )
@@ -130,7 +132,8 @@ def identity(found: Translated) -> Finding | Verdict:
         fails="The output is the input: nothing is translated."
         if as_it_is
         else "The output is the input in other colors, the same ones everywhere: right only where the two sides differ by that alone.",
-        evidence=f"one map of the input's colors leaves {100 * kept:.1f}% of the output's contrast unexplained; effect: what it explains",
+        evidence=f"One change of colors, the same everywhere, makes the output of the input up to {100 * kept:.1f}% of its contrast.",
+        measure="share of the contrast of the output that is so explained",
         remedies=remedies,
         data={"unexplained": kept},
     )
@@ -154,7 +157,7 @@ def inversion(found: Translated) -> Finding | Verdict:
     error, beside = _error(r), "the truth" if found.paired else "the source"
     own = ""
     if found.paired and len(between := _correlations(_luma(found.source.double()), _luma(reference.double()))) >= FEWEST:
-        own = f"; lightness of source and truth themselves: {between.mean():+.2f}"
+        own = f" The lightness of source and truth themselves: {between.mean():+.2f}."
     unsure = "" if found.paired else " Right only where that is what the two sides differ in."
     return _finding(
         name,
@@ -163,7 +166,9 @@ def inversion(found: Translated) -> Finding | Verdict:
         limits=(0.2, 0.5),
         passes=f"Light stays light, compared with {beside}.",
         fails=("Light and dark have changed places." if what == "lightness" else "Colors have become their opposites.") + unsure,
-        evidence=f"mean correlation of {what} with {beside} {r.mean():+.2f} ± {1.96 * error:.2f} ({len(r)} pictures){own}",
+        evidence=f"The {what} of the output goes with that of {beside} by a correlation of {r.mean():+.2f} ± {1.96 * error:.2f} (mean of "
+        f"{len(r)} pictures; 1 for the same, -1 for the opposite).{own}",
+        measure="minus that correlation",
         remedies=("another --seed", "--model.identity-weight 0.5"),
         data={"correlation": float(r.mean()), "of": what},
     )
@@ -193,8 +198,9 @@ def hidden(found: Translated, seed: int = 0) -> Finding:
         limits=(3.0, 6.0 if worse >= 1.25 else math.inf),
         passes="The way back needs nothing that is hidden in the pictures.",
         fails="The output carries a hidden copy of the input, from which the way back is made: a small cycle loss then says nothing.",
-        evidence=f"cycle error {before / LEVEL:.1f} levels, {after_rounding / LEVEL:.1f} with outputs rounded to 8 bits, "
-        f"{after / LEVEL:.1f} with noise of {TINY:g} levels, which grows {effect:.1f} times more than contrast explains",
+        evidence=f"Translated there and back, pictures miss themselves by {before / LEVEL:.1f} levels; by {after_rounding / LEVEL:.1f} "
+        f"where outputs are rounded to 8 bits, by {after / LEVEL:.1f} where noise of {TINY:g} levels is added to them, which nobody sees.",
+        measure="how many times that noise grows on the way back, beyond what contrast explains",
         remedies=("--model.cycle-weight 5", "--model.noise 0.02", "calotype train cut, which has no way back"),
         data={"growth": effect, "cycle": before / LEVEL, "cycle_rounded": after_rounding / LEVEL, "cycle_noisy": after / LEVEL},
     )
@@ -225,8 +231,9 @@ def carried(found: Translated) -> Finding:
         limits=(0.1, 0.2),
         passes="The way back needs nothing that is hidden in the pictures.",
         fails="The output carries a hidden copy of the input, from which the way back is made: a small cycle loss then says nothing.",
-        evidence=f"the way back leaves {rms[0]:.1f} levels of the source open when it starts from the truth, {rms[1]:.1f} from the output; "
-        "effect: the share of the squared error that only the output takes away",
+        evidence=f"On the way back {rms[0]:.1f} levels of the source stay unknown when it starts from the truth, {rms[1]:.1f} from the "
+        "output.",
+        measure="share of the squared error that only the output takes away",
         remedies=("--model.cycle-weight 5", "--model.noise 0.1", "calotype train cut, which has no way back"),
         data={"carried": 1 - share},
     )
@@ -248,7 +255,8 @@ def collapse(found: Translated) -> Finding:
         limits=(0.6, 0.8),
         passes="Different pictures become different ones.",
         fails="Different pictures become nearly the same one.",
-        evidence=f"an output is {ratio:.2f} times as far from the one most like it as real pictures are ({len(made)} of each)",
+        evidence=f"An output differs from the one most like it {ratio:.2f} times as much as real pictures do ({len(made)} of each).",
+        measure="how much less than real pictures outputs differ from each other, as a share",
         remedies=("--model.cycle-weight 10", "a longer --minutes", "another --seed"),
         data={"ratio": ratio},
     )
@@ -279,8 +287,9 @@ def paired_error(found: Translated) -> Finding:
         limits=(0.0, 0.75),
         passes=f"The output is closer to the truth than {beside}.",
         fails=f"The output is no closer to the truth than {beside}.",
-        evidence=f"PSNR with the truth {reached.mean():.2f} dB [{interval[0]:.2f}, {interval[1]:.2f}], {others} "
-        f"({len(reached)} held-out pictures, all channels); effect: decibels short of a gain of 1",
+        evidence=f"The output has a PSNR of {reached.mean():.2f} dB with the truth (95% interval {interval[0]:.2f} to {interval[1]:.2f}), "
+        f"{others} ({len(reached)} held-out pictures).",
+        measure="dB short of a gain of 1",
         remedies=("a longer --minutes", "another --seed", "calotype train pix2pix, which learns from pairs"),
         data={"psnr": float(reached.mean()), "interval": list(interval), "before": float(base.mean())},
     )
@@ -295,6 +304,7 @@ def _finding(
     passes: str,
     fails: str,
     evidence: str,
+    measure: str,
     remedies: tuple[str, ...],
     data: dict[str, Any],
 ) -> Finding:
@@ -311,6 +321,7 @@ def _finding(
         fail,
         says,
         evidence,
+        measure,
         p=tail((effect - warn) / error),
         detectable=warn + (_QUANTILE + OFTEN) * error,
         blind=blind,

@@ -31,12 +31,14 @@ class Verdict:
     name: str  # "mode-collapse", "copying" ...
     status: Status
     says: str  # one sentence for somebody who never heard of the measure
-    effect: float | None = None  # how large the trouble is, in the unit that ``evidence`` names
+    effect: float | None = None  # how large the trouble is
     p: float | None = None  # probability of an effect this large where there is no trouble, corrected for the number of questions
     detectable: float | None = None  # the smallest effect that this sample would have shown in 9 of 10 cases
     evidence: str = ""  # what was measured, in numbers
     remedies: tuple[str, ...] = ()  # settings of this toolkit that are known to help
     data: dict[str, Any] | None = None  # what a picture of the evidence needs; plain numbers and lists
+    measure: str = ""  # what ``effect`` is: "the share of coverage that is missing"
+    limits: tuple[float, float] | None = None  # of the effect, from which on it may be a WARN and a FAIL
     asked: bool = True  # whether the question makes sense here: without a discriminator none can overfit
 
 
@@ -54,7 +56,8 @@ class Finding:
     warn: float
     fail: float
     says: Mapping[Status, str]  # a sentence for PASS (no more than the threshold of a WARN) and for FAIL, which WARN takes without its own
-    evidence: str
+    evidence: str  # sentences with what was measured, in numbers
+    measure: str = ""  # what the effect is, in a few words
     p: float | None = None
     error: float | None = None  # standard error of the effect, in its unit: says what is detectable where nothing else does
     detectable: float | None = None  # an effect that would have been a WARN at least in 9 of 10 samples
@@ -128,7 +131,19 @@ def _verdict(found: Finding, p: float | None, needed: float) -> Verdict:
         status = "CANNOT TELL"
     says = {"WARN": found.says["FAIL"], "CANNOT TELL": "Too few images to see it.", **found.says}[status]
     remedies = found.remedies if status in ("WARN", "FAIL") else ()
-    return Verdict(found.name, status, says, found.effect, p, detectable, found.evidence, remedies, found.data or None)
+    return Verdict(
+        found.name,
+        status,
+        says,
+        found.effect,
+        p,
+        detectable,
+        found.evidence,
+        remedies,
+        found.data or None,
+        measure=found.measure,
+        limits=(found.warn, found.fail),
+    )
 
 
 def _join(a: Verdict, b: Verdict) -> Verdict:
@@ -141,4 +156,5 @@ def _join(a: Verdict, b: Verdict) -> Verdict:
     data = {**(other.data or {}), **(worse.data or {})}
     both = (worse.status, other.status) in (("PASS", "CANNOT TELL"), ("FAIL", "FAIL"), ("WARN", "WARN"))
     says = f"{worse.says} {other.says}" if both and other.says not in worse.says else worse.says
-    return replace(worse, says=says, evidence="; ".join(filter(None, (worse.evidence, other.evidence))), data=data or None)
+    untold = other.says if other.status == "CANNOT TELL" and not other.evidence and other.says not in says else ""
+    return replace(worse, says=says, evidence=" ".join(filter(None, (worse.evidence, other.evidence, untold))), data=data or None)

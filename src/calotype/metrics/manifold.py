@@ -128,7 +128,7 @@ def wilson(hits: float, n: float) -> Interval:
     """The 95% interval of a share of ``hits`` among ``n`` independent draws (Wilson 1927)."""
     share, z2 = hits / n, Z95 * Z95 / n
     center, half = (share + z2 / 2) / (1 + z2), Z95 * math.sqrt(share * (1 - share) / n + z2 / (4 * n)) / (1 + z2)
-    return max(0.0, center - half), min(1.0, center + half)
+    return max(0.0, center - half) if hits > 0 else 0.0, min(1.0, center + half) if hits < n else 1.0
 
 
 def check_features(*arrays: Floats) -> None:

@@ -10,11 +10,12 @@ from calotype.errors import UserError
 from calotype.metrics.score import Score
 from calotype.report import compare_restoration, families, plots
 from calotype.report.card import VERDICTS, Report
-from calotype.report.markup import alike, document, picture, status_mark, table, tag, text
+from calotype.report.glossary import space_in_words
+from calotype.report.markup import alike, asked, document, explained, linked, picture, section, status_mark, table, tag, term, text
 from calotype.report.plots import BETTER, number
 from calotype.report.ranking import in_order, listed, obstacles, ranks, recipe_score, seed_spread, separated, shared, ties
 from calotype.report.scores import LIKELIHOOD
-from calotype.report.words import QUESTIONS, explain
+from calotype.report.words import explain
 
 
 def compare_html(reports: Sequence[Report]) -> str:
@@ -34,6 +35,7 @@ def compare_html(reports: Sequence[Report]) -> str:
     body += _recipes(reports, names) if not against else ""
     body += "".join(_score(reports, name, ranked=not against) for name in names if name != LIKELIHOOD)
     body += families.likelihoods(reports, ranked=not against)
+    body += section("words", "Words on this page", explained(body))
     title = "Comparison of " + ", ".join(report.subject for report in reports)
     who = text(listed([report.subject for report in reports]))
     head = f'<header><p class="eyebrow">Calotype comparison</p><h1>{len(reports)} models</h1><p>{who}</p>'
@@ -52,13 +54,13 @@ def distinct(reports: Sequence[Report]) -> list[Report]:
 
 def _lead(reports: Sequence[Report], against: Sequence[str]) -> str:
     if against:
-        reasons = "".join(f"<li>{text(reason)}</li>" for reason in against)
+        reasons = "".join(f"<li>{linked(reason)}</li>" for reason in against)
         return f'<div class="notes"><p class="lead">These models are not ranked: they were not measured alike.</p><ul>{reasons}</ul></div>'
     first = next((name for name in shared(reports) if name != LIKELIHOOD), None)
     if first is None:
         return tag("p", "These reports share no score.", kind="lead")
     named = [(r.subject, r.score(first)) for r in reports]
-    return tag("p", text(conclusion([(who, s) for who, s in named if s is not None])), kind="lead")
+    return tag("p", linked(conclusion([(who, s) for who, s in named if s is not None])), kind="lead")
 
 
 def told(reports: Sequence[Report]) -> list[str]:
@@ -100,12 +102,20 @@ def _score(reports: Sequence[Report], name: str, ranked: bool) -> str:
         who, s = found[i]
         floor = "" if s.floor is None else number(s.floor)
         span = "not known" if s.interval is None else f"{number(s.interval[0])} to {number(s.interval[1])}"
-        rows.append([text(who), *([_place(*standing[i])] if ranked else [f"{s.n:,}", text(s.features)]), number(s.value), span, floor])
-    head = ["Model", *(["Rank"] if ranked else ["N", "Features"]), "Value", "95% interval", "Floor"]
-    where = f" Measured in {text(scores[0].features)}, N = {scores[0].n:,}." if ranked else ""
+        rows.append(
+            [
+                text(who),
+                *([_place(*standing[i])] if ranked else [f"{s.n:,}", linked(space_in_words(s.features))]),
+                number(s.value),
+                span,
+                floor,
+            ]
+        )
+    head = ["Model", *(["Rank"] if ranked else ["Images", "Judged by"]), "Value", term("95% interval"), term("Floor")]
+    where = f" Measured by {linked(space_in_words(scores[0].features))} on {scores[0].n:,} images of each." if ranked else ""
     doubts = "".join(f"<li>{text(line)}</li>" for line in ties(found)) if ranked else ""
     return (
-        f"<section><h2>{text(name)}</h2><p>{explain(scores[0])} {BETTER[scores[0].kind].capitalize()}.{where}</p>"
+        f"<section><h2>{term(name)}</h2><p>{explain(scores[0])} {BETTER[scores[0].kind].capitalize()}.{where}</p>"
         + (_beside(plots.models(name, [found[i] for i in order]), table(head, rows)) if ranked else table(head, rows))
         + (f'<ul class="quiet">{doubts}</ul>' if doubts else "")
         + "</section>"
@@ -168,7 +178,7 @@ def _recipe_rows(name: str, groups: dict[str, list[Report]]) -> tuple[list[list[
         spread = seed_spread(scores)
         named.append((recipe, recipe_score(scores)))
         span = f"{number(spread.interval[0])} to {number(spread.interval[1])}"
-        rows.append([text(name), text(recipe), str(spread.runs), number(spread.mean), span, number(spread.sampling), number(spread.seeds)])
+        rows.append([term(name), text(recipe), str(spread.runs), number(spread.mean), span, number(spread.sampling), number(spread.seeds)])
     alike = len({s.features for _, s in named}) == 1  # likelihoods of several kinds are not
     return rows, [conclusion(named)] if len(named) > 1 and alike else []
 
@@ -180,7 +190,12 @@ def _verdicts(reports: Sequence[Report]) -> str:
     rows = []
     for name in names:
         found: list[Status | None] = [next((v.status for v in r.asked if v.name == name), None) for r in reports]
-        rows.append([text(QUESTIONS[name]), *("" if status is None else status_mark(status) for status in found)])
+        rows.append(
+            [
+                asked(name),
+                *("" if status is None else status_mark(status) for status in found),
+            ]
+        )
     return f"<section><h2>What was found</h2>{table(['', *(text(r.subject) for r in reports)], rows)}</section>"
 
 

@@ -10,7 +10,7 @@ from calotype.errors import UserError
 from calotype.metrics.score import Estimate, Score
 from calotype.report import plots
 from calotype.report.card import Crop, Report, Restoration
-from calotype.report.markup import document, status_mark, table, tag, text
+from calotype.report.markup import asked, document, explained, linked, section, status_mark, table, tag, term, text
 from calotype.report.page_restoration import piece, spanned
 from calotype.report.plots import number
 from calotype.report.ranking import listed
@@ -23,12 +23,13 @@ def page(reports: Sequence[Report]) -> str:
     found = _alike(reports)
     order = sorted(range(len(reports)), key=lambda i: -found[i].methods[0].psnr.value)
     first = found[0]
-    lead = "".join(tag("p", text(said), kind="lead") for said in told(reports))
+    lead = "".join(tag("p", linked(said), kind="lead") for said in told(reports))
     lead += tag("p", f"Damage: <code>{text(first.degradation)}</code>. Scores: {text(first.convention)}.", kind="quiet")
     pieces = "".join(piece(_median(reports[i]), reports[i].subject) for i in order if reports[i].pictures.crops)
     body = lead + f"<section><h2>Scores</h2>{_scores(reports, found, order)}</section>"
     body += f"<section><h2>What was found</h2>{_verdicts(reports)}</section>"
     body += f"<section><h2>Before and after</h2>{pieces}</section>" if pieces else ""
+    body += section("words", "Words on this page", explained(body))
     title = "Comparison of " + ", ".join(report.subject for report in reports)
     who = text(listed([report.subject for report in reports]))
     head = f'<header><p class="eyebrow">Calotype comparison</p><h1>{len(reports)} restorers</h1><p>{who}</p>'
@@ -85,8 +86,8 @@ def _scores(reports: Sequence[Report], found: Sequence[Restoration], order: Sequ
         rows.append([text(reports[i].subject), spanned(own.psnr, 2), spanned(own.ssim, 4), behind, *takes])
     for method in best.methods[1:]:
         gain = method.gain or Estimate(0.0)
-        rows.append([text(method.name), spanned(method.psnr, 2), spanned(method.ssim, 4), _signed(gain), "", "", ""])
-    head = ["Method", "PSNR, dB", "SSIM", "The best is better by, dB", "Parameters", "s a megapixel", "Training"]
+        rows.append([term(method.name), spanned(method.psnr, 2), spanned(method.ssim, 4), _signed(gain), "", "", ""])
+    head = ["Method", term("PSNR, dB"), term("SSIM"), "The best is better by, dB", term("Parameters"), "s a megapixel", "Training"]
     count = len(best.images)
     named = [(reports[i].subject, found[i].methods[0].psnr) for i in order]
     shown = [(who, Score("PSNR", e.value, e.interval, None, count, count, "", "higher")) for who, e in named]
@@ -114,5 +115,11 @@ def _median(report: Report) -> Crop:
 def _verdicts(reports: Sequence[Report]) -> str:
     names = list(dict.fromkeys(v.name for report in reports for v in report.asked))
     by = [{v.name: v for v in report.verdicts} for report in reports]
-    rows = [[text(name), *(status_mark(found[name].status) if name in found else "" for found in by)] for name in names]
+    rows = [
+        [
+            asked(name),
+            *(status_mark(found[name].status) if name in found else "" for found in by),
+        ]
+        for name in names
+    ]
     return table(["", *(text(report.subject) for report in reports)], rows)

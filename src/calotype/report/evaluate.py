@@ -20,6 +20,7 @@ from calotype.errors import UserError
 from calotype.metrics.frechet import check_count
 from calotype.models import stored
 from calotype.report import card, cost, evidence, likelihoods
+from calotype.report.glossary import space_in_words
 from calotype.report.ground import Ground, TooFewReals, drawn_in, enough
 from calotype.report.request import LONGEST, Request, Say, progress
 from calotype.report.scores import in_features, overfitting, published, score_all
@@ -248,7 +249,7 @@ def _notes(ground: Ground, n: int) -> list[str]:
             "precision, recall, density and coverage"
         )
     if space.accuracy is not None:
-        notes.append(f"the network of the features is right in {100 * space.accuracy:.1f}% of images that it never saw")
+        notes.append(f"{space_in_words(space.label)}, which judges, is right for {100 * space.accuracy:.1f}% of images that it never saw")
     return [note for note in notes if note]
 
 

@@ -16,6 +16,7 @@ from calotype.metrics.classes import Shares
 from calotype.metrics.features import Extracted
 from calotype.metrics.frechet import Moments, extrapolated, frechet
 from calotype.report import card
+from calotype.report.glossary import space_in_words
 from calotype.report.ground import Ground
 from calotype.report.scores import by_neighbors
 from calotype.report.subject import Pixels
@@ -148,7 +149,8 @@ def classes(ground: Ground, drawn: Sequence[Extracted], confirm: Extracted, shar
     n = int(generated.sum())
     low = np.where(generated == 0, 0.0, beta.ppf(0.025, np.maximum(generated, 1e-9), n - generated + 1))
     high = np.where(generated == n, 1.0, beta.ppf(0.975, generated + 1, np.maximum(n - generated, 1e-9)))
-    judge = space.label if space.accuracy is None else f"{space.label}; right in {100 * space.accuracy:.1f}% of images that it never saw"
+    right = "" if space.accuracy is None else f", which is right for {100 * space.accuracy:.1f}% of images that it never saw"
+    judge = f"Counted by {space_in_words(space.label)}{right}."
     intervals = tuple((float(a), float(b)) for a, b in zip(low, high, strict=True))
     return card.ClassCounts(space.classes, tuple(generated.tolist()), tuple(reals.tolist()), intervals, judge)
 
@@ -160,7 +162,7 @@ def _estimated(ground: Ground, found: Shares | None, n: int) -> card.ClassCounts
     reals = np.bincount(images.labels, minlength=len(images.classes))
     shares = np.clip(found.share, 0, 1)
     low, high = np.clip(found.share - 1.96 * found.error, 0, 1), np.clip(found.share + 1.96 * found.error, 0, 1)
-    judge = f"estimated from labelled images by a linear classifier that is right in {100 * found.accuracy:.0f}%"
+    judge = f"Estimated by a linear classifier, which is right for {100 * found.accuracy:.0f}% of real images."
     intervals = tuple((float(a), float(b)) for a, b in zip(low, high, strict=True))
     return card.ClassCounts(images.classes, tuple(np.rint(n * shares).astype(int).tolist()), tuple(reals.tolist()), intervals, judge)
 

@@ -8,11 +8,12 @@ from calotype.metrics.manifold import Z95
 from calotype.metrics.score import Score
 from calotype.report import plots_models
 from calotype.report.card import Report
-from calotype.report.markup import table, tag, text
+from calotype.report.glossary import SCORES
+from calotype.report.markup import linked, table, tag, term, text
 from calotype.report.plots import number
 from calotype.report.ranking import in_order, listed, ranks
 from calotype.report.scores import GIVEN, LIKELIHOOD
-from calotype.report.words import GLOSSARY, is_likelihood, minutes
+from calotype.report.words import is_likelihood, minutes
 
 BOUNDS = ("ELBO", "IWAE", "dequantized bound", "variational bound")
 EXACT = "exact"
@@ -26,15 +27,15 @@ def glance(reports: Sequence[Report], ranked: bool) -> str:
         return ""
     head = [
         "Model",
-        "FD",
-        "Coverage",
-        "Bits/dim<br>± s.e.",
-        "Parameters",
+        term("FD"),
+        term("Coverage"),
+        f"{term('bits/dim')}<br>± {term('standard error')}",
+        term("Parameters"),
         "Training",
         "Images/s<br>in training",
         "Seconds for<br>1,000 images",
     ]
-    head.append("Function<br>evaluations")
+    head.append(term("Function evaluations"))
     rows = [[text(r.subject), *(_spanned(r.score(name)) for name in ("FD", "coverage")), _likely(r), *_costs(r)] for r in reports]
     said = "".join(tag("p", text(line)) for line in trained_alike(reports))
     return f"<section><h2>At a glance</h2>{said}{table(head, rows)}{_picture(reports) if ranked else ''}</section>"
@@ -48,7 +49,7 @@ def _spanned(score: Score | None) -> str:
 
 
 def _likely(report: Report) -> str:
-    found = [f"{_with_error(s)}<br><span class='quiet'>{text(plain(s.features))}</span>" for s in report.scores if is_likelihood(s)]
+    found = [f"{_with_error(s)}<br><span class='quiet'>{term(plain(s.features))}</span>" for s in report.scores if is_likelihood(s)]
     return "<br>".join(found) or "<span class='quiet'>none</span>"
 
 
@@ -130,11 +131,11 @@ def likelihoods(reports: Sequence[Report], ranked: bool) -> str:
             best, worst = standing[i]
             place = "" if not ranked or len(named) < 2 else str(best) if best == worst else f"{best} to {worst}"
             span = "not known" if s.interval is None else f"{number(s.interval[0])} to {number(s.interval[1])}"
-            rows.append([text(who), text(kind), place, number(s.value), span, f"{s.n:,}"])
+            rows.append([text(who), term(kind), place, number(s.value), span, f"{s.n:,}"])
     said = "".join(tag("p", text(line)) for line in (incompatible(reports), *(proven(reports) if ranked else ())) if line)
-    lead = tag("p", text(f"{GLOSSARY[LIKELIHOOD]} Lower is better."))
-    head = ["Model", "Kind", "Rank within the kind", "Value", "95% interval", "Held-out images"]
-    return f"<section><h2>{text(LIKELIHOOD)}</h2>{lead}{said}{table(head, rows)}</section>"
+    lead = tag("p", linked(f"{SCORES[LIKELIHOOD]} Lower is better."))
+    head = ["Model", "Kind", "Rank within the kind", "Value", term("95% interval"), term("Held-out images")]
+    return f"<section><h2>{term(LIKELIHOOD)}</h2>{lead}{said}{table(head, rows)}</section>"
 
 
 def of_kinds(reports: Sequence[Report]) -> dict[str, list[tuple[str, Score]]]:

@@ -18,6 +18,7 @@ from PIL import Image
 from calotype.diagnose.verdict import Status
 from calotype.pictures import to_picture
 from calotype.report.card import Pixels
+from calotype.report.glossary import GLOSSARY, QUESTIONS, anchor, term_of, terms_in
 from calotype.report.words import SYMBOLS, pieces
 
 SHEET_BYTES = 400_000  # of one picture, at most
@@ -38,12 +39,48 @@ def tag(name: str, inside: str, **attributes: str) -> str:
 
 
 def prose(words: str) -> str:
-    """Words of the toolkit as markup: settings among them stand out and can be copied as a whole."""
+    """Words of the toolkit as markup: settings stand out and can be copied as a whole, and terms lead to what they mean."""
     parts = ""
     for code, part in pieces(words):
         # browsers would break a line after the two hyphens
-        parts += tag("code", re.sub(r"--[\w.-]+", r'<span class="nowrap">\g<0></span>', text(part))) if code else text(part)
+        parts += tag("code", re.sub(r"--[\w.-]+", r'<span class="nowrap">\g<0></span>', text(part))) if code else linked(part)
     return parts
+
+
+def linked(words: str) -> str:
+    """A sentence as markup whose terms lead to what they mean, each where it occurs first."""
+    return "".join(text(part) if term is None else _link(term, part) for term, part in terms_in(words))
+
+
+def term(word: str) -> str:
+    """A word by itself, such as the name of a score, that leads to what it means; plain text where it is no term."""
+    found = term_of(word)
+    return text(word) if found is None else _link(found, word)
+
+
+def asked(name: str) -> str:
+    """The question of a verdict, and its name."""
+    return f"{text(QUESTIONS[name])} <span class='quiet'>{term(name)}</span>"
+
+
+def _link(term: str, word: str) -> str:
+    return f'<a class="term" href="#{anchor(term)}">{text(word)}</a>'
+
+
+def explained(body: str) -> str:
+    """What all terms mean that ``body`` leads to: the last part of every page."""
+    used = set(re.findall(r'href="#(word-[a-z0-9-]+)"', body))
+    groups = ""
+    for title, terms in GLOSSARY.items():
+        told = {name: said for name, said in terms.items() if anchor(name) in used}
+        rows = "".join(f'<div id="{anchor(name)}"><dt>{text(name)}</dt><dd>{text(said)}</dd></div>' for name, said in told.items())
+        groups += f"<h3>{title}</h3><dl>{rows}</dl>" if rows else ""
+    return groups
+
+
+def section(name: str, title: str, inside: str) -> str:
+    """A part of the page under its heading."""
+    return f'<section id="{name}"><h2>{text(title)}</h2>{inside}</section>'
 
 
 def status_mark(status: Status) -> str:
@@ -71,7 +108,7 @@ def table(head: Iterable[str], rows: Iterable[Iterable[str]], caption: str = "",
 
 def facts(rows: Mapping[str, str]) -> str:
     """A list of names and values, both plain text."""
-    return "<dl>" + "".join(f"<div><dt>{text(k)}</dt><dd>{text(v)}</dd></div>" for k, v in rows.items()) + "</dl>"
+    return "<dl>" + "".join(f"<div><dt>{term(k)}</dt><dd>{text(v)}</dd></div>" for k, v in rows.items()) + "</dl>"
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,28 @@ from calotype.metrics.score import Score
 from calotype.report import page_restoration, plots, plots_models
 from calotype.report.card import Curves, Neighbors, Pixels, Report, Series
 from calotype.report.compare import compare_html
-from calotype.report.markup import alike, document, facts, picture, prose, sheet, shrunk, status_mark, table, tag, text, tone
+from calotype.report.glossary import STATUSES, space_in_words
+from calotype.report.markup import (
+    alike,
+    document,
+    explained,
+    facts,
+    linked,
+    picture,
+    prose,
+    section,
+    sheet,
+    shrunk,
+    status_mark,
+    table,
+    tag,
+    term,
+    text,
+    tone,
+)
 from calotype.report.plots import BETTER, number
 from calotype.report.scores import GAIN, RESTORED
 from calotype.report.words import (
-    MEANING,
     cost_in_words,
     distance_in_words,
     evaluations_in_words,
@@ -47,21 +64,23 @@ _CURVES: dict[str, tuple[str, ...]] = {  # the part of the log that shows each t
 
 def html(report: Report) -> str:
     """The whole page: no scripts, nothing loaded from anywhere. What the report lacks is left out."""
+    header = _header(report)
     sections = [(name, title, make(report)) for name, title, make in _SECTIONS]
+    sections.append(("words", "Words on this page", explained(header + "".join(inside for _, _, inside in sections))))
     present = [(name, title, inside) for name, title, inside in sections if inside]
     links = "".join(f'<a href="#{name}">{title}</a>' for name, title, _ in present)
-    body = "".join(f'<section id="{name}"><h2>{title}</h2>{inside}</section>' for name, title, inside in present)
+    body = "".join(section(*part) for part in present)
     nav = f'<nav aria-label="Parts of this page">{links}</nav>'
-    return document(f"{report.subject}: report", f"<header>{_header(report)}{nav}</header><main>{body}</main>")
+    return document(f"{report.subject}: report", f"<header>{header}{nav}</header><main>{body}</main>")
 
 
 def _header(report: Report) -> str:
     said = tag("p", text(headline(report)), kind="lead")
     if far := distance_in_words(report):
-        said += tag("p", text(far), kind="lead")
+        said += tag("p", linked(far), kind="lead")
     counts = "".join(f"<li>{status_mark(status)} <span>{count}</span></li>" for status, count in tally(report))
     tiles = "".join(
-        f"<div><dt>{text(s.name)}</dt><dd><strong>{number(s.value)}</strong>{_beside(s)}</dd></div>" for s in main_scores(report)
+        f"<div><dt>{term(s.name)}</dt><dd><strong>{number(s.value)}</strong>{_beside(s)}</dd></div>" for s in main_scores(report)
     )
     notes = "".join(tag("p", prose(sentence(note))) for note in report.notes)
     return (
@@ -75,7 +94,7 @@ def _header(report: Report) -> str:
 def _beside(score: Score) -> str:
     lines = [] if score.interval is None else [f"between {number(score.interval[0])} and {number(score.interval[1])}"]
     lines += [] if score.floor is None else [f"real images: {number(score.floor)}"]
-    lines += [text(score.features)] if is_likelihood(score) or score.name == GAIN else []
+    lines += [term(score.features)] if is_likelihood(score) or score.name == GAIN else []
     return "<br>".join([*lines, BETTER[score.kind]])
 
 
@@ -83,16 +102,16 @@ def _verdicts(report: Report) -> str:
     if not report.verdicts:
         return ""
     present = [status for status, _ in tally(report)]
-    key = "".join(f"<li>{status_mark(status)} {MEANING[status]}</li>" for status in present)
+    key = "".join(f"<li>{status_mark(status)} {STATUSES[status]}</li>" for status in present)
     idle = [v.name for v in report.verdicts if not v.asked]
-    rest = tag("p", text(f"Not asked, for it makes no sense here: {', '.join(idle)}."), kind="quiet") if idle else ""
+    rest = tag("p", f"Not asked, for it makes no sense here: {', '.join(map(term, idle))}.", kind="quiet") if idle else ""
     return f'<ul class="key quiet">{key}</ul>' + "".join(_verdict(report, v) for v in report.asked) + rest
 
 
 def _verdict(report: Report, verdict: Verdict) -> str:
     grave = verdict.status in ("FAIL", "WARN")
     inside = tag("p", prose(sentence(verdict.evidence))) if verdict.evidence else ""
-    inside += "".join(tag("p", text(said), kind="quiet") for said in measures(verdict))
+    inside += "".join(tag("p", linked(said), kind="quiet") for said in measures(verdict))
     if verdict.remedies and verdict.status != "PASS":
         inside += "<h4>What to try</h4><ul>" + "".join(f"<li>{prose(remedy)}</li>" for remedy in verdict.remedies) + "</ul>"
     if grave:
@@ -100,7 +119,7 @@ def _verdict(report: Report, verdict: Verdict) -> str:
     top = f'{status_mark(verdict.status)}<h3>{text(question(verdict))}</h3><span class="more"></span><p>{prose(sentence(verdict.says))}</p>'
     if not inside:
         return f'<details class="verdict {tone(verdict.status)}" open><summary>{top.replace("more", "none")}</summary></details>'
-    inside += tag("p", f"Known to programs as <code>{text(verdict.name)}</code>", kind="quiet")
+    inside += tag("p", f"Known to programs as {term(verdict.name)}", kind="quiet")
     opened = " open" if grave else ""
     return f'<details class="verdict {tone(verdict.status)}"{opened}><summary>{top}</summary><div class="inside">{inside}</div></details>'
 
@@ -108,7 +127,7 @@ def _verdict(report: Report, verdict: Verdict) -> str:
 def _evidence(report: Report, verdict: Verdict) -> str:
     """The picture that shows the trouble, where the report holds one."""
     if verdict.name == "mode-collapse" and report.classes is not None:
-        return _figure(plots.classes(report.classes), "How often each class comes out, against real images.")
+        return _figure(plots.classes(report.classes, _rare(report)), "How often each class comes out, against real images.")
     if verdict.name in ("blur", "noise") and report.spectrum is not None:
         return _figure(
             plots.spectrum(report.spectrum), "Strength of coarse (left) to fine (right) detail, against the band of real images."
@@ -128,7 +147,7 @@ def _evidence(report: Report, verdict: Verdict) -> str:
 
 
 def _figure(drawing: str, caption: str) -> str:
-    return f"<figure><figcaption>{text(caption)}</figcaption>{drawing}</figure>"
+    return f"<figure><figcaption>{linked(caption)}</figcaption>{drawing}</figure>"
 
 
 def _side_by_side(drawings: Sequence[str]) -> str:
@@ -183,9 +202,10 @@ def _near(near: Neighbors, caption: str) -> str:
         labels = "".join(_below(far[i : i + 1], files[i : i + 1]) for _, _, far, files in parts)
         cells += f"<figure>{shown}<figcaption>{labels}</figcaption></figure>"
     order = ", ".join(name for name, *_ in parts)
-    named = " and the file" if near.train_name else ""
-    below = f" Below: the distance ({text(near.features)}){named}." if near.features else ""
-    return f'<p class="quiet">{caption} Left to right: {order}.{below}</p><div class="near" style="--wide: {wide}rem">{cells}</div>'
+    named = ", and the file" if near.train_name else ""
+    below = f" Below: the distance, as seen by {linked(space_in_words(near.features))}{named}." if near.features else ""
+    lead = tag("p", f"{linked(caption)} Left to right: {linked(order)}.{below}", kind="quiet")
+    return f'{lead}<div class="near" style="--wide: {wide}rem">{cells}</div>'
 
 
 def _below(far: Sequence[float], files: Sequence[str]) -> str:
@@ -202,16 +222,16 @@ def _scores(report: Report) -> str:
     for s in scores:
         span = "" if s.interval is None else f"<br><span class='quiet nowrap'>{number(s.interval[0])} to {number(s.interval[1])}</span>"
         floor = "" if s.floor is None else number(s.floor)
-        other = "" if where(s) == common else f" Measured in {text(where(s))}."
-        kind = f"<br><span class='quiet'>{text(s.features)}</span>" if is_likelihood(s) else ""
+        other = "" if where(s) == common else f" Measured {linked(where(s))}."
+        kind = f"<br><span class='quiet'>{term(s.features)}</span>" if is_likelihood(s) else ""
         rows.append(
-            [text(s.name) + kind, number(s.value) + span, floor, plots.strip(s), f"{explain(s)} {BETTER[s.kind].capitalize()}.{other}"]
+            [term(s.name) + kind, number(s.value) + span, floor, plots.strip(s), f"{explain(s)} {BETTER[s.kind].capitalize()}.{other}"]
         )
     lead = (
         "Dot: the score. Bar: the interval in which it lies with 95% certainty. Line: the floor, the same score of other real images; "
         "the shaded side is as good as real."
     )
-    return tag("p", f"Measured in {text(common)}, unless said otherwise. {lead}", kind="quiet") + table(
+    return tag("p", linked(f"Measured {common}, unless said otherwise. {lead}"), kind="quiet") + table(
         ["Score", "Value, 95% interval", "Floor", "", "What it says"], rows, kind="scores"
     )
 
@@ -228,7 +248,7 @@ def _ladder(report: Report) -> str:
     if not any(_is_real(row.name) for row in report.ladder):
         rows.insert(0, ["other real images", *floors])
     rows.append(["this model", *(number(known[n].value) if n in known else "" for n in names)])
-    return lead + f'<div class="pair">{drawn}<figure>{table(["", *map(text, names)], rows, marked=len(rows) - 1)}</figure></div>'
+    return lead + f'<div class="pair">{drawn}<figure>{table(["", *map(term, names)], rows, marked=len(rows) - 1)}</figure></div>'
 
 
 def _ladder_plot(report: Report, score: Score) -> str:
@@ -253,11 +273,17 @@ def _extrapolation(report: Report) -> str:
 def _classes(report: Report) -> str:
     if report.classes is None or not report.classes.names:
         return ""
-    counts, judge = report.classes, f" Told apart by {report.classes.judge}." if report.classes.judge else ""
+    counts, judge = report.classes, f" {sentence(report.classes.judge)}" if report.classes.judge else ""
     left_out = len(counts.names) - plots.MOST_CLASSES
     more = f" The {plots.MOST_CLASSES} that differ most are shown; {left_out} are left out." if left_out > 0 else ""
-    caption = f"Dots whose bar does not reach the end of the shaded real share come out too often or too seldom.{more}{judge}"
-    return _figure(plots.classes(counts), caption)
+    caption = f"A bar holds the share with 95% certainty: one in twenty misses the real share, which is shaded, by chance.{judge}{more}"
+    return _figure(plots.classes(counts, _rare(report)), caption)
+
+
+def _rare(report: Report) -> Sequence[str]:
+    """The classes that the verdict on mode collapse names."""
+    found = next((v.data for v in report.verdicts if v.name == "mode-collapse" and v.status in ("FAIL", "WARN") and v.data), {})
+    return tuple(found.get("rare", ()))
 
 
 def _spectrum(report: Report) -> str:

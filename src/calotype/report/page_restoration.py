@@ -9,7 +9,7 @@ import numpy as np
 from calotype.metrics.score import Estimate, Score
 from calotype.report import plots, plots_models
 from calotype.report.card import Crop, Method, Report
-from calotype.report.markup import picture, sheet, table, tag, text
+from calotype.report.markup import linked, picture, sheet, table, tag, term, text
 from calotype.report.words import sentence, signed
 
 _SHOWN = 160  # CSS pixels of a piece
@@ -57,14 +57,14 @@ def methods(report: Report) -> str:
     found = report.restoration
     if found is None:
         return ""
-    rows = [[text(m.name), spanned(m.psnr, 2), spanned(m.ssim, 4), _gain(m)] for m in found.methods]
+    rows = [[term(m.name), spanned(m.psnr, 2), spanned(m.ssim, 4), _gain(m)] for m in found.methods]
     count = len(found.images)
     spans = f"Intervals hold the mean with 95% certainty (Student's t over {count} images)" if count > 1 else "One image has no interval"
     lead = (
         f"Damage: <code>{text(found.degradation)}</code>. Scores: {text(found.convention)}. {spans}. The last column is the mean of the "
         "differences image by image, which is surer than the difference of the means: below zero the other method is better."
     )
-    head = ["Method", "PSNR, dB", "SSIM", "This model is better by, dB"]
+    head = ["Method", term("PSNR, dB"), term("SSIM"), "This model is better by, dB"]
     shown = [(m.name, Score("PSNR", m.psnr.value, m.psnr.interval, None, count, count, "", "higher")) for m in found.methods]
     drawn = f"<figure>{plots.models('PSNR', shown)}</figure>"
     return tag("p", lead, kind="quiet") + table(head, rows, marked=0) + f'<div class="pair">{drawn}{_each(report)}</div>'
@@ -101,8 +101,8 @@ def levels(report: Report) -> str:
     if found is None or not found.levels:
         return ""
     names = list(dict.fromkeys(name for level in found.levels for name in level.psnr))
-    rows = [[text(name), *(f"{level.psnr[name]:.2f}" if name in level.psnr else "" for level in found.levels)] for name in names]
-    head = ["PSNR, dB", *(f"sigma {level.sigma:g}" for level in found.levels)]
+    rows = [[term(name), *(f"{level.psnr[name]:.2f}" if name in level.psnr else "" for level in found.levels)] for name in names]
+    head = [term("PSNR, dB"), *(f"sigma {level.sigma:g}" for level in found.levels)]
     lead = "The same images at fixed noise levels (sigma, of 255): the model told the level, not told it, and what needs no training."
     drawn = f"<figure>{plots_models.levels(found.levels)}</figure><figure>{table(head, rows)}</figure>"
-    return tag("p", lead, kind="quiet") + f'<div class="pair">{drawn}</div>'
+    return tag("p", linked(lead), kind="quiet") + f'<div class="pair">{drawn}</div>'

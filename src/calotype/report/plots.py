@@ -11,7 +11,7 @@ import logging
 import math
 import re
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -235,11 +235,11 @@ def _roomy(places: Sequence[int], end: float) -> list[int]:
     return kept
 
 
-def classes(counts: ClassCounts) -> str:
-    """The share of each class among generated images, with exact intervals, against the real share."""
+def classes(counts: ClassCounts, rare: Collection[str] = ()) -> str:
+    """The share of each class among generated images, with its interval, against the real share; ``rare`` ones stand out."""
     made, real = sum(counts.generated) or 1, sum(counts.real) or 1
     gap = [abs(g / made - r / real) for g, r in zip(counts.generated, counts.real, strict=True)]
-    chosen = sorted(sorted(range(len(gap)), key=lambda i: -gap[i])[:MOST_CLASSES])
+    chosen = sorted(sorted(range(len(gap)), key=lambda i: (counts.names[i] not in rare, -gap[i]))[:MOST_CLASSES])
 
     def fill(figure: Figure) -> None:
         axes = figure.add_subplot()
@@ -247,11 +247,12 @@ def classes(counts: ClassCounts) -> str:
         axes.barh(rows, [100 * counts.real[i] / real for i in chosen], color=BAND, height=0.72, zorder=1, label="real images")
         for row, i in zip(rows, chosen, strict=True):
             low, high = counts.interval[i]
-            rare = high < 0.5 * counts.real[i] / real  # the rule of the verdict on mode collapse
-            axes.plot([100 * low, 100 * high], [row, row], color=ALERT if rare else MADE, linewidth=2.2, zorder=2)
-            axes.scatter([100 * counts.generated[i] / made], [row], s=28, color=ALERT if rare else MADE, zorder=3)
+            color = ALERT if counts.names[i] in rare else MADE
+            axes.plot([100 * low, 100 * high], [row, row], color=color, linewidth=2.2, zorder=2)
+            axes.scatter([100 * counts.generated[i] / made], [row], s=28, color=color, zorder=3)
         axes.scatter([], [], s=28, color=MADE, label="generated, 95% interval")
-        axes.scatter([], [], s=28, color=ALERT, label="under half its share")
+        if rare:
+            axes.scatter([], [], s=28, color=ALERT, label="too rare")
         axes.set_yticks(rows, [short(counts.names[i], 24) for i in chosen], color=INK)
         axes.set_ylim(len(chosen) - 0.4, -0.6)
         axes.set_xlim(left=0)

@@ -77,12 +77,14 @@ def _verdict() -> Schema:
             "name": {"enum": list(VERDICTS)},
             "status": {"enum": list(RANK)},
             "says": _said(_TEXT, "one sentence for anybody"),
-            "effect": _said(_MAYBE, "how large the trouble is, in the unit that evidence names"),
+            "effect": _said(_MAYBE, "how large the trouble is, in the unit that measure names"),
             "p": _said({"type": ["number", "null"], "minimum": 0, "maximum": 1}, "corrected for the number of questions asked"),
             "detectable": _said(_MAYBE, "the smallest effect that this sample would have shown in 9 of 10 cases"),
             "evidence": _said(_TEXT, "what was measured, in numbers"),
             "remedies": _said(_list(_TEXT), "settings of Calotype that are known to help"),
             "data": {"type": ["object", "null"]},
+            "measure": _said(_TEXT, "what effect is"),
+            "limits": _said(_or_null(_pair(_MAYBE)), "of effect, from which on it may be a WARN and a FAIL; null where it never is"),
             "asked": _said({"type": "boolean"}, "whether the question makes sense for what was judged"),
         }
     )

@@ -37,6 +37,9 @@ FULL, SHORT = 200, 48
 
 MEGAPIXELS = 4.0, 0.6  # of all of them together, at most
 SHOWN = 6
+WAYS = {"a2b": "Sources translated (a2b)", "b2a": "Images translated (b2a)"}
+"""What each direction makes."""
+
 REALS = 2_000  # training pictures of the other side that a distance is taken to
 
 
@@ -131,7 +134,7 @@ def _batch(known: Known, split: Split, generator: Generator, request: Request) -
 
 def _named(found: Sequence[Finding | Verdict], direction: str, several: bool) -> list[Finding | Verdict]:
     """Findings that say of which direction they are."""
-    return [replace(f, evidence=f"{direction}: {f.evidence}") if several and f.evidence else f for f in found]
+    return [replace(f, evidence=f"{WAYS[direction]}: {f.evidence}") if several and f.evidence else f for f in found]
 
 
 def _scores(one: _One, convention: Convention, several: bool) -> list[Score]:
@@ -172,7 +175,7 @@ def _crops(several: Sequence[_One]) -> tuple[card.Crop, ...]:
         before = edge.to_uint8(edge.like(source, made))
         after, truth = edge.to_uint8(made), edge.to_uint8(image)
         again: NDArray[np.uint8] | None = None if one.again is None else edge.to_uint8(edge.like(one.again, made))
-        title = {"a2b": "Sources translated (a2b)", "b2a": "Images translated (b2a)"}[one.direction]
+        title = WAYS[one.direction]
         for row in range(min(SHOWN, len(after))):
             back = None if again is None else again[row]
             crops.append(card.Crop(title, before[row], after[row], truth[row] if one.found.paired else None, again=back))

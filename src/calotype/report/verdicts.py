@@ -18,6 +18,7 @@ from calotype.metrics.diversity import different_bins
 from calotype.metrics.features import Extracted, pick
 from calotype.metrics.repeats import Twins, first_of_each, twins
 from calotype.metrics.score import Estimate
+from calotype.report.glossary import space_in_words
 from calotype.report.ground import Ground
 from calotype.report.subject import Pixels, Subject
 
@@ -179,7 +180,7 @@ def _closer(drawn: Extracted, confirm: Extracted, ground: Ground, seed: int) -> 
     except UserError as error:
         return cannot_tell("copying", str(error)), None
     nearby = Nearby(again.generated, again.train, again.distances, ground.confirm.label)
-    return copies.copying(first, again, (ground.spaces[0].name, ground.confirm.name)), nearby
+    return copies.copying(first, again, (space_in_words(ground.spaces[0].label), space_in_words(ground.confirm.label))), nearby
 
 
 def classes_known(ground: Ground, drawn: Sequence[Extracted]) -> bool:

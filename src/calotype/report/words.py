@@ -9,74 +9,11 @@ from collections.abc import Sequence
 from calotype.diagnose.verdict import RANK, Status, Verdict
 from calotype.metrics.score import Estimate, Score
 from calotype.report.card import Cost, Evaluations, Report, Restoration
+from calotype.report.glossary import LIKELIHOODS, QUESTIONS, SCORES, space_in_words, term_of
 from calotype.report.plots import BETTER, number
 from calotype.report.scores import LIKELIHOOD, RESTORED
 
-QUESTIONS = {
-    "mode-collapse": "Does it make every kind of image?",
-    "oscillation": "Did it settle on what to make?",
-    "vanishing-gradient": "Did the generator keep learning?",
-    "overfitting-discriminator": "Did the discriminator learn the images by heart?",
-    "copying": "Are its images new, not copied from the training set?",
-    "blur": "Are its images as sharp as real ones?",
-    "noise": "Are its images as clean as real ones?",
-    "posterior-collapse": "Does it use its latent variables?",
-    "likelihood-overfit": "Does its likelihood hold on unseen images?",
-    "divergence": "Did training stay stable?",
-    "worse-than-classical": "Is it better than methods that need no training?",
-    "harm": "Does it leave no image worse than it was?",
-    "color-drift": "Does it keep color and brightness?",
-    "overfitting": "Does it restore unseen images as well as those it was trained on?",
-    "noise-level": "Does it know by itself how much noise there is?",
-    "translation": "Does it translate?",
-    "identity-collapse": "Does it change its input at all?",
-    "color-inversion": "Does light stay light, and dark dark?",
-    "hidden-information": "Does the way back do without hidden marks?",
-    "collapsed-translation": "Do different pictures become different ones?",
-    "paired-error": "Does it come closer to the truth than no translation does?",
-}
 SYMBOLS: dict[Status, str] = {"FAIL": "\u00d7", "WARN": "!", "CANNOT TELL": "?", "PASS": "✓"}
-MEANING: dict[Status, str] = {
-    "FAIL": "trouble was found",
-    "WARN": "signs of trouble, not beyond doubt or not grave",
-    "CANNOT TELL": "something needed for an answer is missing",
-    "PASS": "no trouble large enough to be seen",
-}
-GLOSSARY = {
-    "fid": "Frechet Inception distance, the usual yardstick of publications: how far the generated images as a whole lie from real ones.",
-    "fd": "Frechet distance: how far the generated images as a whole lie from the real ones, in average look and in variety together.",
-    "fd, bias removed": "The Frechet distance less what it would show for a perfect generator, only because the samples are small.",
-    "fd at infinite n": "The Frechet distance that infinitely many images would have: free of the error that comes from a small sample.",
-    "kid": "Kernel distance: like the Frechet distance, without its error from small samples; zero for a perfect generator.",
-    "precision": "The share of generated images that look like real ones: lower than for real images when many are wrong.",
-    "recall": "The share of real images that the generator comes close to: lower than for real images when it makes too few kinds.",
-    "density": "How deep inside the crowd of real images the generated ones lie; about 1 for real images.",
-    "coverage": "The share of real images that have a generated one close by: low when kinds of images are missing.",
-    "recognized": "The share of images that a recognizer is sure of (over 90%): lower than for real images when many are malformed.",
-    "inception score": "Whether a recognizer is sure of each image and finds all classes; the score of real images is the one to match.",
-    "class score": "Whether a recognizer is sure of each image and finds all classes; the score of real images is the one to match.",
-    "is": "Whether a recognizer is sure of each image and finds all classes; the score of real images is the one to match.",
-    "ms-ssim": "How alike pairs of generated images are: higher than among real images means too little variety.",
-    "diversity": "How different pairs of generated images are: less than among real images means too little variety.",
-    "different bins": "Of the groups into which real images fall, the share that the generator serves clearly too often or too seldom.",
-    "repeated pairs": "How often two generated images are nearly the same: more often than among real images means that it repeats itself.",
-    "fld": "Feature likelihood divergence: quality, variety and novelty together; copying the training images makes it worse.",
-    "fld gap": "How much better the generated images describe training images than unseen ones: above zero it has learned them by heart.",
-    "authpct": "The share of images that are farther from every training image than training images are from each other.",
-    "psnr gain": "How much closer to the truth, in dB, the results are than those of the best method that needs no training.",
-    "psnr": "How close the results are to the truth, in dB: 6 dB more is half the error.",
-    "ssim": "How alike results and truth are in brightness, contrast and structure, place by place; 1 for the same.",
-    LIKELIHOOD: "How well the model foresees unseen images: bits for each number of an image; knowing nothing costs 8.",
-}
-LIKELIHOODS = {
-    "exact": "This is the model's own number.",
-    "ELBO": "This is a bound, and the model's own number is at least as good.",
-    "IWAE": "This is a bound, tighter for more samples, and the model's own number is at least as good.",
-    "dequantized bound": "This is a bound, as noise fills the gaps between 8-bit values; the model's own number is at least as good.",
-    "variational bound": "This is a bound, and the model's own number is at least as good.",
-    "ODE estimate": "This is an estimate along the sampler's differential equation, neither exact nor a bound.",
-}
-"""What each kind of likelihood is, by the beginning of its name."""
 _MAIN = ("fid", "fd", "coverage", "precision", "kid", "recall", "density")
 
 
@@ -86,17 +23,15 @@ def question(verdict: Verdict) -> str:
 
 
 def explain(score: Score) -> str:
-    """What a score means, in one sentence; "" for one that is not known here.
+    """What a score means, in one sentence or two; "" for one that is not known here.
 
     >>> explain(Score("recall", 0.5, None, None, 10, 10, "pixels", "higher"))[:27]
     'The share of real images th'
     """
-    name = score.name.lower().replace("_", " ").strip()
-    whole = GLOSSARY.get(name)
-    if whole and is_likelihood(score):
-        return " ".join([whole, *(said for kind, said in LIKELIHOODS.items() if score.features.startswith(kind))])
-    near = (key for key in sorted(GLOSSARY, key=len, reverse=True) if re.match(rf"{re.escape(key)}(?![a-z])", name))
-    return whole or next((GLOSSARY[key] for key in near), "")
+    term = term_of(score.name)
+    said = "" if term is None else SCORES.get(term, "")
+    kind = term_of(score.features) if said and is_likelihood(score) else None
+    return f"{said} {LIKELIHOODS[kind]}" if kind in LIKELIHOODS else said
 
 
 def main_scores(report: Report, most: int = 4) -> list[Score]:
@@ -144,8 +79,8 @@ def evaluations_in_words(rows: Sequence[Evaluations]) -> str:
     last = rows[-1]
     enough = next(row for row in rows if row.fd <= 1.1 * last.fd)
     if enough is last:
-        return f"Fewer than {number(last.nfe)} function evaluations score over 10% worse."
-    return f"{number(enough.nfe)} function evaluations score within 10% of what {number(last.nfe)} do."
+        return f"With fewer than {number(last.nfe)} function evaluations its images score over 10% worse."
+    return f"With {number(enough.nfe)} function evaluations its images score within 10% of what they do with {number(last.nfe)}."
 
 
 def value(score: Score) -> str:
@@ -197,16 +132,26 @@ def _times(times: float) -> str:
 
 
 def measures(verdict: Verdict) -> list[str]:
-    """Effect, p-value and smallest detectable effect of a verdict as sentences."""
+    """Effect, limits, p-value and smallest detectable effect of a verdict as sentences."""
     said = []
     if verdict.effect is not None:
-        said.append(f"Effect: {number(verdict.effect)}.")
+        what = f" ({verdict.measure})" if verdict.measure else ""
+        said.append(f"Size of the trouble: {number(verdict.effect)}{what}{_limits(verdict)}.")
     if verdict.p is not None and math.isfinite(verdict.p):
-        said.append(f"Were nothing wrong, an effect this large would show {chance(verdict.p)} (p {_size(verdict.p)}).")
-    if verdict.detectable is not None:
+        said.append(f"Were nothing wrong, as much would show {chance(verdict.p)} (p-value: p {_size(verdict.p)}).")
+    if verdict.detectable is not None and math.isfinite(verdict.detectable):
         size = number(verdict.detectable)
-        said.append(f"A sample of this size shows an effect of {size} in 9 of 10 cases; a smaller one could be missed.")
+        said.append(f"So many images show trouble of the size {size} in 9 of 10 cases; less could be missed.")
     return said
+
+
+def _limits(verdict: Verdict) -> str:
+    """From where on the effect may be a warning and a failure, as far as these are numbers that mean something."""
+    if verdict.limits is None:
+        return ""
+    named = zip(("a warning", "a failure"), verdict.limits, strict=True)
+    told = [f"{what} from {number(at)} on" for what, at in named if math.isfinite(at) and abs(at) > 1e-6]
+    return f"; {', '.join(told)}" if told else ""
 
 
 def _size(p: float) -> str:
@@ -225,7 +170,7 @@ def chance(p: float) -> str:
 
 
 _STOP = r"(?:and|as|at|for|if|in|is|on|or|so|that|then|to|until|when|where|which|with)\b"
-_OPTION = rf"--[a-z][\w.-]*\w(?:[ =](?!--|{_STOP})[\w./][\w./=+-]*\w|[ =](?!{_STOP})[\w])?"
+_OPTION = rf"--[a-z][\w.-]*\w(?:[ =](?!--|{_STOP})[\w./][\w./=+-]*\w|[ =](?!{_STOP})[\w])?(?: \d[\d.]*)*"
 _SETTING = re.compile(
     rf"`[^`]+`|calotype (?:train|sample|evaluate|compare|data)(?: (?!{_STOP})[a-z][\w-]*)?(?: {_OPTION})*|{_OPTION}(?: {_OPTION})*"
 )
@@ -307,8 +252,8 @@ def is_likelihood(score: Score) -> bool:
 def where(score: Score) -> str:
     """What a score was measured in, and on how many images."""
     if is_likelihood(score) or score.name.partition(",")[0] in RESTORED:
-        return f"{score.n:,} held-out images ({score.features})"
-    return f"{score.features}: {score.n:,} generated images against {score.m:,} real ones"
+        return f"on {score.n:,} held-out images ({score.features})"
+    return f"by {space_in_words(score.features)}: {score.n:,} generated images against {score.m:,} real ones"
 
 
 def sentence(words: str) -> str:
@@ -327,7 +272,7 @@ def _score_lines(scores: Sequence[Score]) -> list[str]:
         floor = "" if s.floor is None else f", real images {number(s.floor)}"
         lines.append(f"{s.name:<{width}}  {value(s)}{floor} ({BETTER[s.kind]})")
         if place + 1 == len(scores) or where(scores[place + 1]) != where(s):
-            lines.append(f"{'':<{width}}  in {where(s)}")
+            lines.append(f"{'':<{width}}  {where(s)}")
     return lines
 
 

@@ -1,0 +1,287 @@
+"""Every term that a report uses, and what it means: the one table behind the pages and docs/glossary.md."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+QUESTIONS = {
+    "mode-collapse": "Does it make every kind of image?",
+    "oscillation": "Did it settle on what to make?",
+    "vanishing-gradient": "Did the generator keep learning?",
+    "overfitting-discriminator": "Did the discriminator learn the images by heart?",
+    "copying": "Are its images new, not copied from the training set?",
+    "blur": "Are its images as sharp as real ones?",
+    "noise": "Are its images as clean as real ones?",
+    "posterior-collapse": "Does it use its latent variables?",
+    "likelihood-overfit": "Does its likelihood hold on unseen images?",
+    "divergence": "Did training stay stable?",
+    "worse-than-classical": "Is it better than methods that need no training?",
+    "harm": "Does it leave no image worse than it was?",
+    "color-drift": "Does it keep color and brightness?",
+    "overfitting": "Does it restore unseen images as well as those it was trained on?",
+    "noise-level": "Does it know by itself how much noise there is?",
+    "translation": "Does it translate?",
+    "identity-collapse": "Does it change its input at all?",
+    "color-inversion": "Does light stay light, and dark dark?",
+    "hidden-information": "Does the way back do without hidden marks?",
+    "collapsed-translation": "Do different pictures become different ones?",
+    "paired-error": "Does it come closer to the truth than no translation does?",
+}
+"""The question that each verdict answers."""
+
+VERDICTS = {
+    "mode-collapse": "A generator that leaves out kinds of images, or makes the same ones again and again. Looked for by coverage, by the "
+    "shares of classes, and by images that repeat each other pixel by pixel.",
+    "oscillation": "A generator that swings between kinds of images instead of settling. Looked for by how far images of the same noise "
+    "move between checkpoints.",
+    "vanishing-gradient": "A generator that gets nothing to learn from any more, because its discriminator is always right.",
+    "overfitting-discriminator": "A discriminator that knows the training images by heart: it tells them from held-out images, which are "
+    "as real.",
+    "copying": "Generated images that are training images, or nearly so. The same image, its mirror image and slight changes are found by "
+    "comparing pixels; altered copies take held-out images to be seen.",
+    "blur": "Fine detail that real images have and generated ones lack.",
+    "noise": "Fine detail that real images do not have: noise, grain in flat areas, a checkerboard.",
+    "posterior-collapse": "A model with an encoder that ignores its latent variables: they say nothing of the image.",
+    "likelihood-overfit": "A model that foresees its training images better than images that it never saw.",
+    "divergence": "A training whose numbers stopped being finite, so that it had to go back to an earlier checkpoint.",
+    "worse-than-classical": "A model that restores images no better than methods that learn nothing.",
+    "harm": "Images that come out worse than they went in.",
+    "color-drift": "Results whose colors or brightness are not those of the truth.",
+    "overfitting": "A model that restores its training images better than images that it never saw.",
+    "noise-level": "A denoiser that takes out too much or too little where nobody tells it how much noise there is.",
+    "translation": "A model that turns images of one kind into another, and too few held-out pictures to judge it by.",
+    "identity-collapse": "A translator that returns its input nearly as it was.",
+    "color-inversion": "A translator that makes light dark, or turns colors into their opposites.",
+    "hidden-information": "A translator that hides a copy of its input in its output, in differences that eyes do not see, and reads it on "
+    "the way back.",
+    "collapsed-translation": "A translator that makes nearly the same picture of all inputs.",
+    "paired-error": "A translator whose output is no closer to the truth than what can be had without it.",
+}
+STATUSES = {
+    "FAIL": "Trouble was found.",
+    "WARN": "Signs of trouble, not beyond doubt or not grave.",
+    "CANNOT TELL": "Something needed for an answer is missing.",
+    "PASS": "No trouble large enough to be seen.",
+}
+SCORES = {
+    "FID": "Frechet Inception distance, the usual yardstick of publications: how far the generated images as a whole lie from real ones.",
+    "FD": "Frechet distance: how far the generated images as a whole lie from the real ones, in average look and in variety together.",
+    "FD, bias removed": "The Frechet distance less what it would show for a perfect generator, only because the samples are small.",
+    "FD at infinite N": "The Frechet distance that infinitely many images would have: free of the error that comes from a small sample.",
+    "KID": "Kernel distance: like the Frechet distance, without its error from small samples; zero for a perfect generator, and by chance "
+    "a little below.",
+    "precision": "The share of generated images that look like real ones: lower than for real images when many are wrong.",
+    "recall": "The share of real images that the generator comes close to: lower than for real images when it makes too few kinds.",
+    "density": "How deep inside the crowd of real images the generated ones lie; about 1 for real images.",
+    "coverage": "The share of real images that have a generated one close by: low when kinds of images are missing.",
+    "recognized": "The share of images that a recognizer is sure of (over 90%): lower than for real images when many are malformed.",
+    "class score": "Whether a recognizer is sure of each image and finds all classes (the formula of the inception score); the score of "
+    "real images is the one to match.",
+    "MS-SSIM": "How alike pairs of generated images are: higher than among real images means too little variety.",
+    "different bins": "Of the groups into which real images fall, the share that the generator serves clearly too often or too seldom.",
+    "repeated pairs": "How often two generated images are nearly the same: more often than among real images means that it repeats itself.",
+    "FLD": "Feature likelihood divergence: quality, variety and novelty together; copying the training images makes it worse.",
+    "FLD gap": "How much better the generated images describe training images than unseen ones: above zero it has learned them by heart.",
+    "AuthPct": "The percentage of images that are farther from every training image than training images are from each other.",
+    "bits/dim": "How well the model foresees unseen images: bits for each number of an image; knowing nothing costs 8.",
+    "PSNR": "How close the results are to the truth, in dB: 6 dB more is half the error.",
+    "PSNR gain": "How much closer to the truth, in dB, the results are than those of the best method that needs no training.",
+    "SSIM": "How alike results and truth are in brightness, contrast and structure, place by place; 1 for the same.",
+}
+LIKELIHOODS = {
+    "exact": "This is the model's own number.",
+    "ELBO": "This is a bound, and the model's own number is at least as good.",
+    "IWAE": "This is a bound, tighter for more samples, and the model's own number is at least as good.",
+    "dequantized bound": "This is a bound, as noise fills the gaps between 8-bit values; the model's own number is at least as good.",
+    "variational bound": "This is a bound, and the model's own number is at least as good.",
+    "ODE estimate": "This is an estimate along the sampler's differential equation, neither exact nor a bound.",
+}
+"""What each kind of likelihood is, by the beginning of its name."""
+
+SPACES = {
+    "random network": "A network with random weights, the same ones everywhere, that nobody trained. Three of them see color, shape and "
+    "texture without knowing what is in an image; their scores are averaged.",
+    "digits recognizer": "A network that tells handwritten digits apart. It comes with the package.",
+    "coarse pictures": "Images made so small that only their coarse shapes are left, freed of brightness and contrast: a copy keeps them.",
+    "Inception v3": "The network that publications measure FID with. It knows the things that are in ImageNet.",
+    "DINOv2": "A network that learned from many images without labels; it sees them more as people do than Inception v3.",
+    "classifier": "A network that was trained to tell the classes of your own images apart (calotype train classifier).",
+    "pixels": "The images as they are.",
+}
+"""What looks at images for a score: a feature space."""
+
+METHODS = {
+    "input": "The image as it was given, untouched.",
+    "bicubic": "Made larger by cubic curves between the pixels, as most programs do.",
+    "wiener": "The Wiener filter: the linear one that comes closest to the truth where blur and noise are known.",
+    "nl-means": "Non-local means: each pixel becomes the mean of those whose surroundings look alike.",
+    "mean fill": "Holes filled with the mean color of what is known.",
+    "diffusion fill": "Holes filled from their borders inwards, as heat spreads.",
+    "recompression": "The mean over shifted copies that are compressed once more, which blurs blocks away.",
+    "stretch": "Contrast stretched until the darkest is black and the lightest white.",
+    "equalize": "Brightness spread until every level is as frequent.",
+    "palette mean": "Each place gets the mean of the colors that the model thinks likely there.",
+}
+"""Ways to restore images that need no training."""
+
+WORDS = {
+    "95% interval": "Where the true number lies with 95% certainty: few images make it wide.",
+    "beyond doubt": "So clear that chance would show it in fewer than one of a hundred reports.",
+    "bits": "The unit of surprise: one bit is a choice between two. Images that a model foresees well take few bits to store.",
+    "chance": "What a difference would be only because some images were taken and not others.",
+    "checkerboard": "A pattern of a period of two or four pixels that some ways of making images larger leave behind.",
+    "checkpoint": "The state of a training, saved now and then.",
+    "class": "A kind of images that has a name, such as a digit.",
+    "cluster": "A group of real images that look alike, found where there are no classes.",
+    "cycle": "There and back again: a picture translated to the other kind and then back.",
+    "dB": "Decibel, a logarithmic scale: 6 more is half the error, 20 more a tenth.",
+    "discriminator": "The part of a GAN that learns to tell generated images from real ones, and teaches the generator by that.",
+    "drift": "How far images of the same noise moved from one checkpoint to the next, relative to what chance does.",
+    "encoder": "The part of a model that turns an image into latent variables.",
+    "fine detail": "What changes within two to four pixels: the highest octave of spatial frequencies, from a quarter to half a cycle per "
+    "pixel.",
+    "floor": "The same score of other real images: what a perfect generator would get.",
+    "function evaluations": "How often an image passes through the network while it is drawn.",
+    "generated images": "Those that are judged: drawn from the model, or found in the folder.",
+    "generator": "What makes the images: a model, or a part of one.",
+    "gradient": "What a network learns from: the direction in which its weights should move, and how far.",
+    "held-out images": "Real images that the model never saw in training (the holdout).",
+    "latent unit": "One of the numbers that a model describes an image by.",
+    "levels": "Steps of brightness: 8-bit images have 256, from 0 to 255.",
+    "likelihood": "How probable a model finds an image.",
+    "linear classifier": "The simplest recognizer of classes: a weighted sum for each class, fitted to your labelled images.",
+    "nats": "Bits times 0.69: the unit of surprise with natural logarithms.",
+    "p": "The p-value: how probable an effect at least this large is where nothing is wrong. It is corrected for the number of questions "
+    "that the report asks (Holm's method).",
+    "parameters": "The numbers that a network learned.",
+    "posterior mean": "The value of a latent unit that the encoder finds most fitting for an image.",
+    "power": "The strength of detail of one size, the square of its contrast.",
+    "prior": "How latent variables are distributed before an image is seen.",
+    "r_t": "The share of training images that the discriminator takes for real, less the share that it does not: 0 where it cannot tell, 1 "
+    "where it knows them all (Karras et al. 2020).",
+    "reference": "The real images that scores compare with.",
+    "seed": "The number that random choices follow from: the same seed, the same result.",
+    "SHA-256": "A fingerprint of data: equal fingerprints, equal data.",
+    "sigma": "The standard deviation of noise, in levels of 255.",
+    "size of the trouble": "The number that a verdict goes by, in the unit that stands beside it. From the limits named on it counts as a "
+    "warning or a failure, unless chance explains it.",
+    "source": "What a translator is given.",
+    "standard deviation": "How far numbers usually are from their mean.",
+    "standard error": "How far an estimate usually is from the true number.",
+    "training images": "What the model learned from.",
+    "truth": "The picture as it really is, before it was spoiled, or in the other kind.",
+}
+GLOSSARY: Mapping[str, Mapping[str, str]] = {
+    "Verdicts": {name: f"{QUESTIONS[name]} {said}" for name, said in VERDICTS.items()},
+    "What a verdict can be": STATUSES,
+    "Scores": SCORES,
+    "Kinds of likelihood": LIKELIHOODS,
+    "What looks at the images": SPACES,
+    "Methods that need no training": METHODS,
+    "Words": WORDS,
+}
+"""All terms under the headings that they are listed by."""
+
+TERMS: Mapping[str, str] = {term: said for group in GLOSSARY.values() for term, said in group.items()}
+"""All terms and what they mean."""
+
+_ALSO = {  # words that stand for a term, or for it in another form
+    "95% certainty": "95% interval",
+    "bits per dimension": "bits/dim",
+    "checkpoints": "checkpoint",
+    "classes": "class",
+    "clusters": "cluster",
+    "feature likelihood divergence": "FLD",
+    "Frechet distance": "FD",
+    "held out": "held-out images",
+    "held-out image": "held-out images",
+    "held-out ones": "held-out images",
+    "held-out pictures": "held-out images",
+    "inception": "Inception v3",
+    "latent units": "latent unit",
+    "latents": "latent unit",
+    "p-value": "p",
+    "random networks": "random network",
+    "standard deviations": "standard deviation",
+    "the classifier": "classifier",
+    "training image": "training images",
+}
+_IN_PROSE = {  # words that may stand for a term wherever they occur; others mean too many things
+    *("coverage", "precision", "recall", "density", "PSNR", "SSIM", "MS-SSIM", "KID", "FD", "FID", "FLD", "bits/dim"),
+    *("random network", "digits recognizer", "coarse pictures", "Inception v3", "DINOv2"),
+    *(
+        WORDS.keys()
+        - {"class", "cluster", "p", "power", "source", "chance", "prior", "cycle", "reference", "seed", "bits", "levels", "drift"}
+    ),
+    *(_ALSO.keys() - {"classes", "clusters", "inception"}),
+}
+_CASED = (f"[{word[0].upper()}{word[0]}]{re.escape(word[1:])}" for word in sorted(_IN_PROSE, key=len, reverse=True))
+_PATTERN = re.compile(rf"(?<![\w-])(?:{'|'.join(_CASED)})(?![\w-])")
+
+
+def term_of(word: str) -> str | None:
+    """The term that a word stands for: itself, itself in lower case, or by its beginning; None for none.
+
+    >>> term_of("FD, a2b"), term_of("IWAE-50, given the class"), term_of("held out"), term_of("bananas")
+    ('FD', 'IWAE', 'held-out images', None)
+    """
+    if word in TERMS or word in _ALSO:
+        return _ALSO.get(word, word)
+    low = {term.lower(): term for term in TERMS} | {also.lower(): term for also, term in _ALSO.items()}
+    if word.lower() in low:
+        return low[word.lower()]
+    starts = (term for term in sorted(TERMS, key=len, reverse=True) if re.match(rf"{re.escape(term)}(?![A-Za-z])", word))
+    return next(starts, None)
+
+
+def terms_in(words: str) -> list[tuple[str | None, str]]:
+    """A sentence cut into (term, text): each term where it occurs first, and what is between, with None.
+
+    >>> terms_in("coverage 0.9, and coverage again")
+    [('coverage', 'coverage'), (None, ' 0.9, and coverage again')]
+    """
+    cut: list[tuple[str | None, str]] = []
+    seen: set[str] = set()
+    at = 0
+    for found in _PATTERN.finditer(words):
+        term = term_of(found[0])
+        if term is None or term in seen:
+            continue
+        seen.add(term)
+        cut += [(None, words[at : found.start()]), (term, found[0])]
+        at = found.end()
+    return [(term, part) for term, part in [*cut, (None, words[at:])] if part]
+
+
+def anchor(term: str) -> str:
+    """The name of a term inside a page.
+
+    >>> anchor("FD, bias removed")
+    'word-fd-bias-removed'
+    """
+    return "word-" + re.sub(r"[^a-z0-9]+", "-", term.lower()).strip("-")
+
+
+def space_in_words(label: str) -> str:
+    """What looked at images, for people, from the label that scores carry.
+
+    >>> space_in_words("digits@1a2b3c4d, penultimate, 64"), space_in_words("random1@1a, pooled, 64")
+    ('the digits recognizer', 'a random network')
+    >>> space_in_words("mean of random1@1a, pooled, 64, random2@2b, pooled, 64, random3@3c, pooled, 64")
+    'three random networks'
+    """
+    names = re.findall(r"(?:^|, )([^,@]+)@[0-9a-f]+", label.removeprefix("mean of "))
+    if len(names) > 1 and all(re.fullmatch(r"random\d+", name) for name in names):
+        return f"{ {2: 'two', 3: 'three'}.get(len(names), len(names)) } random networks"
+    if len(names) != 1:
+        return label
+    known = {"digits": "the digits recognizer", "coarse": "coarse pictures", "inception": "Inception v3", "dinov2": "DINOv2"}
+    return "a random network" if re.fullmatch(r"random\d+", names[0]) else known.get(names[0], f"the classifier {names[0]}")
+
+
+def text() -> str:
+    """The file docs/glossary.md."""
+    head = "# Words of the reports\n\nEvery page of `calotype evaluate` and `calotype compare` explains those that it uses at its foot.\n"
+    parts = (f"\n## {title}\n\n" + "".join(f"- **{term}**: {said}\n" for term, said in group.items()) for title, group in GLOSSARY.items())
+    return head + "".join(parts)
