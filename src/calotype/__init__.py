@@ -13,22 +13,51 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from calotype import config, data, recipes
+    from calotype import config, data, pictures, recipes
+    from calotype.engine.display import Display
     from calotype.engine.train import resume, train
+    from calotype.pictures import save_grid, save_images
     from calotype.report.evaluate import evaluate
+    from calotype.tasks.batch import restore
+    from calotype.tasks.restore import restore_pixels
     from calotype.tasks.sample import Generator, load
 
 # The names above are imported at their first use, so that importing the package stays fast.
 _HOMES = {
+    "Display": "engine.display",
     "train": "engine.train",
     "resume": "engine.train",
     "evaluate": "report.evaluate",
     "load": "tasks.sample",
     "Generator": "tasks.sample",
+    "restore": "tasks.batch",
+    "restore_pixels": "tasks.restore",
+    "save_grid": "pictures",
+    "save_images": "pictures",
 }
-_MODULES = ("config", "data", "recipes")
+_MODULES = ("config", "data", "pictures", "recipes")
 
-__all__ = ["Generator", "__version__", "config", "data", "evaluate", "load", "recipes", "resume", "train"]
+__all__ = [
+    "Display",
+    "Generator",
+    "__version__",
+    "config",
+    "data",
+    "evaluate",
+    "load",
+    "pictures",
+    "recipes",
+    "restore",
+    "restore_pixels",
+    "resume",
+    "save_grid",
+    "save_images",
+    "train",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 def __getattr__(name: str) -> Any:

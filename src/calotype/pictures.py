@@ -11,7 +11,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from calotype.errors import UserError
 from calotype.files import write_atomic
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+"""Of pictures that are written side by side."""
 
 
 def to_uint8(images: Tensor) -> NDArray[np.uint8]:
@@ -66,6 +70,37 @@ def ungrid(picture: Image.Image, count: int, size: int, channels: int, gap: int 
     sheet = np.asarray(picture).reshape(high * factor, wide * factor, channels)[::factor, ::factor]
     corners = ((gap + at * (size + gap) for at in divmod(index, columns)) for index in range(count))
     return np.stack([sheet[top : top + size, left : left + size] for top, left in corners])
+
+
+def save_grid(images: Tensor, path: str | Path, columns: int | None = None) -> Path:
+    """Write images (N, C, H, W) in [-1, 1], as ``sample`` returns them, as one picture in rows; returns its place.
+
+    Raises:
+        UserError: for a suffix that is no picture's, and for no image at all.
+        OSError: where the file cannot be written.
+    """
+    path = _named(Path(path))
+    if not len(images):
+        raise UserError(f"{path}: there is no image to write")
+    save(grid(to_uint8(images), columns), path)
+    return path
+
+
+def save_images(images: Tensor, folder: str | Path, start: int = 0) -> list[Path]:
+    """Write images (N, C, H, W) in [-1, 1] as PNG files, numbered from ``start``, into a folder, made where it is missing."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{index:06d}.png" for index in range(start, start + len(images))]
+    for image, path in zip(to_uint8(images), paths, strict=True):
+        save(to_picture(image), path)
+    return paths
+
+
+def _named(path: Path) -> Path:
+    """The name of a picture, which is PNG where it says nothing. Raises `UserError` for a suffix that is no picture's."""
+    if path.suffix and path.suffix.lower() not in SUFFIXES:
+        raise UserError(f"{path}: {path.suffix} is no suffix of a picture: take one of {', '.join(SUFFIXES)}")
+    return path if path.suffix else path.with_name(path.name + ".png")
 
 
 def save(picture: Image.Image, path: Path) -> None:

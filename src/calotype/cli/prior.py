@@ -33,7 +33,7 @@ from calotype.tasks.prior import MethodName, Restored, joined, restore_with_prio
 from calotype.tasks.prior_pictures import EACH, OWN, measurements, truths
 from calotype.tasks.prior_scores import Judged, apart, judge, together
 from calotype.tasks.problem import OPTIONS, TaskName, problem
-from calotype.tasks.sample import Generator, load, write_images
+from calotype.tasks.sample import Generator, load
 from calotype.types import ImageSpec, Noise
 
 CHUNK = 32  # pictures restored together
@@ -245,7 +245,7 @@ def _write(out: Path, work: _Work, done: _Done, facts: dict[str, Any]) -> None:
         (place / samples).mkdir(parents=True, exist_ok=True)
         for image, file in ((found.mean, mean), (deviation, std)):
             pictures.save(pictures.to_picture(pictures.to_uint8(image[index : index + 1])[0]), place / file)
-        write_images(pictures.to_uint8(found.samples[index]), place / samples)
+        pictures.save_images(found.samples[index], place / samples)
     measured = pictures.like(done.measured, found.mean)
     columns = [work.image] * work.truth + [measured, found.mean, *found.samples[:, :DRAWN].unbind(1), deviation.expand_as(found.mean)]
     rows = torch.stack(columns, 1)[:ROWS]

@@ -22,13 +22,12 @@ from calotype.engine.display import Terminal
 from calotype.errors import CalotypeError, UserError
 from calotype.files import obstacle, write_atomic
 from calotype.settings import Count, Seed
-from calotype.tasks.sample import Generator, load, write_images
+from calotype.tasks.sample import Generator, load
 from calotype.types import ImageSpec
 
 LONGEST = {".jpg": 65_500, ".jpeg": 65_500, ".webp": 16_383, ".gif": 65_535}
 """Pixels a side of the largest picture by suffix."""
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 _OPTION = (
     "of the model: steps=N, guidance=X, eta=X and solver=NAME of diffusion and flow matching (more steps: finer; more guidance: closer to "
     "the class, 1 for none); guidance=X of tarflow (0 for none); temperature=X of flows, autoregressive models, hvae and vqvae (below 1: "
@@ -97,8 +96,7 @@ def _drawn(generator: Generator, options: Options, settings: dict[str, float | s
     for batch in batches:
         images = pictures.to_uint8(batch)
         if options.dir is not None:
-            options.dir.mkdir(parents=True, exist_ok=True)
-            write_images(images, options.dir, done)
+            pictures.save_images(batch, options.dir, done)
         if keep:
             chunks.append(images)
         done += len(images)
@@ -125,7 +123,7 @@ def write_grid(path: Path, images: np.ndarray, columns: int | None = None) -> No
 
 def picture_name(path: Path) -> Path:
     """The name of a picture, with a suffix. Raises `UserError` for a suffix that is no picture's."""
-    named = _named(path, ".png", SUFFIXES)
+    named = _named(path, ".png", pictures.SUFFIXES)
     assert named is not None
     return named
 

@@ -26,7 +26,7 @@ from calotype.diagnose.training import Watcher
 from calotype.engine import checkpoint, distributed, keeper
 from calotype.engine import device as machine
 from calotype.engine.budget import budget, steps_of
-from calotype.engine.display import Display
+from calotype.engine.display import Display, Terminal
 from calotype.engine.distributed import Poll, World
 from calotype.engine.images import open_images
 from calotype.engine.keeper import Keeper
@@ -59,13 +59,15 @@ class Result:
         return self.early or self.step >= self.steps
 
 
-def train(config: Config, *, out: Path | None = None, display: Display | None = None, world: World | None = None) -> Result:
+def train(config: Config, *, out: str | Path | None = None, display: Display | None = None, world: World | None = None) -> Result:
     """Train from scratch into a new run folder; together with other processes where ``torchrun`` started several.
+
+    ``display`` is told how far it has come: a bar or lines on stderr where none is given, nothing by ``Display()``.
 
     Raises `UserError` for settings or data that cannot work, before anything is written, and `TrainingError` where training
     itself fails; the run that it leaves can be resumed or sampled.
     """
-    display = display or Display()
+    out, display = None if out is None else Path(out), display or Terminal()
     with distributed.joined(world, display.close) as world:
         display = display if world.leads else Display()
         config = from_json(Config, world.first(lambda: to_json(_asked(config, out))))
@@ -84,13 +86,13 @@ def train(config: Config, *, out: Path | None = None, display: Display | None = 
             return _loop(run, trainer, display)
 
 
-def resume(folder: Path, config: Config | None = None, *, display: Display | None = None, world: World | None = None) -> Result:
+def resume(folder: str | Path, config: Config | None = None, *, display: Display | None = None, world: World | None = None) -> Result:
     """Continue a run from its newest whole checkpoint, exactly as if it had never stopped (with as many processes as before).
 
     ``config`` may change the budget and what is logged; any other difference is a `UserError` that names it, and so are a
     finished run, a folder that is no run, and data that changed.
     """
-    display = display or Display()
+    folder, display = Path(folder), display or Terminal()
     with distributed.joined(world, display.close) as world:
         display = display if world.leads else Display()
         run = Run(folder)

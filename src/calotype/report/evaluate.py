@@ -6,6 +6,7 @@ import platform
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import torch
 import calotype
 from calotype.data.fit import Fit
 from calotype.diagnose.verdict import Verdict, cannot_tell, conclude, fitting
+from calotype.engine.display import Terminal
 from calotype.engine.model_card import TRANSLATORS
 from calotype.errors import UserError
 from calotype.metrics.frechet import check_count
@@ -59,13 +61,15 @@ def evaluate(
         short: Leave out the planted ladder and the extrapolation.
         slow: Ask for likelihoods that take long, and draw with several numbers of function evaluations; not in a short report.
         longest: Seconds that the latter may take.
-        say: Called with (what, done, total) as the work goes on.
+        say: Called with (what, done, total) as the work goes on; a bar or lines on stderr where none is given.
 
     Raises:
         UserError: where there is nothing to judge, and for too few images for the feature space.
     """
     slow = not short if slow is None else slow
-    return opened(path, Request(data, holdout, count, features, size, fit, True, seed, device, short, slow, longest, say))()
+    with closing(Terminal()) as display:
+        wanted = Request(data, holdout, count, features, size, fit, True, seed, device, short, slow, longest, say or display.show)
+        return opened(path, wanted)()
 
 
 def opened(path: str | Path, request: Request) -> Callable[[], card.Report]:

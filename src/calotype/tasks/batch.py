@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,14 @@ from torch import Tensor
 from calotype.data.decode import UnusableError
 from calotype.degrade import Degradation
 from calotype.degrade.resize import resize
-from calotype.engine.display import Display
+from calotype.engine.display import Display, Terminal
 from calotype.errors import CalotypeError, UserError, printable
 from calotype.tasks.before_after import ROWS, Row, cell
 from calotype.tasks.files import Picture, open_picture, save_picture
-from calotype.tasks.inputs import Inputs
-from calotype.tasks.restore import Applied, Done, known_maps
+from calotype.tasks.inputs import Inputs, open_inputs
+from calotype.tasks.places import targets
+from calotype.tasks.restore import Applied, Done, Way, known_maps
+from calotype.tasks.sample import Generator, load
 from calotype.tasks.score import LARGEST, Scored, Spoiled, cut_to, middle, score, spoil
 from calotype.tasks.tiles import Plan, tiled
 from calotype.types import Noise
@@ -53,6 +56,43 @@ class Outcome:
 
 Work = Callable[[Picture, Path | None, int, Outcome, Done], None]
 """What is done with a picture, given its place, its number, what is to be told of it, and whom to tell the share that is done."""
+
+
+def restore(
+    model: Generator | str | Path,
+    source: str | Path,
+    out: str | Path,
+    *,
+    mask: str | Path | None = None,
+    sigma: float | None = None,
+    quality: int | None = None,
+    overwrite: bool = False,
+    seed: int = 0,
+    display: Display | None = None,
+    **options: float | str,
+) -> list[Outcome]:
+    """Pictures in files through a model that makes images from images: restored, enlarged or translated, whatever it was trained for.
+
+    Args:
+        model: What `calotype.load` returns, or the folder of a run.
+        source: A picture, a folder with everything in it, a zip archive, or a data set.
+        out: The picture to write; a folder, for several.
+        mask: Picture that is white where pixels are to be made up, for a model that fills in.
+        sigma: Noise level on the scale of 0 to 255, for a model that takes one; it is guessed where none is given.
+        quality: 1 to 100, of JPEG, WebP and AVIF; 95 where none is given.
+        overwrite: Replace results that exist.
+        seed: Of all that is random, together with the number of the picture.
+        display: Told how far it has come; a bar or lines on stderr where none is given.
+        options: Of the model's ``sample``.
+
+    Raises:
+        UserError: where the model does not fit what is asked, where results exist, and where the only picture cannot be used.
+    """
+    applied = Applied(model if isinstance(model, Generator) else load(model), Way(options, None, seed, sigma))
+    job = Job(missing=None if mask is None else read_mask(Path(mask)), quality=quality)
+    with open_inputs(str(source), Path(out)) as inputs, closing(display or Terminal()) as shown:
+        places = targets(inputs, str(out), "replace" if overwrite else "refuse")
+        return restore_files(applied, inputs, places, job, shown, "working")
 
 
 def restore_files(applied: Applied, inputs: Inputs, places: dict[str, Path], job: Job, display: Display, verb: str) -> list[Outcome]:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import zip_longest
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from calotype.degrade.noise import BLIND, LEVEL
 from calotype.degrade.resize import resize
 from calotype.errors import CalotypeError, UserError
 from calotype.networks.restorer import filled
-from calotype.tasks.sample import Generator, Options
+from calotype.tasks.sample import Generator, Options, load
 from calotype.tasks.tiles import Function, Look, Plan, Window, Write, look_of, plan, tiled
 from calotype.types import Condition, Noise, Source
 
@@ -232,6 +233,42 @@ def apply(
             and is given one.
     """
     return Applied(generator, Way(options or {}, tile, seed, sigma)).tensor(picture, known, index, done)
+
+
+def restore_pixels(
+    model: Generator | str | Path,
+    pixels: NDArray[Any],
+    *,
+    mask: NDArray[np.bool_] | None = None,
+    sigma: float | None = None,
+    tile: int | None = None,
+    seed: int = 0,
+    **options: float | str,
+) -> NDArray[Any]:
+    """What a model that makes images from images makes of one picture in memory: denoised, enlarged, translated.
+
+    Args:
+        model: What `calotype.load` returns, or the folder of a run.
+        pixels: (H, W, C) uint8 or uint16 with one channel or three, of any size.
+        mask: (H, W), true where pixels are to be made up, for a model that fills in.
+        sigma: Noise level on the scale of 0 to 255, for a model that takes one; it is guessed where none is given.
+        tile: Pixels a side of the tiles that a large picture is cut into; by memory where none is given.
+        seed: Of a model that draws.
+        options: Of the model's ``sample``.
+
+    Returns:
+        (H', W', C') of the same type: of the same size, or larger by the model's factor.
+
+    Raises:
+        UserError: for pixels of another form, and for a model that makes images from noise or does not take what is given.
+    """
+    form = isinstance(pixels, np.ndarray) and pixels.ndim == 3 and pixels.shape[2] in (1, 3) and 0 not in pixels.shape
+    if not form or pixels.dtype not in (np.uint8, np.uint16):
+        raise UserError("a picture is an array (H, W, C) of uint8 or uint16 with one channel or three")
+    if mask is not None and (mask.shape != pixels.shape[:2] or mask.dtype != np.bool_):
+        raise UserError(f"a mask of this picture is a boolean array of shape {pixels.shape[:2]}")
+    generator = model if isinstance(model, Generator) else load(model)
+    return Applied(generator, Way(options, tile, seed, sigma)).pixels(pixels, mask)[0]
 
 
 def _prefilled(pixels: NDArray[Any], missing: NDArray[np.bool_]) -> NDArray[np.uint16]:

@@ -11,11 +11,9 @@ from typing import Annotated, Any, get_type_hints
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from calotype import pictures
 from calotype.data.images import some
 from calotype.engine.device import enough_memory, pick_device, require_memory
 from calotype.engine.model_card import command_for
@@ -144,15 +142,3 @@ def load(path: str | Path, device: str = "auto") -> Generator:
     """
     found = stored.find(path)
     return Generator(found.model(), found.recipe, pick_device(device))
-
-
-def write_images(images: NDArray[np.uint8], folder: Path, start: int = 0, written: Callable[[int], None] | None = None) -> list[Path]:
-    """Write (N, H, W, C) uint8 as PNG files numbered from ``start``."""
-    paths = []
-    for index, image in enumerate(images, start):
-        path = folder / f"{index:06d}.png"
-        pictures.save(pictures.to_picture(image), path)
-        paths.append(path)
-        if written:
-            written(index)
-    return paths
