@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from calotype import pictures
+from calotype.errors import UserError
 from calotype.report.selftest import Row, of_trainings, plants, selftest, table
 from calotype.report.selftest_training import COURSES, OF_TRAINING, Course, log
 
@@ -78,3 +80,23 @@ def test_the_made_up_discriminator_is_as_good_as_it_says(auc: float) -> None:
 def test_each_set_of_verdicts_gets_its_own_table() -> None:
     said = table([Row("a", {"x": 1.0, "y": 0.0}, 4), Row("b", {"x": 0.25, "y": 0.0}, 4), Row("c", {"z": 0.5}, 4)])
     assert said == ("| planted | x | y |\n|---|---:|---:|\n| a | 100% | 0% |\n| b | 25% | 0% |\n\n| planted | z |\n|---|---:|\n| c | 50% |")
+
+
+@pytest.mark.parametrize(
+    ("count", "tells"),
+    [(1, "1 generated images are too few"), (64, "64 generated images are too few"), (2000, "more than a third of the 5,000 images")],
+)
+def test_numbers_that_tell_nothing_are_refused_before_any_work(count: int, tells: str) -> None:
+    seen: list[str] = []
+    with pytest.raises(UserError, match=tells):
+        selftest(count=count, trials=1, say=lambda what, done, total: seen.append(what))
+    assert all(what.startswith("reading ") for what in seen)
+
+
+def test_too_few_images_are_refused_before_any_work(tmp_path: Path) -> None:
+    for index in range(20):
+        Image.new("L", (16, 16), index).save(tmp_path / f"{index}.png")
+    seen: list[str] = []
+    with pytest.raises(UserError, match="20 images; a selftest needs 1,500"):
+        selftest(str(tmp_path), say=lambda what, done, total: seen.append(what))
+    assert all(what.startswith("reading ") for what in seen)

@@ -26,7 +26,7 @@ class Options:
     data: str = "mnist5k"  # any source that calotype train takes
     size: Annotated[Pixels | None, tyro.conf.arg(metavar="PIXELS")] = None  # the source's own where none is given
     channels: Channels | None = None  # 1 or 3; the source's own where none is given
-    count: Count = 1_000  # images that play the generated ones
+    count: Count | None = None  # images that play the generated ones; 1,000 where none is given, or a third of them
     trials: Count = 20  # random divisions of the images
     features: str | None = None  # as for calotype evaluate
     seed: Seed = 0  # of the divisions and of everything random in the failures

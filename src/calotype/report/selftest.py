@@ -10,18 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calotype.data import load
+from calotype.data.images import some
 from calotype.diagnose import planted
 from calotype.diagnose.verdict import conclude
 from calotype.errors import UserError
 from calotype.metrics.features import FeatureSpace, pick, second
-from calotype.report.ground import Ground, Reals, drawn_in, known, laid
-from calotype.report.request import Say
+from calotype.report.beside import reading
+from calotype.report.ground import Ground, Reals, drawn_in, enough, known, laid
+from calotype.report.request import Say, progress
 from calotype.report.scores import by_neighbors
 from calotype.report.selftest_training import COURSES, OF_TRAINING, of_course
 from calotype.report.subject import Pixels
 from calotype.report.verdicts import CLUSTERS, OF_IMAGES, of_images
 
 FEWEST = 1_500  # images of the source
+GENERATED = 1_000  # of them that play generated ones, where there are so many
 Plant = Callable[[Pixels, NDArray[np.int64], Pixels, np.random.Generator], Pixels]
 
 
@@ -62,7 +65,7 @@ class Row:
 def selftest(
     data: str = "mnist5k",
     *,
-    count: int = 1_000,
+    count: int | None = None,
     trials: int = 20,
     size: int | None = None,
     channels: int | None = None,
@@ -72,22 +75,21 @@ def selftest(
 ) -> list[Row]:
     """Plant each failure into real images of ``data`` in ``trials`` random divisions and count the alarms.
 
-    In every trial a part of the images plays what was generated, a tenth the holdout, and the rest what was trained on: the verdicts
-    do not know which is which. Rows on trainings follow, with logs, checkpoints, latents and likelihoods that are made up
-    (`calotype.report.selftest_training`).
+    In every trial ``count`` images play what was generated (1,000 where none is given, or a third), a tenth the holdout, and the rest
+    what was trained on: the verdicts do not know which is which. Rows on trainings follow, with logs, checkpoints, latents and
+    likelihoods that are made up (`calotype.report.selftest_training`).
 
     Raises:
         UserError: for too few images.
     """
-    split = load(data, size=size, channels=channels)
-    spaces = pick(features, split.train.spec)
+    split = load(data, size=size, channels=channels, progress=progress(say, reading(data)))
+    parts = [images for images in (split.train, split.holdout) if len(images)]
+    total = sum(map(len, parts))
+    count, held, spaces = _count(data, total, count), _held(total), pick(features, split.train.spec)
+    enough(split.train.take(slice(0, total - count - held)), split.train.take(slice(0, held)), count, features)
     confirm = second(spaces[0], split.train.spec)
-    real = known(split.train, spaces, confirm)
-    if len(split.holdout):
-        real = real + known(split.holdout, spaces, confirm)
-    if len(real) < FEWEST:
-        raise UserError(f"{data} has {len(real)} images; a selftest needs {FEWEST}, to divide them into generated, trained on and held out")
-    count = min(count, len(real) // 3)
+    of_parts = [known(images, spaces, confirm, progress(say, "features of real images")) for images in parts]
+    real = of_parts[0] if len(of_parts) == 1 else of_parts[0] + of_parts[1]
     classes = real.images.labels
     damages = plants(CLUSTERS, "clusters") if classes is None else plants(len(np.unique(classes)))
     alarms = {plant: dict.fromkeys(OF_IMAGES, 0) for plant in damages}
@@ -106,16 +108,29 @@ def selftest(
                 alarms[plant][verdict.name] += verdict.status in ("WARN", "FAIL")
             if say:
                 say("planting failures", trial * len(damages) + number + 1, trials * len(damages))
-    return [*_rows(alarms, trials), *of_trainings(trials, seed)]
+    return [*_rows(alarms, trials), *of_trainings(trials, seed, say)]
 
 
-def of_trainings(trials: int, seed: int = 0) -> list[Row]:
+def _count(data: str, there: int, asked: int | None) -> int:
+    """How many images play the generated ones. Raises `UserError` where too few would be left, and where there are too few at all."""
+    if there < FEWEST:
+        raise UserError(
+            f"{data} has {some(there, 'image')}; a selftest needs {FEWEST:,}, to divide them into generated, trained on and held out"
+        )
+    if asked is not None and asked > there // 3:
+        raise UserError(f"{asked:,} are more than a third of the {there:,} images of {data}: give a --count of {there // 3:,} or less")
+    return min(GENERATED, there // 3) if asked is None else asked
+
+
+def of_trainings(trials: int, seed: int = 0, say: Say | None = None) -> list[Row]:
     """The alarms of the verdicts on trainings, over made-up ones."""
     alarms = {name: dict.fromkeys(OF_TRAINING, 0) for name in COURSES}
-    for name, course in COURSES.items():
+    for place, (name, course) in enumerate(COURSES.items()):
         for trial in range(trials):
             for verdict in of_course(course, np.random.default_rng([seed, trial, 1])):
                 alarms[name][verdict.name] += verdict.status in ("WARN", "FAIL")
+            if say:
+                say("making up trainings", place * trials + trial + 1, len(COURSES) * trials)
     return _rows(alarms, trials)
 
 
@@ -127,9 +142,14 @@ def _divided(
     real: Reals, spaces: Sequence[FeatureSpace], confirm: FeatureSpace, count: int, rng: np.random.Generator, seed: int
 ) -> tuple[Ground, Reals]:
     order = rng.permutation(len(real))
-    held = max(len(real) // 10, 1)
+    held = _held(len(real))
     made, holdout, train = real[order[:count]], real[order[count : count + held]], real[order[count + held :]]
     return laid(spaces, confirm, train, holdout, count, seed), made
+
+
+def _held(there: int) -> int:
+    """How many images of so many are held out."""
+    return max(there // 10, 1)
 
 
 def _labels(real: Reals) -> NDArray[np.int64]:

@@ -167,7 +167,8 @@ def _of_images(path: Path, request: Request) -> Subject:
     beside = named(request, found.spec)
     order = np.random.default_rng(request.seed).permutation(len(found))[:count]
     about = {"images": f"{len(found):,} of {shape_of(found.spec)}"}
-    notes = (*left_out(str(path), found.skipped), *beside.notes)
+    fewer = (f"{path} holds {len(found):,} images, not {count:,}",) if request.count is not None and len(found) < count else ()
+    notes = (*left_out(str(path), found.skipped), *fewer, *beside.notes)
     pixels = np.asarray(found.pixels[np.sort(order)])
     return Subject(
         path.resolve().name, pixels, beside.train, beside.holdout, count=len(order), about=about, notes=notes, overlap=beside.overlap
