@@ -6,7 +6,7 @@ An unknown key, a wrong type or a value out of range is a `UserError` of one lin
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -169,13 +169,18 @@ def differences(old: Config, new: Config) -> dict[str, tuple[Any, Any]]:
     return {key: (before.get(key), after.get(key)) for key in {**before, **after} if before.get(key) != after.get(key)}
 
 
+def require_one_budget(named: Sequence[str]) -> None:
+    """Raise `UserError` unless one budget is named."""
+    if len(named) != 1:
+        what = " and ".join(f"--{name}" for name in named) or "none of --minutes, --steps, --epochs"
+        raise UserError(f"a run needs exactly one budget, got {what}: give one of --minutes M, --steps N, --epochs E")
+
+
 def with_one_budget(default: Config, config: Config) -> Config:
     """``config`` with the one budget that was asked for: what differs from ``default`` replaces the default's."""
     given = {name: getattr(config.train, name) for name in BUDGETS if getattr(config.train, name) is not None}
     fresh = {name: value for name, value in given.items() if value != getattr(default.train, name)} or given
-    if len(fresh) != 1:
-        what = " and ".join(f"--{name}" for name in fresh) or "none of --minutes, --steps, --epochs"
-        raise UserError(f"a run needs exactly one budget, got {what}: give one of --minutes M, --steps N, --epochs E")
+    require_one_budget(list(fresh))
     return replace(config, train=replace(config.train, **{**dict.fromkeys(BUDGETS), **fresh}))
 
 

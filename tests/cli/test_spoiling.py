@@ -46,6 +46,8 @@ def test_a_short_option_stands_for_a_degradation(capsys: pytest.CaptureFixture[s
         ("upscale --sigma 25", "--sigma is an option of denoise: upscale takes --scale"),
         ("denoise --scale 2", "--scale is an option of upscale and real: denoise takes --sigma"),
         ("denoise --sigma 25 --data.degrade noise:15", "give one of them"),
+        ("denoise --sigma 25 --data.degrade noise:0-55,shared", "give one of them"),  # that of the recipe, and said all the same
+        ("denoise --minutes 1 --steps 9", "exactly one budget, got --minutes and --steps"),  # a minute is the recipe's
         ("denoise --sigma loud", "not 'loud'"),
         ("upscale --scale 1", "'downsample:1'"),
         ("upscale --scale 4 --data.patch 50 --steps 1", "give --data.patch 48"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from calotype import degrade
@@ -29,8 +29,10 @@ OPTIONS: dict[str, Short] = {
 }
 
 
-def spoiled(config: Config, default: Config, given: Mapping[str, str | None], own_patch: bool = False) -> Config:
-    """``config`` with the degradation that the short options in ``given`` ask for, and a patch that fits its scale unless ``own_patch``.
+def spoiled(config: Config, default: Config, given: Mapping[str, str | None], named: Collection[str] = ()) -> Config:
+    """``config`` with the degradation that the short options in ``given`` ask for, and a patch that fits its scale.
+
+    ``named`` are the options that somebody wrote: a --data.patch of their own stays.
 
     Raises:
         UserError: for an option of another recipe, and beside a --data.degrade that says something else.
@@ -44,12 +46,12 @@ def spoiled(config: Config, default: Config, given: Mapping[str, str | None], ow
         own = f"{config.recipe} takes --{short.option}" if short else f"{config.recipe} has no short option, and --data.degrade says it all"
         raise UserError(f"--{wrong[0]} is an option of {owners}: {own}")
     assert short is not None
-    if config.data.degrade != default.data.degrade:
+    if "--data.degrade" in named:
         raise UserError(f"--{short.option} and --data.degrade say the same thing: give one of them")
     value = asked[short.option]
     spec = value if ":" in value else short.template.format(value)
     data = replace(config.data, degrade=spec)
-    if data.patch is not None and not own_patch:  # as many pixels of the source as before, and no more than a tile has
+    if data.patch is not None and "--data.patch" not in named:  # as many pixels of the source as before, and no more than a tile has
         scale = degrade.parse(spec).scale
         wanted = data.patch // degrade.parse(default.data.degrade or "identity").scale * scale
         data = replace(data, patch=min(wanted, TILE // scale * scale))

@@ -12,7 +12,19 @@ import tyro
 
 from calotype.cli.parse import parse
 from calotype.cli.spoiling import OPTIONS, spoiled
-from calotype.config import Config, Data, Logging, Optimizer, Schedule, Training, from_json, to_json, with_one_budget
+from calotype.config import (
+    BUDGETS,
+    Config,
+    Data,
+    Logging,
+    Optimizer,
+    Schedule,
+    Training,
+    from_json,
+    require_one_budget,
+    to_json,
+    with_one_budget,
+)
 from calotype.engine import distributed
 from calotype.engine.display import Terminal, clock
 from calotype.engine.distributed import World
@@ -92,8 +104,11 @@ def _trained(words: list[str], display: Terminal, world: World) -> tuple[Options
     options = parse(Options, words, PROG, start)
     config = Config(default.recipe, options.model, options.data, options.optimizer, options.schedule, options.train, options.log)
     short = {kind.option: getattr(options, kind.option) for kind in OPTIONS.values()}
-    own_patch = any(word.partition("=")[0] == "--data.patch" for word in words)
-    config = with_one_budget(default, spoiled(config, default, short, own_patch))
+    named = {word.partition("=")[0] for word in words}
+    asked = [name for name in BUDGETS if named & {f"--{name}", f"--train.{name}"} and getattr(config.train, name) is not None]
+    if len(asked) > 1:  # also where one of them happens to be what the recipe says
+        require_one_budget(asked)
+    config = with_one_budget(default, spoiled(config, default, short, named))
     if options.show_config:
         if world.leads:
             print(to_json(config), end="")
