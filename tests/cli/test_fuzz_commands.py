@@ -16,7 +16,22 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from calotype.cli import complete, data, degrade, evaluate, latents, main, prior, recipes, restore, sample, selftest, train, translate
+from calotype.cli import (
+    complete,
+    data,
+    degrade,
+    evaluate,
+    latents,
+    main,
+    neighbors,
+    prior,
+    recipes,
+    restore,
+    sample,
+    selftest,
+    train,
+    translate,
+)
 from calotype.cli.main import COMMANDS
 from tests.cli.test_cli import TINY
 from tests.fuzz import attempt
@@ -37,9 +52,10 @@ LINES: dict[str, tuple[type, str]] = {
     "reconstruct": (latents.ReconstructOptions, "latents reconstruct vae --label 0 --images pictures --out NEW.png"),
     "interpolate": (latents.InterpolateOptions, "latents interpolate vae --seeds 1 2 3 --out NEW.png"),
     "neighbors": (latents.NeighborsOptions, "latents neighbors vae --count 1 --out NEW.png"),
+    "nearest": (neighbors.Options, "neighbors vae --data mnist5k --count 1 --out NEW.png"),
     "plane": (latents.PlaneOptions, "latents plane vae --side 2 --out NEW.png"),
     "evaluate": (evaluate.Options, "evaluate pictures --data mnist5k --count 70 --out NEW"),
-    "compare": (evaluate.CompareOptions, "compare pictures pictures --data mnist5k --count 70 --out NEW.html"),
+    "compare": (evaluate.CompareOptions, "compare pictures twins --data mnist5k --count 70 --out NEW.html"),
     "selftest": (selftest.Options, "selftest --data pictures --count 2 --trials 1"),
     "check": (data.CheckOptions, "data check pictures"),
     "prepare": (data.PrepareOptions, "data prepare pictures NEW"),
@@ -83,7 +99,7 @@ def edges(hint: Any) -> tuple[str, ...]:
     return (*WORDS, *NUMBERS, *PATHS)
 
 
-KEPT = {"pictures", "others", "empty", "text.txt", "cache", *RUNS}
+KEPT = {"pictures", "twins", "others", "empty", "text.txt", "cache", *RUNS}
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +113,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rng = np.random.default_rng(0)
     for number in range(80):
         Image.fromarray(rng.integers(0, 256, (28, 28), np.uint8)).save(root / "pictures" / f"{number}.png")
+    shutil.copytree(root / "pictures", root / "twins")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         for name, words in RUNS.items():
