@@ -36,7 +36,7 @@ SUFFIX = ".calotype"
 _MAGIC = b"CALOTYPE-IMAGES\x01"
 _PREAMBLE = struct.Struct("<16sQQ32s")
 _CHECKED_BYTES = 256 * 2**20  # pixels of files up to this size are verified whenever they are read
-Row = tuple[Pixels, int, str]  # (H, W, C) uint8, its label, -1 without, and the file it came from, "" without
+Row = tuple[Pixels, int] | tuple[Pixels, int, str]  # (H, W, C) uint8, its label, -1 without, and the file it came from, if any
 _NAME = 512  # bytes of the name of a file, on average and at most: without longer ones a small file cannot unpack to a large table
 
 
@@ -115,11 +115,11 @@ def write_prepared(
     with _replacing(out, at_most * (int(np.prod(shape)) + 40) + 2**20) as file:
         file.write(b"\0" * START)
         labels, table, names = [], [], []
-        for pixels, label, name_of_file in rows:
-            data = pixels.tobytes()
+        for row in rows:
+            data = row[0].tobytes()
             file.write(data)
-            labels.append(label)
-            names.append(name_of_file)
+            labels.append(row[1])
+            names.append(row[2] if len(row) > 2 else "")
             table.append(hashlib.sha256(data).digest())
         count = len(labels)
         _pad(file)
