@@ -19,11 +19,17 @@ def demo(run: Path) -> int:
     if not (run / "config.json").exists():
         return _told(["train", "--out", str(run)])
     from calotype.engine.checkpoint import load_newest
+    from calotype.engine.run import Run
+    from calotype.errors import DamagedError
 
-    saved = load_newest(run / "checkpoints")
-    if saved is None or saved.facts["step"] < saved.facts["steps"]:
+    try:
+        saved = load_newest(run / "checkpoints")
+    except DamagedError:
+        saved = None
+    grids = Run(run).grids()
+    if saved is None or saved.facts.get("step") != saved.facts.get("steps") or not grids:
         return _told(["train", "--resume", str(run)])
-    grid = max((run / "samples").glob("*.png"))
+    grid = grids[-1][1]
     quoted = shlex.quote(str(run))
     print(f"already trained\n  samples  {grid}\n  run      {run}\n  draw     {command()} sample {quoted} --count 64 --out grid.png")
     _tell_how_to_activate()

@@ -53,6 +53,11 @@ def test_the_budget_that_was_asked_for_replaces_the_recipes() -> None:
     assert with_one_budget(default, default).train == Training(minutes=5)
     with pytest.raises(UserError, match="exactly one budget"):
         with_one_budget(default, replace(default, train=Training(steps=10, epochs=2)))
+    same = replace(default, train=replace(default.train, steps=10))
+    assert with_one_budget(default, same, ["steps"]).train == Training(steps=10)
+    assert with_one_budget(default, default, ["minutes"]).train == Training(minutes=5)
+    with pytest.raises(UserError, match="got --minutes and --steps"):
+        with_one_budget(default, same, ["minutes", "steps"])
     with pytest.raises(UserError, match="none of"):
         with_one_budget(default, replace(default, train=Training()))
 

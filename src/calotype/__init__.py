@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from calotype import config, data, pictures, recipes
+    from calotype.config import More
     from calotype.engine.display import Display
     from calotype.engine.train import resume, train
     from calotype.pictures import save_grid, save_images
@@ -30,6 +31,7 @@ _HOMES = {
     "evaluate": "report.evaluate",
     "load": "tasks.sample",
     "Generator": "tasks.sample",
+    "More": "config",
     "restore": "tasks.batch",
     "restore_pixels": "tasks.restore",
     "save_grid": "pictures",
@@ -40,6 +42,7 @@ _MODULES = ("config", "data", "pictures", "recipes")
 __all__ = [
     "Display",
     "Generator",
+    "More",
     "__version__",
     "config",
     "data",

@@ -6,7 +6,7 @@ An unknown key, a wrong type or a value out of range is a `UserError` of one lin
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -100,7 +100,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Training:
-    """How long and on what. Of minutes, steps and epochs exactly one is given."""
+    """How long and on what. Of minutes, steps and epochs exactly one is given; it counts from the beginning of a run."""
 
     batch: Count = 64  # images of each step
     minutes: Annotated[Positive | None, alias(aliases=("--minutes",))] = None  # turned into a number of steps by timing the first ones
@@ -119,6 +119,20 @@ class Training:
     def idle(self, spec: ImageSpec) -> dict[str, str]:
         """As `calotype.types.MayIdle` says."""
         return unless(self.ema, "--train.ema above 0", "ema_images")
+
+
+@dataclass(frozen=True)
+class More:
+    """How much longer a run goes on than it has come, whatever its budget was. Of minutes, steps and epochs exactly one is given."""
+
+    minutes: Annotated[Positive | None, alias(aliases=("--more-minutes",))] = None  # --resume: train so much longer from where the run is
+    steps: Annotated[Count | None, alias(aliases=("--more-steps",))] = None  # the same in optimizer steps
+    epochs: Annotated[Positive | None, alias(aliases=("--more-epochs",))] = None  # the same in passes through the training images
+
+    @property
+    def given(self) -> dict[str, float]:
+        """What is given, by name."""
+        return {name: value for name in BUDGETS if (value := getattr(self, name)) is not None}
 
 
 @dataclass(frozen=True)
@@ -169,19 +183,20 @@ def differences(old: Config, new: Config) -> dict[str, tuple[Any, Any]]:
     return {key: (before.get(key), after.get(key)) for key in {**before, **after} if before.get(key) != after.get(key)}
 
 
-def require_one_budget(named: Sequence[str]) -> None:
-    """Raise `UserError` unless one budget is named."""
-    if len(named) != 1:
-        what = " and ".join(f"--{name}" for name in named) or "none of --minutes, --steps, --epochs"
-        raise UserError(f"a run needs exactly one budget, got {what}: give one of --minutes M, --steps N, --epochs E")
-
-
-def with_one_budget(default: Config, config: Config) -> Config:
-    """``config`` with the one budget that was asked for: what differs from ``default`` replaces the default's."""
-    given = {name: getattr(config.train, name) for name in BUDGETS if getattr(config.train, name) is not None}
-    fresh = {name: value for name, value in given.items() if value != getattr(default.train, name)} or given
-    require_one_budget(list(fresh))
+def with_one_budget(default: Config, config: Config, asked: Collection[str] = ()) -> Config:
+    """``config`` with the one budget that was asked for: in the place of the default's, what is in ``asked`` or differs from it."""
+    given = {name: value for name in BUDGETS if (value := getattr(config.train, name)) is not None}
+    fresh = {name: value for name, value in given.items() if name in asked or value != getattr(default.train, name)} or given
+    require_one(fresh)
     return replace(config, train=replace(config.train, **{**dict.fromkeys(BUDGETS), **fresh}))
+
+
+def require_one(budgets: Collection[str], prefix: str = "") -> None:
+    """Raise `UserError` unless of minutes, steps and epochs one is there."""
+    names = [f"--{prefix}{name}" for name in BUDGETS]
+    if len(budgets) != 1:
+        what = " and ".join(f"--{prefix}{name}" for name in budgets) or f"none of {', '.join(names)}"
+        raise UserError(f"a run needs exactly one budget, got {what}: give one of {names[0]} M, {names[1]} N, {names[2]} E")
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -59,7 +59,12 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: object) -> None:
     """Write ``value`` as JSON, atomically."""
-    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+    write_text(path, json_text(value))
+
+
+def json_text(value: object) -> str:
+    """``value`` as `write_json` writes it, always in the same ASCII characters. Raises ``ValueError`` for what JSON cannot hold."""
+    return json.dumps(value, indent=2, allow_nan=False) + "\n"
 
 
 def safe_name(text: str, otherwise: str = "images", limit: int = 80) -> str:

@@ -51,7 +51,8 @@ Walk = Annotated[int, Field(ge=1, le=10_000)]  # steps of a solver
 Pixels = Annotated[int, Field(ge=8, le=1024)]  # a side of the images that models are trained on
 Sigma = Annotated[float, Field(ge=0, le=255)]  # standard deviation on the scale of 0 to 255
 Quality = Annotated[int, Field(ge=1, le=100)]  # of lossy compression
-Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
+Whole = Annotated[int, Field(ge=0, le=2**63 - 1)]
+Seed = Whole
 Channels = Annotated[int, AfterValidator(_gray_or_color)]
 Name = Annotated[str, AfterValidator(_name)]
 Text = Annotated[str, Field(max_length=4096)]  # a path, a name, a degradation

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +19,11 @@ from PIL import Image
 
 from calotype.cli import main, sample
 from calotype.cli.main import COMMANDS
+from calotype.config import Training, to_json
 from calotype.engine.run import Run
 from calotype.errors import CalotypeError
 from calotype.models import build
+from calotype.recipes import named
 from calotype.types import ImageSpec
 from scripts import demo
 from tests.small import small
@@ -59,6 +62,31 @@ def test_runs_are_numbered(runs: Path, capsys: pytest.CaptureFixture[str]) -> No
         assert json.loads(out)["run"] == f"runs/gan-mnist5k-{number:04d}"
 
 
+def test_a_run_goes_on_from_the_command_that_is_printed(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "train", *TINY, "--report", "False", "--out", "a b")[0] == 0
+    quiet = ("--report", "False", "--json")
+    assert run(capsys, "train", "--resume", "a b", "--steps", "4")[0] == 2
+    code, _, err = run(capsys, "train", "--resume", "a b", "--steps", "2")
+    assert code == 2
+    assert "complete at step 4, and its budget counts from the beginning: to go on, calotype train --resume 'a b' --more-minutes 1" in err
+    code, out, _ = run(capsys, "train", "--resume", "a b", "--more-steps", "3", *quiet)
+    assert (code, json.loads(out)["step"]) == (0, 7)
+    code, out, _ = run(capsys, "train", "--resume", "a b", "--more.epochs=0.003", *quiet)
+    assert (code, json.loads(out)["step"]) == (0, 9)
+    code, out, _ = run(capsys, "train", "--resume", "a b", "--more-minutes", "1e-9", *quiet)
+    assert (code, json.loads(out)["step"]) == (0, 10)
+    for words, tells in (
+        (("--more-steps", "1", "--steps", "20"), "--more-steps goes on from where the run is, and --steps counts from its beginning"),
+        (("--more-steps", "1", "--steps", "10"), "--more-steps goes on from where the run is, and --steps counts from its beginning"),
+        (("--more-steps", "1", "--more-minutes", "1"), "exactly one budget, got --more-minutes and --more-steps"),
+        (("--more-steps", "0"), "steps: give a whole number from 1"),
+        (("--minutes", "1", "--steps", "20"), "exactly one budget, got --minutes and --steps"),
+        (("--optimizer.lr", "1", "--more-steps", "1"), "keeps its settings (optimizer.lr"),
+    ):
+        code, _, err = run(capsys, "train", "--resume", "a b", *words)
+        assert (code, tells in err) == (2, True), err
+
+
 def test_a_run_repeats_from_its_own_config_file(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(capsys, "train", *TINY, "--out", "a")[0] == 0
     assert run(capsys, "train", "--config", "a/config.json", "--out", "b")[0] == 0
@@ -95,6 +123,13 @@ def test_a_run_repeats_from_its_own_config_file(runs: Path, capsys: pytest.Captu
         (["train", "gan", "--size", "4"], "--size: give a whole number from 8 to 1,024, not 4"),
         (["train", "gan", "--steps", "1", "--train.threads", "5000"], "processor cores, not 5000"),
         (["train", "gan", "--minutes", "1", "--steps", "2"], "exactly one budget"),
+        (["train", "gan", "--minutes", "4", "--steps", "2"], "exactly one budget, got --minutes and --steps"),  # 4 is the recipe's
+        (["train", "gan", "--train.epochs=2", "--train.minutes=4.0"], "exactly one budget, got --minutes and --epochs"),
+        (["train", "--config", "good.json", "--epochs", "1", "--steps", "3"], "exactly one budget, got --steps and --epochs"),
+        (["train", "gan", "--epochs", "1e8"], "--epochs 1e+08 would take 7.03e+09 steps, and a run takes 999,999,999 at most: give less"),
+        (["train", "gan", "--steps", "1000000000"], "train.steps: give a whole number from 1 to 999,999,999, not 1000000000"),
+        (["train", "gan", "--more-steps", "3"], "--more-steps continues a run: name it with --resume RUN"),
+        (["train", "--more.minutes", "3"], "--more-minutes continues a run: name it with --resume RUN"),
         (["train", "gan", "--data", "mnist5"], "mnist5k"),
         (["train", "gan", "--data", "empty", "--steps", "1"], "empty"),
         (["train", "gan", "--data", "broken", "--steps", "1"], "broken"),
@@ -152,6 +187,7 @@ def test_a_mistake_gets_one_line_and_leaves_nothing(runs: Path, capsys: pytest.C
     for index in range(80):
         Image.new("L", (8, 8), index).save(runs / f"plain/{index}.png")
     (runs / "bad.json").write_text("{")
+    (runs / "good.json").write_text(to_json(replace(named("gan"), train=Training(steps=3))))
     before = sorted(runs.rglob("*"))
     code, out, err = run(capsys, *words)
     assert code == 2

@@ -37,12 +37,9 @@ def go(folder: str, failpoint: str | None = None) -> None:
     config = tiny_gan(STEPS)
     config = replace(config, log=replace(config.log, checkpoints=EVERY))
     try:
-        if (Path(folder) / "checkpoints").is_dir() and any((Path(folder) / "checkpoints").glob("step-*")):
+        if (Path(folder) / "config.json").is_file():  # perhaps without a checkpoint
             resume(Path(folder))
         else:
-            import shutil
-
-            shutil.rmtree(folder, ignore_errors=True)  # killed before its first checkpoint: there is nothing to resume
             train(config, out=Path(folder))
     except UserError as error:  # killed after its last checkpoint, before its last breath
         sys.exit(COMPLETE if "is complete" in str(error) else str(error))

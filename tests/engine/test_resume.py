@@ -10,11 +10,23 @@ import torch
 
 from calotype.config import Config
 from calotype.engine import checkpoint
+from calotype.engine.display import Display
+from calotype.engine.run import Run
 from calotype.engine.train import resume, train
 from calotype.engine.trainer import Trainer
 from calotype.errors import TrainingError, UserError
 from calotype.models.stored import finite
 from tests.small import final_state, same, tiny_gan
+
+
+class Said(Display):
+    """Keeps what a training says."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
 
 
 def interrupt(run: Path, keep: int) -> None:
@@ -84,10 +96,17 @@ def test_changed_images_are_refused(runs: Path) -> None:
 def test_a_folder_that_is_no_run_and_a_run_without_checkpoints(runs: Path) -> None:
     with pytest.raises(UserError, match="is not a run"):
         resume(runs)
-    train(tiny_gan(2), out=runs / "a")
-    shutil.rmtree(runs / "a" / "checkpoints")
-    with pytest.raises(UserError, match="no checkpoint"):
-        resume(runs / "a")
+    whole = train(tiny_gan(6), out=runs / "a")
+    train(tiny_gan(6), out=runs / "b")
+    for path in (runs / "b" / "checkpoints").iterdir():
+        shutil.rmtree(path)
+    said = Said()
+    assert resume(runs / "b", display=said).complete
+    assert "it begins at step 0" in said.lines[0]
+    assert same(final_state(runs / "a"), final_state(runs / "b"))
+    for name in ("model/model.safetensors", "samples/step-000000006.png"):
+        assert (runs / "a" / name).read_bytes() == (runs / "b" / name).read_bytes()
+    assert [r["step"] for r in Run(runs / "b").log().read()] == [r["step"] for r in whole.run.log().read()] == [2, 4, 6]
 
 
 def test_an_occupied_folder_is_left_alone(runs: Path) -> None:

@@ -61,7 +61,7 @@ def toy(
 ) -> Trainer:
     monkeypatch.setattr(under_test, "build", lambda config, spec: Toy(first or {}, second or {}))
     config = tiny_gan(100)
-    train = replace(config.train, ema=options.pop("ema", 0.05))
+    train = replace(config.train, **{name: options.pop(name) for name in ("ema", "ema_images") if name in options})
     schedule = options.pop("schedule", Schedule())
     config = replace(config, optimizer=Optimizer("sgd", lr=0.1, **options), schedule=schedule, train=train)
     return Trainer(config, load("mnist5k"), Progress(steps=100), torch.device("cpu"), World())
@@ -142,6 +142,50 @@ def test_the_average_lags_behind_or_is_the_model_itself(monkeypatch: pytest.Monk
     assert float(trainer.average.state_dict()["b.w"][0]) == pytest.approx((3.0 + 3.0 - 0.1 * EMA_EVERY) / 2)
     assert trainer.best is trainer.average
     assert toy(monkeypatch, ema=0.0).best is not trainer.average
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "batches"),
+    [
+        ({}, {}, [1] * 8),
+        ({"repeats": 3}, {}, [3] * 8),
+        ({}, {"every": 4, "repeats": 5}, [5, 1, 1, 1, 5, 1, 1, 1]),
+        ({"every": 4, "repeats": 5}, {"every": 2}, [5, 0, 1, 0, 5, 0, 1, 0]),
+    ],
+)
+def test_the_half_life_of_the_average_is_counted_in_images_of_all_turns(
+    monkeypatch: pytest.MonkeyPatch, first: dict[str, Any], second: dict[str, Any], batches: list[int]
+) -> None:
+    """After 8 and 12 steps of 8 images a batch, by hand; the half-life is 100 images, or a half of those seen."""
+    for options, half_life in (({"ema": 1e9, "ema_images": 100}, lambda seen: 100.0), ({"ema": 0.5}, lambda seen: 0.5 * seen)):
+        trainer = toy(monkeypatch, first, second, **options)
+        trainer.progress.steps = 12
+        average = start = float(trainer.model.state_dict()["b.w"][0])
+        assert start == 3.0
+        for until in (8, 12):
+            images = 8 * sum(batches[: until - trainer.progress.step])
+            while trainer.progress.step < until:
+                trainer.step()
+            assert trainer.progress.seen == 8 * sum((batches * 2)[:until])
+            kept = 0.5 ** (images / half_life(trainer.progress.seen))
+            average = kept * average + (1 - kept) * float(trainer.model.state_dict()["b.w"][0])
+            assert float(trainer.average.state_dict()["b.w"][0]) == pytest.approx(average, abs=1e-5)
+
+
+def test_a_lazy_player_with_several_turns_leaves_no_image_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = toy(monkeypatch, second={"every": 2, "repeats": 3})
+    drawn: list[int] = []
+    whole = trainer.loader.batch_at
+
+    def batch_at(seen: int) -> Batch:
+        drawn.append(seen)
+        return whole(seen)
+
+    monkeypatch.setattr(trainer.loader, "batch_at", batch_at)
+    for _ in range(4):
+        trainer.step()
+    assert drawn == list(range(0, 64, 8))
+    assert trainer.progress.seen == 64
 
 
 def test_players_must_own_every_parameter_once() -> None:

@@ -12,19 +12,7 @@ import tyro
 
 from calotype.cli.parse import parse
 from calotype.cli.spoiling import OPTIONS, spoiled
-from calotype.config import (
-    BUDGETS,
-    Config,
-    Data,
-    Logging,
-    Optimizer,
-    Schedule,
-    Training,
-    from_json,
-    require_one_budget,
-    to_json,
-    with_one_budget,
-)
+from calotype.config import BUDGETS, Config, Data, Logging, More, Optimizer, Schedule, Training, from_json, to_json, with_one_budget
 from calotype.engine import distributed
 from calotype.engine.display import Terminal, clock
 from calotype.engine.distributed import World
@@ -56,6 +44,7 @@ class Options:
     calotype train denoise --data photos/                       (restoration: see calotype recipes for all kinds)
     calotype train upscale --scale 4 --data photos/             (images four times larger)
     calotype train --resume runs/dcgan-photos-0001              (continue, bit for bit)
+    calotype train --resume runs/dcgan-photos-0001 --more-minutes 10
     """
 
     model: tyro.conf.FlagConversionOff[ModelConfig]
@@ -71,6 +60,7 @@ class Options:
     show_config: bool = False  # print the settings as JSON and stop
     report: tyro.conf.FlagConversionOff[bool] = True  # judge the result by a short report, as calotype evaluate does at length
     json: bool = False  # print the result as JSON
+    more: More = field(default_factory=More)
     data: tyro.conf.FlagConversionOff[Data] = field(default_factory=Data)
     train: tyro.conf.FlagConversionOff[Training] = field(default_factory=Training)
     optimizer: Optimizer = field(default_factory=Optimizer)
@@ -105,10 +95,9 @@ def _trained(words: list[str], display: Terminal, world: World) -> tuple[Options
     config = Config(default.recipe, options.model, options.data, options.optimizer, options.schedule, options.train, options.log)
     short = {kind.option: getattr(options, kind.option) for kind in OPTIONS.values()}
     named = {word.partition("=")[0] for word in words}
-    asked = [name for name in BUDGETS if named & {f"--{name}", f"--train.{name}"} and getattr(config.train, name) is not None]
-    if len(asked) > 1:  # also where one of them happens to be what the recipe says
-        require_one_budget(asked)
-    config = with_one_budget(default, spoiled(config, default, short, named))
+    asked = [name for name in BUDGETS if named & {f"--{name}", f"--train.{name}"}]
+    config = with_one_budget(default, spoiled(config, default, short, named), asked)
+    more = _more(options, asked)
     if options.show_config:
         if world.leads:
             print(to_json(config), end="")
@@ -117,7 +106,19 @@ def _trained(words: list[str], display: Terminal, world: World) -> tuple[Options
         return options, train(config, out=options.out, display=display, world=world)
     if options.out is not None:
         raise UserError("a resumed run stays in its folder: leave out --out")
-    return options, resume(options.resume, config, display=display, world=world)
+    return options, resume(options.resume, config, more=more, display=display, world=world)
+
+
+def _more(options: Options, asked: list[str]) -> More | None:
+    """How much longer a run goes on; `UserError` beside what says something else."""
+    if not options.more.given:
+        return None
+    option = f"--more-{next(iter(options.more.given))}"
+    if options.resume is None:
+        raise UserError(f"{option} continues a run: name it with --resume RUN")
+    if asked:
+        raise UserError(f"{option} goes on from where the run is, and --{asked[0]} counts from its beginning: give one of them")
+    return options.more
 
 
 def _judged(result: Result, device: str, display: Terminal) -> Report | None:
@@ -186,8 +187,8 @@ def _use(result: Result, run: str) -> str:
 
 def _tell(result: Result, report: Report | None, as_json: bool) -> None:
     folder = result.run.folder
-    grids = sorted(result.run.samples.glob("step-*.png"))
-    grid, page = str(grids[-1]) if grids else None, folder / "report" / "report.html"
+    grids = result.run.grids()
+    grid, page = str(grids[-1][1]) if grids else None, folder / "report" / "report.html"
     if as_json:
         facts = {"run": str(folder), "step": result.step, "steps": result.steps, "seconds": round(result.seconds, 2), "grid": grid}
         facts |= {"complete": result.complete, "report": str(page) if report else None, "status": report.status if report else None}

@@ -5,17 +5,24 @@ from __future__ import annotations
 import math
 import statistics
 import time
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any, TypeVar
 
 import torch
 
-from calotype.config import Config
+from calotype.config import BUDGETS, Config, More, Training
 from calotype.data import Split
 from calotype.engine.display import Display
 from calotype.engine.distributed import World
+from calotype.engine.images import vary_of
 from calotype.engine.trainer import Progress, Trainer
+from calotype.engine.turns import batches_before, steps_until
 from calotype.errors import UserError
+from calotype.models import build
+from calotype.settings import STEPS
 
+N = TypeVar("N", int, float)
 LEAST, ENOUGH, MOST = 3, 8, 2_000  # steps that are timed: where they are slow, else, and at most
 WORTH = 1.5  # how many times faster all threads must be than one to be worth their risk
 
@@ -27,12 +34,10 @@ def budget(config: Config, split: Split, device: torch.device, world: World, dis
     thread, and threads that wait for each other lose far more when something else runs on the machine.
     """
     if config.train.minutes is None:
-        return steps_of(config, split, 0.0), 0.0
+        return steps_of(config.train, config, split), 0.0
     display.say("timing the first steps ...")
-    window = min(4.0, 0.05 * config.train.minutes * 60)
-    if config.train.compile == "auto":  # whether that pays follows from the number of steps
-        config = replace(config, train=replace(config.train, compile="off"))
-    trainer = Trainer(config, split, Progress(steps=1_000_000), device, world)
+    window = _window(config.train.minutes)
+    trainer = _trial(config, split, {}, device, world)
     threads = torch.get_num_threads()
     pace = _pace(trainer, window)
     if device.type == "cpu" and threads > 1 and config.train.threads is None and world.size == 1:
@@ -43,7 +48,34 @@ def budget(config: Config, split: Split, device: torch.device, world: World, dis
         else:
             pace = alone
     pace = world.first(lambda: round(pace, 9))
-    return steps_of(config, split, pace), pace
+    return steps_of(config.train, config, split, pace), pace
+
+
+def further(
+    asked: Training | More, progress: Progress, config: Config, split: Split, device: torch.device, world: World, display: Display
+) -> int:
+    """The step at which a run ends that is given another budget: from the beginning, or ``More`` from where it is.
+
+    A step takes as long as when the first ones were timed, or on average so far; where neither is known, a few are timed.
+    """
+    pace = progress.settings["seconds_per_step"] or progress.seconds / max(progress.step, 1)
+    if asked.minutes is not None and not pace:
+        display.say("timing a few steps ...")
+        pace = _pace(_trial(config, split, progress.settings, device, world), _window(asked.minutes))
+        pace = world.first(lambda: round(pace, 9))
+    return steps_of(asked, config, split, pace, progress.step if isinstance(asked, More) else 0)
+
+
+def _trial(config: Config, split: Split, settings: Mapping[str, Any], device: torch.device, world: World) -> Trainer:
+    """A trainer whose steps are timed. It is not compiled unless that was asked for: whether it pays follows from the number of steps."""
+    if config.train.compile == "auto":
+        config = replace(config, train=replace(config.train, compile="off"))
+    return Trainer(config, split, Progress(steps=1_000_000, settings=dict(settings)), device, world)
+
+
+def _window(minutes: float) -> float:
+    """The seconds that timing may take."""
+    return min(4.0, 0.05 * minutes * 60)
 
 
 def _pace(trainer: Trainer, window: float) -> float:
@@ -74,12 +106,29 @@ def _typical(times: list[float]) -> float:
     return statistics.median(times[min(LEAST, len(times) - 1) :])
 
 
-def steps_of(config: Config, split: Split, pace: float) -> int:
-    """The budget as a number of steps, given the seconds that one takes."""
-    if config.train.steps is not None:
-        return config.train.steps
-    if config.train.epochs is not None:
-        return max(1, math.ceil(config.train.epochs * len(split.train) / config.train.batch))
-    if not pace:
-        raise UserError("this run was not budgeted in minutes, so its speed is unknown: give --steps or --epochs")
-    return max(1, round((config.train.minutes or 0) * 60 / pace))
+def steps_of(asked: Training | More, config: Config, split: Split, pace: float = 0.0, start: int = 0) -> int:
+    """The step at which a budget is spent that begins at step ``start``; ``pace`` is the seconds of a step, for minutes.
+
+    An epoch is spent when as many images were drawn as there are to train on. Where a player has several turns in a step, each of
+    them draws a batch.
+
+    Raises:
+        UserError: where these are more steps than a run takes.
+    """
+    if asked.steps is not None:
+        return _bounded(start + asked.steps, asked)
+    if asked.epochs is not None:
+        players = build(config.model, vary_of(config.data).spec(split.train)).players()
+        batches = asked.epochs * len(split.train) / config.train.batch
+        _bounded(batches / max(p.repeats for p in players), asked)
+        return _bounded(steps_until(players, batches_before(players, start) + math.ceil(batches)), asked)
+    assert asked.minutes is not None
+    return _bounded(start + max(1, round(_bounded(asked.minutes * 60 / pace, asked))), asked)
+
+
+def _bounded(steps: N, asked: Training | More) -> N:
+    if not steps <= STEPS:
+        name, value = next((name, value) for name in BUDGETS if (value := getattr(asked, name)) is not None)
+        option = f"--{'more-' * isinstance(asked, More)}{name} {value:g}"
+        raise UserError(f"{option} would take {steps:.3g} steps, and a run takes {STEPS:,} at most: give less")
+    return steps

@@ -30,6 +30,17 @@ def make_optimizer(config: Optimizer, parameters: Sequence[nn.Parameter]) -> tor
             return torch.optim.Adagrad(parameters, fused=fused and parameters[0].device.type == "cpu", lr=lr, weight_decay=decay)
 
 
+def memory(config: Optimizer, stepped: bool) -> dict[str, bool]:
+    """The tensors that an optimizer keeps of each parameter, before or after its first step: whether they have the parameter's shape."""
+    parameter = nn.Parameter(torch.zeros(2))
+    optimizer = make_optimizer(config, [parameter])
+    if stepped:
+        parameter.grad = torch.zeros(2)
+        optimizer.step()
+    kept = optimizer.state_dict()["state"].get(0, {})
+    return {name: t.shape == parameter.shape for name, t in kept.items() if isinstance(t, Tensor)}
+
+
 def rate(schedule: Schedule, progress: float) -> float:
     """The learning rate at ``progress`` in [0, 1] of the budget, relative to its peak.
 

@@ -2,28 +2,43 @@
 
 from __future__ import annotations
 
-import json
-import math
+import errno
 import os
 import platform
 import re
 import shlex
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 from safetensors.torch import save as pack_tensors
-from torch import Tensor
 
 import calotype
 from calotype.config import Config
+from calotype.engine.log import Log
 from calotype.engine.model_card import command_for, model_card
-from calotype.errors import UserError
-from calotype.files import obstacle, parse_json, read_json, safe_name, write_atomic, write_json, write_text
+from calotype.errors import DamagedError, UserError
+from calotype.files import obstacle, read_json, safe_name, write_atomic, write_json, write_text
 from calotype.models import stored
-from calotype.settings import checked
+from calotype.settings import Count, NotNegative, checked
 from calotype.types import ImageSpec, Model
+
+_GRID = re.compile(r"step-([0-9]{9,18})\.png")
+_LEFT = re.compile(r"\.lock|\..*\.tmp")  # what a training leaves that was killed before it wrote anything else
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """What minutes and ``auto`` became on the machine of a run; what `Run.read_config` finds under ``resolved``."""
+
+    steps: Count
+    threads: Annotated[int, Field(ge=1, le=4096)]
+    seconds_per_step: NotNegative  # 0 where nothing was timed
+    bf16: bool
+    processes: Count = 1
 
 
 @dataclass(frozen=True)
@@ -52,17 +67,32 @@ class Run:
         """The same noise drawn at each checkpoint."""
         return self.folder / "samples"
 
+    def grids(self) -> list[tuple[int, Path]]:
+        """The pictures in ``samples/`` with the steps after which they were drawn, in that order; nothing else that lies there."""
+        there = self.samples.glob("step-*.png")
+        return sorted((int(found[1]), path) for path in there if (found := _GRID.fullmatch(path.name)))
+
     @staticmethod
     def require_free(out: Path) -> None:
         """Raise `UserError` where no new run can be put."""
         if out.is_file():
             raise UserError(f"--out {out} is a file: choose another place")
-        if (out / "config.json").is_file() and (out / "checkpoints").is_dir():
+        if Run(out).begun:
             raise UserError(f"{out} holds a run: choose another --out, or continue that run with --resume {shlex.quote(str(out))}")
-        if out.is_dir() and any(out.iterdir()):
+        if out.is_dir() and any(not _LEFT.fullmatch(path.name) for path in out.iterdir()):
             raise UserError(f"--out {out} is not empty: choose a new or an empty folder")
         if reason := obstacle(out, folder=True):
             raise UserError(f"cannot create {out}: {reason}; choose another --out")
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is a run here that can be resumed, be it from step 0."""
+        if not (self.folder / "config.json").is_file():
+            return False
+        try:
+            return self.checkpoints.is_dir() or bool(self.read_config())
+        except UserError:
+            return False
 
     @staticmethod
     def create(out: Path | None, stem: str) -> Run:
@@ -97,12 +127,26 @@ class Run:
         write_json(self.folder / "config.json", facts)
 
     def read_config(self) -> tuple[Config, dict[str, Any]]:
-        """The configuration and the other facts of ``config.json``."""
+        """The configuration and all facts of ``config.json``: ``data.fingerprint`` and what `Resolved` lists are there.
+
+        Raises:
+            DamagedError: where the file is not what a training writes.
+        """
+        path = self.folder / "config.json"
         try:
-            facts = read_json(self.folder / "config.json")
-            return checked(Config, facts["config"]), facts
-        except (KeyError, TypeError) as error:
-            raise UserError(f"{self.folder / 'config.json'} is damaged ({error!r}): restore it from a copy") from None
+            facts = read_json(path)
+        except DamagedError as error:
+            raise DamagedError(f"{error}: restore it from a copy") from None
+        try:
+            config = checked(Config, facts["config"])
+            checked(Resolved, facts["resolved"])
+            if not isinstance(facts["data"]["fingerprint"], str):
+                raise UserError("data.fingerprint: it should be a string")
+        except KeyError as error:
+            raise DamagedError(f"{path} is damaged ({error} is missing): restore it from a copy") from None
+        except (TypeError, UserError) as error:
+            raise DamagedError(f"{path} is damaged or from another version ({error}): restore it from a copy") from None
+        return config, facts
 
     def use(self) -> str | None:
         """The command that puts the exported model to work where it makes images from images; None where it draws."""
@@ -110,17 +154,39 @@ class Run:
         return None if found.spec.source is None else command_for(found.config, found.spec.source)
 
     def lock(self) -> int:
-        """Keep other processes from training into this folder; released when the process ends, however it ends."""
-        handle = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        """Keep other processes from training into this folder; released when the process ends, however it ends.
+
+        Raises `UserError` where another one is at it, and where nothing can be written.
+        """
+        try:
+            handle = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            where = f"cannot write into {self.folder} ({error.strerror or error})"
+            raise UserError(f"{where}: a run goes on in its own folder; copy it to where you may write") from None
         if os.name != "nt":
             import fcntl
 
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+            except OSError as error:
+                if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):  # a file system without locks
+                    return handle
                 os.close(handle)
                 raise UserError(f"another process is training in {self.folder}: wait for it, or stop it first") from None
         return handle
+
+    def sweep(self) -> None:
+        """Remove what a kill left of files that were being written; nobody else may be training here."""
+        for folder in (self.folder, self.model, self.samples, self.best):
+            for path in folder.glob(".*.tmp"):
+                with suppress(OSError):
+                    path.unlink()
+
+    def require_writable(self) -> None:
+        """Raise `UserError` where a training could not go on, because one of the run's folders cannot be written."""
+        for folder in (self.folder, self.checkpoints, self.model, self.samples, self.best):
+            if folder.exists() and (reason := obstacle(folder, folder=True)):
+                raise UserError(f"cannot continue in {folder}: {reason}; mend that, or copy the run to where you may write")
 
     def export(self, model: Model, config: Config, spec: ImageSpec, step: int, folder: Path | None = None) -> None:
         """Write what sampling needs into ``model/`` or another folder: weights, what they mean, and a card for people."""
@@ -138,37 +204,6 @@ class Run:
         return Log(self.folder / "log.jsonl")
 
 
-@dataclass(frozen=True)
-class Log:
-    """``log.jsonl``: one JSON object a line, in the order of the steps."""
-
-    path: Path
-
-    def write(self, record: dict[str, Any]) -> None:
-        """Append one record; a number that JSON cannot hold becomes null."""
-        with open(self.path, "a", encoding="utf-8") as stream:
-            stream.write(json.dumps({k: _plain(v) for k, v in record.items()}, allow_nan=False) + "\n")
-
-    def read(self) -> list[dict[str, Any]]:
-        """All whole records; a line torn by a kill is left out."""
-        records = []
-        lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
-        for line in lines:
-            try:
-                record = parse_json(line)
-            except ValueError:
-                continue
-            if isinstance(record.get("step"), int):
-                records.append(record)
-        return records
-
-    def rewind(self, step: int) -> None:
-        """Forget what was logged after ``step``, because those steps will be taken again; that the run went back stays."""
-        kept = [r for r in self.read() if r.get("step", 0) <= step or r.get("event") == "retreat"]
-        text = "".join(json.dumps(r) + "\n" for r in kept)
-        write_text(self.path, text)
-
-
 def _make(folder: Path) -> None:
     if reason := obstacle(folder, folder=True):
         raise UserError(f"cannot create a run in {folder}: {reason}; choose another place with --out")
@@ -176,11 +211,3 @@ def _make(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot create {folder}: {error.strerror or error}; choose another place with --out") from None
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, Tensor):
-        value = float(value)
-    if isinstance(value, float):
-        return float(f"{value:.6g}") if math.isfinite(value) else None
-    return value

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -19,18 +19,19 @@ from PIL import Image
 from torch import Tensor
 
 from calotype import pictures
-from calotype.config import RESUMABLE, Config, differences, from_json, to_json, with_one_budget
+from calotype.config import Config, More, from_json, to_json, with_one_budget
 from calotype.data import Split
 from calotype.data.images import some, told
 from calotype.diagnose.training import Watcher
-from calotype.engine import checkpoint, distributed, keeper
+from calotype.engine import checkpoint, distributed, keeper, resuming
 from calotype.engine import device as machine
-from calotype.engine.budget import budget, steps_of
+from calotype.engine.budget import budget, further
 from calotype.engine.display import Display, Terminal
 from calotype.engine.distributed import Poll, World
 from calotype.engine.images import open_images
 from calotype.engine.keeper import Keeper
-from calotype.engine.run import Log, Run
+from calotype.engine.log import Log
+from calotype.engine.run import Run
 from calotype.engine.trainer import Progress, Trainer
 from calotype.errors import LostError, TrainingError, UserError
 from calotype.files import has_space
@@ -81,58 +82,72 @@ def train(config: Config, *, out: str | Path | None = None, display: Display | N
         trainer = Trainer(config, split, progress, device, world)
         run = Run(Path(world.first(lambda: str(_create(out, f"{config.recipe}-{split.train.name}", trainer).folder))))
         with _training_in(run, world):
-            world.first(lambda: run.write_config(config, split.fingerprint, {"steps": steps, **progress.settings}))
-            world.first(lambda: _save(run, trainer))
+            world.first(lambda: _begin(run, trainer, split))
             return _loop(run, trainer, display)
 
 
-def resume(folder: str | Path, config: Config | None = None, *, display: Display | None = None, world: World | None = None) -> Result:
+def resume(
+    folder: str | Path,
+    config: Config | None = None,
+    *,
+    more: More | None = None,
+    display: Display | None = None,
+    world: World | None = None,
+) -> Result:
     """Continue a run from its newest whole checkpoint, exactly as if it had never stopped (with as many processes as before).
 
-    ``config`` may change the budget and what is logged; any other difference is a `UserError` that names it, and so are a
-    finished run, a folder that is no run, and data that changed.
+    A run that has no checkpoint yet begins at step 0. ``config`` may change the budget, which counts from the beginning, and what is
+    logged; any other difference is a `UserError` that names it, and so are a finished run, a folder that is no run, and data that
+    changed. ``more`` continues any run from where it is, be it finished. A learning-rate schedule is always that of the whole budget:
+    where that grows, the rate takes up its course again.
     """
     folder, display = Path(folder), display or Terminal()
     with distributed.joined(world, display.close) as world:
         display = display if world.leads else Display()
         run = Run(folder)
-        text, fingerprint, changed = world.first(lambda: _continued(folder, config))
+        text, fingerprint, resolved, changed = world.first(lambda: resuming.settings(folder, config))
         config = from_json(Config, text)
+        asked = resuming.asked(config, more, changed)
         device = machine.take_device(config.train.device, world.local, world.size)
-        saved = _newest(run, world)
-        if saved is None:
-            raise UserError(f"{folder} has no checkpoint to resume from: it stopped before the first one; train anew")
-        for reason in saved.damaged:
-            display.say(f"skipped a damaged checkpoint ({reason})")
-        progress = Progress(**saved.facts)
-        torch.set_num_threads(progress.settings["threads"])
-        if (before := progress.settings.get("processes", world.size)) != world.size:
-            display.say(
-                f"the number of processes was {before} and is {world.size} from here on: each draws its own random numbers, so that this "
-                "will not be, bit for bit, the run that never stopped"
-            )
-        split = _load(config, display, world)
-        if split.fingerprint != fingerprint:
-            raise UserError(f"the images of {config.data.source} changed since the run began: restore them, or train anew")
-        keeper.require(config, split)
-        if any(name in changed for name in ("train.minutes", "train.steps", "train.epochs")):
-            progress.steps = steps_of(config, split, progress.settings["seconds_per_step"])
-        if progress.early and not changed:
-            raise UserError(
-                f"{folder} ended at step {progress.step:,}, because its scores got no better: to go on give a larger --patience"
-            )
-        if progress.step >= progress.steps:
-            raise UserError(
-                f"{folder} is complete at step {progress.step:,}: to train longer give a larger budget, such as --steps {2 * progress.step}"
-            )
-        trainer = Trainer(config, split, progress, device, world)
-        trainer.restore(saved)
         with _training_in(run, world):
-            world.first(lambda: run.log().rewind(progress.step))
-            if changed:
-                world.first(lambda: run.write_config(config, split.fingerprint, {"steps": progress.steps, **progress.settings}))
-            display.say(f"resuming {folder} at step {progress.step:,} of {progress.steps:,}")
+            progress, saved = resuming.reached(run, resolved, world, display)
+            torch.set_num_threads(progress.settings["threads"])
+            split = _load(config, display, world)
+            if split.fingerprint != fingerprint:
+                raise UserError(f"the images of {config.data.source} changed since the run began: restore them, or train anew")
+            keeper.require(config, split)
+            ended = progress.early
+            if asked is not None:
+                progress.steps = further(asked, progress, config, split, device, world, display)
+            if more is not None:
+                config = replace(config, train=replace(config.train, minutes=None, epochs=None, steps=progress.steps))
+            resuming.require_unfinished(run, progress, changed or more)
+            trainer = Trainer(config, split, progress, device, world)
+            if saved is not None:
+                resuming.restore(run, trainer, saved, display)
+            if ended and asked is not None:
+                trainer.progress.since = 0
+            world.first(lambda: _go_on(run, trainer, split, saved is None, bool(changed or more), ended))
+            display.say(f"resuming {folder} at step {trainer.progress.step:,} of {trainer.progress.steps:,}")
             return _loop(run, trainer, display)
+
+
+def _begin(run: Run, trainer: Trainer, split: Split) -> None:
+    """Write what a new run consists of before its first step."""
+    Run.require_free(run.folder)  # another process may have been here since
+    run.write_config(trainer.config, split.fingerprint, {"steps": trainer.progress.steps, **trainer.progress.settings})
+    _save(run, trainer)
+
+
+def _go_on(run: Run, trainer: Trainer, split: Split, fresh: bool, changed: bool, ended: bool) -> None:
+    """Write what a run needs to go on from here, whenever it is killed."""
+    run.log().rewind(trainer.progress.step)
+    if changed:
+        run.write_config(trainer.config, split.fingerprint, {"steps": trainer.progress.steps, **trainer.progress.settings})
+    if fresh:
+        _save(run, trainer)
+    elif ended:  # that it no longer is
+        checkpoint.save(run.checkpoints, trainer.progress.step, trainer.state(), asdict(trainer.progress))
 
 
 def _loop(run: Run, trainer: Trainer, display: Display) -> Result:
@@ -231,8 +246,8 @@ def _grid(trainer: Trainer) -> Image.Image:
 def _retreat(run: Run, trainer: Trainer, display: Display) -> None:
     """Go back to the last good checkpoint with a lower learning rate; `TrainingError` after too many times."""
     at, limit = trainer.progress, trainer.config.train.retries
-    saved = _newest(run, trainer.world)
-    good = saved.facts["step"] if saved else 0
+    saved = resuming.newest(run, trainer.world, trainer.check)
+    good = saved.step if saved else 0
     event = f"a loss, gradient or weight was not finite before step {at.step}"
     if saved is None or at.retries >= limit:
         display.close()
@@ -281,26 +296,6 @@ def _asked(config: Config, out: Path | None) -> Config:
     return config
 
 
-def _continued(folder: Path, config: Config | None) -> tuple[str, str, list[str]]:
-    """Of a run to resume: the configuration as JSON, the fingerprint of its images, and the settings that are no longer what they were."""
-    before, facts = Run.open(folder).read_config()
-    config = with_one_budget(before, checked(Config, config or before))
-    changed = differences(before, config)
-    if forbidden := [f"{k}: {a!r} -> {b!r}" for k, (a, b) in changed.items() if k not in RESUMABLE]:
-        raise UserError(f"a resumed run keeps its settings ({'; '.join(forbidden)}): leave them out, or train anew")
-    return to_json(config), facts["data"]["fingerprint"], list(changed)
-
-
-def _newest(run: Run, world: World) -> checkpoint.Checkpoint | None:
-    """The newest whole checkpoint as the first process finds it; another one might look while it is replaced, or see another disk."""
-    saved = checkpoint.load_newest(run.checkpoints) if world.leads else None
-    found = world.first(lambda: None if saved is None else (saved.facts, str(saved.path), saved.damaged))
-    if found is None:
-        return None
-    facts, path, damaged = found
-    return checkpoint.Checkpoint(world.share({} if saved is None else saved.tensors), facts, Path(path), tuple(damaged))
-
-
 def _load(config: Config, display: Display, world: World) -> Split:
     """The images. On every machine one process reads them first, so that the others find them in the cache."""
     split = None
@@ -346,6 +341,8 @@ def _training_in(run: Run, world: World) -> Iterator[None]:
     """Hold the run's lock."""
     handle = run.lock() if world.leads else None
     try:
+        if world.leads:
+            run.sweep()
         yield
     except LostError as error:
         raise LostError(f"{error}; {run.folder} is intact: continue it with --resume") from error

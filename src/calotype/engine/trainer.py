@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
@@ -17,12 +17,16 @@ from calotype.engine import device as machine
 from calotype.engine.checkpoint import Checkpoint
 from calotype.engine.distributed import World
 from calotype.engine.images import judging, vary_of
-from calotype.engine.optim import EMA_EVERY, ema_decay, make_optimizer, norm_of, rate, update_average
-from calotype.errors import TrainingError, UserError
+from calotype.engine.optim import EMA_EVERY, ema_decay, make_optimizer, memory, norm_of, rate, update_average
+from calotype.engine.run import Resolved
+from calotype.engine.turns import batches_at, batches_before
+from calotype.errors import DamagedError, TrainingError, UserError, printable
 from calotype.models import build
 from calotype.models.stored import finite
+from calotype.settings import Count, NotNegative, Positive, Whole, checked
 from calotype.types import Batch, Model, Player, Step, mix
 
+_COUNTER = torch.zeros(())  # of the steps of an optimizer
 WEIGHTS, STEPS, TORCH = 1, 2, 3  # the streams of random numbers of a run, kept apart by their first key
 
 
@@ -30,16 +34,30 @@ WEIGHTS, STEPS, TORCH = 1, 2, 3  # the streams of random numbers of a run, kept 
 class Progress:
     """Where a run stands; with the tensors, all that a checkpoint holds."""
 
-    steps: int  # the budget
-    step: int = 0  # optimizer steps taken
-    seen: int = 0  # images seen, over all processes
-    lr_scale: float = 1.0  # lowered each time the run had to go back
-    retries: int = 0
-    seconds: float = 0.0  # spent training
+    steps: Count  # the budget
+    step: Whole = 0  # optimizer steps taken
+    seen: Whole = 0  # images seen, over all processes
+    lr_scale: Positive = 1.0  # lowered each time the run had to go back
+    retries: Whole = 0
+    seconds: NotNegative = 0.0  # spent training
     best: float | None = None  # the best score so far, where scores are taken
-    since: int = 0  # scores since then
+    since: Whole = 0  # scores since then
     early: bool = False  # ended because they did not get better
     settings: dict[str, Any] = field(default_factory=dict)  # what "auto" was resolved to, so that a resume repeats it
+
+    @staticmethod
+    def of(saved: Checkpoint) -> Progress:
+        """Where a checkpoint stands. Raises `DamagedError` where it does not say that, or speaks of another step than its name."""
+        if missing := [f.name for f in fields(Progress) if f.name not in saved.facts]:
+            raise DamagedError(f"state.json does not say {missing[0]}")
+        try:
+            progress = checked(Progress, saved.facts)
+            checked(Resolved, {"steps": progress.steps, **progress.settings})
+        except UserError as error:
+            raise DamagedError(f"state.json: {error}") from None
+        if progress.step != saved.step or progress.step > progress.steps:
+            raise DamagedError(f"state.json speaks of step {progress.step:,} of {progress.steps:,}")
+        return progress
 
 
 class Trainer:
@@ -64,7 +82,6 @@ class Trainer:
         self.parameters = {p.name: machine.trainable(p.module) for p in self.players}
         check_ownership(self.model, self.players)
         self.optimizers = {name: make_optimizer(config.optimizer, owned) for name, owned in self.parameters.items()}
-        self.turns = max(p.repeats for p in self.players)
         self.statistics = machine.statistics(self.model)
         self.bf16 = progress.settings.setdefault("bf16", world.first(lambda: machine.pick_bf16(config.train, model, device)))
         compiles = world.first(lambda: machine.pick_compile(config.train, model, progress.steps, device))
@@ -90,10 +107,10 @@ class Trainer:
                 log.update(self._turn(player, batches[turn], step, scale, watch))
         self.world.average(self.statistics)
         at.step += 1
-        at.seen += self.turns * self.config.train.batch
+        at.seen += len(batches) * self.config.train.batch
         if self.config.train.ema and (at.step % EMA_EVERY == 0 or at.step == at.steps):
-            fresh = EMA_EVERY if at.step % EMA_EVERY == 0 else at.step % EMA_EVERY
-            images = fresh * self.turns * self.config.train.batch
+            since = (at.step - 1) // EMA_EVERY * EMA_EVERY  # the step of the last update
+            images = sum(batches_at(self.players, step) for step in range(since, at.step)) * self.config.train.batch
             update_average(self.average, self.model, ema_decay(self.config.train.ema, self.config.train.ema_images, at.seen, images))
         if watch and self.holdout is not None:
             # the next batch of each: one that was not trained on a moment ago, and other held-out images every time
@@ -165,15 +182,29 @@ class Trainer:
                 tensors |= {f"optimizer/{player}/{index}/{slot}": t for slot, t in slots.items() if isinstance(t, Tensor)}
         return tensors
 
-    def restore(self, checkpoint: Checkpoint) -> None:
-        """Continue from a checkpoint; `UserError` where it belongs to another model."""
-        tensors = checkpoint.tensors
-        try:
-            self.model.load_state_dict(_part(tensors, "model/"))
-            self.average.load_state_dict(_part(tensors, "average/"))
-        except RuntimeError as error:
-            first = str(error).splitlines()[1].strip()
-            raise UserError(f"{checkpoint.path} does not fit the model of this version: {first}") from None
+    def check(self, saved: Checkpoint) -> None:
+        """Raise `DamagedError` unless a checkpoint holds the state of this model and its optimizers after as many steps as it says."""
+        progress, tensors = Progress.of(saved), saved.tensors
+        if progress.seen != (seen := batches_before(self.players, progress.step) * self.config.train.batch):
+            raise DamagedError(f"state.json speaks of {progress.seen:,} images in {progress.step:,} steps, which see {seen:,}")
+        expected = {f"model/{name}": t for name, t in self.model.state_dict().items()}
+        expected |= {f"average/{name}": t for name, t in self.average.state_dict().items()}
+        slots = memory(self.config.optimizer, stepped=progress.step > 0)
+        for player, owned in self.parameters.items():
+            for index, parameter in enumerate(owned):
+                expected |= {f"optimizer/{player}/{index}/{slot}": parameter if full else _COUNTER for slot, full in slots.items()}
+        for name in sorted(expected.keys() | tensors.keys()):
+            there, wanted = (f"{t.dtype} {tuple(t.shape)}" if t is not None else "none" for t in (tensors.get(name), expected.get(name)))
+            if there != wanted:
+                raise DamagedError(f"it does not fit the model: {printable(name)} is {there}, not {wanted}")
+        if not finite(_part(tensors, "model/")):
+            raise DamagedError("its weights are not finite")
+
+    def restore(self, saved: Checkpoint) -> None:
+        """Continue from a checkpoint that passes `check`."""
+        tensors = saved.tensors
+        self.model.load_state_dict(_part(tensors, "model/"))
+        self.average.load_state_dict(_part(tensors, "average/"))
         for player, optimizer in self.optimizers.items():
             slots: dict[int, dict[str, Tensor]] = {}
             for name, tensor in _part(tensors, f"optimizer/{player}/").items():
@@ -187,8 +218,8 @@ class Trainer:
                         values[slot] = torch.empty_like(like, dtype=tensor.dtype).copy_(tensor)
             optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
         # the budget may be a new one; everything else is as it was
-        self.progress = Progress(**{**checkpoint.facts, "steps": self.progress.steps, "early": False})
-        self.progress.settings["processes"] = self.world.size
+        settings = {**saved.facts["settings"], "processes": self.world.size}
+        self.progress = Progress(**{**saved.facts, "steps": self.progress.steps, "early": False, "settings": settings})
         self.bf16 = self.progress.settings["bf16"]
         self.healthy = torch.ones_like(self.healthy)
 

@@ -151,6 +151,6 @@ def _logged_accuracy(log: Path) -> float | None:
             found = parse_json(line).get("accuracy_holdout")
         except ValueError:
             continue
-        if isinstance(found, int | float):
+        if isinstance(found, int | float) and not isinstance(found, bool) and 0 <= found <= 1:
             return float(found)
     return None

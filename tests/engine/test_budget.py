@@ -1,0 +1,142 @@
+"""Epochs, minutes and steps become the number of steps that spends them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from calotype.config import Config, More, Training
+from calotype.data import Split
+from calotype.engine import budget as under_test
+from calotype.engine import trainer as loop
+from calotype.engine.budget import further, steps_of
+from calotype.engine.display import Display
+from calotype.engine.distributed import World
+from calotype.engine.trainer import Progress, Trainer
+from calotype.errors import UserError
+from calotype.models import build
+from calotype.types import Batch, ImageSpec, Model, Player
+from tests.small import small, split_of
+
+CPU = torch.device("cpu")
+
+
+def lazily(monkeypatch: pytest.MonkeyPatch, every: dict[str, int]) -> None:
+    """Let players play at every n-th step only."""
+
+    def lazy(config: Any, spec: ImageSpec) -> Model:
+        model = build(config, spec)
+        players = model.players
+
+        def seldom() -> Sequence[Player]:
+            return [replace(p, every=every.get(p.name, 1)) for p in players()]
+
+        model.players = seldom  # type: ignore[method-assign]
+        return model
+
+    for module in (under_test, loop):
+        monkeypatch.setattr(module, "build", lazy)
+
+
+def drawn(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The images of each batch that training draws from now on."""
+    sizes: list[int] = []
+    whole = trainer.loader.batch_at
+
+    def batch_at(seen: int) -> Batch:
+        batch = whole(seen)
+        sizes.append(len(batch.image))
+        return batch
+
+    monkeypatch.setattr(trainer.loader, "batch_at", batch_at)
+    return sizes
+
+
+def trainer_of(config: Config, split: Split) -> Trainer:
+    return Trainer(config, split, Progress(steps=100), CPU, World())
+
+
+@pytest.mark.parametrize("epochs", [0.001, 0.02, 0.05])
+@pytest.mark.parametrize(
+    ("name", "every"),
+    [
+        ("gan", {}),
+        ("vae", {}),
+        ("wgan-gp", {}),
+        ("wgan-gp", {"generator": 3}),
+        ("wgan-gp", {"discriminator": 2}),
+        ("gan", {"discriminator": 4, "generator": 3}),
+    ],
+)
+def test_an_epoch_is_as_many_images_as_there_are_to_train_on(
+    monkeypatch: pytest.MonkeyPatch, name: str, every: dict[str, int], epochs: float
+) -> None:
+    lazily(monkeypatch, every)
+    config, split = small(name), split_of(name)
+    trainer = trainer_of(config, split)
+    assert {p.name for p in trainer.players} >= every.keys()
+    sizes = drawn(trainer, monkeypatch)
+    wanted = epochs * len(split.train)
+    last = 0
+    for _ in range(steps_of(Training(epochs=epochs), config, split)):
+        last = len(sizes)
+        trainer.step()
+    assert sum(sizes[:last]) < wanted <= sum(sizes) == trainer.progress.seen
+    # and as many again from there
+    start, before = trainer.progress.step, sum(sizes)
+    for _ in range(steps_of(More(epochs=epochs), config, split, start=start) - start):
+        last = len(sizes)
+        trainer.step()
+    assert sum(sizes[:last]) - before < wanted <= sum(sizes) - before
+    assert trainer.progress.seen == sum(sizes)
+
+
+def test_minutes_are_steps_by_the_time_of_one() -> None:
+    config, split = small("gan"), split_of("gan")
+    assert steps_of(Training(minutes=2), config, split, pace=0.05) == 2400
+    assert steps_of(More(minutes=2), config, split, pace=0.05, start=100) == 2500
+    assert steps_of(Training(minutes=1e-9), config, split, pace=0.05) == 1
+    assert steps_of(More(steps=7), config, split, start=100) == 107
+
+
+def test_what_a_step_takes_is_remembered_or_follows_from_the_log_or_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    config, split, said = small("gan"), split_of("gan"), []
+    monkeypatch.setattr(under_test, "_pace", lambda trainer, window: said.append(window) or 0.5)
+
+    def end(asked: Training | More, seconds: float, timed: float, step: int) -> int:
+        progress = Progress(9, step, seconds=seconds, settings={"threads": 1, "seconds_per_step": timed, "bf16": False})
+        return further(asked, progress, config, split, CPU, World(), Display())
+
+    assert end(More(minutes=1), 30.0, 0.25, 100) == 100 + 240
+    assert end(More(minutes=1), 30.0, 0.0, 100) == 100 + 200
+    assert end(Training(minutes=1), 30.0, 0.0, 100) == 200  # counts from the beginning
+    assert not said
+    assert end(More(minutes=1), 0.0, 0.0, 0) == 120
+    assert end(More(steps=5), 0.0, 0.0, 0) == 5
+    assert said == [3.0]
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        (Training(minutes=1e9), r"--minutes 1e\+09 would take 6e"),
+        (Training(minutes=1e300), r"--minutes 1e\+300 would take"),
+        (Training(epochs=1e12), r"--epochs 1e\+12 would take"),
+        (Training(epochs=1e308), r"--epochs 1e\+308 would take"),
+        (Training(steps=10**9), r"--steps 1e\+09 would take 1e"),
+        (More(minutes=1e9), "--more-minutes 1e"),
+        (More(epochs=1e12), "--more-epochs 1e"),
+        (More(steps=999_999_999), "--more-steps 1e"),
+    ],
+)
+@pytest.mark.parametrize("name", ["gan", "wgan-gp"])
+def test_a_budget_that_no_run_spends_is_one_line(name: str, asked: Training | More, says: str) -> None:
+    config, split = small(name), split_of(name)
+    with pytest.raises(UserError, match=says) as caught:
+        steps_of(asked, config, split, pace=0.001, start=1)
+    assert "999,999,999 at most: give less" in str(caught.value)
+    assert len(str(caught.value)) < 200
