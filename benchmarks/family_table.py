@@ -41,8 +41,8 @@ from calotype.engine.display import Terminal
 from calotype.files import read_json, write_atomic, write_json, write_text
 from calotype.recipes import RECIPES, named
 from calotype.report.card import Report, to_json
+from calotype.report.drawing import logarithmic, number
 from calotype.report.files import save
-from calotype.report.plots import logarithmic, number
 from calotype.report.scores import GIVEN
 
 REPRESENTATIVES = ("rpgan", "hvae", "tarflow", "pixelcnn", "flow-matching")

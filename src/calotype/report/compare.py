@@ -6,13 +6,25 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from calotype.diagnose.verdict import Status
-from calotype.errors import UserError
+from calotype.errors import UserError, printable
 from calotype.metrics.score import Score
 from calotype.report import compare_restoration, families, plots
 from calotype.report.card import VERDICTS, Report
+from calotype.report.drawing import BETTER, number, text
 from calotype.report.glossary import space_in_words
-from calotype.report.markup import alike, asked, document, explained, linked, picture, section, status_mark, table, tag, term, text
-from calotype.report.plots import BETTER, number
+from calotype.report.markup import (
+    alike,
+    asked,
+    document,
+    explained,
+    linked,
+    picture,
+    section,
+    status_mark,
+    table,
+    tag,
+    term,
+)
 from calotype.report.ranking import in_order, listed, obstacles, ranks, recipe_score, seed_spread, separated, shared, ties
 from calotype.report.scores import LIKELIHOOD
 from calotype.report.words import explain
@@ -65,7 +77,7 @@ def _lead(reports: Sequence[Report], against: Sequence[str]) -> str:
 
 def told(reports: Sequence[Report]) -> list[str]:
     """What a comparison comes to, in sentences."""
-    reports = distinct(reports)
+    reports = [replace(report, subject=printable(report.subject)) for report in distinct(reports)]
     if any(report.restoration for report in reports):
         return compare_restoration.told(reports)
     against, first = obstacles(reports), next((name for name in shared(reports) if name != LIKELIHOOD), None)

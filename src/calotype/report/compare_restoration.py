@@ -10,9 +10,9 @@ from calotype.errors import UserError
 from calotype.metrics.score import Estimate, Score
 from calotype.report import plots
 from calotype.report.card import Crop, Report, Restoration
-from calotype.report.markup import asked, document, explained, linked, section, status_mark, table, tag, term, text
+from calotype.report.drawing import number, text
+from calotype.report.markup import asked, document, explained, linked, section, status_mark, table, tag, term
 from calotype.report.page_restoration import piece, spanned
-from calotype.report.plots import number
 from calotype.report.ranking import listed
 from calotype.report.restored import MODEL
 from calotype.report.words import minutes, signed

@@ -8,9 +8,9 @@ from calotype.metrics.manifold import Z95
 from calotype.metrics.score import Score
 from calotype.report import plots_models
 from calotype.report.card import Report
+from calotype.report.drawing import number, text
 from calotype.report.glossary import SCORES
-from calotype.report.markup import linked, table, tag, term, text
-from calotype.report.plots import number
+from calotype.report.markup import linked, table, tag, term
 from calotype.report.ranking import in_order, listed, ranks
 from calotype.report.scores import GIVEN, LIKELIHOOD
 from calotype.report.words import is_likelihood, minutes

@@ -15,7 +15,7 @@ from calotype.errors import UserError
 from calotype.metrics.likelihood import active_units, bits_of, bits_per_dim, gap, intricacy
 from calotype.metrics.score import Score
 from calotype.report.card import Units
-from calotype.report.plots import number
+from calotype.report.drawing import number
 from calotype.report.request import Say
 from calotype.report.scores import GIVEN, LIKELIHOOD
 from calotype.report.subject import Subject

@@ -9,7 +9,6 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from importlib.resources import files
 
 import numpy as np
@@ -18,6 +17,7 @@ from PIL import Image
 from calotype.diagnose.verdict import Status
 from calotype.pictures import to_picture
 from calotype.report.card import Pixels
+from calotype.report.drawing import in_tags, text
 from calotype.report.glossary import GLOSSARY, QUESTIONS, anchor, term_of, terms_in
 from calotype.report.words import SYMBOLS, pieces
 
@@ -27,14 +27,9 @@ SHEET_WIDTH = 480  # CSS pixels
 _GAP = 2
 
 
-def text(value: object) -> str:
-    """Anything as text of the page, free of markup."""
-    return escape(str(value))
-
-
 def tag(name: str, inside: str, **attributes: str) -> str:
     """An element; ``inside`` is markup already, attributes are escaped. ``kind`` stands for the class."""
-    words = "".join(f' {"class" if key == "kind" else key}="{escape(value)}"' for key, value in attributes.items())
+    words = "".join(f' {"class" if key == "kind" else key}="{text(value)}"' for key, value in attributes.items())
     return f"<{name}{words}>{inside}</{name}>"
 
 
@@ -169,7 +164,7 @@ def _png(images: Pixels, columns: int) -> tuple[bytes, int]:
 def picture(made: Sheet, alt: str, width: int = SHEET_WIDTH) -> str:
     """An element with a sheet, enlarged by a whole factor to about ``width`` CSS pixels."""
     factor = max(1, (width + 40) // made.width)
-    return f'<img alt="{escape(alt)}" src="{made.uri}" width="{made.width * factor}">'
+    return f'<img alt="{text(alt)}" src="{made.uri}" width="{made.width * factor}">'
 
 
 def alike(several: Sequence[Pixels], columns: int) -> list[Sheet]:
@@ -199,6 +194,6 @@ def _distinct(body: str) -> str:
 
     def one(drawing: re.Match[str]) -> str:
         mark = f"d{next(numbers)}-"
-        return re.sub(r'(\bid="|url\(#|href="#)', lambda found: found[0] + mark, drawing[0])
+        return in_tags(lambda tag: re.sub(r'(\bid="|url\(#|href="#)', lambda found: found[0] + mark, tag), drawing[0])
 
     return re.sub(r'<svg class="plot".*?</svg>', one, body, flags=re.S)

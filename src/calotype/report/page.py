@@ -12,6 +12,7 @@ from calotype.metrics.score import Score
 from calotype.report import page_restoration, plots, plots_models
 from calotype.report.card import Curves, Neighbors, Pixels, Report, Series
 from calotype.report.compare import compare_html
+from calotype.report.drawing import BETTER, number, text
 from calotype.report.glossary import STATUSES, space_in_words
 from calotype.report.markup import (
     alike,
@@ -28,10 +29,8 @@ from calotype.report.markup import (
     table,
     tag,
     term,
-    text,
     tone,
 )
-from calotype.report.plots import BETTER, number
 from calotype.report.scores import GAIN, RESTORED
 from calotype.report.words import (
     cost_in_words,

@@ -9,7 +9,8 @@ import numpy as np
 from calotype.metrics.score import Estimate, Score
 from calotype.report import plots, plots_models
 from calotype.report.card import Crop, Method, Report
-from calotype.report.markup import linked, picture, sheet, table, tag, term, text
+from calotype.report.drawing import text
+from calotype.report.markup import linked, picture, sheet, table, tag, term
 from calotype.report.words import sentence, signed
 
 _SHOWN = 160  # CSS pixels of a piece

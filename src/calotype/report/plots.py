@@ -1,18 +1,9 @@
-"""The plots of a report as inline SVG.
-
-Colors are names of CSS variables and text stays text, so that one drawing serves light, dark and paper. The same numbers
-give the same bytes.
-"""
+"""The plots of a report."""
 
 from __future__ import annotations
 
-import io
-import logging
 import math
-import re
-import warnings
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,105 +11,15 @@ import numpy as np
 
 from calotype.metrics.score import Score
 from calotype.report.card import ClassCounts, Curves, Extrapolation, Series, Spectrum
+from calotype.report.drawing import ALERT, BAND, BETTER, INK, LINE, MADE, MUTED, OTHER, REAL, WIDTH, calm, draw, logarithmic, number, short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
-# drawn in colors that nothing else uses, each then replaced by the variable it stands for
-INK, MUTED, LINE, REAL, MADE, OTHER, ALERT, BAND = (f"#0{i}0{i + 1}0{i + 2}" for i in range(8))
-_VARIABLES = dict(
-    zip(
-        (INK, MUTED, LINE, REAL, MADE, OTHER, ALERT, BAND),
-        ("ink", "muted", "line", "real", "made", "other", "alert", "band"),
-        strict=True,
-    )
-)
-_STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "text.parse_math": False,  # a class may be called "$1 bills$"
-    "font.size": 12,
-    "text.color": INK,
-    "axes.edgecolor": LINE,
-    "axes.labelcolor": MUTED,
-    "axes.labelsize": 12,
-    "axes.titlesize": 13,
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.facecolor": "none",
-    "figure.facecolor": "none",
-    "grid.color": LINE,
-    "grid.linewidth": 0.6,
-    "xtick.color": LINE,
-    "ytick.color": LINE,
-    "xtick.labelcolor": MUTED,
-    "ytick.labelcolor": MUTED,
-    "xtick.labelsize": 11.5,
-    "ytick.labelsize": 11.5,
-    "legend.frameon": False,
-    "legend.fontsize": 11.5,
-    "lines.linewidth": 1.6,
-    "lines.solid_capstyle": "round",
-}
-BETTER = {"lower": "lower is better", "higher": "higher is better", "match": "closest to real images is best"}
-"""What the kind of a score means."""
-
-WIDTH = 430  # of a plot, in the units that its text is measured in
 MOST_CLASSES = 24  # rows of a class plot
 MOST_PANELS = 6  # of the training curves
 _BUCKETS = 120  # a longer curve is thinned to the lowest and highest value of this many stretches
-
-
-@contextmanager
-def _drawing(width: float, height: float, salt: str) -> Iterator[Figure]:
-    """A figure of that many CSS pixels. Settings of the user's own matplotlib are left out and left alone."""
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it tells of its own caches, whoever prints a report
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about scripts that the font used for measuring lacks: the browser has them
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(_STYLE | {"svg.hashsalt": salt})
-        yield Figure(figsize=(width / 72, height / 72), layout="constrained")
-
-
-def draw(label: str, width: float, height: float, fill: Callable[[Figure], object]) -> str:
-    """The SVG of what ``fill`` draws, ``width`` x ``height`` CSS pixels; ``label`` tells it to those who cannot see it."""
-    with _drawing(width, height, label) as figure:
-        fill(figure)
-        stream = io.StringIO()
-        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    return _inline(stream.getvalue(), label, width, height)
-
-
-def _inline(svg: str, label: str, width: float, height: float) -> str:
-    from html import escape
-
-    body = svg[svg.index("<svg") :]
-    body = body[body.index(">") + 1 :]
-    body = re.sub(r"<!--.*?-->|<style[^>]*>.*?</style>", "", body, flags=re.S)
-    body = re.sub(r'<g id="[^"]*"', "<g", body)  # names like "axes_1" would occur in every drawing of the page
-    body = re.sub(r"'DejaVu Sans'[^;\"]*?sans-serif", "var(--sans)", body)
-    body = re.sub(r"#0\d0\d0\d", lambda found: f"var(--{_VARIABLES.get(found[0], 'ink')})", body)
-    body = re.sub(r"\n\s*", " ", body)
-    head = f'<svg class="plot" role="img" aria-label="{escape(label)}" viewBox="0 0 {width:g} {height:g}" width="{1.12 * width:.0f}"'
-    return f'{head} xmlns:xlink="http://www.w3.org/1999/xlink">{body}'.strip()
-
-
-def number(value: float | None) -> str:
-    """A number for people: three significant digits, no exponent where that can be avoided.
-
-    >>> [number(v) for v in (0.12345, 1234.5, 0.0, 0.00001234, None, float("nan"))]
-    ['0.123', '1,234', '0', '1.23e-05', 'unknown', 'unknown']
-    """
-    if value is None or not math.isfinite(value):
-        return "unknown"
-    if abs(value) >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:.3g}"
 
 
 def strip(score: Score) -> str:
@@ -367,33 +268,6 @@ def _thin(series: Series) -> tuple[Any, Any]:
         keep |= {int(part[seen.argmin()]), int(part[seen.argmax()])}
     order = sorted(keep)
     return step[order], value[order]
-
-
-def logarithmic(scale: Callable[[str], None], axis: Axis) -> None:
-    """A logarithmic axis with plain numbers: the exponents that matplotlib writes are mathematics, which is turned off."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    scale("log")
-    axis.set_major_locator(LogLocator(numticks=6))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
-    axis.set_minor_formatter(NullFormatter())
-
-
-def calm(axes: Axes) -> None:
-    """Axes without ticks and without a line on the left."""
-    axes.tick_params(which="both", length=0)
-    axes.set_axisbelow(True)
-    axes.spines["left"].set_visible(False)
-
-
-def short(text: str, most: int) -> str:
-    """``text`` cut to ``most`` printable characters.
-
-    >>> short("a rather long name", 8)
-    'a rather…'
-    """
-    clean = "".join(c if c.isprintable() else " " for c in text)
-    return clean if len(clean) <= most else clean[:most].rstrip() + "…"
 
 
 def _known(value: float | None) -> bool:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 from calotype.metrics.score import Interval
 from calotype.report.card import Evaluations, Level, Units
-from calotype.report.plots import ALERT, BAND, INK, LINE, MADE, MUTED, OTHER, REAL, WIDTH, calm, draw, logarithmic, number, short
+from calotype.report.drawing import ALERT, BAND, INK, LINE, MADE, MUTED, OTHER, REAL, WIDTH, calm, draw, logarithmic, number, short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+LEAST = 1e-9  # seconds: what takes less is no time at all
 _MARKS = (MADE, OTHER, REAL, ALERT, MUTED)
 
 
@@ -44,13 +45,15 @@ def evaluations(rows: Sequence[Evaluations]) -> str:
     def fill(figure: Figure) -> None:
         axes = figure.add_subplot()
         floor = rows[0].floor
-        axes.axhspan(0, floor, color=BAND, linewidth=0, zorder=0)
-        axes.axhline(floor, color=REAL, linewidth=1.2, zorder=1)
+        if math.isfinite(floor):
+            axes.axhspan(0, floor, color=BAND, linewidth=0, zorder=0)
+            axes.axhline(floor, color=REAL, linewidth=1.2, zorder=1)
         _bars(axes, [row.nfe for row in rows], [row.fd for row in rows], [row.interval for row in rows], MADE)
         axes.plot([row.nfe for row in rows], [row.fd for row in rows], color=MADE, linewidth=1, zorder=2)
+        axes.set_xlim(min(row.nfe for row in rows) / 1.2, 1.2 * max(row.nfe for row in rows))
         logarithmic(axes.set_xscale, axes.xaxis)
         axes.set_xticks([row.nfe for row in rows], [number(row.nfe) for row in rows])
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, None if any(math.isfinite(row.fd) for row in rows) else 1)
         axes.set_xlabel("function evaluations for one image, logarithmic scale")
         axes.set_ylabel(f"FD, N = {rows[0].n:,}")
         axes.grid(axis="y")
@@ -86,7 +89,8 @@ def pairs(first: str, second: str, made: Sequence[float], other: Sequence[float]
 
     def fill(figure: Figure) -> None:
         axes = figure.add_subplot()
-        low, high = min(*made, *other), max(*made, *other)
+        known = [value for value in (*made, *other) if math.isfinite(value)] or [0.0]
+        low, high = min(known), max(known)
         room = 0.05 * (high - low) or 1.0
         ends = (low - room, high + room)
         axes.fill_between(ends, ends, ends[1], color=BAND, linewidth=0, zorder=0)
@@ -116,12 +120,13 @@ class Dot:
 
 def quality(name: str, dots: Sequence[Dot], floor: float | None = None) -> str:
     """A score against the time that drawing takes: one dot a model, and a line through other numbers of function evaluations."""
-    values = [v for dot in dots for v in (dot.value, *(point[1] for point in dot.curve))]
+    dots = [dot for dot in dots if math.isfinite(dot.value) and LEAST < dot.seconds < math.inf]
+    values = [v for dot in dots for v in (dot.value, *(point[1] for point in dot.curve)) if math.isfinite(v)] or [0.0]
     wide = min(values) > 0 and max(values) > 12 * min(values)
 
     def fill(figure: Figure) -> None:
         axes = figure.add_subplot()
-        if floor is not None and (floor > 0 or not wide):
+        if floor is not None and math.isfinite(floor) and (floor > 0 or not wide):
             axes.axhline(floor, color=REAL, linewidth=1.2, zorder=1)
             axes.annotate(
                 "real images",

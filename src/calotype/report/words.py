@@ -7,10 +7,11 @@ import re
 from collections.abc import Sequence
 
 from calotype.diagnose.verdict import RANK, Status, Verdict
+from calotype.errors import printable
 from calotype.metrics.score import Estimate, Score
 from calotype.report.card import Cost, Evaluations, Report, Restoration
+from calotype.report.drawing import BETTER, number
 from calotype.report.glossary import LIKELIHOODS, QUESTIONS, SCORES, space_in_words, term_of
-from calotype.report.plots import BETTER, number
 from calotype.report.scores import LIKELIHOOD, RESTORED
 
 SYMBOLS: dict[Status, str] = {"FAIL": "\u00d7", "WARN": "!", "CANNOT TELL": "?", "PASS": "✓"}
@@ -208,7 +209,7 @@ def text(report: Report, page: str = "") -> str:
         lines.append(f"  {evaluations_in_words(report.evaluations)}")
     if page:
         lines.append(f"report: {page}")
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
 def methods(found: Restoration) -> list[str]:
