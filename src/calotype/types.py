@@ -194,7 +194,7 @@ class Model(nn.Module):
         classes = len(self.spec.classes)
         if not self.conditional:
             if label is not None:
-                raise UserError("this model was trained without labels: sample without --label")
+                raise UserError("this model was trained without labels: give it none")
             return None
         if label is None:
             return (noise.uniform() * classes).long().clamp(max=classes - 1)
@@ -212,7 +212,7 @@ class Model(nn.Module):
             return None
         if condition is None or condition.label is None:
             raise UserError(
-                "this model needs labels, for it makes images by class: name one with --label where the command takes it, "
+                "this model needs labels, for it makes images by class: say which class, "
                 "or give images that have labels"
             )
         return condition.label

@@ -83,7 +83,7 @@ def test_broken_connection_is_continued(server: Server, tmp_path: Path) -> None:
 def test_download_is_continued_by_a_later_command(server: Server, tmp_path: Path) -> None:
     server.files["a.bin"] = DATA
     server.break_after = [1000, 1000, 1000]
-    with pytest.raises(UserError, match=r"try again to continue, or put a.bin into a folder and give that as --data"):
+    with pytest.raises(UserError, match=r"try again to continue, or put a.bin into a folder and name that instead"):
         fetch("set", (remote(server),), tmp_path)
     assert (tmp_path / "set" / "a.bin.part").stat().st_size == 3000
     assert not (tmp_path / "set" / "a.bin").exists()

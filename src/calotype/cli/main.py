@@ -66,7 +66,7 @@ def _failed(error: BaseException, as_json: bool) -> int:
     elif isinstance(error, OSError) and error.errno is not None:
         line = f"{_named(error)}: {error.strerror or error}"
     elif isinstance(error, MemoryError):
-        line = "not enough memory: give smaller numbers (--size, --train.batch, --count), or close other programs"
+        line = "not enough memory: ask for less at once, or close other programs"
     else:
         line = _unexpected(error)
     line = printable(line)

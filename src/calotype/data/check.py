@@ -271,10 +271,10 @@ def _notes(seen: list[_Seen], classes: dict[str, int], unique: int, held: int, n
     long = sum(max(row.width, row.height) > 4 * min(row.width, row.height) for row in seen)
     if long:
         are, them = some(long, "image", " is", " are"), "it" if long == 1 else "them"
-        yield f"{are} more than four times as long as wide: cropping keeps little of {them}; consider --data.fit pad"
+        yield f"{are} more than four times as long as wide: cropping keeps little of {them}; consider calotype train --data.fit pad"
     coded = sum(row.grey and row.mode not in ("1", "L", "LA", "I", "F") and not row.mode.startswith("I;16") for row in seen)
     if coded and all(row.grey for row in seen):
-        yield "all images are grey although some are stored in color: give --channels 1"
+        yield "all images are grey although some are stored in color: train with calotype train --channels 1"
     if unique > SEARCHED:
         yield f"near duplicates were searched among {SEARCHED:,} of the images"
     if near:

@@ -113,7 +113,7 @@ def fetch(name: str, files: tuple[Remote, ...], cache: Path, progress: Progress 
                 reasons.append(f"{url}: {first_line(error)}")
         else:
             wanted = ", ".join(file.name for file in files)
-            by_hand = f"put {wanted} into a folder and give that as --data"
+            by_hand = f"put {wanted} into a folder and name that instead"
             raise UserError(f"could not download {remote.name} ({'; '.join(reasons)}): try again to continue, or {by_hand}")
     return folder
 

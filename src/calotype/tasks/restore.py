@@ -52,7 +52,7 @@ def source_spec(generator: Generator) -> Source:
     if not generator.model.from_source or source is None:
         raise UserError(
             f"a {generator.recipe} model makes images from noise, not from pictures: train one that does, as in calotype train denoise, "
-            "or use it as a prior: --prior"
+            "or use it as a prior: calotype restore --prior"
         )
     return source
 

@@ -83,7 +83,7 @@ class Generator:
             n = min(batch_size, count - first)
             noise = Noise(n, seed, start + first, self.device)
             wanted = Condition() if number is None else Condition(label=torch.full((n,), number, device=self.device))
-            with enough_memory("give a smaller batch_size, --batch-size on the command line"):
+            with enough_memory("draw fewer images at once (calotype sample --batch-size)"):
                 images = draw(noise, wanted, **options)
             if not torch.isfinite(images).all():
                 asked = f" with {', '.join(f'{name}={value}' for name, value in options.items())}" if options else ""
@@ -104,7 +104,7 @@ class Generator:
         names = self.spec.classes
         if not self.model.conditional:
             raise UserError(
-                f"this {self.recipe} model was trained without labels: leave --label out, or train with --model.conditional True"
+                f"this {self.recipe} model was trained without labels: leave --label out, or train one with calotype train --model.conditional True"
             )
         if isinstance(label, str):
             if label in names:
