@@ -211,10 +211,7 @@ class Model(nn.Module):
         if not self.conditional:
             return None
         if condition is None or condition.label is None:
-            raise UserError(
-                "this model needs labels, for it makes images by class: say which class, "
-                "or give images that have labels"
-            )
+            raise UserError("this model needs labels, for it makes images by class: say which class, or give images that have labels")
         return condition.label
 
 

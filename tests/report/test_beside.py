@@ -139,6 +139,16 @@ def test_a_run_whose_images_changed_says_so_first(run: Path, capsys: pytest.Capt
     assert "drawing" not in told
 
 
+def test_what_was_wrong_in_a_training_is_not_mended_in_a_judgement(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder without a size of its own any more, which a training would be told by --data.size."""
+    Image.new("RGB", (20, 30)).save(run.parent / "photos" / "odd.png")
+    for words in (["evaluate", str(run), "--count", "80"], ["neighbors", str(run)]):
+        assert main(words) == 2
+        told = capsys.readouterr().err.splitlines()[-1]
+        assert "changed since the run was trained (images have 2 different sizes" in told
+        assert "--size" not in told
+
+
 def test_a_restorer_whose_images_went_away_is_judged_by_what_it_held_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = write(scenes(60, 28), tmp_path / "photos")
     config = small("denoise", 2)

@@ -88,17 +88,15 @@ def own_split(data: Data, fingerprint: str, request: Request) -> Split | None:
     """
     if request.data is None and vanished(data.source):
         return None
+    source, why = request.data or data.source, ""
     try:
-        source = request.data or data.source
         split = open_images(replace(data, source=source), request.progress(reading(source)))
-    except UserError:
-        if request.data is None:
-            raise
-        return None
-    if split.fingerprint == fingerprint:
-        return split
+        if split.fingerprint == fingerprint:
+            return split
+    except UserError as error:
+        why = f" ({str(error).partition(': ')[0]})"  # how to mend it for a training is of no use here
     if request.data is None:
-        raise UserError(f"the images of {data.source} changed since the run was trained: name its training images, or others, with --data")
+        raise UserError(f"the images of {source} changed since the run was trained{why}: name its training images, or others, with --data")
     return None
 
 

@@ -16,7 +16,7 @@ from calotype.diagnose.verdict import conclude
 from calotype.errors import UserError
 from calotype.metrics.features import FeatureSpace, pick, second
 from calotype.report.beside import reading
-from calotype.report.ground import Ground, Reals, drawn_in, enough, known, laid
+from calotype.report.ground import Ground, Reals, TooFewReals, drawn_in, enough, known, laid
 from calotype.report.request import Say, progress
 from calotype.report.scores import by_neighbors
 from calotype.report.selftest_training import COURSES, OF_TRAINING, of_course
@@ -86,7 +86,10 @@ def selftest(
     parts = [images for images in (split.train, split.holdout) if len(images)]
     total = sum(map(len, parts))
     count, held, spaces = _count(data, total, count), _held(total), pick(features, split.train.spec)
-    enough(split.train.take(slice(0, total - count - held)), split.train.take(slice(0, held)), count, features)
+    try:
+        enough(split.train.take(slice(0, total - count - held)), split.train.take(slice(0, held)), count, features)
+    except TooFewReals:
+        raise UserError(f"{total:,} images are too few for {spaces[0].dimension:,} features of each: choose other --features") from None
     confirm = second(spaces[0], split.train.spec)
     of_parts = [known(images, spaces, confirm, progress(say, "features of real images")) for images in parts]
     real = of_parts[0] if len(of_parts) == 1 else of_parts[0] + of_parts[1]

@@ -104,7 +104,7 @@ class Generator:
         names = self.spec.classes
         if not self.model.conditional:
             raise UserError(
-                f"this {self.recipe} model was trained without labels: leave --label out, or train one with calotype train --model.conditional True"
+                f"this {self.recipe} model was trained without labels: leave --label out, or calotype train --model.conditional True"
             )
         if isinstance(label, str):
             if label in names:
