@@ -2,6 +2,7 @@
 
     python benchmarks/restoration_scores.py RUN IMAGES.zip                  # the degradation that the run was trained on
     python benchmarks/restoration_scores.py RUN IMAGES.zip --degrade noise:25 --json
+    python benchmarks/restoration_scores.py RUN IMAGES.zip --mirrored       # with borders as calotype restore treats them
 
 IMAGES.zip (or a folder) holds true images, grey or color, of any size; or, for super-resolution, pairs NAME_HR.png and NAME_LR.png
 in folders image_SRF_2, image_SRF_3 ..., in which case the smaller images are those given, and the folder of the run's scale is read.
@@ -10,6 +11,9 @@ Super-resolution is scored on the luma of MATLAB's rgb2ycbcr with as many border
 is given the luma of color ones, and its result is scored as luma. Noise is Gaussian, left unclipped, seeded by the number of the image
 in the order of names; results are clipped and rounded. A model that can be told the noise level is told it. The first row is the
 untouched or bicubic image.
+
+The network is given the image alone, beyond whose borders its convolutions see zeros; with --mirrored the image goes on there as its
+mirror image, as for `calotype restore` and `upscale`.
 
 Train, for instance, with
 
@@ -39,6 +43,7 @@ from calotype.degrade.base import Degradation
 from calotype.degrade.noise import LEVEL
 from calotype.degrade.resize import resize
 from calotype.metrics.quality import Convention, convention_for, luma
+from calotype.tasks.restore import Applied
 from calotype.types import Condition, Noise, Source
 
 SEED = 0
@@ -95,9 +100,10 @@ def told(source: Source, spoiled: degrade.Degraded, image: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def scores(run: Path, images: Path, spec: str | None) -> dict[str, Any]:
+def scores(run: Path, images: Path, spec: str | None, mirrored: bool) -> dict[str, Any]:
     """PSNR and SSIM of each image and their means, of the model and of the untouched or bicubic image."""
     generator = calotype.load(run, device="cpu")
+    applied = Applied(generator)
     source = generator.model.spec.source
     if source is None:
         raise SystemExit(f"{run} restores nothing")
@@ -112,7 +118,7 @@ def scores(run: Path, images: Path, spec: str | None) -> dict[str, Any]:
             start, mask = told(source, spoiled, spoiled.image), None if spoiled.known is None else 1 - spoiled.known[:, -1:]
         else:
             start, mask = fit(small, source.channels, convention), None
-        made = generator.model.sample(Noise(1, SEED, number), Condition(source=start))
+        made = applied.images(start) if mirrored else generator.model.sample(Noise(1, SEED, number), Condition(source=start))
         before = start[:, : source.channels]
         if degradation.scale > 1:
             before = resize(before, made.shape[2], made.shape[3], eight_bit=True)
@@ -145,9 +151,10 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("images", type=Path)
     parser.add_argument("--degrade", help="score another degradation than the one of the training, such as noise:15")
+    parser.add_argument("--mirrored", action="store_true", help="images go on as their mirror image beyond their borders")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    result = scores(options.run, options.images, options.degrade)
+    result = scores(options.run, options.images, options.degrade, options.mirrored)
     if options.json:
         print(json.dumps(result))
         return

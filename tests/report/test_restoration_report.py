@@ -32,6 +32,7 @@ from calotype.report.restored import MODEL, Judge, Measured
 from calotype.report.schema import schema
 from calotype.report.words import text
 from calotype.tasks.sample import Generator
+from calotype.tasks.tiles import mirrored
 from calotype.types import Condition, ImageSpec, Model, Noise, Source
 from tests.report.test_page import Page
 from tests.small import small
@@ -83,7 +84,10 @@ def statuses(found: Measured) -> dict[str, str]:
 
 
 def truth_of(source: Tensor) -> Tensor:
-    return torch.cat([p.truth for p in scenes()])[: len(source)]
+    """The truth, which goes on beyond its borders as far as the source does."""
+    truth = torch.cat([p.truth for p in scenes()])[: len(source)]
+    side = source.shape[3]
+    return mirrored(lambda a, b, c, d: truth[:, :, a:b, c:d], SIZE, SIZE, (side - SIZE) // 2)(0, side, 0, side)
 
 
 def smooth(image: Tensor) -> Tensor:
@@ -124,7 +128,7 @@ def test_a_shift_of_color_is_seen() -> None:
 
 def test_only_holes_are_scored_where_pixels_are_missing() -> None:
     def fills(source: Tensor) -> Tensor:
-        return torch.where(torch.arange(SIZE) < SIZE // 2, truth_of(source), torch.tensor(128 / 127.5 - 1))
+        return torch.where(torch.arange(source.shape[3]) < source.shape[3] // 2, truth_of(source), torch.tensor(128 / 127.5 - 1))
 
     found, judge = measured(fills, "mask:half")
     degraded, truth = judge.spoiled(scenes(), 0)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from calotype import degrade
@@ -39,7 +42,7 @@ def test_a_grey_upscaler_enlarges_the_luma_and_interpolates_the_rest() -> None:
     luma = Luma()
     assert made.shape == (3, 40, 60)
     assert torch.allclose(luma.forward(made[None]), larger(luma.forward(picture[None])), atol=1e-5)
-    base = resize(picture[None], 40, 60)
+    base = resize(picture[None], 40, 60, mirror=True)
     assert torch.allclose(made[None] - base, (made[None] - base)[:, :1].expand(-1, 3, -1, -1), atol=1e-5)  # the chroma is bicubic
 
 
@@ -79,7 +82,8 @@ def test_levels_and_masks_reach_the_model() -> None:
     hole = np.zeros((20, 30), bool)
     hole[3:8, 5:20] = True
     made, _ = Applied(fill).pixels(np.full((20, 30, 3), 200, np.uint8), hole)
-    seen = given_to(fill)
+    edge = (given_to(fill).shape[2] - 20) // 2  # of its mirror image
+    seen = given_to(fill)[:, :, edge : edge + 20, edge : edge + 30]
     assert torch.equal(seen[0, 3], torch.from_numpy(~hole).float())
     assert not seen[0, :3, 3:8, 5:20].any()
     assert set(np.unique(made[hole])) == {128}
@@ -196,8 +200,9 @@ def test_a_hole_larger_than_a_tile_is_filled_as_in_the_whole(kind: type, channel
     given = torch.cat([picture.expand(3, -1, -1) * known, known])[None]
     with torch.no_grad():
         direct = generator.model.sample(Noise(1, 0), Condition(source=given))[0]
-    if channels == 3:
-        assert np.abs((direct.permute(1, 2, 0).numpy() + 1) * np.iinfo(kind).max / 2 - made).max() <= 1.5 * levels
+    if channels == 3:  # but where the network by itself sees zeros beyond the border
+        far = np.abs((direct.permute(1, 2, 0).numpy() + 1) * np.iinfo(kind).max / 2 - made)
+        assert far[12:-12, 12:-12].max() <= 1.5 * levels
     elsewhere, _ = applied.pixels(pixels, np.roll(hole, 7, 1))
     assert np.abs(elsewhere.astype(float) - made).max() > 2 * levels  # where the hole is does count
 
@@ -231,3 +236,83 @@ def test_one_exact_or_tiny_picture_does_not_spoil_the_mean() -> None:
     assert found["notes"] == ["in the mean, PSNR above 80 dB counts as 80", "1 of 3 pictures without SSIM, for they are too small"]
     assert mean([usual, usual])["notes"] == []
     assert mean([tiny])["ssim"] is None
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 50), (40, 30), (230, 250)])
+@pytest.mark.parametrize("scale", [1, 2])
+def test_a_restorer_sees_the_mirror_image_beyond_the_border_and_nothing_else_does(size: tuple[int, int], scale: int) -> None:
+    picture = random(3, *size)
+    how = "noise:25" if scale == 1 else "downsample:2"
+
+    def spread(x: Tensor) -> Tensor:  # looks two pixels around, and sees zeros beyond what it is given
+        made = nn.functional.avg_pool2d(x, 5, 1, 2, count_include_pad=True)
+        return made.repeat_interleave(scale, 2).repeat_interleave(scale, 3)
+
+    def wanted(places: Callable[[int], NDArray[np.int64]]) -> Tensor:
+        rows, columns = (torch.from_numpy(places(side)) for side in size)
+        larger = picture[:, rows][:, :, columns][None]
+        made = nn.functional.avg_pool2d(larger, 5, 1)[0]
+        return made.repeat_interleave(scale, 1).repeat_interleave(scale, 2)
+
+    does = stand(Source(3, scale, how=how), 3, spread)
+    made = apply(does, picture, tile=96)
+    torch.testing.assert_close(Applied(does).images(picture[None])[0], made)
+    torch.testing.assert_close(made, wanted(lambda side: np.pad(np.arange(side), 2, "symmetric")))
+    if scale == 1 and min(size) >= 16:
+        translated = apply(stand(Source(3, how="unpaired"), 3, spread), picture)
+        torch.testing.assert_close(translated, spread(picture[None])[0])
+
+
+@pytest.mark.parametrize(("network", "unshuffle"), [("residual", 2), ("dncnn", 1), ("naf", 1), ("fsrcnn", 1)])
+def test_what_is_flat_is_flat_up_to_its_borders(network: str, unshuffle: int) -> None:
+    torch.manual_seed(0)
+    config = RestorerConfig(width=8, depth=4, unshuffle=unshuffle, network=network)  # type: ignore[arg-type]
+    model = Restorer(config, ImageSpec(48, 1, source=Source(1, how="noise:25")))
+    for parameter in model.network.parameters():
+        nn.init.normal_(parameter, std=0.07)
+    generator = Generator(model, "denoise", torch.device("cpu"))
+
+    def uneven(made: Tensor) -> float:
+        """The largest difference between squares of pixels that the network takes as one."""
+        squares = made.view(60 // unshuffle, unshuffle, 44 // unshuffle, unshuffle)
+        return float((squares - squares[14:15, :, 10:11]).abs().max())
+
+    for value in (-1.0, 0.4, 0.9):
+        flat = torch.full((1, 60, 44), value)
+        with torch.no_grad():
+            alone = model.restore(flat[None])
+        assert uneven(Applied(generator).tensor(flat)) < 1 / 255
+        assert uneven(alone) > 2 / 255  # the check can fail
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_a_color_picture_whose_channels_are_equal_is_mended_as_the_grey_one_that_it_is(kind: type) -> None:
+    rng, top = np.random.default_rng(0), np.iinfo(kind).max
+    grey = rng.integers(0, top, (20, 30, 1), kind, endpoint=True)
+    shift = torch.tensor([0.0, 0.1, -0.4]).view(1, 3, 1, 1)
+    for source in (Source(3, how="blur:1.6"), Source(3, how="dark:1-3")):
+        applied = Applied(stand(source, 3, lambda x: x * 0.9 + shift))
+        made, _ = applied.pixels(np.repeat(grey, 3, 2))
+        assert made.shape == (20, 30, 3)
+        assert (made == made[..., :1]).all()
+        np.testing.assert_array_equal(made[..., :1], applied.pixels(grey)[0])
+        picture = torch.from_numpy(grey.transpose(2, 0, 1).astype(np.float32) / top * 2 - 1)
+        assert torch.equal(applied.tensor(picture.expand(3, -1, -1)), applied.tensor(picture).expand(3, -1, -1))
+        nearly = np.repeat(grey, 3, 2)
+        nearly[7, 9, 1] ^= 1
+        made, _ = applied.pixels(nearly)
+        assert not (made == made[..., :1]).all()
+    colorizer = Applied(stand(Source(1, how="gray"), 3, lambda x: x + shift))
+    translator = Applied(stand(Source(3, how="unpaired"), 3, lambda x: x + shift))
+    for applied in (colorizer, translator):
+        made, _ = applied.pixels(np.repeat(grey, 3, 2))
+        assert not (made == made[..., :1]).all()
+
+
+def test_a_grey_picture_in_color_is_spoiled_and_scored_as_the_grey_one_that_it_is() -> None:
+    applied = Applied(stand(Source(3, how="noise:25"), 3, lambda x: x))
+    grey, noisy = random(1, 20, 30), degrade.parse("noise:25")
+    spoiled, alone = (spoil(applied, picture, noisy) for picture in (grey.expand(3, -1, -1), grey))
+    assert torch.equal(spoiled.given, alone.given)
+    assert spoiled.truth.shape == (1, 1, 20, 30)
+    assert spoil(applied, random(3, 20, 30), noisy).truth.shape == (1, 3, 20, 30)

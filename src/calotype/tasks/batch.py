@@ -170,7 +170,7 @@ def _restore(applied: Applied, picture: Picture, place: Path | None, job: Job, i
         _compare(job, index, outcome, [("input", picture.pixels), ("result", pixels)])
     else:
         pixels = _undo(applied, picture.pixels, job, job.degradation, index, outcome, done, whole=place is not None)
-    _write(_result(picture, pixels, job.degradation is None), place, job.quality, outcome)
+    _write(_result(picture, pixels, job.degradation is None, applied.mends), place, job.quality, outcome)
 
 
 def _undo(
@@ -215,9 +215,11 @@ def _write(made: Picture, place: Path | None, quality: int | None, outcome: Outc
         outcome.written = place
 
 
-def _result(picture: Picture, pixels: NDArray[Any], larger: bool) -> Picture:
-    """The picture with other pixels, its transparency brought to their size."""
+def _result(picture: Picture, pixels: NDArray[Any], larger: bool, same: bool) -> Picture:
+    """The picture with other pixels, in its own channels where it is the ``same`` picture; its transparency brought to their size."""
     alpha, scale = picture.alpha, pixels.shape[0] // picture.size[0] if larger else 1
+    if same and pixels.shape[2] < picture.pixels.shape[2]:  # it was mended as the grey one that it is
+        pixels = np.repeat(pixels, picture.pixels.shape[2], 2)
     if alpha is not None:
         alpha = _enlarged(alpha, scale)[: pixels.shape[0], : pixels.shape[1]]
     dpi = None if picture.dpi is None else (picture.dpi[0] * scale, picture.dpi[1] * scale)

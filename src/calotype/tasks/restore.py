@@ -22,7 +22,7 @@ from calotype.degrade.resize import resize
 from calotype.errors import CalotypeError, UserError
 from calotype.networks.restorer import filled
 from calotype.tasks.sample import Generator, Options, load
-from calotype.tasks.tiles import Function, Look, Plan, Window, Write, look_of, plan, tiled
+from calotype.tasks.tiles import Function, Look, Plan, Window, Write, look_of, mirrored, plan, tiled, within
 from calotype.types import Condition, Noise, Source
 
 Done = Callable[[float], None]
@@ -77,7 +77,10 @@ class Applied:
 
     A color picture meets a model of one channel: a restorer of the same size mends each channel by itself; one that enlarges does so
     with the luma, and the chroma is interpolated (bicubic), as is the custom; others see the picture in grey. A grey picture meets a
-    model of three: it is repeated, and what a restorer makes of it is averaged. So mending keeps grey grey and color color.
+    model of three: it is repeated, and what a restorer makes of it is averaged. A color picture whose channels are equal is mended as the
+    grey one that it is, and keeps its three channels. So mending keeps grey grey and color color.
+
+    For a restorer a picture goes on beyond its borders as its mirror image, as far as the model looks: see `mirrored`.
 
     Raises:
         UserError: for a model that makes images from noise, for options that it does not have, and for a noise level that it does not
@@ -144,9 +147,14 @@ class Applied:
                 raise CalotypeError("the model yields values that are not finite: its training diverged, or its weights are damaged")
             return made
 
+        margin = self.look.margin if self.mends else 0
+        height, width = (side + 2 * margin for side in size)
+        if margin:
+            window, scale = mirrored(window, *size, margin), self.source.scale
+            write = within(write, scale * size[0], scale * size[1], scale * margin)
         small = max(size) <= SMALL and self.way.tile is None
-        cut = Plan(SMALL, 0, None) if small else plan(self.look, *size, self.way.tile)
-        tiled(checked, window, write, *size, cut, done or (lambda share: None))
+        cut = Plan(SMALL + 2 * margin, 0, None) if small else plan(self.look, height, width, self.way.tile)
+        tiled(checked, window, write, height, width, cut, done or (lambda share: None))
         return cut
 
     def tensor(self, picture: Tensor, known: Tensor | None = None, index: int = 0, done: Done | None = None) -> Tensor:
@@ -159,8 +167,10 @@ class Applied:
         if self._fills:
             mask = self.source.known.index("mask")
             picture = filled(picture[None].float(), (maps[mask : mask + 1] > 0.5)[None].float())[0]
-        given = torch.cat([picture, maps])[None]
         out = torch.empty(self.channels(len(picture)), self.source.scale * height, self.source.scale * width)
+        if self.mends and is_gray(picture):
+            picture = picture[:1]
+        given = torch.cat([picture, maps])[None]
 
         def write(first: int, rows: Tensor) -> None:
             out[:, first : first + rows.shape[1]] = rows
@@ -180,6 +190,8 @@ class Applied:
         scale, sigma = self.source.scale, self.way.sigma
         known_maps(self.source, (1, 1), sigma, None if missing is None else missing[:1, :1])  # refuses what cannot be
         out = np.empty((scale * height, scale * width, self.channels(channels)), pixels.dtype)
+        if self.mends and is_gray(pixels.transpose(2, 0, 1)):
+            pixels, channels = pixels[..., :1], 1
         if missing is not None and self._fills:
             pixels = _prefilled(pixels, missing)
         half, half_out = (np.float32(np.iinfo(values.dtype).max / 2) for values in (pixels, out))
@@ -196,6 +208,20 @@ class Applied:
             out[first : first + len(values)] = values.astype(out.dtype)
 
         return out, self.run(channels, (height, width), window, write, index, done).note
+
+    @torch.no_grad()
+    def images(self, source: Tensor) -> Tensor:
+        """What the model makes of sources of its own channels (N, C' + K, h, w), maps behind them: (N, C, H, W) in [-1, 1] on the CPU.
+
+        All at once, as is quick for many small pictures; otherwise the same as `tensor`.
+        """
+        (height, width), scale, margin = source.shape[2:], self.source.scale, self.look.margin if self.mends else 0
+        window = mirrored(lambda top, bottom, left, right: source[:, :, top:bottom, left:right], height, width, margin)
+        noise = Noise(len(source), self.way.seed, 0, self.generator.device)
+        given = window(0, height + 2 * margin, 0, width + 2 * margin).to(self.generator.device)
+        draw: Callable[..., Tensor] = self.generator.model.sample
+        made, first = draw(noise, Condition(source=given), **self.way.options), scale * margin
+        return made[:, :, first : first + scale * height, first : first + scale * width].float().clamp(-1, 1).cpu()
 
     def _model(self, given: Tensor, index: int) -> Tensor:
         draw: Callable[..., Tensor] = self.generator.model.sample
@@ -269,6 +295,11 @@ def restore_pixels(
         raise UserError(f"a mask of this picture is a boolean array of shape {pixels.shape[:2]}")
     generator = model if isinstance(model, Generator) else load(model)
     return Applied(generator, Way(options, tile, seed, sigma)).pixels(pixels, mask)[0]
+
+
+def is_gray(channels: Tensor | NDArray[Any]) -> bool:
+    """Whether a picture (C, H, W) has several channels that are all equal."""
+    return len(channels) > 1 and all(bool((channels[0] == other).all()) for other in channels[1:])
 
 
 def _prefilled(pixels: NDArray[Any], missing: NDArray[np.bool_]) -> NDArray[np.uint16]:

@@ -19,7 +19,7 @@ from calotype.errors import UserError
 from calotype.metrics.perceptual import perceptual_distances, perceptual_name
 from calotype.metrics.quality import convention_for, published_bicubic
 from calotype.models import Colorizer
-from calotype.tasks.restore import Applied
+from calotype.tasks.restore import Applied, is_gray
 from calotype.tasks.tiles import GRID
 from calotype.types import Model, Noise
 
@@ -70,7 +70,7 @@ class Spoiled:
 
 
 def spoil(applied: Applied, picture: Tensor, degradation: Degradation, index: int = 0, blind: bool = False) -> Spoiled:
-    """A picture (C, H, W) cut to multiples of the scale, with the channels that the model's result has, and spoiled.
+    """A picture (C, H, W) cut to multiples of the scale, with the channels that the model's result has, and spoiled; of equal ones, one.
 
     What is random depends on the seed of the way and on ``index`` alone. The model is told the mask, and the noise level unless
     ``blind``; one that the way asks for comes first.
@@ -79,7 +79,7 @@ def spoil(applied: Applied, picture: Tensor, degradation: Degradation, index: in
         UserError: where the degradation does not fit the model or the picture.
     """
     fits(applied, degradation)
-    truth = cut_to(picture[None], degradation.scale)
+    truth = cut_to((picture[:1] if applied.mends and is_gray(picture) else picture)[None], degradation.scale)
     wanted = applied.channels(degradation.channels(truth.shape[1]))
     if wanted != truth.shape[1]:
         truth = gray8(truth) if wanted == 1 else truth.expand(-1, 3, -1, -1)

@@ -23,6 +23,7 @@ FEATHER = 8  # pixels over which a tile blends into the next, beyond what it can
 WIDE = 96  # by how much tiles overlap where a model looks at the whole picture
 LEAST = 16  # sides to which smaller pictures are padded by their border
 MEMORY = 96 * 2**20  # bytes that the network may take for a tile, as estimated: more is slower on a processor, for its cache
+EDGE = 16  # pixels by which a picture goes on beyond its borders at least: what is flat tells more of what is far than other pictures do
 WHOLE = 768 * 2**20  # and for a whole picture, where tiles would differ from it
 _FAR = 96  # how far is looked for the reach of a model
 _TINY = 0.25 / 255  # share of a model's answer that may come from beyond its reach
@@ -50,6 +51,12 @@ class Look:
     reach: int | None  # pixels of the source that it looks around; None where a pixel depends on the whole picture
     cost: float  # bytes for each pixel of the source
     grid: int = GRID  # tiles begin at multiples of it
+    multiple: int = 1  # pixels a side that the network takes as one
+
+    @property
+    def margin(self) -> int:
+        """Pixels by which a picture goes on beyond its borders before the model sees it: as far as it looks, and `EDGE` at least."""
+        return -(-max(EDGE, self.reach or 0) // self.multiple) * self.multiple
 
 
 def plan(look: Look, height: int, width: int, tile: int | None = None) -> Plan:
@@ -90,8 +97,8 @@ def look_of(function: Function, module: nn.Module, channels: int) -> Look:
     first = last - 8
     side = -(-(last + _FAR + GRID) // multiple) * multiple
     rng = torch.Generator().manual_seed(0)
-    parameter = next(module.parameters())
-    patch = (torch.rand(1, channels, side, side, generator=rng) * 2 - 1).to(parameter.device).requires_grad_()
+    device = next((parameter.device for parameter in module.parameters()), torch.device("cpu"))
+    patch = (torch.rand(1, channels, side, side, generator=rng) * 2 - 1).to(device).requires_grad_()
     greedy = [1.0]
 
     def weigh(layer: nn.Module, inputs: tuple[object, ...], output: object) -> None:
@@ -105,7 +112,7 @@ def look_of(function: Function, module: nn.Module, channels: int) -> Look:
             scale = result.shape[2] // side
             middle = slice(scale * first, scale * last)
             if not result.requires_grad:
-                return Look(None, max(greedy), math.lcm(GRID, multiple))
+                return Look(None, max(greedy), math.lcm(GRID, multiple), multiple)
             (gradient,) = torch.autograd.grad(result[:, :, middle, middle].sum(), patch)
     finally:
         for hook in hooks:
@@ -116,8 +123,8 @@ def look_of(function: Function, module: nn.Module, channels: int) -> Look:
         inside = slice(first - reach, last + reach)
         if total - float(share[inside, inside].sum()) <= _TINY * total:
             own = getattr(module, "reach", 0)
-            return Look(max(reach, min(own, GRID)), max(greedy), math.lcm(GRID, multiple))
-    return Look(None, max(greedy), math.lcm(GRID, multiple))
+            return Look(max(reach, min(own, GRID)), max(greedy), math.lcm(GRID, multiple), multiple)
+    return Look(None, max(greedy), math.lcm(GRID, multiple), multiple)
 
 
 def tiled(function: Function, window: Window, write: Write, height: int, width: int, plan: Plan, done: Callable[[float], None]) -> None:
@@ -149,6 +156,39 @@ def tiled(function: Function, window: Window, write: Write, height: int, width: 
         band[:, : rest.shape[1]] = rest
         band[:, rest.shape[1] :] = 0
         finished = until
+
+
+def mirrored(window: Window, height: int, width: int, margin: int) -> Window:
+    """A source of ``height`` x ``width`` that goes on as its mirror image by ``margin`` pixels on every side, borders repeated.
+
+    A network that pads with zeros, as convolutions do, takes what is beyond the border for gray, and paints some of it inside. The
+    mirror image is what lies there as far as anybody knows; smaller pictures made by a symmetric kernel go on like that exactly.
+    """
+    rows, columns = _mirror(height, margin), _mirror(width, margin)
+
+    def larger(top: int, bottom: int, left: int, right: int) -> Tensor:
+        down, across = rows[top:bottom], columns[left:right]
+        first, start = int(down.min()), int(across.min())
+        part = window(first, int(down.max()) + 1, start, int(across.max()) + 1)
+        return part[:, :, down - first][:, :, :, across - start]
+
+    return larger
+
+
+def within(write: Write, height: int, width: int, margin: int) -> Write:
+    """Takes the rows of a result and passes on those ``height`` rows and ``width`` columns that have ``margin`` pixels around them."""
+
+    def inner(first: int, rows: Tensor) -> None:
+        top, bottom = max(margin, first), min(margin + height, first + rows.shape[1])
+        if top < bottom:
+            write(top - margin, rows[:, top - first : bottom - first, margin : margin + width])
+
+    return inner
+
+
+def _mirror(side: int, margin: int) -> Tensor:
+    place = torch.arange(-margin, side + margin) % (2 * side)
+    return torch.where(place < side, place, 2 * side - 1 - place)
 
 
 def padded(function: Function, source: Tensor) -> Tensor:
