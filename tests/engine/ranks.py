@@ -176,7 +176,8 @@ def main(folder: Path, ports: list[str]) -> None:
     for (name, scene), port in zip(SCENES.items(), ports, strict=False):
         os.environ["MASTER_PORT"] = port
         found[name] = ended(lambda run, scene=scene: scene(run, rank), folder / name)  # type: ignore[misc]
-    torch.save(found, folder / f"{rank}.pt")
+    torch.save(found, folder / f"{rank}.tmp")
+    (folder / f"{rank}.tmp").rename(folder / f"{rank}.pt")
 
 
 def ended(work: Callable[[Path], Any], run: Path) -> tuple[str, int, Any]:

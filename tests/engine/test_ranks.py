@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
 import re
@@ -49,8 +50,19 @@ def start(words: list[str], folder: Path) -> list[subprocess.Popen[str]]:
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
-    """What both processes found."""
-    folder = tmp_path_factory.mktemp("ranks")
+    """What both processes found; where pytest runs tests by several workers, one of them starts the two and the others wait."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "two"
+    folder.mkdir(exist_ok=True)
+    with open(folder / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "1.pt").exists():
+            together_in(folder)
+    first, second = (torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(2))
+    return first, second
+
+
+def together_in(folder: Path) -> None:
     both = start(["-m", "tests.engine.ranks", str(folder), *(free_port() for _ in SCENES)], folder)
     try:
         said = [process.communicate(timeout=900) for process in both]
@@ -58,8 +70,6 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
         for process in both:
             process.kill()
     assert [process.returncode for process in both] == [0, 0], said
-    first, second = (torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(2))
-    return first, second
 
 
 @every_family
@@ -132,7 +142,7 @@ os.environ["TORCH_CPP_LOG_LEVEL"] = "ERROR"  # as main does before PyTorch is im
 from calotype.cli import main
 from calotype.engine import peers
 from calotype.engine.trainer import Trainer
-peers.BEAT, peers.SILENT, peers.GRACE, peers.FAREWELL = 0.05, 20, 0.1, 0.5
+peers.BEAT, peers.SILENT, peers.GRACE, peers.FAREWELL = 0.1, 100, 1.0, 0.5
 step = Trainer.step
 def stepped(trainer, watch=False):
     log = step(trainer, watch)
