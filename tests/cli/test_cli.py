@@ -127,7 +127,7 @@ def test_a_run_repeats_from_its_own_config_file(runs: Path, capsys: pytest.Captu
         (["train", "gan", "--train.epochs=2", "--train.minutes=4.0"], "exactly one budget, got --minutes and --epochs"),
         (["train", "--config", "good.json", "--epochs", "1", "--steps", "3"], "exactly one budget, got --steps and --epochs"),
         (["train", "gan", "--epochs", "1e8"], "--epochs 1e+08 would take 7.03e+09 steps, and a run takes 999,999,999 at most: give less"),
-        (["train", "gan", "--steps", "1000000000"], "train.steps: give a whole number from 1 to 999,999,999, not 1000000000"),
+        (["train", "gan", "--steps", "1000000000"], "--steps: give a whole number from 1 to 999,999,999, not 1000000000"),
         (["train", "gan", "--more-steps", "3"], "--more-steps continues a run: name it with --resume RUN"),
         (["train", "--more.minutes", "3"], "--more-minutes continues a run: name it with --resume RUN"),
         (["train", "gan", "--data", "mnist5"], "mnist5k"),
