@@ -163,7 +163,9 @@ def test_a_good_manifest_over_other_tensors_sends_back_to_the_generation_before(
 
 def test_a_checkpoint_under_the_name_of_another_step_is_damaged(whole: Path, cut: Path) -> None:
     shutil.copytree(cut / "checkpoints/step-000000004", cut / "checkpoints/step-000000007")
-    assert resume(cut).complete
+    said = Said()
+    assert resume(cut, display=said).complete
+    assert said.lines[0] == "skipped a damaged checkpoint (step-000000007: state.json speaks of step 4 of 8)"
     assert same(final_state(cut), final_state(whole))
 
 
