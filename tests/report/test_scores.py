@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from calotype.metrics.features import Extracted, pick
-from calotype.report.scores import in_features, published
+from calotype.metrics.score import Estimate
+from calotype.report.scores import bounded, in_features, mean_of, mean_over, published
 from calotype.types import ImageSpec
 
 
@@ -37,3 +39,38 @@ def test_what_the_recognizer_is_sure_of_is_counted() -> None:
     found = in_features(Extracted(points, beliefs / beliefs.sum(1, keepdims=True)), Extracted(points), 0.0)["recognized"]
     assert found.value == 0.75
     assert found.interval == pytest.approx((0.686, 0.805), abs=0.002)  # Wilson's, of 150 among 200
+
+
+@pytest.mark.parametrize(
+    ("name", "least", "most"),
+    [
+        ("coverage", 0, 1),
+        ("FD", 0, math.inf),
+        ("SSIM, a2b", -1, 1),
+        ("AuthPct", 0, 100),
+        ("KID", -math.inf, math.inf),
+        ("bits/dim", 0, math.inf),
+        ("FD, bias removed", -math.inf, math.inf),
+        ("density", 0, math.inf),
+        ("different bins", 0, 1),
+        ("class score", 1, math.inf),
+    ],
+)
+def test_an_interval_ends_where_the_score_does(name: str, least: float, most: float) -> None:
+    low, high = bounded(name, (-500.0, 500.0)) or (0.0, 0.0)
+    assert (low, high) == (max(least, -500.0), min(most, 500.0))
+    assert bounded(name, None) is None
+
+
+def test_means_over_spaces_and_over_images_keep_to_that() -> None:
+    wide = [
+        {"FD": Estimate(1.0, (0.9, 1.1)), "KID": Estimate(0.1, (0.0, 0.2))},
+        {"FD": Estimate(9.0, (8.0, 10.0)), "KID": Estimate(0.9, (0.8, 1.0))},
+    ]
+    found = mean_over(wide)
+    assert found["FD"].interval is not None
+    assert found["FD"].interval[0] == 0
+    assert found["KID"].interval is not None
+    assert found["KID"].interval[0] < 0
+    assert mean_of("SSIM", np.array([0.99, 0.2])).interval == pytest.approx((-1, 1))
+    assert mean_of("PSNR", np.array([30.0, 20.0])).interval == pytest.approx((25 - 63.53, 25 + 63.53), abs=0.01)

@@ -67,8 +67,10 @@ STATUSES = {
 SCORES = {
     "FID": "Frechet Inception distance, the usual yardstick of publications: how far the generated images as a whole lie from real ones.",
     "FD": "Frechet distance: how far the generated images as a whole lie from the real ones, in average look and in variety together.",
-    "FD, bias removed": "The Frechet distance less what it would show for a perfect generator, only because the samples are small.",
-    "FD at infinite N": "The Frechet distance that infinitely many images would have: free of the error that comes from a small sample.",
+    "FD, bias removed": "The Frechet distance less what it would show for a perfect generator, only because the samples are small; by "
+    "chance a little below zero.",
+    "FD at infinite N": "The Frechet distance that infinitely many images would have: free of the error that comes from a small sample; "
+    "by chance a little below zero.",
     "KID": "Kernel distance: like the Frechet distance, without its error from small samples; zero for a perfect generator, and by chance "
     "a little below.",
     "precision": "The share of generated images that look like real ones: lower than for real images when many are wrong.",

@@ -17,7 +17,7 @@ from calotype.metrics.score import Score
 from calotype.report.card import Units
 from calotype.report.drawing import number
 from calotype.report.request import Say
-from calotype.report.scores import GIVEN, LIKELIHOOD
+from calotype.report.scores import GIVEN, LIKELIHOOD, bounded
 from calotype.report.subject import Subject
 from calotype.tasks.pixels import labels_for, to_tensor
 from calotype.tasks.sample import Generator
@@ -115,7 +115,8 @@ def _bits(generator: Generator, held: Known | None, train: Known | None, subject
             where = way.kind + (GIVEN if some.label is not None else "")
             if estimate.value > 8:
                 notes.append(f"{number(estimate.value)} bits/dim ({way.kind}) say nothing: a model that knows nothing has 8")
-            scores.append(Score(LIKELIHOOD, estimate.value, estimate.interval, None, len(some), len(some), where, "lower"))
+            span = bounded(LIKELIHOOD, estimate.interval)
+            scores.append(Score(LIKELIHOOD, estimate.value, span, None, len(some), len(some), where, "lower"))
             if not way.slow and not of_train:
                 of_train = True
                 finding = _overfit(generator, way, some, nats, train, subject, pace)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from calotype.metrics.score import Interval, Score
 from calotype.report.card import Report
-from calotype.report.scores import LIKELIHOOD, SHARES
-
-LIMITS: Mapping[str, Interval] = {"FD": (0.0, math.inf), "different bins": (0.0, 1.0)} | dict.fromkeys(SHARES, (0.0, 1.0))
-"""Where scores lie by definition."""
+from calotype.report.scores import LIKELIHOOD, bounded
 
 
 def comparable(a: Score, b: Score) -> bool:
@@ -158,8 +155,7 @@ def seed_spread(scores: Sequence[Score]) -> SeedSpread:
     between = math.fsum((s.value - mean) ** 2 for s in scores) / (count - 1)
     sampling = math.fsum(((high - low) / 2 / 1.959964) ** 2 for low, high in spans) / count
     half = float(t.ppf(0.975, count - 1)) * math.sqrt(max(between, sampling) / count)  # runs alike by luck know no more than their samples
-    least, most = LIMITS.get(scores[0].name, (-math.inf, math.inf))
-    span = max(least, mean - half), min(most, mean + half)
+    span = bounded(scores[0].name, (mean - half, mean + half)) or (mean, mean)
     return SeedSpread(count, mean, span, math.sqrt(sampling), math.sqrt(max(0.0, between - sampling)))
 
 

@@ -23,7 +23,7 @@ from calotype.report.known import Known
 from calotype.report.pairs import Picture, degradation_of, of_images, of_source, within
 from calotype.report.request import Request
 from calotype.report.restored import MODEL, Judge, Measured
-from calotype.report.scores import GAIN
+from calotype.report.scores import GAIN, mean_of
 from calotype.report.subject import SELECTED
 from calotype.report.verdicts import Findings
 from calotype.tasks.sample import Generator, load
@@ -161,10 +161,10 @@ def _report(
 
 def of(measured: Measured, degradation: str, convention: str, levels: tuple[card.Level, ...] = ()) -> card.Restoration:
     """What was measured as a part of a report."""
-    methods = [card.Method(MODEL, Estimate.mean(measured.psnr[MODEL]), Estimate.mean(measured.ssim[MODEL]))]
+    methods = [card.Method(MODEL, Estimate.mean(measured.psnr[MODEL]), mean_of("SSIM", measured.ssim[MODEL]))]
     for name in measured.ranked():
         gain = Estimate.mean(measured.psnr[MODEL] - measured.psnr[name])
-        methods.append(card.Method(name, Estimate.mean(measured.psnr[name]), Estimate.mean(measured.ssim[name]), gain))
+        methods.append(card.Method(name, Estimate.mean(measured.psnr[name]), mean_of("SSIM", measured.ssim[name]), gain))
     each = {name: tuple(values.tolist()) for name, values in measured.psnr.items()}
     return card.Restoration(degradation, convention, tuple(measured.names), tuple(methods), each, levels)
 
@@ -173,7 +173,7 @@ def _scores(measured: Measured, convention: str) -> tuple[Score, ...]:
     best, n = measured.ranked()[0], len(measured.names)
     gain = Estimate.mean(measured.psnr[MODEL] - measured.psnr[best])
     rows = [(GAIN, gain, f"over {best}")]
-    rows += [(name, Estimate.mean(values[MODEL]), convention) for name, values in (("PSNR", measured.psnr), ("SSIM", measured.ssim))]
+    rows += [(name, mean_of(name, values[MODEL]), convention) for name, values in (("PSNR", measured.psnr), ("SSIM", measured.ssim))]
     return tuple(Score(name, e.value, e.interval, None, n, n, features, "higher") for name, e, features in rows)
 
 

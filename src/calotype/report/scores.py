@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from calotype.metrics.features import Extracted, FeatureSpace
 from calotype.metrics.frechet import Moments, bias, frechet, frechet_estimate
 from calotype.metrics.kid import kid
 from calotype.metrics.manifold import prdc, wilson
-from calotype.metrics.score import Estimate, Score
+from calotype.metrics.score import Estimate, Interval, Score
 
 LIKELIHOOD = "bits/dim"
 """The name of the score that a model gives of itself; its ``features`` are the kind of likelihood."""
@@ -53,7 +54,25 @@ KINDS = {
 NEIGHBORS = 5  # at most, that an image is asked for
 SURE = 0.9  # belief in a class from which on an image counts as recognized
 PROTOCOL = 50_000  # images behind an FID
-SHARES = ("precision", "recall", "coverage", "recognized")
+SHARES = ("precision", "recall", "coverage", "recognized", "different bins")
+LIMITS: Mapping[str, Interval] = {
+    **dict.fromkeys(SHARES, (0.0, 1.0)),
+    **dict.fromkeys(("FID", "FD", "density", "repeated pairs", LIKELIHOOD), (0.0, math.inf)),
+    **dict.fromkeys(("MS-SSIM", "SSIM"), (-1.0, 1.0)),
+    "class score": (1.0, math.inf),
+    "AuthPct": (0.0, 100.0),
+}
+"""Where scores lie by definition. What an unbiased estimate takes off may lead below zero by chance: KID, FD without its bias."""
+
+
+def bounded(name: str, interval: Interval | None) -> Interval | None:
+    """An interval as far as the score of that name can be there: "SSIM, a2b" is one of "SSIM".
+
+    >>> bounded("coverage", (0.9, 1.1)), bounded("KID", (-0.1, 0.1))
+    ((0.9, 1.0), (-0.1, 0.1))
+    """
+    least, most = LIMITS.get(name, LIMITS.get(name.partition(",")[0] if name not in KINDS else name, (-math.inf, math.inf)))
+    return None if interval is None else (min(max(least, interval[0]), most), max(min(most, interval[1]), least))
 
 
 def in_features(
@@ -96,6 +115,12 @@ def by_neighbors(drawn: Extracted, reference: Extracted) -> dict[str, Estimate]:
     return prdc(drawn.features, reference.features) if min(len(drawn), len(reference)) > NEIGHBORS else {}
 
 
+def mean_of(name: str, values: NDArray[np.float64]) -> Estimate:
+    """The mean of a score over images, with an interval that stays where the score can be."""
+    found = Estimate.mean(values)
+    return Estimate(found.value, bounded(name, found.interval))
+
+
 def score_all(
     spaces: Sequence[FeatureSpace],
     made: Sequence[dict[str, Estimate]],
@@ -116,7 +141,7 @@ def score_all(
     if diversity is not None:
         found["MS-SSIM"] = (diversity, ms_ssim_diversity(floor_pixels), "pixels")
     return [
-        Score(name, e.value, e.interval, None if floor is None else floor.value, n, m, features, KINDS[name])
+        Score(name, e.value, bounded(name, e.interval), None if floor is None else floor.value, n, m, features, KINDS[name])
         for name in KINDS
         if name in found
         for e, floor, features in (found[name],)
@@ -163,8 +188,7 @@ def mean_over(parts: Sequence[dict[str, Estimate]]) -> dict[str, Estimate]:
             continue
         spread = wide * float(np.std([e.value for e in several], ddof=1)) / np.sqrt(len(several))
         half = float(np.hypot(np.mean(halves), spread))
-        low, high = value - half, value + half
-        found[name] = Estimate(value, (max(0.0, low), min(1.0, high)) if name in SHARES else (low, high))
+        found[name] = Estimate(value, bounded(name, (value - half, value + half)))
     return found
 
 

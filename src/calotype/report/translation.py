@@ -22,12 +22,12 @@ from calotype.files import name_of
 from calotype.metrics.features import pick
 from calotype.metrics.frechet import frechet_estimate
 from calotype.metrics.quality import Convention, convention_for
-from calotype.metrics.score import Estimate, Score
+from calotype.metrics.score import Score
 from calotype.report import card, evidence
 from calotype.report.beside import gone, reading
 from calotype.report.known import Known
 from calotype.report.request import Request
-from calotype.report.scores import KINDS
+from calotype.report.scores import KINDS, mean_of
 from calotype.report.subject import SELECTED
 from calotype.tasks.sample import Generator
 from calotype.types import Batch, Condition
@@ -145,7 +145,7 @@ def _scores(one: _One, convention: Convention, several: bool) -> list[Score]:
     rows = (("PSNR", convention.psnr(made, truth).clamp(max=80)), ("SSIM", convention.ssim(made, truth)))
     found = []
     for name, values in rows:
-        estimate, label = Estimate.mean(values.double().numpy()), f"{name}, {one.direction}" if several else name
+        estimate, label = mean_of(name, values.double().numpy()), f"{name}, {one.direction}" if several else name
         found.append(Score(label, estimate.value, estimate.interval, None, len(made), len(made), convention.text, "higher"))
     return found
 
