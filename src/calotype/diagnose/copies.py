@@ -70,7 +70,7 @@ def same(made: Count, real: Count, closer: Finding | Verdict) -> Finding:
             f"tenth of their contrast: {made.originals:,} different ones. So are {real.twins:,} of {m:,} other real images."
             if made.twins
             else f"None of {n:,} generated images is the same as a training image or its mirror image, nor differs by less than a tenth of "
-            f"its contrast; of other real images {real.twins:,} of {m:,} do."
+            f"its contrast; of other real images {real.twins:,} of {m:,} do. Images of one color are nobody's copies."
         ),
         measure="share of copies among the generated images, beyond that among other real ones",
         remedies=REMEDIES,

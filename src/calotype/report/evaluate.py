@@ -23,11 +23,13 @@ from calotype.metrics.frechet import check_count
 from calotype.models import stored
 from calotype.report import card, cost, evidence, likelihoods
 from calotype.report.glossary import space_in_words
-from calotype.report.ground import Ground, TooFewReals, drawn_in, enough
+from calotype.report.ground import Ground, Reals, TooFewReals, drawn_in, enough
 from calotype.report.request import LONGEST, Request, Say, progress
 from calotype.report.scores import in_features, overfitting, published, score_all
 from calotype.report.subject import Subject, draw, open_subject, run_of
 from calotype.report.verdicts import OF_IMAGES, Findings, of_images, of_training
+
+WORTH = 0.01  # share of training images that repeat others from which on a reader is told
 
 
 def evaluate(
@@ -242,19 +244,20 @@ def _fitting(subject: Subject, verdicts: list[Verdict]) -> list[Verdict]:
 def _notes(ground: Ground, n: int) -> list[str]:
     space = ground.spaces[0]
     floor = len(ground.floor)
-    notes = [check_count(min(floor, len(ground.reference)), space.dimension)]
+    notes = [_repeats(ground.train), check_count(min(floor, len(ground.reference)), space.dimension)]
     if floor < n:
         notes.append(
             f"scores use {floor:,} of the {n:,} images, because only {floor:,} real images are left for the floor: give more with --holdout"
         )
-    if again := len(ground.train) - len(ground.train.once):
-        notes.append(
-            f"{again:,} of the {len(ground.train):,} training images repeat others pixel by pixel: each different image counts once for "
-            "precision, recall, density and coverage"
-        )
     if space.accuracy is not None:
         notes.append(f"{space_in_words(space.label)}, which judges, is right for {100 * space.accuracy:.1f}% of images that it never saw")
     return [note for note in notes if note]
+
+
+def _repeats(train: Reals) -> str | None:
+    again = len(train) - len(train.once)
+    said = f"{again:,} of the {len(train):,} training images repeat others pixel by pixel"
+    return f"{said}: each different image counts once for precision, recall, density and coverage" if again >= WORTH * len(train) else None
 
 
 def _protocol(ground: Ground) -> dict[str, str]:

@@ -204,6 +204,7 @@ _ALSO = {  # words that stand for a term, or for it in another form
     "latent units": "latent unit",
     "latents": "latent unit",
     "p-value": "p",
+    "the pixels themselves": "pixels",
     "random networks": "random network",
     "standard deviations": "standard deviation",
     "the classifier": "classifier",
@@ -277,7 +278,7 @@ def space_in_words(label: str) -> str:
     if len(names) > 1 and all(re.fullmatch(r"random\d+", name) for name in names):
         return f"{ {2: 'two', 3: 'three'}.get(len(names), len(names)) } random networks"
     if len(names) != 1:
-        return label
+        return "the pixels themselves" if label == "pixels" else label
     known = {"digits": "the digits recognizer", "coarse": "coarse pictures", "inception": "Inception v3", "dinov2": "DINOv2"}
     return "a random network" if re.fullmatch(r"random\d+", names[0]) else known.get(names[0], f"the classifier {names[0]}")
 
