@@ -18,7 +18,7 @@ from calotype.engine.trainer import Trainer
 from calotype.errors import UserError
 from calotype.metrics.features import cached, for_selection
 from calotype.metrics.frechet import Moments, bias, check_count, frechet
-from calotype.models import build
+from calotype.models import MODELS
 from calotype.types import Noise, mix
 
 BATCH = 100  # images drawn at once
@@ -41,7 +41,7 @@ def require(config: Config, split: Split) -> None:
         if not len(split.holdout):
             raise UserError("--evaluate-every scores held-out images, and none are held out: give --data.holdout 0.1")
         return
-    if not build(config.model, spec).draws:
+    if not MODELS[type(config.model)].draws:
         raise UserError("a classifier draws no images that could be scored: leave out --evaluate-every")
     check_count(min(config.log.evaluate_images, len(train)), for_selection(train.spec).dimension)
 

@@ -23,12 +23,12 @@ from calotype.config import Config, More, from_json, to_json, with_one_budget
 from calotype.data import Split
 from calotype.data.images import some, told
 from calotype.diagnose.training import Watcher
-from calotype.engine import checkpoint, distributed, keeper, resuming
+from calotype.engine import checkpoint, distributed, feasible, keeper, resuming
 from calotype.engine import device as machine
 from calotype.engine.budget import budget, further
 from calotype.engine.display import Display, Terminal
 from calotype.engine.distributed import Poll, World
-from calotype.engine.images import open_images
+from calotype.engine.images import open_images, vary_of
 from calotype.engine.keeper import Keeper
 from calotype.engine.log import Log
 from calotype.engine.run import Run
@@ -75,6 +75,9 @@ def train(config: Config, *, out: str | Path | None = None, display: Display | N
         device = machine.take_device(config.train.device, world.local, world.size)
         torch.set_num_threads(world.first(lambda: _threads(config)))
         split = _load(config, display, world)
+        spec = vary_of(config.data).spec(split.train)
+        feasible.require_effect(config, spec)
+        feasible.require_room(config, spec, device, world)
         keeper.require(config, split)
         steps, pace = budget(config, split, device, world, display)
         threads = torch.get_num_threads()
@@ -115,6 +118,7 @@ def resume(
             split = _load(config, display, world)
             if split.fingerprint != fingerprint:
                 raise UserError(f"the images of {config.data.source} changed since the run began: restore them, or train anew")
+            feasible.require_room(config, vary_of(config.data).spec(split.train), device, world)
             keeper.require(config, split)
             ended = progress.early
             if asked is not None:

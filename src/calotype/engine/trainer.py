@@ -71,8 +71,8 @@ class Trainer:
         self.config, self.device, self.world, self.progress = config, device, world, progress
         machine.reseed(torch.device("cpu"), mix(config.train.seed, WEIGHTS))
         self.loader = _loader(config, split.train, device, world)
-        self.holdout = _holdout(config, split.holdout, device)
         model = build(config.model, self.loader.spec)
+        self.holdout = _holdout(config, split.holdout, device, model.least_batch)
         if self.loader.spec.source is not None and not model.from_source:
             raise UserError(f"{config.recipe} makes images from noise, not from images: leave out --data.degrade and --data.partner")
         self.model = model.to(device)
@@ -249,8 +249,8 @@ def _loader(config: Config, images: Images, device: torch.device, world: World) 
     return Loader(images, config.train.batch, config.train.seed, vary, rank=world.rank, world=world.size, device=device)
 
 
-def _holdout(config: Config, images: Images, device: torch.device) -> Loader | None:
+def _holdout(config: Config, images: Images, device: torch.device, least: int) -> Loader | None:
     vary = judging(config.data, images)
     divided = images.partner is None and not vary.paired  # into two sides, each of one image at least
     count = min(len(images) // (2 if divided else 1), config.train.batch)
-    return Loader(images, count, config.train.seed, vary, device=device) if count else None
+    return Loader(images, count, config.train.seed, vary, device=device) if count >= least else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+import torch
 from pydantic import Field
 
 from calotype.models.autoregressive import Autoregressive, AutoregressiveConfig
@@ -65,6 +66,12 @@ def build(config: ModelConfig, spec: ImageSpec) -> Model:
     return model
 
 
+def blank(config: ModelConfig, spec: ImageSpec) -> Model:
+    """The same without memory: names, shapes and types of its tensors alone."""
+    with torch.device("meta"):
+        return build(config, spec)
+
+
 __all__ = [
     "CUT",
     "GAN",
@@ -96,5 +103,6 @@ __all__ = [
     "TarFlowConfig",
     "VAEConfig",
     "VQVAEConfig",
+    "blank",
     "build",
 ]

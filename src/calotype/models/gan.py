@@ -73,6 +73,7 @@ class GAN(Model):
         self.spec = spec
         self.conditional = config.conditional and bool(spec.classes)
         self.bf16_pays = config.network != "mlp"
+        self.least_batch = 2 if config.network == "mlp" and "batch" in (config.generator_norm, config.discriminator_norm) else 1
         self.double_backward = config.penalty != "none"
         self.adversarial = LOSSES[config.loss]
         self._loss = partial(self.adversarial.function, target=config.smooth) if self.adversarial.smooths else self.adversarial.function

@@ -19,7 +19,7 @@ from torch.overrides import TorchFunctionMode
 
 from calotype.errors import DamagedError, UserError, printable
 from calotype.files import read_json
-from calotype.models import ModelConfig, build
+from calotype.models import ModelConfig, blank
 from calotype.settings import checked, shown
 from calotype.types import ImageSpec, Model
 
@@ -54,7 +54,8 @@ class Stored:
                     raise DamagedError(f"{WEIGHTS} has no header")
             with safe_open(str(weights), "pt") as file:
                 held = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
-                model = _blank(self.config, self.spec, len(held))
+                with _Limit(2 * len(held) + MORE):
+                    model = blank(self.config, self.spec)
                 _fill(model, held, file.get_tensor)
         except OSError as error:
             raise UserError(f"{weights} cannot be read ({error.strerror or error})") from None
@@ -117,12 +118,6 @@ class _Limit(TorchFunctionMode):
         if self.left < 0 and func in MAKERS:  # and nowhere else: what ends a block without gradients comes this way too
             raise DamagedError(f"{CONFIG} describes a larger model than {WEIGHTS} holds")
         return func(*args, **(kwargs or {}))
-
-
-def _blank(config: ModelConfig, spec: ImageSpec, tensors: int) -> Model:
-    """A model of about so many tensors that takes no memory."""
-    with torch.device("meta"), _Limit(2 * tensors + MORE):
-        return build(config, spec)
 
 
 def _fill(model: Model, held: Mapping[str, Any], read: Callable[[str], Tensor]) -> None:

@@ -1,0 +1,55 @@
+"""What a training must be before anything of it is built: every setting has an effect, and the model fits the machine and the batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from calotype.config import Config, Optimizer
+from calotype.engine.device import require_memory, trainable
+from calotype.engine.distributed import World
+from calotype.errors import UserError
+from calotype.models import blank
+from calotype.recipes import PUBLISHED, RECIPES
+from calotype.settings import checked
+from calotype.types import ImageSpec, MayIdle, Model
+
+SECTIONS = ("model", "optimizer", "schedule", "train", "log")
+
+
+def require_effect(config: Config, spec: ImageSpec) -> None:
+    """Raise `UserError` for a setting that is neither the usual one nor read by anything: whoever set it expects something of it."""
+    usual = [presets[config.recipe]() for presets in (RECIPES, PUBLISHED) if config.recipe in presets]
+    for section in SECTIONS:
+        part: Any = getattr(config, section)
+        for name, needed in part.idle(spec).items() if isinstance(part, MayIdle) else ():
+            given = getattr(part, name)
+            if given not in [getattr(one, name, None) for one in (type(part)(), *(getattr(other, section) for other in usual))]:
+                option = f"--{section}.{name.replace('_', '-')}"
+                raise UserError(f"{option} has no effect here without {needed}: leave it out, or give that as well")
+
+
+def require_room(config: Config, spec: ImageSpec, device: torch.device, world: World) -> None:
+    """Raise `UserError` for a model that cannot be kept in memory while it is trained, and for batches too small for its layers."""
+    model = blank(config.model, checked(ImageSpec, spec))
+    size = needed(config.optimizer, model, device)
+    count = sum(p.numel() for p in model.parameters())
+    require_memory(size, f"training {count / 1e6:,.1f} M parameters", "make the network smaller, as by --model.width", device)
+    if config.train.batch // world.size < model.least_batch:
+        raise UserError(
+            f"batch normalization has nothing to normalize in batches of {config.train.batch // world.size}: give a --train.batch of "
+            f"{model.least_batch * world.size} or more, or another normalization"
+        )
+
+
+def needed(optimizer: Optimizer, model: Model, device: torch.device) -> int:
+    """Bytes that a training takes whatever the images: weights and their average, gradients, what the optimizer remembers.
+
+    Where all of it is on the processor, a checkpoint takes as much again, twice: side by side in memory, and as the file to be written.
+    """
+    whole = sum(t.numel() * t.element_size() for t in model.state_dict().values())
+    weights = sum(p.numel() * p.element_size() for p in trainable(model))
+    remembered = {"adam": 2, "adamw": 2, "rmsprop": 1, "adagrad": 1, "sgd": 0}[optimizer.name] + (optimizer.momentum > 0)
+    state = 2 * whole + remembered * weights
+    return int(state + weights + (2 * state if device.type == "cpu" else 0))
