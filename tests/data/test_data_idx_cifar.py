@@ -28,7 +28,7 @@ def write_idx(folder: Path, part: str, count: int, start: int = 0, packed: bool 
     folder.mkdir(exist_ok=True)
     for kind, array in zip(("images-idx3", "labels-idx1"), digits(count, start), strict=True):
         data = idx(array)
-        (folder / f"{part}-{kind}-ubyte{'.gz' if packed else ''}").write_bytes(gzip.compress(data) if packed else data)
+        (folder / f"{part}-{kind}-ubyte{'.gz' if packed else ''}").write_bytes(gzip.compress(data, mtime=0) if packed else data)
 
 
 @pytest.mark.parametrize("packed", [True, False])
@@ -73,7 +73,7 @@ def damage_idx(folder: Path, kind: str) -> None:
     elif kind == "magic":
         images.write_bytes(b"\x01" + data[1:])
     elif kind == "gzip":
-        images.write_bytes(gzip.compress(data)[:-30])
+        images.write_bytes(gzip.compress(data, mtime=0)[:-30])
     elif kind == "labels":
         (folder / "train-labels-idx1-ubyte").write_bytes(idx(np.zeros(7)))
     elif kind == "lonely":
@@ -172,7 +172,7 @@ def test_damaged_cifar(tmp_path: Path, kind: str) -> None:
 
 
 def test_broken_archive(tmp_path: Path) -> None:
-    (tmp_path / "cifar-10-python.tar.gz").write_bytes(gzip.compress(os.urandom(2000))[:-9])
+    (tmp_path / "cifar-10-python.tar.gz").write_bytes(gzip.compress(os.urandom(2000), mtime=0)[:-9])
     with pytest.raises(UserError, match="cannot be read"):
         load(str(tmp_path / "cifar-10-python.tar.gz"))
     with tarfile.open(tmp_path / "other.tar", "w") as out:

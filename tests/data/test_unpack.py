@@ -25,7 +25,7 @@ def header(*shape: int) -> bytes:
 
 def zeros(count: int) -> bytes:
     """Zeros, compressed by gzip, of which the file has members enough."""
-    return gzip.compress(bytes(MIB), 9) * (count // MIB)
+    return gzip.compress(bytes(MIB), 9, mtime=0) * (count // MIB)
 
 
 def refused(source: Path, line: str) -> None:
@@ -46,12 +46,12 @@ def refused(source: Path, line: str) -> None:
         ((20, 28, 28), zeros(700 * MIB), "does not hold the 15,680 bytes"),
         ((20, 0, 28), b"", "holds no images"),
         ((0, 28, 28), b"", "holds no images"),
-        ((20, 784), gzip.compress(bytes(20 * 784)), "holds no images: its shape is 20 x 784"),
-        ((2, 4, 4), gzip.compress(bytes(32)) + b"trash", "cannot be read"),
+        ((20, 784), gzip.compress(bytes(20 * 784), mtime=0), "holds no images: its shape is 20 x 784"),
+        ((2, 4, 4), gzip.compress(bytes(32), mtime=0) + b"trash", "cannot be read"),
     ],
 )
 def test_idx_files(tmp_path: Path, shape: tuple[int, ...], data: bytes, line: str) -> None:
-    (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(header(*shape)) + data)
+    (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(header(*shape), mtime=0) + data)
     refused(tmp_path, line)
     (tmp_path / "train-images-idx3-ubyte.gz").rename(tmp_path / "t10k-images-idx3-ubyte")  # the contents tell, not the name
     refused(tmp_path, line)
@@ -123,7 +123,7 @@ def odd_headers() -> dict[str, bytes]:
 
 @pytest.mark.parametrize("what", odd_headers())
 def test_odd_headers_of_an_archive(what: str, tmp_path: Path) -> None:
-    (tmp_path / "a.tar.gz").write_bytes(gzip.compress(odd_headers()[what]) + zeros(310 * MIB))
+    (tmp_path / "a.tar.gz").write_bytes(gzip.compress(odd_headers()[what], mtime=0) + zeros(310 * MIB))
     refused(tmp_path / "a.tar.gz", "cannot be read|holds no CIFAR|is not a whole|unpacks to more")
 
 
