@@ -75,7 +75,11 @@ class Run:
     @staticmethod
     def require_free(out: Path) -> None:
         """Raise `UserError` where no new run can be put."""
-        if out.is_file():
+        try:
+            there = out.exists()
+        except OSError as error:
+            raise UserError(f"--out {out} cannot be read ({error.strerror or error}): choose another place") from None
+        if there and not out.is_dir():
             raise UserError(f"--out {out} is a file: choose another place")
         if Run(out).begun:
             raise UserError(f"{out} holds a run: choose another --out, or continue that run with --resume {shlex.quote(str(out))}")
@@ -114,7 +118,11 @@ class Run:
     @staticmethod
     def open(folder: Path) -> Run:
         """An existing run; `UserError` where the folder is none."""
-        if not (folder / "config.json").is_file():
+        try:
+            there = (folder / "config.json").is_file()
+        except OSError as error:
+            raise UserError(f"{folder} cannot be read ({error.strerror or error}): give the folder that calotype train printed") from None
+        if not there:
             near = sorted(p.parent.name for p in folder.parent.glob("*/config.json"))[-3:] if folder.parent.is_dir() else []
             hint = f"runs beside it: {', '.join(near)}" if near else "give the folder that calotype train printed"
             raise UserError(f"{folder} is not a run (it has no config.json): {hint}")
