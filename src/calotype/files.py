@@ -180,10 +180,11 @@ def has_space(folder: Path, size: int) -> bool:
     return usage.free >= size + SPARE or usage.total == 0 or not os.access(there, os.W_OK)
 
 
-def obstacle(path: Path, *, folder: bool = False) -> str | None:
+def obstacle(path: Path, *, folder: bool = False, make: bool = False) -> str | None:
     """Why a file (or a folder with files in it) cannot be written at ``path``, in a few words, or None where it can.
 
-    It is tried out, since permissions alone do not tell; nothing is left behind.
+    It is tried out, since permissions alone do not tell; nothing is left behind. ``make`` says that folders that are missing around the
+    file will be made, as those around a folder always are.
     """
     try:
         if folder and path.exists() and not path.is_dir():
@@ -192,7 +193,7 @@ def obstacle(path: Path, *, folder: bool = False) -> str | None:
             return "it is a folder"
         if not folder and path.exists() and not path.is_file():
             return "it is a device"
-        if not folder and not path.parent.is_dir():
+        if not folder and not make and not path.parent.is_dir():
             return f"there is no folder {path.parent}"
         place = _nearest(path if folder else path.parent)
     except OSError as error:

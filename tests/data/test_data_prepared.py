@@ -215,12 +215,26 @@ def test_obstacles_are_found_and_nothing_is_left(tmp_path: Path) -> None:
 
 def test_interruption_leaves_nothing(archive: Path, tmp_path: Path) -> None:
     def stop(done: int, total: int) -> None:
-        raise KeyboardInterrupt
+        if done:
+            raise KeyboardInterrupt
 
     out = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
         prepare(str(archive), out / "a", progress=stop)
     assert list(out.iterdir()) == []
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_any_picture_is_looked_at(archive: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "folder.calotype").mkdir()
+    seen: list[int] = []
+    for out, why in (("file/deep/a", "is a file, not a folder"), ("folder", "it is a folder")):
+        with pytest.raises(UserError, match=why):
+            prepare(str(archive), tmp_path / out, progress=lambda done, total: seen.append(done))
+    assert seen == []
+    prepare(str(archive), tmp_path / "new" / "folders" / "a", progress=lambda done, total: seen.append(done))
+    assert seen[0] == 0  # while headers are read
+    assert seen[-1] == 30
 
 
 def test_cache_that_cannot_be_written(archive: Path, tmp_path: Path) -> None:

@@ -15,8 +15,7 @@ from calotype import pictures
 from calotype.cli.parse import parse
 from calotype.cli.sample import picture_name, require_grid, require_place, write_grid
 from calotype.data.images import some
-from calotype.engine.display import Terminal
-from calotype.report.request import progress
+from calotype.engine.display import Terminal, progress
 from calotype.settings import Count, Seed, Share, Walk
 from calotype.tasks.complete import complete, require_rows
 from calotype.tasks.pixels import given

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,7 +15,7 @@ from calotype.cli.parse import parse
 from calotype.data import check, prepare
 from calotype.data.images import some
 from calotype.data.prepared import prepared_path
-from calotype.engine.display import Terminal
+from calotype.engine.display import Terminal, progress
 from calotype.errors import UserError
 from calotype.settings import Pixels
 
@@ -77,7 +78,7 @@ def run(words: list[str]) -> int:
 def _check(words: list[str]) -> int:
     options = parse(CheckOptions, words, "calotype data check")
     with closing(Terminal()) as display:
-        found = check(options.source, progress=lambda done, total: display.show("looking", done, total))
+        found = check(options.source, progress=progress(display.show, "looking"), compared=partial(display.show, "comparing"))
     print(json.dumps(found.to_dict()) if options.json else "\n".join(found.lines()))
     return 0
 
@@ -91,7 +92,7 @@ def _prepare(words: list[str]) -> int:
             size=options.size,
             channels=options.channels,
             fit=options.fit,
-            progress=lambda done, total: display.show("preparing", done, total),
+            progress=progress(display.show, "preparing"),
         )
     out = prepared_path(options.out)
     facts = {"out": str(out), "images": len(images), "fingerprint": images.fingerprint, "skipped": len(images.skipped)}

@@ -20,10 +20,10 @@ from calotype.cli.parse import parse
 from calotype.cli.sample import picture_name, require_grid, require_place, write_grid
 from calotype.data import Images
 from calotype.data.images import some
-from calotype.engine.display import Terminal
+from calotype.engine.display import Terminal, progress
 from calotype.errors import UserError
 from calotype.report.neighbors import Nearest, beside_each, facts, pool, told
-from calotype.report.request import Request, progress
+from calotype.report.request import Request
 from calotype.settings import Count, Depth, Seed
 from calotype.tasks import latents
 from calotype.tasks.pixels import given, labels_for, to_tensor

@@ -107,8 +107,10 @@ class _Seen:
     small: Pixels
 
 
-def check(source: str, *, cache: Path | None = None, progress: Progress | None = None) -> Check:
+def check(source: str, *, cache: Path | None = None, progress: Progress | None = None, compared: Progress | None = None) -> Check:
     """Decode every image of a source and report on it; nothing is written.
+
+    ``progress`` hears of images that were looked at, ``compared`` of those that were compared with all others.
 
     Raises:
         UserError: If the source is unknown or has no usable image.
@@ -116,13 +118,13 @@ def check(source: str, *, cache: Path | None = None, progress: Progress | None =
     found = find(source, cache, progress)
     if isinstance(found, Files):
         with contextlib.closing(found):
-            return _check_files(source, found, progress)
+            return _check_files(source, found, progress, compared)
     if isinstance(found, Prepared):
-        return _check_arrays(source, "prepared", as_arrays(found), progress)
-    return _check_arrays(source, "arrays", found, progress)
+        return _check_arrays(source, "prepared", as_arrays(found), progress, compared)
+    return _check_arrays(source, "arrays", found, progress, compared)
 
 
-def _check_files(source: str, files: Files, progress: Progress | None) -> Check:
+def _check_files(source: str, files: Files, progress: Progress | None, compared: Progress | None) -> Check:
     def look(name: str) -> tuple[_Seen | str, bool]:
         """The image, or why it cannot be used; and whether its header can be read."""
         readable = False
@@ -149,10 +151,12 @@ def _check_files(source: str, files: Files, progress: Progress | None) -> Check:
     held = holdout_count(len(kept), 0.1) if own is None else int(own[good[order]].sum())
     place = np.cumsum(good) - 1
     looked = [seen[name] for name in tree.names if name in seen]
-    return _report(source, files.kind, looked, tree.take(np.flatnonzero(good)), set(place[kept[:held]].tolist()), skipped, listing.others)
+    return _report(
+        source, files.kind, looked, tree.take(np.flatnonzero(good)), set(place[kept[:held]].tolist()), skipped, listing.others, compared
+    )
 
 
-def _check_arrays(source: str, kind: str, arrays: Arrays, progress: Progress | None) -> Check:
+def _check_arrays(source: str, kind: str, arrays: Arrays, progress: Progress | None, compared: Progress | None) -> Check:
     def look(index: int) -> _Seen:
         image = arrays.pixels[index]
         picture = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
@@ -163,7 +167,7 @@ def _check_arrays(source: str, kind: str, arrays: Arrays, progress: Progress | N
     order, own = arrays.order()
     held = holdout_count(len(order), 0.1) if own is None else own
     tree = Tree(tuple(row.name for row in seen), arrays.labels, arrays.classes, arrays.holdout)
-    return _report(source, kind, seen, tree, set(order[:held].tolist()), list(arrays.skipped), arrays.others)
+    return _report(source, kind, seen, tree, set(order[:held].tolist()), list(arrays.skipped), arrays.others, compared)
 
 
 def _look(name: str, image: Image.Image, header: Header) -> _Seen:
@@ -174,12 +178,17 @@ def _look(name: str, image: Image.Image, header: Header) -> _Seen:
     return _Seen(name, header.format, header.mode, header.animated, image.width, image.height, grey, digest, mark, small)
 
 
-def _report(source: str, kind: str, seen: list[_Seen], tree: Tree, held: set[int], skipped: list[Skipped], others: int) -> Check:
+def _report(
+    source: str, kind: str, seen: list[_Seen], tree: Tree, held: set[int], skipped: list[Skipped], others: int, compared: Progress | None
+) -> Check:
+    if compared is not None:
+        compared(0, len(seen))
     exact = exact_groups(np.frombuffer(b"".join(row.digest for row in seen), np.uint8).reshape(-1, 32))
     twin = {index for group in exact for index in group[1:]}
     unique = np.array([index for index in range(len(seen)) if index not in twin], np.int64)
     searched = unique[:SEARCHED]
-    near = near_pairs(np.array([seen[i].hash for i in searched], np.uint64), np.stack([seen[i].small for i in searched]))
+    hashes = np.array([seen[i].hash for i in searched], np.uint64)
+    near = near_pairs(hashes, np.stack([seen[i].small for i in searched]), progress=compared)
     close = [(int(searched[pair.first]), int(searched[pair.second]), pair.difference) for pair in near]
     across = [(a, b) for a, b in _pairs(exact, close) if (a in held) != (b in held)]
     grey = sum(row.grey for row in seen)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from calotype.data.images import Pixels
+from calotype.data.images import Pixels, Progress
 
 HASH_BITS = 8  # candidates differ in at most this many of 64 bits
 NEAR = 0.13  # near duplicates differ by at most this
@@ -55,14 +55,14 @@ def exact_groups(digest: NDArray[np.uint8]) -> list[list[int]]:
     return [group for group in groups.values() if len(group) > 1]
 
 
-def near_pairs(hashes: NDArray[np.uint64], miniatures: Pixels, limit: int = PAIRS) -> list[Near]:
+def near_pairs(hashes: NDArray[np.uint64], miniatures: Pixels, limit: int = PAIRS, progress: Progress | None = None) -> list[Near]:
     """Pairs of near duplicates, closest first, given hashes (N,) and miniatures (N, 24, 24); ``limit`` of them end the search."""
     flat = miniatures.reshape(len(miniatures), -1).astype(np.float32)
     mean = flat.mean(axis=1)
     spread = np.maximum(flat.std(axis=1), _FLOOR)
     coarse = miniatures.reshape(-1, 6, 4, 6, 4).mean(axis=(2, 4), dtype=np.float32).reshape(len(flat), 36) - mean[:, None]
     found: list[Near] = []
-    for a, b in _candidates(hashes):
+    for a, b in _candidates(hashes, progress):
         allowed = NEAR * np.minimum(spread[a], spread[b])
         fits = (np.abs(mean[a] - mean[b]) <= _MEANS) & (np.abs(spread[a] - spread[b]) <= allowed)
         a, b, allowed = a[fits], b[fits], allowed[fits]
@@ -76,7 +76,7 @@ def near_pairs(hashes: NDArray[np.uint64], miniatures: Pixels, limit: int = PAIR
     return sorted(found, key=lambda pair: (pair.difference, pair.first, pair.second))[:limit]
 
 
-def _candidates(hashes: NDArray[np.uint64]) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+def _candidates(hashes: NDArray[np.uint64], progress: Progress | None) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Pairs (first < second) of which at most ``HASH_BITS`` bits differ, some thousands at a time."""
     count = len(hashes)
     rows = max(1, 2**22 // max(1, count))
@@ -87,3 +87,5 @@ def _candidates(hashes: NDArray[np.uint64]) -> Iterator[tuple[NDArray[np.int64],
         first, second = first[ahead] + start, second[ahead] + start
         for place in range(0, len(first), _CHUNK):
             yield first[place : place + _CHUNK], second[place : place + _CHUNK]
+        if progress is not None:
+            progress(min(start + rows, count), count)

@@ -25,7 +25,7 @@ from calotype.data.kinds import reads_heif
 from calotype.data.prepare import write_arrays, write_files
 from calotype.data.prepared import SUFFIX, Prepared, is_prepared, memory_limit, prepared_path, read_prepared
 from calotype.errors import DamagedError, UserError
-from calotype.files import expanded, safe_name
+from calotype.files import expanded, obstacle, safe_name
 
 ACCEPTED = f"{', '.join((*embedded.NAMES, *PUBLIC))}, a folder, a zip archive, or a file written by 'calotype data prepare'"
 
@@ -87,8 +87,8 @@ def prepare(
     """
     check_options(size, channels, fit)
     target = prepared_path(Path(out))
-    if target.is_dir():
-        raise UserError(f"cannot write {target}: it is a folder; choose another place")
+    if reason := obstacle(target, make=True):
+        raise UserError(f"cannot write {target}: {reason}; choose another place")
     found = find(source, cache, progress)
     if isinstance(found, Prepared):
         found = _reshapable(found, source)

@@ -98,7 +98,7 @@ def choose_channels(seen: Survey) -> int:
 
 def write_files(files: Files, out: Path, name: str, size: int | None, channels: int | None, fit: Fit, progress: Progress | None) -> None:
     """Decode a folder or an archive into a prepared file. Raises ``UserError``."""
-    seen = survey(files)
+    seen = survey(files, None if progress is None else lambda done, total: progress(0, total))  # nothing is decoded yet
     side = size or (choose_tile(seen) if fit == "tile" else choose_size(seen))
     depth = choose_channels(seen) if channels is None else channels
     tree = seen.tree

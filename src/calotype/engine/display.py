@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from typing import TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from calotype.errors import printable
+
+Say = Callable[[str, int, int], None]
+"""(what, done, total); 0 of 0 where a work begins whose length is not known yet."""
+
+
+def progress(say: Say | None, what: str) -> Callable[[int, int], None] | None:
+    """``say`` for work of one kind, which begins with this call."""
+    if say is None:
+        return None
+    say(what, 0, 0)
+    return lambda done, total: say(what, done, total)
 
 
 def clock(seconds: float) -> str:
@@ -58,9 +70,9 @@ class Terminal(Display):
     def show(self, what: str, done: int, total: int, note: str = "", *, percent: bool = False) -> None:
         """Report how far ``what`` has come, with an estimate of the time that is left; at once where it is another work than before."""
         now = time.monotonic()
-        if not done:  # the same work may be done again
+        if not done:  # the same work may be done again, and its time runs when its length is known
             self._began.pop(what, None)
-        began, first = self._began.setdefault(what, (now, done))
+        began, first = self._began.setdefault(what, (now, done)) if total else (now, done)
         if 0 < total <= done:
             left = "done"
         else:

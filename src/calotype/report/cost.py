@@ -17,11 +17,12 @@ from torch.overrides import TorchFunctionMode
 
 from calotype import pictures
 from calotype.data.fit import fit_array
+from calotype.engine.display import Say
 from calotype.metrics.frechet import Moments, bias, frechet_estimate
 from calotype.metrics.score import Estimate
 from calotype.report.card import Cost, Evaluations
 from calotype.report.ground import Ground
-from calotype.report.request import LONGEST, Say
+from calotype.report.request import LONGEST
 from calotype.report.scores import mean_over
 from calotype.report.subject import Pixels, Subject
 from calotype.tasks.sample import Generator

@@ -16,7 +16,7 @@ import torch
 import calotype
 from calotype.data.fit import Fit
 from calotype.diagnose.verdict import Verdict, cannot_tell, conclude, fitting
-from calotype.engine.display import Terminal
+from calotype.engine.display import Say, Terminal, progress
 from calotype.engine.model_card import TRANSLATORS
 from calotype.errors import UserError
 from calotype.metrics.frechet import check_count
@@ -24,7 +24,7 @@ from calotype.models import stored
 from calotype.report import card, cost, evidence, likelihoods
 from calotype.report.glossary import space_in_words
 from calotype.report.ground import Ground, Reals, TooFewReals, drawn_in, enough
-from calotype.report.request import LONGEST, Request, Say, progress
+from calotype.report.request import LONGEST, Request
 from calotype.report.scores import in_features, overfitting, published, score_all
 from calotype.report.subject import Subject, draw, open_subject, run_of
 from calotype.report.verdicts import OF_IMAGES, Findings, of_images, of_training

@@ -25,7 +25,7 @@ def require_page(path: Path) -> None:
     """Raise `UserError` where `save_comparison` could not write, before there are reports."""
     if not path.name or path.is_dir():
         raise UserError(f"--out {path} is a folder: name the page, such as {path / 'comparison.html'}")
-    if reason := obstacle(path) if path.parent.is_dir() else obstacle(path.parent, folder=True):
+    if reason := obstacle(path, make=True):
         raise UserError(f"cannot write {path}: {reason}; choose another --out")
 
 

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from calotype.data import Images, Progress
 from calotype.data.images import part
+from calotype.engine.display import Say, progress
 from calotype.errors import UserError
 from calotype.metrics.features import Extracted, FeatureSpace, cached, pick, second
 from calotype.metrics.repeats import first_of_each
-from calotype.report.request import Say, progress
 from calotype.report.subject import Pixels, Subject
 
 Rows = NDArray[np.int64]

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from calotype.data import Images
 from calotype.diagnose import likelihood
 from calotype.diagnose.verdict import Finding, Verdict, cannot_tell, not_asked
+from calotype.engine.display import Say
 from calotype.errors import UserError
 from calotype.metrics.likelihood import active_units, bits_of, bits_per_dim, gap, intricacy
 from calotype.metrics.score import Score
 from calotype.report.card import Units
 from calotype.report.drawing import number
-from calotype.report.request import Say
 from calotype.report.scores import GIVEN, LIKELIHOOD, bounded
 from calotype.report.subject import Subject
 from calotype.tasks.pixels import labels_for, to_tensor

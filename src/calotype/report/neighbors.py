@@ -13,11 +13,12 @@ from calotype.data.fit import SIZES
 from calotype.data.images import some
 from calotype.data.prepare import recommended_size
 from calotype.data.typical import typical_shape
+from calotype.engine.display import progress
 from calotype.errors import UserError
 from calotype.metrics.features import pick, second
 from calotype.report.beside import named, of_run
 from calotype.report.ground import known, near_in
-from calotype.report.request import Request, progress
+from calotype.report.request import Request
 from calotype.report.subject import Pixels, run_of
 from calotype.types import ImageSpec
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from calotype.data.fit import Fit
 from calotype.data.images import Progress
+from calotype.engine.display import Say, progress
 
-Say = Callable[[str, int, int], None]  # (what, done, total), 0 of 0 where a work begins whose length is not known yet
 LONGEST = 60.0  # seconds that drawing with several numbers of function evaluations may take together
 
 
@@ -34,11 +34,3 @@ class Request:
     def progress(self, what: str) -> Progress | None:
         """``say`` for work of one kind."""
         return progress(self.say, what)
-
-
-def progress(say: Say | None, what: str) -> Progress | None:
-    """``say`` for work of one kind, which is begun with this call."""
-    if say is None:
-        return None
-    say(what, 0, 0)
-    return lambda done, total: say(what, done, total)

@@ -16,11 +16,11 @@ from calotype import pictures as edge
 from calotype.degrade import Degradation, Degraded, parse
 from calotype.degrade.base import Identity
 from calotype.degrade.noise import BLIND, LEVEL, GaussianNoise
+from calotype.engine.display import Say
 from calotype.metrics.quality import Convention
 from calotype.metrics.spectrum import kept_detail
 from calotype.models import Colorizer
 from calotype.report.pairs import Picture
-from calotype.report.request import Say
 from calotype.tasks.restore import Applied, Way, apply
 from calotype.tasks.sample import Generator
 from calotype.tasks.score import like

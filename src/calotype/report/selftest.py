@@ -13,11 +13,11 @@ from calotype.data import load
 from calotype.data.images import some
 from calotype.diagnose import planted
 from calotype.diagnose.verdict import conclude
+from calotype.engine.display import Say, progress
 from calotype.errors import UserError
 from calotype.metrics.features import FeatureSpace, pick, second
 from calotype.report.beside import reading
 from calotype.report.ground import Ground, Reals, TooFewReals, drawn_in, enough, known, laid
-from calotype.report.request import Say, progress
 from calotype.report.scores import by_neighbors
 from calotype.report.selftest_training import COURSES, OF_TRAINING, of_course
 from calotype.report.subject import Pixels

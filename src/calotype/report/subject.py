@@ -21,12 +21,13 @@ from calotype.data.fit import fit_array
 from calotype.data.images import Skipped, some
 from calotype.data.load import short_name
 from calotype.engine.device import require_memory
+from calotype.engine.display import Say
 from calotype.engine.run import Run
 from calotype.errors import UserError, printable
 from calotype.files import expanded, name_of
 from calotype.metrics.features import pick
 from calotype.report.beside import Beside, left_out, named, of_run, reading, shape_of
-from calotype.report.request import Request, Say
+from calotype.report.request import Request
 from calotype.tasks.sample import Generator
 from calotype.tasks.sample import load as load_model
 from calotype.types import ImageSpec
