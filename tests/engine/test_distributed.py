@@ -20,6 +20,26 @@ def torchrun(folder: Path, processes: int) -> str:
     return done.stdout
 
 
+TWICE = """
+import sys
+from calotype.engine.distributed import joined
+from calotype.errors import ElsewhereError, UserError
+
+for turn in range(3):
+    try:
+        with joined() as world:
+            assert world.first(lambda: 10 * turn) == 10 * turn
+            assert world.all(world.rank + turn) == [turn, 1 + turn]
+            assert world.any(world.rank == 1)
+            if turn == 1 and world.leads:
+                raise UserError("once")
+    except UserError:
+        assert turn == 1 and world.leads
+    except ElsewhereError as error:
+        assert turn == 1 and not world.leads and error.exit_code == 2
+"""
+
+
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="needs torch.distributed")
 def test_two_processes_train_one_model(tmp_path: Path) -> None:
     told = torchrun(tmp_path / "two", 2)
@@ -30,3 +50,10 @@ def test_two_processes_train_one_model(tmp_path: Path) -> None:
     assert [line["step"] for line in lines] == list(range(1, int(steps.replace(",", "")) + 1))
     assert lines[-1]["images"] == 16 * len(lines)  # of both processes together
     assert all(torch.isfinite(t).all() for t in final_state(tmp_path / "two").values())
+
+
+@pytest.mark.skipif(not torch.distributed.is_available(), reason="needs torch.distributed")
+def test_processes_may_join_again_and_again(tmp_path: Path) -> None:
+    (tmp_path / "twice.py").write_text(TWICE)
+    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(tmp_path / "twice.py")]
+    subprocess.run(words, check=True, capture_output=True, timeout=240)

@@ -16,8 +16,10 @@ from typing import Any
 import pytest
 import torch
 
+from calotype.engine.device import take_device
 from calotype.engine.display import Terminal
 from calotype.engine.train import resume
+from calotype.errors import UserError
 from tests.engine.ranks import BUDGETS, FAMILIES, SCENES
 
 pytestmark = pytest.mark.skipif(not torch.distributed.is_available(), reason="needs torch.distributed")
@@ -174,6 +176,22 @@ def test_where_one_dies_or_freezes_the_other_ends_and_the_run_goes_on(tmp_path: 
     assert resume(tmp_path / "run", display=Terminal(told)).complete
     assert "the number of processes was 2 and is 1 from here on" in told.getvalue()
     assert "at step 4 of 8" in told.getvalue()
+
+
+def test_each_of_several_processes_takes_a_device_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert take_device("auto", 1, 2).type == "cpu"
+    with pytest.raises(UserError, match="several processes cannot train on one Apple GPU"):
+        take_device("mps", 1, 2)
+    taken: list[torch.device] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
+    assert take_device("auto", 1, 3) == torch.device("cuda", 1)
+    assert taken == [torch.device("cuda", 1)]
+    with pytest.raises(UserError, match="start 2 with --nproc-per-node 2"):
+        take_device("cuda", 2, 3)
+    assert take_device("cpu", 2, 3).type == "cpu"
 
 
 def test_of_two_processes_one_says_that_options_are_wrong(tmp_path: Path) -> None:

@@ -167,6 +167,9 @@ def _join(farewell: Callable[[], None]) -> World:
         raise UserError(f"the variables of torchrun are not those of several processes ({error}): start them by torchrun") from None
     except RuntimeError:
         raise TrainingError("the process that torchrun calls number 0 cannot be reached: check MASTER_ADDR and MASTER_PORT") from None
+    # a script that trains twice must not find in the store what was said the first time
+    number = (int(store.add("joined", 1)) - 1) // size
+    store, own = (PrefixStore(f"calotype/{number}", whole) for whole in (store, own))
     holds = rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
     peers = Peers(store, own, rank, size, holds, farewell)
     if not dist.is_initialized():

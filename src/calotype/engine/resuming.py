@@ -59,6 +59,7 @@ def reached(run: Run, resolved: Mapping[str, Any], world: World, display: Displa
             f"the number of processes was {before} and is {world.size} from here on: each draws its own random numbers, so that this "
             "will not be, bit for bit, the run that never stopped"
         )
+        progress.settings["processes"] = world.size
     return progress, saved
 
 
