@@ -41,7 +41,7 @@ def test_the_interval_of_the_gain_is_that_of_scipy() -> None:
     found = restoration.baseline(HARD + near(1.0, 0.5), HARD, "wiener")
     assert isinstance(found, Finding)
     low, high = stats.ttest_rel(HARD + near(1.0, 0.5), HARD).confidence_interval(0.95)
-    assert f"({low:+.2f} to {high:+.2f} with 95% certainty" in found.evidence
+    assert f"is {low:+.2f} to {high:+.2f} with 95% certainty" in found.evidence
 
 
 @pytest.mark.parametrize(("worse", "expected"), [(0, "PASS"), (1, "WARN"), (10, "FAIL")])

@@ -64,7 +64,8 @@ def baseline(made: Doubles, best: Doubles, name: str) -> Finding | Verdict:
             "FAIL": f"It is no better than {name}, which needs no training.",
             "CANNOT TELL": f"Too few images to say whether it is better than {name}, which needs no training.",
         },
-        evidence=f"PSNR {mean:+.2f} dB against {name} ({mean - half:+.2f} to {mean + half:+.2f} with 95% certainty, Student's t over "
+        evidence=f"Its PSNR is {abs(mean):.2f} dB {'above' if mean >= 0 else 'below'} that of {name} (the difference is "
+        f"{mean - half:+.2f} to {mean + half:+.2f} with 95% certainty, Student's t over "
         f"{len(gain)} images).",
         measure=f"dB that are missing to a lead of {LEAD}",
         remedies=(_LONGER, _WIDER, _MORE),
@@ -149,7 +150,7 @@ def drift(shift: Doubles, usual: Doubles) -> Finding:
         error=error,
         blind=20.0,
         says={
-            "PASS": f"The mean {what} of the results is that of the true images.",
+            "PASS": f"No sign that the mean {what} of the results is over 2.5 levels away from that of the true images.",
             "FAIL": f"The {what} of whole images drifts away from the truth.",
             "CANNOT TELL": f"Too few images to judge their {what}.",
         },

@@ -136,7 +136,6 @@ def divergence(records: Sequence[Record]) -> Finding | Verdict:
             "WARN": "The training diverged, went back to an earlier checkpoint and went on at a lower learning rate.",
         },
         evidence=f"The training {_went(len(retreats))} back to an earlier checkpoint" + (f", at steps {steps}." if steps else "."),
-        measure="1 for a training that went back, 2 for one that was given up",
         remedies=("a lower --optimizer.lr", "--optimizer.clip 1", "--schedule.warmup 0.05", "--train.precision fp32"),
     )
 

@@ -128,6 +128,8 @@ METHODS = {
 """Ways to restore images that need no training."""
 
 WORDS = {
+    "a2b": "The direction from sources to images, which the model was trained for.",
+    "b2a": "The way back, from images to sources.",
     "95% interval": "Where the true number lies with 95% certainty: few images make it wide.",
     "beyond doubt": "So clear that chance would show it in fewer than one of a hundred reports.",
     "bits": "The unit of surprise: one bit is a choice between two. Images that a model foresees well take few bits to store.",

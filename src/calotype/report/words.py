@@ -133,12 +133,13 @@ def _times(times: float) -> str:
 
 
 def measures(verdict: Verdict) -> list[str]:
-    """Effect, limits, p-value and smallest detectable effect of a verdict as sentences."""
-    said = []
-    if verdict.effect is not None:
-        what = f" ({verdict.measure})" if verdict.measure else ""
-        said.append(f"Size of the trouble: {number(verdict.effect)}{what}{_limits(verdict)}.")
-    if verdict.p is not None and math.isfinite(verdict.p):
+    """Effect, limits, p-value and smallest detectable effect of a verdict as sentences; nothing of an effect that has no unit."""
+    said, trouble = [], verdict.effect is not None and verdict.effect > 0
+    if verdict.effect is not None and verdict.measure:
+        value = number(verdict.effect)
+        size = f"{value} ({verdict.measure})" if trouble else f"none ({verdict.measure}: {value})"
+        said.append(f"Size of the trouble: {size}{_limits(verdict)}.{_unsure(verdict)}")
+    if trouble and verdict.p is not None and math.isfinite(verdict.p):
         said.append(f"Were nothing wrong, as much would show {chance(verdict.p)} (p-value: p {_size(verdict.p)}).")
     if verdict.detectable is not None and math.isfinite(verdict.detectable):
         size = number(verdict.detectable)
@@ -153,6 +154,13 @@ def _limits(verdict: Verdict) -> str:
     named = zip(("a warning", "a failure"), verdict.limits, strict=True)
     told = [f"{what} from {number(at)} on" for what, at in named if math.isfinite(at) and abs(at) > 1e-6]
     return f"; {', '.join(told)}" if told else ""
+
+
+def _unsure(verdict: Verdict) -> str:
+    """Why an effect beyond a limit is no more than it was called."""
+    warn, fail = verdict.limits or (math.inf, math.inf)
+    beyond = verdict.effect is not None and verdict.effect >= (fail if verdict.status == "WARN" else warn)
+    return " That is beyond the limit, but chance may explain it." if beyond and verdict.status != "FAIL" else ""
 
 
 def _size(p: float) -> str:
