@@ -7,7 +7,8 @@ shapes and types are those of the model.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ class Stored:
             with open(weights, "rb") as stream:
                 if int.from_bytes(stream.read(8), "little") > HEADER:
                     raise DamagedError(f"{WEIGHTS} has no header")
-            with safe_open(str(weights), "pt") as file:
+            with _encodable(weights) as name, safe_open(name, "pt") as file:
                 held = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
                 with _Limit(2 * len(held) + MORE):
                     model = blank(self.config, self.spec)
@@ -95,6 +96,18 @@ class _Facts:
 
     model: ModelConfig
     spec: ImageSpec
+
+
+@contextmanager
+def _encodable(path: Path) -> Iterator[str]:
+    """A name of the file that safetensors takes, which wants UTF-8: of the open file, where its own is none."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        with path.open("rb") as file:
+            yield f"/dev/fd/{file.fileno()}"
+    else:
+        yield str(path)
 
 
 def finite(tensors: Mapping[str, Tensor]) -> bool:
