@@ -12,8 +12,10 @@ from calotype import pictures
 from calotype.data import Images
 from calotype.data.images import make_images
 from calotype.errors import UserError
+from calotype.metrics.classes import Shares
 from calotype.metrics.features import Extracted, FeatureSpace
 from calotype.report.evaluate import evaluate
+from calotype.report.evidence import classes
 from calotype.report.ground import Ground, Reals, enough, laid
 
 DIGITS = 64  # dimensions of the features of digits
@@ -137,3 +139,16 @@ def test_reals_without_labels_are_joined(digits: np.ndarray) -> None:
     both = Reals(one, [made], made) + Reals(blank(3), [made], made)
     assert len(both) == 6
     assert both.images.labels is None
+
+
+@pytest.mark.parametrize(("error", "shown"), [(0.02, True), (0.5, False)])
+def test_shares_as_rough_as_themselves_are_not_drawn(error: float, shown: bool) -> None:
+    found = ground(200, 0, 100)
+    made = Extracted(np.zeros((100, 2), np.float32))
+    shares = Shares(np.array([0.73, 0.27, *[0.0] * 8]), np.full(10, error), 0.1)
+    counts = classes(found, [made], made, shares)
+    assert (counts is not None) == shown
+    if counts is not None:
+        assert counts.generated == (73, 27, *[0] * 8)
+        assert all(0 <= low <= high <= 1 for low, high in counts.interval)
+        assert counts.judge == "Estimated by a linear classifier, which is right for 10% of real images."

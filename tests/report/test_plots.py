@@ -80,7 +80,7 @@ def drawn(values: tuple[float, float, float]) -> dict[str, Callable[[], object]]
     }
 
 
-@pytest.mark.parametrize(("values", "plot"), product(ODD, drawn(ODD["equal"])))
+@pytest.mark.parametrize(("values", "plot"), list(product(ODD, drawn(ODD["equal"]))))
 def test_every_axis_has_two_labels_that_differ(values: str, plot: str, monkeypatch: pytest.MonkeyPatch) -> None:
     axes = axes_of(drawn(ODD[values])[plot], monkeypatch)
     assert axes

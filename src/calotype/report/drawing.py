@@ -209,5 +209,5 @@ def short(text: str, most: int) -> str:
     >>> short("a rather long name", 8)
     'a rather…'
     """
-    clean = "".join(c if c.isprintable() else " " for c in text)
+    clean = printable(text)
     return clean if len(clean) <= most else clean[:most].rstrip() + "…"

@@ -160,6 +160,8 @@ def _estimated(ground: Ground, found: Shares | None, n: int) -> card.ClassCounts
     if found is None or images.labels is None:
         return None
     reals = np.bincount(images.labels, minlength=len(images.classes))
+    if (found.error > reals / len(images.labels)).all():  # as rough as that, the shares say nothing
+        return None
     shares = np.clip(found.share, 0, 1)
     low, high = np.clip(found.share - 1.96 * found.error, 0, 1), np.clip(found.share + 1.96 * found.error, 0, 1)
     judge = f"Estimated by a linear classifier, which is right for {100 * found.accuracy:.0f}% of real images."

@@ -325,8 +325,8 @@ def _protocol(report: Report) -> str:
     rows = dict(report.about)
     if report.data is not None:
         d = report.data
-        rows |= {"real images": f"{d.name}: {d.train:,} for training, {d.holdout:,} held out", "their fingerprint": d.fingerprint}
-    rows |= dict(report.protocol) | {"seed of the evaluation": str(report.seed)}
+        rows |= {"real images": f"{d.name}: {d.train:,} for training, {d.holdout:,} held out", "SHA-256 of these": d.fingerprint}
+    rows |= {name: said for name, said in report.protocol.items() if name != "reals"} | {"seed of the evaluation": str(report.seed)}
     rows |= {} if report.train_seed is None else {"seed of the training": str(report.train_seed)}
     rows |= {f"{name} version": version for name, version in report.versions.items()}
     said = "This is the short report, made at the end of a training and for comparisons. The full one:"
