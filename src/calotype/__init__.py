@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from calotype.engine.train import resume, train
     from calotype.pictures import save_grid, save_images
     from calotype.report.evaluate import evaluate
-    from calotype.tasks.batch import restore
     from calotype.tasks.restore import restore_pixels
+    from calotype.tasks.restoring import restore
     from calotype.tasks.sample import Generator, load
 
 # The names above are imported at their first use, so that importing the package stays fast.
@@ -32,7 +32,7 @@ _HOMES = {
     "load": "tasks.sample",
     "Generator": "tasks.sample",
     "More": "config",
-    "restore": "tasks.batch",
+    "restore": "tasks.restoring",
     "restore_pixels": "tasks.restore",
     "save_grid": "pictures",
     "save_images": "pictures",

@@ -8,35 +8,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from calotype.cli import main
-from calotype.config import Config
 from calotype.engine.display import Terminal
-from calotype.engine.run import Run
-from calotype.models import build
-from calotype.types import ImageSpec, Source
-from tests.small import small
+from calotype.types import Source
+from tests.cli.exported import export
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
     code = main(list(words))
     out, err = capsys.readouterr()
     return code, out, err
-
-
-def export(recipe: str, folder: Path, channels: int, source: Source | None) -> str:
-    """A model folder of a network with random weights."""
-    torch.manual_seed(0)
-    spec = ImageSpec(24, channels, source=source)
-    config: Config = small(recipe)
-    model = build(config.model, spec)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.01 * torch.randn(parameter.shape))
-    Run(folder).export(model, config, spec, 1, folder)
-    return str(folder)
 
 
 @pytest.fixture
@@ -175,7 +158,7 @@ def test_a_translator_goes_both_ways(runs: Path, photos: Path, capsys: pytest.Ca
         (["restore", "denoiser", "photos", "out", "--compare", "photos"], "cannot write photos: it is a folder"),
         (["restore", "denoiser", "photos/a.png", ""], "OUT is empty"),
         (["restore", "denoiser", "", "out"], "IN is empty"),
-        (["translate", "denoiser", "photos", "out"], "mends pictures and does not translate them: give it to calotype restore"),
+        (["translate", "denoiser", "photos", "out"], "mends pictures in the size that they have: give it to calotype restore"),
         (["translate", "negative", "photos", "--score"], "say how with --degrade"),
         (["translate", "negative", "photos", "out", "--degrade", "invert", "--direction", "b2a"], "leave out --direction b2a"),
         (["restore", "denoiser", "photos", "out", "--quality", "0"], "--quality: give a whole number from 1 to 100, not 0"),

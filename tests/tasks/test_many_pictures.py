@@ -149,10 +149,11 @@ def test_transparency_is_enlarged_with_the_picture(tmp_path: Path) -> None:
 def test_large_pictures_are_scored_by_their_middle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scoring, "LARGEST", 100 * 100)
     pixels = np.arange(300 * 200, dtype=np.uint16).reshape(300, 200, 1)
-    part = middle(pixels)
+    part = pixels[middle((300, 200))]
     assert part.shape == (96, 48, 1)
     assert part[0, 0, 0] == pixels[102, 76, 0]
-    assert middle(pixels[:100, :100]).shape == (100, 100, 1)
+    assert pixels[:100, :100][middle((100, 100))].shape == (100, 100, 1)
+    assert pixels[middle((300, 200), 2)].shape == (48, 48, 1)  # of a result that is twice as large
     (tmp_path / "in").mkdir()
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 200), np.uint8)).save(tmp_path / "in/a.png")
     write(tmp_path / "in/b.png", 90, 80)

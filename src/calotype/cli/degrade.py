@@ -11,13 +11,14 @@ from typing import Annotated
 import tyro
 
 from calotype import degrade
+from calotype.cli.outcomes import About, ended, printable_lines, stopped, written
 from calotype.cli.parse import parse
-from calotype.cli.restore import ended, written
+from calotype.data.decode import MAX_PIXELS
 from calotype.engine.display import Terminal
-from calotype.settings import Count, Quality, Seed
-from calotype.tasks.batch import degrade_files
+from calotype.settings import Count, Positive, Quality, Seed
+from calotype.tasks.batch import Interrupted, degrade_files
 from calotype.tasks.inputs import open_inputs
-from calotype.tasks.places import targets
+from calotype.tasks.places import existing_of, targets
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,9 @@ class Options:
     out: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]  # the picture to write; a folder, for several
     quality: Quality | None = None  # 1 to 100, of JPEG, WebP and AVIF: 95 where none is given
     overwrite: bool = False  # replace results that exist; the pictures themselves are never overwritten
+    skip_existing: bool = False  # leave pictures alone that have a result, and go on with the others: what continues a folder
     count: Count | None = None  # only the first so many pictures
+    max_megapixels: Positive | None = None  # of a picture at most: 67 where none are given
     seed: Seed = 0  # of all that is random, together with the number of the picture
     json: bool = False  # print the result as JSON
 
@@ -53,13 +56,20 @@ def run(words: list[str]) -> int:
     """Spoil; prints where the results are."""
     options = parse(Options, words, "calotype degrade")
     degradation = degrade.parse(options.spec)
-    with open_inputs(options.source, Path(options.out), options.count) as inputs, closing(Terminal()) as display:
-        places = targets(inputs, options.out, "replace" if options.overwrite else "refuse")
-        outcomes = degrade_files(degradation, inputs, places, options.seed, options.quality, display)
+    existing, out = existing_of(options.overwrite, options.skip_existing), Path(options.out)
+    most = MAX_PIXELS if options.max_megapixels is None else round(1e6 * options.max_megapixels)
+    with open_inputs(options.source, out, options.count, most) as inputs, closing(Terminal()) as display:
+        places = targets(inputs, options.out, existing)
+        try:
+            outcomes = degrade_files(degradation, inputs, places, options.seed, options.quality, display, existing == "keep")
+        except Interrupted as stop:
+            command = ["calotype", "degrade", *words]
+            raise KeyboardInterrupt(stopped(stop, command, options.out, options.skip_existing, existing != "replace")) from None
     if options.json:
-        files = [{"file": o.file, "written": str(o.written), "height": o.size[0], "width": o.size[1]} for o in outcomes if not o.error]
+        files = [{"file": o.file, "written": str(o.written), "height": o.size[0], "width": o.size[1]} for o in outcomes if o.written]
         failed = [{"file": o.file, "error": o.error} for o in outcomes if o.error]
-        print(json.dumps({"files": files, "failed": failed, "degrade": degradation.spec, "seed": options.seed}))
+        there = [o.file for o in outcomes if o.kept]
+        print(json.dumps({"files": files, "failed": failed, "existing": there, "degrade": degradation.spec, "seed": options.seed}))
     else:
-        print("\n".join(written(outcomes, Path(options.out))))
+        print(printable_lines(written(outcomes, About(out))))
     return ended(outcomes)

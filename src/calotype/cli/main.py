@@ -62,7 +62,7 @@ def _failed(error: BaseException, as_json: bool) -> int:
     if isinstance(error, CalotypeError):
         code, line = error.exit_code, str(error)
     elif isinstance(error, KeyboardInterrupt):
-        code, line = 130, "stopped"
+        code, line = 130, str(error) or "stopped"
     elif isinstance(error, OSError) and error.errno is not None:
         line = f"{_named(error)}: {error.strerror or error}"
     elif isinstance(error, MemoryError):

@@ -15,8 +15,8 @@ import tyro
 from torch import Tensor
 
 from calotype import degrade, pictures
+from calotype.cli.outcomes import ended
 from calotype.cli.parse import parse
-from calotype.cli.restore import ended
 from calotype.cli.sample import write_grid
 from calotype.data.download import PUBLIC
 from calotype.data.embedded import NAMES

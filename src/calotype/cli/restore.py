@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
-from calotype import degrade, pictures
+from calotype import degrade
+from calotype.cli.outcomes import About, ended, facts, stopped, told
 from calotype.cli.parse import parse
 from calotype.cli.sample import picture_name, require_place
-from calotype.data.images import some
 from calotype.engine.display import Terminal
-from calotype.errors import UserError, printable
-from calotype.settings import Count, Quality, Seed, Sigma, Width
-from calotype.tasks.batch import Job, Outcome, read_mask, restore_files
-from calotype.tasks.before_after import sheet
-from calotype.tasks.inputs import open_inputs
-from calotype.tasks.places import Existing, require_free, targets
-from calotype.tasks.restore import Applied, Way, warning
-from calotype.tasks.sample import load
-from calotype.tasks.score import Scored, Scores, fits, mean, means, remarks
+from calotype.engine.model_card import command_for
+from calotype.errors import UserError
+from calotype.settings import Count, Positive, Quality, Seed, Sigma, Width
+from calotype.tasks.batch import Interrupted, Job, read_mask
+from calotype.tasks.places import existing_of
+from calotype.tasks.restore import Applied, Way, source_spec
+from calotype.tasks.restoring import Places, most_of, restore_all
+from calotype.tasks.sample import Generator, load
 from calotype.tasks.tiles import SMALLEST
 
 _MODEL = tyro.conf.arg(metavar="MODEL")
@@ -44,8 +42,11 @@ class Common:
     tile: Width | None = None  # pixels a side of the tiles that large pictures are cut into; by memory where none is given
     quality: Quality | None = None  # 1 to 100, of JPEG, WebP and AVIF: 95 where none is given
     overwrite: bool = False  # replace results that exist; the pictures themselves are never overwritten
+    skip_existing: bool = False  # leave pictures alone that have a result, and go on with the others: what continues a folder
+    truth: str | None = None  # originals of the pictures, under their names: score the results against them; nothing is spoiled
     compare: Path | None = None  # write a picture of before and after, side by side, of up to six files
     count: Count | None = None  # only the first so many pictures
+    max_megapixels: Positive | None = None  # of a picture at most: 400 where none are given, 67 with --degrade
     seed: Seed = 0  # of all that is random, together with the number of the picture
     device: str = "auto"  # auto, cpu, cuda, mps
     json: bool = False  # print the result as JSON
@@ -101,6 +102,9 @@ class Upscale(Common):
     score: bool = False  # score the results against the pictures before they were made smaller
 
 
+_RECIPE = {"upscale": "upscale", "translate": "cyclegan"}  # that trains a model for a command
+
+
 @dataclass(frozen=True)
 class Extras:
     """What only some of the commands know."""
@@ -112,6 +116,7 @@ class Extras:
     sigma: float | None = None
     mask: Path | None = None
     blind: bool = False
+    said: tuple[str, ...] = ()  # before the work begins
 
 
 def run(words: list[str]) -> int:
@@ -126,132 +131,64 @@ def run(words: list[str]) -> int:
     if options.blind and options.sigma is not None:
         raise UserError("--blind tells the model no noise level, and --sigma tells it one: leave out one of them")
     extras = Extras("restoring", {}, options.degrade, options.score, options.sigma, options.mask, options.blind)
-    return work(options, extras)
+    return work("restore", words, options, lambda applied: extras)
 
 
 def run_upscale(words: list[str]) -> int:
     """Make larger; prints where the results are, or how good they are."""
     options = parse(Upscale, words, "calotype upscale")
 
-    def check(applied: Applied) -> Extras:
-        scale = applied.source.scale
-        if scale == 1:
-            raise UserError(
-                f"{options.model} keeps the size of pictures: give it to calotype restore, or train with calotype train upscale"
-            )
-        asked = options.degrade or (f"downsample:{scale}" if options.score else None)
-        return Extras("enlarging", {}, asked, options.score)
+    def extras(applied: Applied) -> Extras:
+        spoiled = f"downsample:{applied.source.scale}" if options.score and options.truth is None else None
+        return Extras("enlarging", {}, options.degrade or spoiled, options.score)
 
-    return work(options, check)
+    return work("upscale", words, options, extras)
 
 
-def work(options: Common, extras: Extras | Callable[[Applied], Extras]) -> int:
+def work(command: str, words: list[str], options: Common, extras_of: Callable[[Applied], Extras]) -> int:
     """Load the model, apply it to all pictures, tell what became of them; the exit code is 1 where some failed."""
+    existing = existing_of(options.overwrite, options.skip_existing)
     if options.tile is not None and options.tile < SMALLEST:
         raise UserError(f"--tile {options.tile} is too small: give {SMALLEST} or more")
     generator = load(options.model, options.device)
-    if callable(extras):
-        extras = extras(Applied(generator))
-    if extras.score and not extras.degrade:
-        raise UserError("--score compares with the pictures before they were spoiled: say how with --degrade, such as --degrade noise:25")
-    if options.out is None and not extras.score:
-        raise UserError("OUT is missing: say where the results are to go")
-    applied = Applied(generator, Way(extras.options, options.tile, options.seed, extras.sigma))
-    degradation = None if extras.degrade is None else degrade.parse(extras.degrade)
-    if degradation is not None:
-        fits(applied, degradation)
-        if said := warning(applied.source, degradation.spec):
-            print(f"calotype: {said}", file=sys.stderr)
-    missing = None if extras.mask is None else read_mask(extras.mask)
-    if missing is not None and degradation is not None:
-        raise UserError("--mask is for pictures in which something is missing already: with --degrade, say mask:box or mask:half")
-    compare = options.compare and picture_name(options.compare)
-    if compare is not None:
-        require_place(compare)
-    job = Job(degradation, extras.score, extras.blind, missing, options.quality, compare is not None)
-    out = None if options.out is None else Path(options.out)
-    existing: Existing = "replace" if options.overwrite else "refuse"
-    with open_inputs(options.source, out, options.count) as inputs, closing(Terminal()) as display:
-        places = {} if options.out is None else targets(inputs, options.out, existing)
+    with closing(Terminal()) as display:
+        hint = _require_command(generator, options.model, command)
+        extras = extras_of(Applied(generator))
+        applied = Applied(generator, Way(extras.options, options.tile, options.seed, extras.sigma))
+        degradation = None if extras.degrade is None else degrade.parse(extras.degrade)
+        compare = options.compare and picture_name(options.compare)
         if compare is not None:
-            require_free(inputs, [compare], existing, "--compare")
-            if compare.resolve() in {place.resolve() for place in places.values()}:
-                raise UserError(f"{compare} is the place of a result: give another --compare")
-        outcomes = restore_files(applied, inputs, places, job, display, extras.verb)
-    rows = [outcome.row for outcome in outcomes if outcome.row]
-    if compare is not None and rows:
-        pictures.save(sheet(rows), compare)
-    compare = compare if rows else None
-    facts = _facts(outcomes, options, degradation.spec if degradation else None, compare)
-    print(json.dumps(facts) if options.json else _told(outcomes, options, degradation.spec if degradation else None, compare))
+            require_place(compare)
+        places = Places(options.source, options.out, options.truth, existing, options.count, compare, options.max_megapixels)
+        missing = None if extras.mask is None else read_mask(extras.mask, most_of(places, degradation is not None))
+        job = Job(degradation, extras.score, extras.blind, missing, options.quality, compare is not None)
+        try:
+            outcomes = restore_all(applied, places, job, display, extras.verb, (*hint, *extras.said))
+        except Interrupted as stop:
+            goes_on = existing != "replace" and not job.scored and options.truth is None and compare is None
+            raise KeyboardInterrupt(stopped(stop, ["calotype", command, *words], options.out, options.skip_existing, goes_on)) from None
+    about = About(
+        None if options.out is None else Path(options.out),
+        degradation.spec if degradation else None,
+        options.truth,
+        options.seed,
+        compare if any(outcome.row for outcome in outcomes) else None,
+    )
+    print(json.dumps(facts(outcomes, about)) if options.json else told(outcomes, about))
     return ended(outcomes)
 
 
-def _facts(outcomes: Sequence[Outcome], options: Common, spec: str | None, compare: Path | None) -> dict[str, Any]:
-    """Everything, for a machine."""
-    files = []
-    for outcome in outcomes:
-        if outcome.error:
-            continue
-        row: dict[str, Any] = {"file": outcome.file, "height": outcome.size[0], "width": outcome.size[1]}
-        row |= {"written": str(outcome.written) if outcome.written else None, "notes": outcome.notes}
-        files.append({**row, **outcome.scored.as_json()} if outcome.scored else row)
-    scored = [outcome.scored for outcome in outcomes if outcome.scored]
-    facts: dict[str, Any] = {"files": files}
-    if scored:
-        facts["mean"] = mean(scored)
-    failed = [{"file": outcome.file, "error": outcome.error} for outcome in outcomes if outcome.error]
-    return {**facts, "failed": failed, "degrade": spec, "seed": options.seed, "compare": str(compare) if compare else None}
-
-
-def _told(outcomes: Sequence[Outcome], options: Common, spec: str | None, compare: Path | None) -> str:
-    """The same for people."""
-    lines = []
-    scored = {outcome.file: outcome.scored for outcome in outcomes if outcome.scored}
-    if scored:
-        every = list(scored.values())
-        lines += [*_table(scored), "", "PSNR in dB, SSIM, perceptual distance (less is better)"]
-        lines.append(f"{spec}, seed {options.seed}; {means(every).convention}")
-        lines += remarks(every) if len(every) > 1 else []
-    lines += written(outcomes, None if options.out is None else Path(options.out))
-    if compare is not None:
-        lines.append(f"before and after in {compare}")
-    return "\n".join(lines)
-
-
-def written(outcomes: Sequence[Outcome], out: Path | None) -> list[str]:
-    """Where the results are, in words."""
-    done = [outcome for outcome in outcomes if outcome.written]
-    if len(done) == 1:
-        height, width = done[0].size
-        return [f"{printable(str(done[0].written))}: {width}x{height}"]
-    return [f"{some(len(done), 'picture')} in {printable(str(out))}"] if done else []
-
-
-def _table(scored: dict[str, Scored]) -> list[str]:
-    """Scores, a line for each file and one for the mean."""
-    whole = means(list(scored.values()))
-    names = list(whole.baselines)
-    rows = [*scored.items(), *([("mean", whole)] if len(scored) > 1 else [])]
-    table = [["", "result", *names]]
-    table += [[label, *(_words(one) for one in (row.own, *(row.baselines[name] for name in names)))] for label, row in rows]
-    widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
-    return ["  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))]) for line in table]
-
-
-def _words(scores: Scores) -> str:
-    near = "" if scores.perceptual is None else f" {scores.perceptual:.3f}"
-    return f"{scores.psnr:.2f} {scores.ssim:.4f}{near}".replace("inf", "exact").replace("nan", "-")
-
-
-def ended(outcomes: Sequence[Outcome]) -> int:
-    """Say what was lost and what failed; returns the exit code."""
-    for outcome in outcomes:
-        for note in outcome.notes:
-            print(f"calotype: {outcome.file}: {note}", file=sys.stderr)
-    failed = [outcome for outcome in outcomes if outcome.error]
-    if failed:
-        print(f"calotype: {len(failed)} of {some(len(outcomes), 'picture')} failed:", file=sys.stderr)
-        for outcome in failed:
-            print(f"  {outcome.file}: {outcome.error}", file=sys.stderr)
-    return 1 if failed else 0
+def _require_command(generator: Generator, model: Path, command: str) -> tuple[str, ...]:
+    """Raise `UserError` for a model that another command puts to work; what to say where restore, which takes all, does it as well."""
+    source = source_spec(generator)
+    right = command_for(getattr(generator.model, "config", None), source)
+    if right == command:
+        return ()
+    does = {
+        "restore": "mends pictures in the size that they have",
+        "upscale": f"makes pictures {source.scale} times larger",
+        "translate": "translates pictures of one kind into another",
+    }[right]
+    if command != "restore":
+        raise UserError(f"{model} {does}: give it to calotype {right}, or train for calotype {command}: calotype train {_RECIPE[command]}")
+    return (f"{model} {does}: calotype {right} is the command for it",)

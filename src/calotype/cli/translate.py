@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import inspect
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from calotype.cli.parse import parse
 from calotype.cli.restore import Common, Extras, work
+from calotype.config import Data
+from calotype.data.partner import AUTO, CLASSES, HALVES, RIGHT
 from calotype.errors import UserError
-from calotype.tasks.restore import Applied, restores
+from calotype.report.subject import run_of
+from calotype.tasks.restore import Applied, damage_of
+from calotype.types import Source
 
 
 @dataclass(frozen=True)
@@ -36,16 +42,48 @@ def run(words: list[str]) -> int:
     """Translate; prints where the results are."""
     options = parse(Options, words, "calotype translate")
 
-    def check(applied: Applied) -> Extras:
-        knows = "direction" in inspect.signature(applied.generator.model.sample).parameters
-        if options.direction == "b2a" and not knows:
+    def extras(applied: Applied) -> Extras:
+        back = "direction" in inspect.signature(applied.generator.model.sample).parameters
+        if options.direction == "b2a" and not back:
             raise UserError(f"a {applied.generator.recipe} model translates one way only: leave out --direction, or train cyclegan")
         if options.degrade and options.direction == "b2a":
             raise UserError("--degrade makes pictures of the kind that is translated from: leave out --direction b2a")
-        if restores(applied.source) and not applied.source.how.startswith("unpaired"):
-            command = "upscale" if applied.source.scale > 1 else "restore"
-            raise UserError(f"{options.model} mends pictures and does not translate them: give it to calotype {command}")
-        direction: dict[str, float | str] = {"direction": options.direction} if options.direction and knows else {}
-        return Extras("translating", direction, options.degrade, options.score)
+        a, b = sides(applied.source.how, _data_of(options.model))
+        if options.direction == "b2a":
+            said = f"b2a, from {b} to {a}; a2b is the other way"
+        else:
+            said = f"a2b, from {a} to {b}; " + ("--direction b2a goes back" if back else "this model knows no way back")
+        direction: dict[str, float | str] = {"direction": options.direction} if options.direction and back else {}
+        return Extras("translating", direction, options.degrade, options.score, said=(said,))
 
-    return work(options, check)
+    return work("translate", words, options, extras)
+
+
+def sides(how: str, data: Data | None) -> tuple[str, str]:
+    """What a translator translates from and to, as its run tells it; in general words for a model without one.
+
+    >>> sides("unpaired", Data("/pictures/horse2zebra", partner="auto"))
+    ('horse2zebra/trainA', 'horse2zebra/trainB')
+    >>> sides("edges", Data("photos", partner="auto")), sides("unpaired", Data("cifar10", partner="classes:cat,dog"))
+    (('edges of photos', 'photos'), ('cat', 'dog'))
+    """
+    if data is None:
+        return "the pictures that were its source", "those that it was trained to make"
+    own, made, partner = Path(data.source).name, damage_of(Source(1, how=how)), data.partner or AUTO
+    if made:
+        return f"{made} of {own}", own
+    if partner in (HALVES, RIGHT):
+        left, right = f"the left halves of {own}", f"the right halves of {own}"
+        return (right, left) if partner == RIGHT else (left, right)
+    if partner.startswith(CLASSES):
+        first, _, second = partner.removeprefix(CLASSES).partition(",")
+        return first, second
+    return (f"{own}/trainA", f"{own}/trainB") if partner == AUTO else (Path(partner).name, own)
+
+
+def _data_of(model: Path) -> Data | None:
+    """What a model was trained on, where its run is there and whole."""
+    run = run_of(model)
+    with suppress(UserError):  # the weights are all that is needed
+        return None if run is None else run.read_config()[0].data
+    return None

@@ -49,20 +49,20 @@ class Header:
         return f"{self.width}x{self.height}"
 
 
-def read_header(file: BinaryIO, name: str) -> Header:
-    """What the file says of itself, without decoding it. Raises ``UnusableError``."""
+def read_header(file: BinaryIO, name: str, limit: int = MAX_PIXELS) -> Header:
+    """What the file says of itself, without decoding it, of ``limit`` pixels at most. Raises ``UnusableError``."""
     with reading("its header cannot be read"):
         if deep := tiff.layout(file):
-            _check_size(deep.size, MAX_PIXELS)
+            _check_size(deep.size, limit)
             return Header("TIFF", deep.mode, *deep.upright, deep.grey, deep.pages)
         file.seek(0)
         try:
-            image = opened(file, name)
+            image = opened(file, name, limit)
         except UnusableError:
             file.seek(0)
             if (bare := essential(file.read())) is None:
                 raise
-            image = opened(io.BytesIO(bare), name)
+            image = opened(io.BytesIO(bare), name, limit)
         return _describe(image)
 
 

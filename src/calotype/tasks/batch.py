@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,17 +13,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from calotype.data.decode import UnusableError
-from calotype.degrade import Degradation
+from calotype.data.decode import MAX_PIXELS, TooLargeError, UnusableError
+from calotype.degrade import Degradation, Degraded
+from calotype.degrade.base import Identity
+from calotype.degrade.color import gray8
 from calotype.degrade.resize import resize
-from calotype.engine.display import Display, Terminal
+from calotype.engine.display import Display
 from calotype.errors import CalotypeError, UserError, printable
 from calotype.tasks.before_after import ROWS, Row, cell
 from calotype.tasks.files import Picture, open_picture, save_picture
-from calotype.tasks.inputs import Inputs, open_inputs
-from calotype.tasks.places import targets
-from calotype.tasks.restore import Applied, Done, Way, known_maps
-from calotype.tasks.sample import Generator, load
+from calotype.tasks.inputs import Inputs
+from calotype.tasks.originals import Originals, Unknown
+from calotype.tasks.restore import Applied, Done, is_gray, known_maps
 from calotype.tasks.score import LARGEST, Scored, Spoiled, cut_to, middle, score, spoil
 from calotype.tasks.tiles import Plan, tiled
 from calotype.types import Noise
@@ -51,107 +52,113 @@ class Outcome:
     notes: list[str] = field(default_factory=list)  # what could not be kept
     scored: Scored | None = None
     error: str = ""  # why there is no result
+    kept: bool = False  # whether there was a result already, which was left alone
     row: Row = field(default_factory=list)  # before and after
 
 
-Work = Callable[[Picture, Path | None, int, Outcome, Done], None]
-"""What is done with a picture, given its place, its number, what is to be told of it, and whom to tell the share that is done."""
+class Interrupted(KeyboardInterrupt):
+    """Stopped by the user between pictures, or within one: ``outcomes`` are of those that were worked on, of ``total``."""
+
+    def __init__(self, outcomes: list[Outcome], total: int) -> None:
+        super().__init__()
+        self.outcomes, self.total = outcomes, total
 
 
-def restore(
-    model: Generator | str | Path,
-    source: str | Path,
-    out: str | Path,
+@dataclass(frozen=True)
+class Given:
+    """A picture to work on."""
+
+    name: str
+    picture: Picture
+    index: int  # its number, with which the seed is mixed
+    place: Path | None  # of the result
+    outcome: Outcome  # what is to be told of it
+    done: Done  # told the share that is done
+
+
+Work = Callable[[Given], None]
+"""What is done with a picture."""
+
+
+def restore_files(
+    applied: Applied,
+    inputs: Inputs,
+    places: dict[str, Path],
+    job: Job,
+    display: Display,
+    verb: str,
     *,
-    mask: str | Path | None = None,
-    sigma: float | None = None,
-    quality: int | None = None,
-    overwrite: bool = False,
-    seed: int = 0,
-    display: Display | None = None,
-    **options: float | str,
+    originals: Originals | None = None,
+    keeps: bool = False,
 ) -> list[Outcome]:
-    """Pictures in files through a model that makes images from images: restored, enlarged or translated, whatever it was trained for.
-
-    Args:
-        model: What `calotype.load` returns, or the folder of a run.
-        source: A picture, a folder with everything in it, a zip archive, or a data set.
-        out: The picture to write; a folder, for several.
-        mask: Picture that is white where pixels are to be made up, for a model that fills in.
-        sigma: Noise level on the scale of 0 to 255, for a model that takes one; it is guessed where none is given.
-        quality: 1 to 100, of JPEG, WebP and AVIF; 95 where none is given.
-        overwrite: Replace results that exist.
-        seed: Of all that is random, together with the number of the picture.
-        display: Told how far it has come; a bar or lines on stderr where none is given.
-        options: Of the model's ``sample``.
-
-    Raises:
-        UserError: where the model does not fit what is asked, where results exist, and where the only picture cannot be used.
-    """
-    applied = Applied(model if isinstance(model, Generator) else load(model), Way(options, None, seed, sigma))
-    job = Job(missing=None if mask is None else read_mask(Path(mask)), quality=quality)
-    with open_inputs(str(source), Path(out)) as inputs, closing(display or Terminal()) as shown:
-        places = targets(inputs, str(out), "replace" if overwrite else "refuse")
-        return restore_files(applied, inputs, places, job, shown, "working")
-
-
-def restore_files(applied: Applied, inputs: Inputs, places: dict[str, Path], job: Job, display: Display, verb: str) -> list[Outcome]:
     """Apply a model to all pictures of ``inputs``, each into its place where it has one, and tell what became of them.
 
-    Every result is written whole or not at all. What is random depends on the seed and on the number of the picture.
+    Every result is written whole or not at all. What is random depends on the seed and on the number of the picture. Results are scored
+    against ``originals``, where there are any; with ``keeps`` pictures that have a result already are left alone.
 
     Raises:
         UserError: where the model does not fit what is asked, and where the only file that was named cannot be used.
+        Interrupted: where the user stops it.
     """
     if job.degradation is None:
         known_maps(applied.source, (1, 1), applied.way.sigma, None if job.missing is None else job.missing[:1, :1])
-
-    def restore(picture: Picture, place: Path | None, index: int, outcome: Outcome, done: Done) -> None:
-        _restore(applied, picture, place, job, index, outcome, done)
-
-    return _each(inputs, places, restore, display, verb)
+    return _each(inputs, places, lambda given: _restore(applied, given, job, originals), display, verb, keeps)
 
 
 def degrade_files(
-    degradation: Degradation, inputs: Inputs, places: dict[str, Path], seed: int, quality: int | None, display: Display
+    degradation: Degradation,
+    inputs: Inputs,
+    places: dict[str, Path],
+    seed: int,
+    quality: int | None,
+    display: Display,
+    keeps: bool = False,
 ) -> list[Outcome]:
     """Spoil all pictures of ``inputs``, each into its place, and tell what became of them; otherwise as `restore_files`."""
 
-    def spoil_one(picture: Picture, place: Path | None, index: int, outcome: Outcome, done: Done) -> None:
-        spoiled = degradation(cut_to(_to_tensor(picture.pixels)[None], degradation.scale), Noise(1, seed, index)).image[0]
+    def spoil_one(given: Given) -> None:
+        picture = given.picture
+        spoiled = degradation(cut_to(_to_tensor(picture.pixels)[None], degradation.scale), Noise(1, seed, given.index)).image[0]
         pixels = _to_pixels(spoiled, picture.pixels.dtype)
         if picture.alpha is not None and pixels.shape[:2] != picture.size:
-            outcome.notes.append("the transparency was left out, for the picture has become smaller")
+            given.outcome.notes.append("the transparency was left out, for the picture has become smaller")
             picture = replace(picture, alpha=None)
-        _write(replace(picture, pixels=pixels), place, quality, outcome)
+        _write(replace(picture, pixels=pixels), given, quality)
 
-    return _each(inputs, places, spoil_one, display, "degrading")
+    return _each(inputs, places, spoil_one, display, "degrading", keeps)
 
 
-def _each(inputs: Inputs, places: dict[str, Path], work: Work, display: Display, verb: str) -> list[Outcome]:
+def _each(inputs: Inputs, places: dict[str, Path], work: Work, display: Display, verb: str, keeps: bool) -> list[Outcome]:
     """Work on each picture by itself, and tell what became of all."""
     outcomes = [Outcome(skipped.name, error=skipped.reason) for skipped in inputs.skipped]
-    many = len(inputs.names) > 1
-    for index, name in enumerate(inputs.names):
-        outcome = Outcome(printable(name))
-        done = (lambda share: None) if many else (lambda share: display.show(verb, min(99, int(100 * share)), 100, percent=True))
-        try:
-            picture = inputs.picture(name)
-            outcome.notes += picture.notes
-            work(picture, places.get(name), index, outcome, done)
-        except Exception as error:  # a damaged file, a full memory, a format that cannot hold it: the others can still be done
-            if inputs.single and isinstance(error, (UnusableError, UserError)):
-                raise UserError(f"{name} cannot be used: {error}") from None
-            outcome = Outcome(outcome.file, error=_reason(error))
-        outcomes.append(outcome)
-        display.show(verb, *((index + 1, len(inputs.names)) if many else (100, 100)), percent=not many)
+    names = inputs.names
+    many = len(names) > 1
+    done = (lambda share: None) if many else (lambda share: display.show(verb, min(99, int(100 * share)), 100, percent=True))
+    try:
+        for index, name in enumerate(names):
+            outcome, place = Outcome(printable(name)), places.get(name)
+            try:
+                if keeps and place is not None and os.path.exists(place):  # and whole, for results are written in one piece
+                    outcome.kept = True
+                else:
+                    picture = inputs.picture(name)
+                    outcome.notes += picture.notes
+                    work(Given(name, picture, index, place, outcome, done))
+            except Exception as error:  # a damaged file, a full memory, a format that cannot hold it: the others can still be done
+                if inputs.single and isinstance(error, (UnusableError, UserError)):
+                    raise UserError(f"{name} cannot be used: {_reason(error)}") from None
+                outcome = Outcome(outcome.file, error=_reason(error))
+            outcomes.append(outcome)
+            display.show(verb, *((index + 1, len(names)) if many else (100, 100)), percent=not many)
+    except KeyboardInterrupt:
+        raise Interrupted(outcomes, len(names)) from None
     return outcomes
 
 
-def read_mask(path: Path) -> NDArray[np.bool_]:
-    """Where the picture in a file is white, (H, W). Raises `UserError` for a file that is no picture."""
+def read_mask(path: Path, most: int = MAX_PIXELS) -> NDArray[np.bool_]:
+    """Where the picture in a file is white, (H, W), of ``most`` pixels at most. Raises `UserError` for a file that is no picture."""
     try:
-        pixels = open_picture(path.read_bytes(), path.name).pixels
+        pixels = open_picture(path.read_bytes(), path.name, most).pixels
     except UnusableError as error:
         raise UserError(f"the mask {path} cannot be used: {error}") from None
     except OSError as error:
@@ -159,60 +166,88 @@ def read_mask(path: Path) -> NDArray[np.bool_]:
     return np.asarray(pixels.mean(2) > np.iinfo(pixels.dtype).max / 2)
 
 
-def _restore(applied: Applied, picture: Picture, place: Path | None, job: Job, index: int, outcome: Outcome, done: Done) -> None:
+def _restore(applied: Applied, given: Given, job: Job, originals: Originals | None) -> None:
     """One picture, all the way."""
+    picture, outcome = given.picture, given.outcome
     if job.missing is not None and job.missing.shape != picture.size:
         (tall, wide), (high, broad) = job.missing.shape, picture.size
         raise UserError(f"the mask is {wide}x{tall} and the picture {broad}x{high}: they must be of one size")
     if job.degradation is None:
-        pixels, note = applied.pixels(picture.pixels, job.missing, index, done)
+        truth = None if originals is None else originals.of(given.name, picture.size)
+        pixels, note = applied.pixels(picture.pixels, job.missing, given.index, given.done)
         outcome.notes += [note] if note else []
-        _compare(job, index, outcome, [("input", picture.pixels), ("result", pixels)])
+        cells = [("input", picture.pixels), ("result", pixels)]
+        if truth is not None:
+            outcome.scored = _against(applied, given, pixels, truth, job.missing)
+            cells = [cells[0], (f"result  {outcome.scored.own.psnr:.2f} dB", pixels), ("truth", truth.pixels)]
+        _compare(job, given, cells)
     else:
-        pixels = _undo(applied, picture.pixels, job, job.degradation, index, outcome, done, whole=place is not None)
-    _write(_result(picture, pixels, job.degradation is None, applied.mends), place, job.quality, outcome)
+        pixels = _undo(applied, given, job, job.degradation)
+    _write(_result(picture, pixels, job.degradation is None, applied.mends), given, job.quality)
 
 
-def _undo(
-    applied: Applied, truth: NDArray[Any], job: Job, degradation: Degradation, index: int, outcome: Outcome, done: Done, whole: bool
-) -> NDArray[Any]:
-    """A picture spoiled and restored; scored by its middle where it is large, and then restored as a ``whole`` only where that is asked."""
+def _undo(applied: Applied, given: Given, job: Job, degradation: Degradation) -> NDArray[Any]:
+    """A picture spoiled and restored; scored by its middle where it is large, and then restored as a whole only where that is written."""
+    truth, outcome = given.picture.pixels, given.outcome
 
     def restored(part: NDArray[Any]) -> tuple[Spoiled, Tensor]:
-        spoiled = spoil(applied, _to_tensor(part), degradation, index, job.blind)
-        return spoiled, applied.tensor(spoiled.given, spoiled.known, index, done)
+        spoiled = spoil(applied, _to_tensor(part), degradation, given.index, job.blind)
+        return spoiled, applied.tensor(spoiled.given, spoiled.known, given.index, given.done)
 
-    part = middle(truth) if job.scored else truth
+    part = truth[middle(given.picture.size)] if job.scored else truth
     spoiled, made = restored(part)
     pixels, label = _to_pixels(made, truth.dtype), "result"
     if job.scored:
         outcome.scored = score(spoiled, degradation, made, applied.generator.model)
         label = f"result  {outcome.scored.own.psnr:.2f} dB"
-    if job.compared and index < ROWS:
-        given, target = (_to_pixels(image, truth.dtype) for image in (spoiled.given, spoiled.truth[0]))
-        _compare(job, index, outcome, [("input", given), (label, pixels), ("truth", target)])
-    if part is truth:
+    if job.compared and given.index < ROWS:
+        before, target = (_to_pixels(image, truth.dtype) for image in (spoiled.given, spoiled.truth[0]))
+        _compare(job, given, [("input", before), (label, pixels), ("truth", target)])
+    if part.shape == truth.shape:
         return pixels
-    outcome.notes.append(f"more than {LARGEST / 1e6:.1f} megapixels: scored by its middle, {part.shape[1]}x{part.shape[0]} pixels")
+    outcome.notes.append(_by_middle(part.shape))
     del spoiled, made
-    return _to_pixels(restored(truth)[1], truth.dtype) if whole else pixels
+    return _to_pixels(restored(truth)[1], truth.dtype) if given.place is not None else pixels
 
 
-def _compare(job: Job, index: int, outcome: Outcome, cells: list[tuple[str, NDArray[Any]]]) -> None:
+def _against(applied: Applied, given: Given, made: NDArray[Any], original: Picture, missing: NDArray[np.bool_] | None) -> Scored:
+    """A result scored against the original, by its middle where it is large, in the channels that it has."""
+    scale, before = applied.source.scale, given.picture.pixels
+    rows, columns = middle(given.picture.size, scale)
+    larger = tuple(slice(scale * part.start, scale * part.stop) for part in (rows, columns))
+    if (part := made[larger]).shape != made.shape:
+        given.outcome.notes.append(_by_middle(part.shape))
+    result, seen, truth = (_to_tensor(pixels) for pixels in (part, before[rows, columns], original.pixels[larger]))
+    if applied.mends and is_gray(result):
+        result = result[:1]
+    if len(result) != len(truth):
+        if len(result) == 1 and not is_gray(truth):
+            given.outcome.notes.append("it has no color, and was scored against its original in gray")
+        truth = gray8(truth[None])[0] if len(result) == 1 else truth.expand(3, -1, -1)
+    mask = None if missing is None else torch.from_numpy(~missing[rows, columns]).float()[None, None]
+    spoiled = Spoiled(truth[None], Degraded(seen[None], Identity(), mask), None)
+    return score(spoiled, Unknown(scale, mask is not None), result, applied.generator.model)
+
+
+def _by_middle(shape: tuple[int, ...]) -> str:
+    return f"more than {LARGEST / 1e6:.1f} megapixels: scored by its middle, {shape[1]}x{shape[0]} pixels"
+
+
+def _compare(job: Job, given: Given, cells: list[tuple[str, NDArray[Any]]]) -> None:
     """Keep the middle of pictures, the second of which is the result, where a look at before and after is asked for."""
-    if job.compared and index < ROWS:
+    if job.compared and given.index < ROWS:
         tall, wide = cells[1][1].shape[:2]
-        outcome.row = [(label, cell(pixels, (tall, wide))) for label, pixels in cells]
-        outcome.row[0] = (f"{outcome.file}: {outcome.row[0][0]}", outcome.row[0][1])
+        row = [(label, cell(pixels, (tall, wide))) for label, pixels in cells]
+        given.outcome.row = [(f"{given.outcome.file}: {row[0][0]}", row[0][1]), *row[1:]]
 
 
-def _write(made: Picture, place: Path | None, quality: int | None, outcome: Outcome) -> None:
+def _write(made: Picture, given: Given, quality: int | None) -> None:
     """Into its place, where it has one."""
-    outcome.size = made.size
-    if place is not None:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        outcome.notes += save_picture(made, place, quality)
-        outcome.written = place
+    given.outcome.size = made.size
+    if given.place is not None:
+        given.place.parent.mkdir(parents=True, exist_ok=True)
+        given.outcome.notes += save_picture(made, given.place, quality)
+        given.outcome.written = given.place
 
 
 def _result(picture: Picture, pixels: NDArray[Any], larger: bool, same: bool) -> Picture:
@@ -263,6 +298,8 @@ def _to_pixels(image: Tensor, kind: np.dtype[Any]) -> NDArray[Any]:
 def _reason(error: Exception) -> str:
     """In one line, with its kind where its words were not written for users."""
     said = (str(error).splitlines() or [""])[0][:200]
+    if isinstance(error, TooLargeError):
+        return f"{said}, or allow more with --max-megapixels"
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     if isinstance(error, (CalotypeError, UnusableError)):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import BinaryIO
 
 import numpy as np
 
-from calotype.data.decode import MAX_BYTES, UnusableError
+from calotype.data.decode import MAX_BYTES, MAX_PIXELS, UnusableError, read_header
 from calotype.data.download import PUBLIC
 from calotype.data.embedded import NAMES
 from calotype.data.files import EXTENSIONS, Files, Folder
@@ -24,6 +25,7 @@ from calotype.files import expanded
 from calotype.tasks.files import Picture, open_picture
 
 LONGEST = 4000  # characters of a member's name in an archive: no file system takes more
+DENSE = 8  # bytes of a file for each pixel that it may hold: four channels of 16 bits
 
 
 class Inputs(ABC):
@@ -32,6 +34,7 @@ class Inputs(ABC):
     single = False  # whether one file was named by itself
     every: tuple[str, ...]  # all that there are: what a result is called does not depend on how many are asked for
     count: int | None = None  # of those that are asked for
+    most = MAX_PIXELS  # pixels of a picture at most
     skipped: tuple[Skipped, ...] = ()  # what cannot be read at all
 
     @property
@@ -43,9 +46,23 @@ class Inputs(ABC):
     def picture(self, name: str) -> Picture:
         """One of them. Raises ``UnusableError``."""
 
+    @abstractmethod
+    def size(self, name: str) -> tuple[int, int] | None:
+        """Its height and width, as the head of its file tells; None where that cannot be read."""
+
     def path(self, name: str) -> Path | None:
         """Its file, where it has one of its own."""
         return None
+
+    def _read(self, path: Path) -> bytes:
+        """A whole file, which may hold as many pixels as it likes, up to `most`."""
+        limit = max(MAX_BYTES, DENSE * self.most)
+        try:
+            if path.stat().st_size > limit:
+                raise UnusableError(f"the file is larger than the limit of {limit // 2**20:,} MiB")
+            return path.read_bytes()
+        except OSError as error:
+            raise UnusableError(f"cannot be read: {error.strerror}") from error
 
 
 class One(Inputs):
@@ -58,9 +75,11 @@ class One(Inputs):
 
     def picture(self, name: str) -> Picture:
         """What it holds."""
-        if self._path.stat().st_size > MAX_BYTES:
-            raise UnusableError(f"the file is larger than the limit of {MAX_BYTES // 2**20} MiB")
-        return open_picture(self._path.read_bytes(), name)
+        return open_picture(self._read(self._path), name, self.most)
+
+    def size(self, name: str) -> tuple[int, int] | None:
+        """Of what it holds."""
+        return _size_of(lambda: self._path.open("rb"), name, self.most)
 
     def path(self, name: str) -> Path:
         """The file."""
@@ -86,7 +105,13 @@ class Many(Inputs):
 
     def picture(self, name: str) -> Picture:
         """One of them."""
-        return open_picture(self._files.read(name), name)
+        own = self.path(name)
+        return open_picture(self._files.read(name) if own is None else self._read(own), name, self.most)
+
+    def size(self, name: str) -> tuple[int, int] | None:
+        """Of one of them."""
+        own = self.path(name)
+        return _size_of(lambda: self._files.open(name) if own is None else own.open("rb"), name, self.most)
 
     def path(self, name: str) -> Path | None:
         """Its file, in a folder."""
@@ -104,19 +129,26 @@ class Set(Inputs):
         """One of them."""
         return Picture(np.array(self._images.pixels[int(name[:6])]))
 
+    def size(self, name: str) -> tuple[int, int]:
+        """That of all of them."""
+        height, width = self._images.pixels.shape[1:3]
+        return int(height), int(width)
+
 
 @contextlib.contextmanager
-def open_inputs(source: str, out: Path | None = None, count: int | None = None) -> Iterator[Inputs]:
+def open_inputs(source: str, out: Path | None = None, count: int | None = None, most: int = MAX_PIXELS) -> Iterator[Inputs]:
     """The first ``count`` pictures of a file, a folder, a zip archive or a data set; of the embedded and public sets, those held out.
 
-    A file or folder here comes before a data set of the same name. What lies in the folder ``out`` is none of them. Raises `UserError`
-    where there are none.
+    Pictures of more than ``most`` pixels are refused when they are read. A file or folder here comes before a data set of the same name.
+    What lies in the folder ``out`` is none of them. Raises `UserError` where there are none.
     """
     if not source:
         raise UserError("IN is empty: name a picture, a folder, a zip archive or a data set")
     path = expanded(source)
     if os.path.isfile(path) and _is_picture(path):
-        yield One(path)
+        one = One(path)
+        one.most = most
+        yield one
         return
     own = not os.path.exists(path) and (source in NAMES or source in PUBLIC)
     found = find(source if own else str(path.absolute() if os.path.exists(path) else path))
@@ -130,7 +162,7 @@ def open_inputs(source: str, out: Path | None = None, count: int | None = None) 
         inputs = Many(found, own, out)
         if not inputs.names and not inputs.skipped:
             raise UserError(f"there are no pictures in {source}")
-        inputs.count = count
+        inputs.count, inputs.most = count, most
         yield inputs
 
 
@@ -146,6 +178,15 @@ def _outside(results: Path, folder: Path, names: Iterable[str]) -> Iterator[str]
         path = folder / name
         if not inside(path.parent) and not (path.is_symlink() and inside(path.resolve().parent)):
             yield name
+
+
+def _size_of(opened: Callable[[], BinaryIO], name: str, most: int) -> tuple[int, int] | None:
+    try:
+        with opened() as file:
+            header = read_header(file, name, most)
+    except (UnusableError, OSError):
+        return None
+    return header.height, header.width
 
 
 def _unfit(name: str) -> str:

@@ -22,6 +22,13 @@ NAME = 255  # bytes of a file's name at most, on nearly every file system
 DIGITS = 12  # hexadecimal ones that tell apart names which are cut, or would be taken
 
 
+def existing_of(overwrite: bool, skip: bool) -> Existing:
+    """What to do about results that exist. Raises `UserError` for options that contradict each other."""
+    if overwrite and skip:
+        raise UserError("--overwrite replaces results that exist, and --skip-existing leaves them: give one of them")
+    return "replace" if overwrite else "keep" if skip else "refuse"
+
+
 def targets(inputs: Inputs, out: str | Path, existing: Existing = "refuse") -> dict[str, Path]:
     """The file to write for each picture: ``out`` itself for one file, else a file in the folder ``out``, as `result_names` says.
 

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from calotype.data.images import some
@@ -152,16 +151,16 @@ def fits(applied: Applied, degradation: Degradation) -> None:
         raise UserError("this model fills in what is missing, and --degrade takes nothing away: give mask:box or mask:half, for example")
 
 
-def middle(pixels: NDArray[Any]) -> NDArray[Any]:
-    """The middle of a picture (H, W, C) with about `LARGEST` pixels, in its shape; a smaller one as it is."""
-    share = math.sqrt(LARGEST / (pixels.shape[0] * pixels.shape[1]))
+def middle(size: tuple[int, int], scale: int = 1) -> tuple[slice, slice]:
+    """The rows and columns of the middle of a picture of ``size``, in its shape, of which a result ``scale`` times as large has about
+    `LARGEST` pixels; all of a smaller one.
+    """
+    share = math.sqrt(LARGEST / (size[0] * size[1])) / scale
     if share >= 1:
-        return pixels
-    places = []
-    for side in pixels.shape[:2]:
-        size = max(int(side * share) // GRID * GRID, min(side, GRID))
-        places.append(slice((side - size) // 2, (side - size) // 2 + size))
-    return pixels[tuple(places)]
+        return slice(0, size[0]), slice(0, size[1])
+    sides = [max(int(side * share) // GRID * GRID, min(side, GRID)) for side in size]
+    first = [(side - part) // 2 for side, part in zip(size, sides, strict=True)]
+    return slice(first[0], first[0] + sides[0]), slice(first[1], first[1] + sides[1])
 
 
 def cut_to(images: Tensor, scale: int) -> Tensor:
