@@ -19,6 +19,7 @@ from calotype import pictures
 from calotype.cli.main import main
 from calotype.degrade import parse
 from calotype.diagnose.verdict import conclude
+from calotype.engine.display import Display
 from calotype.engine.model_card import model_card
 from calotype.engine.run import Run
 from calotype.errors import UserError
@@ -238,7 +239,7 @@ def test_a_run_is_judged_by_what_it_held_out(denoiser: Path, capsys: pytest.Capt
 
 
 def test_what_makes_no_sense_is_refused_in_one_line(denoiser: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    calotype.train(small("gan", 2), out=tmp_path / "gan")
+    calotype.train(small("gan", 2), out=tmp_path / "gan", display=Display())
     for words, said in (
         (["sample", str(denoiser)], "calotype restore"),
         (["evaluate", str(shutil.copytree(denoiser / "model", tmp_path / "alone"))], "name pictures to restore with --data"),
