@@ -217,7 +217,8 @@ def test_pictures_that_the_prior_was_trained_on_are_told(prior: str, runs: Path,
     shutil.copytree(Path(prior, "model"), run.folder / "model")
     (run.folder / "checkpoints").mkdir()
     config = small("flow-matching", embedding=8, width=8)
-    run.write_config(replace(config, data=replace(config.data, source="mine")), "", {"steps": 1, "threads": 1, "seconds_per_step": 0.0, "bf16": False})
+    resolved = {"steps": 1, "threads": 1, "seconds_per_step": 0.0, "bf16": False}
+    run.write_config(replace(config, data=replace(config.data, source="mine")), "", resolved)
     words = ["--task", "inpaint", *QUICK]
     assert "run was trained on pictures of mine" in restore(capsys, "--prior", "run", "mine", "a", "--score", *words)[2]
     assert "was trained" not in restore(capsys, "--prior", "run", "mine", "b", *words)[2]  # nothing is judged
