@@ -20,7 +20,7 @@ from calotype.tasks.restore import Applied, Way, warning
 from calotype.tasks.sample import Generator, load
 from calotype.tasks.score import fits
 
-MEGAPIXELS = 400.0  # of a picture at most, where none are given: a file of it takes 10 GB of memory, a result that is larger more
+MEGAPIXELS = 400.0  # of a picture at most, where none are given: tiles bound what the network takes, not the picture and its result
 
 
 @dataclass(frozen=True)
