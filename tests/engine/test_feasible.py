@@ -14,7 +14,7 @@ from calotype.engine import feasible
 from calotype.engine.distributed import World
 from calotype.engine.train import resume, train
 from calotype.engine.trainer import Progress, Trainer
-from calotype.errors import UserError
+from calotype.errors import CalotypeError, UserError
 from calotype.models import blank, build
 from calotype.recipes import PUBLISHED, RECIPES, named
 from calotype.types import ImageSpec, Model
@@ -168,3 +168,28 @@ def test_blank_models_have_the_tensors_of_real_ones() -> None:
 
     for recipe in RECIPES:
         assert facts(build(small(recipe).model, spec_of(recipe))) == facts(blank(small(recipe).model, spec_of(recipe)))
+
+
+@pytest.mark.parametrize("error", ["allocator", "python", "chip"])
+def test_memory_that_ends_in_a_step_is_one_line_and_leaves_the_run(error: str, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def step(*_: object) -> None:
+        if error == "allocator":
+            torch.empty(2**45)
+        raise MemoryError if error == "python" else torch.OutOfMemoryError("CUDA out of memory\nand much more")
+
+    config = small("gan", 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "step", step)
+        with pytest.raises(CalotypeError, match=r"^not enough memory: give a smaller --train\.batch") as caught:
+            train(config, out=runs / "a")
+    assert "\n" not in str(caught.value)
+    assert resume(runs / "a").step == 2
+
+
+def test_other_errors_of_a_step_stay_what_they_are(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def step(*_: object) -> None:
+        raise RuntimeError("a mistake of ours")
+
+    monkeypatch.setattr(Trainer, "step", step)
+    with pytest.raises(RuntimeError, match="a mistake of ours"):
+        train(small("gan", 2), out=runs / "a")

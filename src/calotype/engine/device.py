@@ -7,6 +7,7 @@ import importlib.util
 import math
 import os
 import platform
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -117,7 +118,7 @@ def enough_memory(advice: str) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate" in str(error):
+        if isinstance(error, MemoryError | torch.OutOfMemoryError) or re.search("allocate memory|out of memory", str(error)):
             raise CalotypeError(f"not enough memory: {advice}") from None
         raise
 

@@ -43,6 +43,9 @@ CALMER = 0.5  # the learning rate after a retreat, relative to the one before
 LIVE = ("d_real", "d_fake", "d_holdout", "loss_holdout")  # the scalars that are worth a place on the live line, beside the losses
 
 
+SMALLER = "give a smaller --train.batch, --data.size or --model.width; a run that had begun can be resumed"
+
+
 @dataclass(frozen=True)
 class Result:
     """What a training left behind."""
@@ -69,7 +72,7 @@ def train(config: Config, *, out: str | Path | None = None, display: Display | N
     itself fails; the run that it leaves can be resumed or sampled.
     """
     out, display = None if out is None else Path(out), display or Terminal()
-    with distributed.joined(world, display.close) as world:
+    with distributed.joined(world, display.close) as world, machine.enough_memory(SMALLER):
         display = display if world.leads else Display()
         config = from_json(Config, world.first(lambda: to_json(_asked(config, out))))
         device = machine.take_device(config.train.device, world.local, world.size)
@@ -105,7 +108,7 @@ def resume(
     where that grows, the rate takes up its course again.
     """
     folder, display = Path(folder), display or Terminal()
-    with distributed.joined(world, display.close) as world:
+    with distributed.joined(world, display.close) as world, machine.enough_memory(SMALLER):
         display = display if world.leads else Display()
         run = Run(folder)
         text, fingerprint, resolved, changed = world.first(lambda: resuming.settings(folder, config))
