@@ -39,8 +39,9 @@ _OPTION = (
 class Options:
     """Draw images from a trained model.
 
-    Reads the run's model/ folder alone. The same seed gives the same images, whatever the batch size. The picture is samples.png
-    where none of --out, --dir and --npy is given.
+    Reads the run's model/ folder alone. The same seed gives the same images; with another batch size a few values in a hundred
+    thousand may differ by one level of 255, because sums are rounded otherwise. The picture is samples.png where none of --out,
+    --dir and --npy is given.
 
     Examples:
     calotype sample runs/flow-matching-mnist5k-0001 --count 64 --seed 0 --out grid.png
