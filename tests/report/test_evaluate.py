@@ -243,3 +243,15 @@ def test_the_nearest_real_images_are_named(folders: Path, tmp_path: Path, capsys
     told = json.loads(capsys.readouterr().out)
     assert [files[0] for files in told["files"]] == list(near.train_name)
     assert [far[0] for far in told["distances"]] == pytest.approx(near.train_distance, abs=1e-4)
+
+
+def test_every_phase_is_shown_from_its_beginning(runs: Path) -> None:
+    """A phase that shows only what is done leaves a reader alone for as long as its first part takes."""
+    first: dict[str, int] = {}
+    say = lambda what, done, total: first.setdefault(what, done)  # noqa: E731
+    for recipe, count in (("vae", 80), ("denoise", 12), ("pix2pix", 4)):
+        run = calotype.train(small(recipe, steps=2), out=runs / recipe).run
+        evaluate(run.folder, count=count, short=True, say=say)
+    assert {"drawing samples", "features of the images", "comparing", "restoring", "noise levels", "translating"} <= set(first)
+    assert any(what.startswith("asking for likelihoods") for what in first)
+    assert set(first.values()) == {0}, {what for what, done in first.items() if done}

@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 from calotype import pictures
 from calotype.data.fit import fit_array
-from calotype.engine.display import Say
+from calotype.engine.display import Say, progress
 from calotype.metrics.frechet import Moments, bias, frechet_estimate
 from calotype.metrics.score import Estimate
 from calotype.report.card import Cost, Evaluations
@@ -190,10 +190,10 @@ def _fd(ground: Ground, drawn: Sequence[Features]) -> dict[str, Estimate]:
 
 def _drawn(generator: Generator, steps: int, seed: int, size: int, say: Say | None) -> tuple[Pixels, float]:
     """Images at the size to judge at, and the seconds that drawing them took."""
-    parts, began = [], time.perf_counter()
+    parts, said, began = [], progress(say, f"drawing with {steps} steps"), time.perf_counter()
     for part in generator.batches(COUNT, {"steps": steps}, seed=seed, batch_size=BATCH):
         parts.append(pictures.to_uint8(part))
-        if say:
-            say(f"drawing with {steps} steps", sum(map(len, parts)), COUNT)
+        if said is not None:
+            said(sum(map(len, parts)), COUNT)
     seconds = time.perf_counter() - began
     return fit_array(np.concatenate(parts), size, None, "crop"), seconds

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from calotype.data import Images
 from calotype.diagnose import likelihood
 from calotype.diagnose.verdict import Finding, Verdict, cannot_tell, not_asked
-from calotype.engine.display import Say
+from calotype.engine.display import Say, progress
 from calotype.errors import UserError
 from calotype.metrics.likelihood import active_units, bits_of, bits_per_dim, gap, intricacy
 from calotype.metrics.score import Score
@@ -134,12 +134,12 @@ def count(generator: Generator, there: int, most: int) -> int:
 def nats_of(generator: Generator, way: Likelihood, images: Known, pace: _Pace) -> NDArray[np.float64]:
     """Nats of each image, (N,)."""
     rng = torch.Generator(generator.device).manual_seed(mix(pace.seed, 17))
-    parts = []
+    parts, said = [], progress(pace.say, f"asking for likelihoods ({way.kind})")
     for start in range(0, len(images), BATCH):
         x, condition = images.batch(slice(start, start + BATCH), generator.device)
         parts.append(way.nats(x, condition, rng).cpu().double().numpy())
-        if pace.say:
-            pace.say(f"asking for likelihoods ({way.kind})", min(start + BATCH, len(images)), len(images))
+        if said is not None:
+            said(min(start + BATCH, len(images)), len(images))
     return np.concatenate(parts)
 
 

@@ -16,7 +16,7 @@ from calotype import pictures as edge
 from calotype.degrade import Degradation, Degraded, parse
 from calotype.degrade.base import Identity
 from calotype.degrade.noise import BLIND, LEVEL, GaussianNoise
-from calotype.engine.display import Say
+from calotype.engine.display import Say, progress
 from calotype.metrics.quality import Convention
 from calotype.metrics.spectrum import kept_detail
 from calotype.models import Colorizer
@@ -81,6 +81,7 @@ class Judge:
     def measure(self, pictures: Sequence[Picture], say: Say | None = None, what: str = "restoring", show: bool = True) -> Measured:
         """All that is measured of some pictures."""
         found, parts, _ = Measured(), [], self.applied.look  # which is looked at once, and not to be timed
+        said = progress(say, what)
         for start, group in _alike(pictures):
             degraded, truth = self.spoiled(group, start)
             began = time.perf_counter()
@@ -93,8 +94,8 @@ class Judge:
             if show:
                 before = edge.to_uint8(self.shown(degraded, truth))
                 found.shown += list(zip(before, edge.to_uint8(made), edge.to_uint8(truth), strict=True))
-            if say:
-                say(what, start + len(group), len(pictures))
+            if said is not None:
+                said(start + len(group), len(pictures))
         for name in ("psnr", "ssim", "kept", "shift"):
             setattr(found, name, {method: np.concatenate([getattr(p, name)[method] for p in parts]) for method in getattr(parts[0], name)})
         found.detail = np.concatenate([p.detail for p in parts])
@@ -106,6 +107,7 @@ class Judge:
         low, high = self.degradation.level.low, self.degradation.level.high
         sigmas: Doubles = np.array([s for s in wanted if low <= s <= high] or [high], np.float64)
         rows: dict[str, list[Doubles]] = {}
+        said = progress(say, "noise levels")
         for place, sigma in enumerate(sigmas):
             one = Judge(self.generator, parse(f"noise:{sigma:g}"), self.convention, self.seed)
             parts: dict[str, list[Doubles]] = {}
@@ -119,8 +121,8 @@ class Judge:
                     parts.setdefault(name, []).append(one.psnr(made, degraded, truth))
             for name, values in parts.items():
                 rows.setdefault(name, []).append(np.concatenate(values))
-            if say:
-                say("noise levels", place + 1, len(sigmas))
+            if said is not None:
+                said(place + 1, len(sigmas))
         return sigmas, {name: np.stack(values) for name, values in rows.items()}
 
     def spoiled(self, group: Sequence[Picture], start: int) -> tuple[Degraded, Tensor]:

@@ -96,6 +96,7 @@ def selftest(
     classes = real.images.labels
     damages = plants(CLUSTERS, "clusters") if classes is None else plants(len(np.unique(classes)))
     alarms = {plant: dict.fromkeys(OF_IMAGES, 0) for plant in damages}
+    said = progress(say, "planting failures")
     for trial in range(trials):
         rng = np.random.default_rng([seed, trial])
         ground, made = _divided(real, spaces, confirm, count, rng, trial)
@@ -109,8 +110,8 @@ def selftest(
             scores = [by_neighbors(x[even], y) for x, y in zip(drawn, reference, strict=True)]
             for verdict in conclude(of_images(pixels, drawn, again, ground, trial, scores, of_floor).findings):
                 alarms[plant][verdict.name] += verdict.status in ("WARN", "FAIL")
-            if say:
-                say("planting failures", trial * len(damages) + number + 1, trials * len(damages))
+            if said is not None:
+                said(trial * len(damages) + number + 1, trials * len(damages))
     return [*_rows(alarms, trials), *of_trainings(trials, seed, say)]
 
 

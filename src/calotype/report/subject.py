@@ -21,7 +21,7 @@ from calotype.data.fit import fit_array
 from calotype.data.images import Skipped, some
 from calotype.data.load import short_name
 from calotype.engine.device import require_memory
-from calotype.engine.display import Say
+from calotype.engine.display import Say, progress
 from calotype.engine.run import Run
 from calotype.errors import UserError, printable
 from calotype.files import expanded, name_of
@@ -85,13 +85,12 @@ def draw(subject: Subject, seed: int, say: Say | None = None) -> Subject:
         return subject
     size, parts = subject.images.shape[1], []
     batches = generator.batches(subject.count, {}, seed=seed, batch_size=100)
-    if say:
-        say("drawing samples", 0, subject.count)
+    said = progress(say, "drawing samples")
     began = time.perf_counter()
     for part in batches:
         parts.append(pictures.to_uint8(part))
-        if say:
-            say("drawing samples", sum(map(len, parts)), subject.count)
+        if said is not None:
+            said(sum(map(len, parts)), subject.count)
     seconds = time.perf_counter() - began
     images = fit_array(np.concatenate(parts), size, None, "crop")
     return replace(subject, images=images, seconds_per_1000=1000 * seconds / len(images))

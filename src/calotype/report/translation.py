@@ -72,14 +72,14 @@ def opened(path: Path, generator: Generator, request: Request) -> Callable[[], c
 
 def _judged(path: Path, generator: Generator, known: Known, split: Split, batch: Batch, paired: bool, request: Request) -> card.Report:
     assert known.config is not None
-    seed, short, say = request.seed, request.short, request.say
+    seed, short, said = request.seed, request.short, request.progress("translating")
     ways: Sequence[str] = getattr(generator.model, "directions", ("a2b",))
     began, made = time.perf_counter(), []
     for place, way in enumerate(ways):
         found = translation.translate(generator.model, batch, paired, way, seed)
         made.append((way, found))
-        if say:
-            say("translating", place + 1, len(ways))
+        if said is not None:
+            said(place + 1, len(ways))
     seconds = time.perf_counter() - began
     megapixels = sum(found.made[:, 0].numel() for _, found in made) / 1e6
     several = [_One(way, found, None if found.back is None else found.back(found.made)) for way, found in made]

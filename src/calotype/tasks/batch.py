@@ -133,6 +133,8 @@ def _each(inputs: Inputs, places: dict[str, Path], work: Work, display: Display,
     outcomes = [Outcome(skipped.name, error=skipped.reason) for skipped in inputs.skipped]
     names = inputs.names
     many = len(names) > 1
+    if many:
+        display.show(verb, 0, len(names))
     done = (lambda share: None) if many else (lambda share: display.show(verb, min(99, int(100 * share)), 100, percent=True))
     try:
         for index, name in enumerate(names):

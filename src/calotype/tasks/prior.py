@@ -94,6 +94,8 @@ def restore_with_prior(
     if samples < 2 or steps < 1:
         raise UserError(f"restoring by a prior takes two samples and one step or more, not {samples} and {steps}")
     _check(generator, y, operator)
+    if progress:
+        progress(0, samples)
     told = operator.sigma if sigma is None else torch.tensor(sigma)
     level = torch.zeros(len(y)) if told is None else told.float().cpu().expand(len(y))
     measured = Measured(y.float().to(generator.device), operator, level.to(generator.device))
