@@ -117,7 +117,7 @@ def test_the_clock_of_the_first_alone_makes_steps_of_minutes(pair: Pair) -> None
         ("no_place", 0, "UserError", 2, "not empty"),
         ("no_space", 0, "OSError", 1, "No space"),
         ("no_score", 0, "OSError", 1, "No space"),
-        ("no_memory", 1, "RuntimeError", 1, "out of memory"),
+        ("no_memory", 1, "CalotypeError", 1, "not enough memory"),
     ],
 )
 def test_where_one_fails_all_end_and_one_speaks(pair: Pair, scene: str, speaks: int, kind: str, code: int, words: str) -> None:
