@@ -293,7 +293,7 @@ def test_without_labels_a_conditional_model_does_without() -> None:
     plain = GAN(config, ImageSpec(12, 1))
     assert not plain.conditional
     assert not any("embed" in name for name, _ in plain.named_parameters())
-    with pytest.raises(UserError, match="by class: name one"):
+    with pytest.raises(UserError, match="by class: say which class"):
         GAN(config, SPEC).decode(torch.zeros(1, config.latent))
 
 
