@@ -347,3 +347,22 @@ def test_inception_reads_a_file_of_the_published_form(tmp_path: Path, monkeypatc
     monkeypatch.setattr(features_pretrained, "INCEPTION", replace(features_pretrained.INCEPTION, sha256=sha256(tmp_path / "weights.pth")))
     with pytest.raises(UserError, match="does not hold the weights of inception"):
         pick("inception", COLOR)
+
+
+@pytest.mark.parametrize("name", ["", "x" * 5000, "folder", "loop", "a\udc80", "~nosuchuser/x"])
+def test_whatever_names_no_file_of_weights_is_told_before_a_network_is_built(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "loop").symlink_to("loop")
+    monkeypatch.setattr("calotype.networks.inception.Inception", None)
+    monkeypatch.setattr("calotype.metrics.features_pretrained.fetch", refuse)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CALOTYPE_INCEPTION", name)
+    with pytest.raises(UserError, match=r"CALOTYPE_INCEPTION|no such home folder") as caught:
+        features_pretrained.inception()
+    assert "\n" not in str(caught.value)
+
+
+def refuse(*_: object) -> None:
+    raise UserError("offline")

@@ -56,8 +56,9 @@ def inception(device: torch.device | str = "cpu", path: Path | None = None) -> F
     """
     from calotype.networks.inception import FEATURES, OUTPUTS, Inception
 
+    file = weights_file(INCEPTION, path)
     network = Inception()
-    _fill(network, weights_file(INCEPTION, path), INCEPTION)
+    _fill(network, file, INCEPTION)
     network = network.eval().requires_grad_(False).to(device)
 
     def extract(x: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -76,8 +77,9 @@ def dinov2(device: torch.device | str = "cpu", path: Path | None = None) -> Feat
     """
     from calotype.networks.dinov2 import DINOv2
 
+    file = weights_file(DINOV2, path)
     network = DINOv2()
-    _fill(network, weights_file(DINOV2, path), DINOV2)
+    _fill(network, file, DINOV2)
     network = network.eval().requires_grad_(False).to(device)
 
     def extract(x: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -107,9 +109,14 @@ def weights_file(weights: Weights, path: Path | None = None) -> Path:
                     f"the features {weights.name!r} need the published weights ({weights.size}), which could not be downloaded: "
                     f"get {weights.url} and put it into {folder}, or name the file by {weights.variable}; --features random needs none"
                 ) from None
-    if not local.is_file():
-        raise UserError(f"there is no file {local} with the weights of {weights.name}: correct {weights.variable}, or get {weights.url}")
-    if sha256(local) != weights.sha256:
+    advice = f"correct {weights.variable}, or get {weights.url}"
+    try:
+        if not local.is_file():
+            raise UserError(f"there is no file {local} with the weights of {weights.name}: {advice}")
+        found = sha256(local)
+    except OSError as error:
+        raise UserError(f"{local} cannot be read ({error.strerror or error}): {advice}") from None
+    if found != weights.sha256:
         raise UserError(
             f"{local} is not the published file of {weights.name} (SHA-256 {weights.sha256[:8]}...), or a damaged one: get it again"
         )
