@@ -76,3 +76,26 @@ def test_control_characters_never_reach_a_terminal() -> None:
     assert shown.isprintable()
     shown.encode()
     assert printable("Größe 图 👩\u200d🔬") == "Größe 图 👩\u200d🔬"
+
+
+def test_many_values_in_few_bytes_are_refused_before_they_take_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[object] = []
+    monkeypatch.setattr(files.json, "loads", lambda *args, **more: parsed.append(args))
+    for text in (b'{"x": [' + b"[]," * files.JSON_VALUES + b"[]]}", '{"x": [' + "{}," * files.JSON_VALUES + "{}]}"):
+        with pytest.raises(ValueError, match="too many lists and objects"):
+            files.parse_json(text)
+    assert not parsed
+
+
+def test_a_file_without_end_is_never_read(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(bytes(2 << 20))
+    assert files.read_bytes(tmp_path / "a", 2 << 20) == bytes(2 << 20)
+    with pytest.raises(ValueError, match="more than 1 MiB"):
+        files.read_bytes(tmp_path / "a", 1 << 20)
+    with pytest.raises(OSError, match="it is a folder"):
+        files.read_bytes(tmp_path, 1)
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe")
+        for path in (tmp_path / "pipe", Path("/dev/zero")):
+            with pytest.raises(OSError, match="it is no ordinary file"):
+                files.read_bytes(path, 1)

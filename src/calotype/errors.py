@@ -1,5 +1,9 @@
 """The ways in which a command may end badly, each of one clear line; everything else is a bug."""
 
+import shlex
+import sys
+import tempfile
+import traceback
 import unicodedata
 
 
@@ -33,6 +37,33 @@ class ElsewhereError(CalotypeError):
 
 class DamagedError(UserError):
     """A file is not what was written, or nothing that Calotype ever wrote."""
+
+
+def unforeseen(error: BaseException) -> str:
+    """One line for what is a mistake of ours: where the whole trace is, or the last place in it where no file can be written."""
+    said = printable(f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}")
+    place = traceback.extract_tb(error.__traceback__)[-1] if error.__traceback__ else None
+    where = f"{place.name}, {place.filename}:{place.lineno}" if place else "no place"
+    try:
+        path = _trace_of(where, "".join(traceback.format_exception(error)))
+    except OSError:
+        return f"an error of calotype itself, please report it ({said}, in {where})"
+    return f"an error of calotype itself ({said}): please report it with what stands in {path}"
+
+
+_TRACES: dict[str, str] = {}  # written by this process: the file of each place
+
+
+def _trace_of(where: str, trace: str) -> str:
+    """The file with a trace: one for each place, since a thousand pictures may end at the same."""
+    from calotype import __version__
+
+    if where not in _TRACES:
+        handle, path = tempfile.mkstemp(".txt", "calotype-error-")
+        with open(handle, "w", encoding="utf-8", errors="backslashreplace") as stream:
+            stream.write(f"calotype {__version__}, {shlex.join(sys.argv)}\n{trace}")
+        _TRACES[where] = path
+    return _TRACES[where]
 
 
 def printable(text: str) -> str:

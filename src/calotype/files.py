@@ -10,6 +10,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,7 +19,8 @@ from typing import Any, BinaryIO
 from calotype.errors import CalotypeError, DamagedError, UserError
 
 SPARE = 16 << 20  # bytes of free space that are left alone
-JSON_BYTES = 64 << 20  # of the largest JSON file that is read
+JSON_BYTES = 16 << 20  # of the largest JSON file that is read
+JSON_VALUES = 1 << 20  # of the lists and objects in it, each of which takes tens of times the memory of its two characters
 
 
 @contextmanager
@@ -94,13 +96,27 @@ def read_json(path: Path) -> dict[str, Any]:
         DamagedError: for everything else that a file can be, missing included.
     """
     try:
-        with open(path, "rb") as stream:
-            data = stream.read(JSON_BYTES + 1)
-        return parse_json(data)
+        return parse_json(read_bytes(path, JSON_BYTES))
     except OSError as error:
         raise DamagedError(f"{path} cannot be read ({error.strerror or error})") from None
     except ValueError as error:
         raise DamagedError(f"{path} is damaged ({error})") from None
+
+
+def read_bytes(path: Path, most: int) -> bytes:
+    """The content of a file of ``most`` bytes at most.
+
+    Raises:
+        OSError: for a file that cannot be read, and for what is none: a device without end, a pipe that nobody writes to.
+        ValueError: with a few words, for a larger file.
+    """
+    if not stat.S_ISREG((found := path.stat()).st_mode):
+        raise OSError(errno.EINVAL, "it is a folder" if stat.S_ISDIR(found.st_mode) else "it is no ordinary file", str(path))
+    with open(path, "rb") as stream:
+        data = stream.read(most + 1)
+    if len(data) > most:
+        raise ValueError(f"it has more than {most >> 20} MiB")
+    return data
 
 
 def parse_json(data: bytes | str) -> dict[str, Any]:
@@ -113,6 +129,8 @@ def parse_json(data: bytes | str) -> dict[str, Any]:
         raise ValueError(f"it has more than {JSON_BYTES >> 20} MiB")
     try:
         text = data if isinstance(data, str) else data.decode("utf-8")
+        if text.count("[") + text.count("{") > JSON_VALUES:
+            raise ValueError("it holds too many lists and objects")
         value = json.loads(text, parse_int=_integer, parse_float=_number, parse_constant=_number)
         if "\\u" in text or isinstance(data, str):  # half of a character can be written, but not encoded; a byte of a file name can
             json.dumps(value, ensure_ascii=False).encode(errors="surrogateescape")

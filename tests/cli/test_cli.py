@@ -145,7 +145,12 @@ def test_a_run_repeats_from_its_own_config_file(runs: Path, capsys: pytest.Captu
         (["train", "gan", "--steps", "1", "--out", 300 * "x"], "cannot be read (File name too long)"),
         (["train", "gan", "--steps", "1", "--out", "pipe"], "--out pipe is a file"),
         (["train", "--config", "nowhere.json"], "nowhere.json"),
-        (["train", "--config", "bad.json"], "--config bad.json: not a configuration: line 1 is not valid JSON"),
+        (["train", "--config", "bad.json"], "--config bad.json is no configuration: line 1 is not valid JSON"),
+        (["train", "--config", "deep.json"], "--config deep.json is no configuration: it is nested too deeply"),
+        (["train", "--config", "digits.json"], "--config digits.json is no configuration: it holds a number of 5000 digits"),
+        (["train", "--config", "/dev/zero"], "cannot read --config /dev/zero: it is no ordinary file"),
+        (["train", "--config", "pipe"], "cannot read --config pipe: it is no ordinary file"),
+        (["train", "--config", "empty"], "cannot read --config empty: it is a folder"),
         (["train", "gan", "--steps", "1", "--out", "occupied"], "--out occupied is not empty: choose a new"),
         (["train", "gan", "--steps", "1", "--out", "bad.json"], "--out bad.json is a file: choose another"),
         (["train", "gan", "--steps", "1", "--out", "bad.json/run"], "cannot create"),
@@ -185,6 +190,8 @@ def test_a_mistake_gets_one_line_and_leaves_nothing(runs: Path, capsys: pytest.C
         (runs / folder).mkdir()
     (runs / "taken/000007.png").write_text("mine")
     os.mkfifo(runs / "pipe")
+    (runs / "deep.json").write_text("[" * 100_000)
+    (runs / "digits.json").write_text('{"a": ' + "9" * 5000 + "}")
     (runs / "occupied/notes.txt").write_text("mine")
     (runs / "broken/a.png").write_bytes(b"\x89PNG\r\n\x1a\n half")
     for index in range(80):

@@ -89,7 +89,10 @@ def test_an_error_that_nobody_foresaw_is_one_line_and_its_trace_is_in_a_file(
     assert "ZeroDivisionError: of" in err
     assert "in broken" in trace.read_text()
     assert json.loads(out) == {"error": err.removeprefix("calotype: ").rstrip("\n"), "exit_code": 1}
+    assert main(["recipes"]) == 1
+    assert str(trace) in capsys.readouterr().err  # one file for each place
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
+    monkeypatch.setattr("calotype.errors._TRACES", {})
     assert main(["recipes"]) == 1
     out, err = capsys.readouterr()
     assert err.count("\n") == 1

@@ -60,7 +60,7 @@ def test_pictures_of_other_kinds_and_videos(write_tree: Write, tmp_path: Path, m
         source = tmp_path / "a.zip"
     for left_out in everywhere(source):
         assert left_out.keys() == {*UNREAD, "IMG_1.HEIC"}
-        assert left_out["IMG_1.HEIC"] == "HEIC, which needs pip install 'calotype[heif]'"
+        assert left_out["IMG_1.HEIC"] == "HEIC, which needs pip install pillow-heif"
         assert all(kind in left_out[name] for name, (_, kind) in UNREAD.items())
     assert check(str(source)).others == 2
 

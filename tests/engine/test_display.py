@@ -64,3 +64,17 @@ def test_the_time_of_a_work_that_is_done_again_begins_anew(clock: Clock) -> None
     clock.now += 20
     terminal.show("reading", 5, 10)
     assert stream.getvalue().splitlines()[-1].rstrip() == "reading 5/10  0:20 left"
+
+
+class Screen(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_names_are_shown_as_they_are_and_never_as_markup() -> None:
+    screen = Screen()
+    terminal = Terminal(screen)
+    terminal.show("reading photos[red]", 1, 2, note="a[link=foo]b")
+    terminal.close()
+    assert "reading photos[red]" in screen.getvalue()
+    assert "a[link=foo]b" in screen.getvalue()

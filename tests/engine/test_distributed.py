@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from calotype.engine import peers
 from tests.small import final_state
 
 
@@ -57,3 +58,8 @@ def test_processes_may_join_again_and_again(tmp_path: Path) -> None:
     (tmp_path / "twice.py").write_text(TWICE)
     words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(tmp_path / "twice.py")]
     subprocess.run(words, check=True, capture_output=True, timeout=240)
+
+
+def test_a_frozen_process_is_missed_within_a_minute() -> None:
+    # the tests of that make it quicker
+    assert 30 < peers.BEAT * (peers.SILENT + 1) + peers.GRACE < 60

@@ -193,3 +193,12 @@ def test_other_errors_of_a_step_stay_what_they_are(runs: Path, monkeypatch: pyte
     monkeypatch.setattr(Trainer, "step", step)
     with pytest.raises(RuntimeError, match="a mistake of ours"):
         train(small("gan", 2), out=runs / "a")
+
+
+def test_processes_of_one_machine_share_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    config, spec = small("gan"), spec_of("gan")
+    size = feasible.needed(config.optimizer, build(config.model, spec), CPU)
+    monkeypatch.setattr("calotype.engine.device.memory", lambda device="cpu": 2.5 * size)
+    feasible.require_room(config, spec, CPU, World(0, 2, 0, 2))
+    with pytest.raises(UserError, match="in each of 3 processes would take"):
+        feasible.require_room(config, spec, CPU, World(0, 3, 0, 3))

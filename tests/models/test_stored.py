@@ -219,3 +219,17 @@ def test_a_folder_that_may_not_be_read_is_named(folder: Path, monkeypatch: pytes
     monkeypatch.setattr(Path, "is_file", refuse)
     with pytest.raises(UserError, match=r"cannot be read \(Permission denied\)"):
         load(folder)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "how"), [("denoise", "gray"), ("denoise", "downsample:2"), ("denoise", "jpeg:30"), ("colorize", "noise:0-55")]
+)
+def test_a_model_that_takes_something_else_than_its_degradation_gives_is_refused(recipe: str, how: str, tmp_path: Path) -> None:
+    folder = write(tmp_path, recipe)
+    stored.find(folder)
+    change(folder, "spec.source.how", how)
+    with pytest.raises(DamagedError, match=f"{how} does not give what the model takes"):
+        stored.find(folder)
+    change(folder, "spec.source.how", "no such thing")
+    with pytest.raises(DamagedError, match="no such thing"):
+        stored.find(folder)

@@ -102,3 +102,9 @@ def test_settings_are_those_that_decide_what_a_run_computes() -> None:
     marks = [settings_of(c) for c in (config, *others)] + [settings_of(config, "best")]
     assert len(set(marks)) == len(marks)
     assert all(len(mark) == 12 for mark in marks)
+
+
+def test_a_model_folder_inside_another_is_found_as_sample_finds_it(run: Run, tmp_path: Path) -> None:
+    shutil.copytree(run.model, tmp_path / "taken" / "model")
+    subject = open_subject(tmp_path / "taken", Request(count=4))
+    assert subject.generator is not None

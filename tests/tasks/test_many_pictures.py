@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from calotype import degrade
 from calotype.engine.display import Display
 from calotype.errors import UserError
 from calotype.tasks import score as scoring
-from calotype.tasks.batch import Job, Outcome, read_mask, restore_files
+from calotype.tasks.batch import Job, Outcome, _reason, read_mask, restore_files
 from calotype.tasks.before_after import cell
 from calotype.tasks.files import Picture
 from calotype.tasks.inputs import open_inputs
@@ -64,8 +65,24 @@ def test_a_failure_in_the_middle_is_told_and_the_rest_goes_on(tmp_path: Path) ->
         return x
 
     made = outcomes(tmp_path / "in", tmp_path / "out", does=fails)
-    assert [outcome.error for outcome in made] == ["", "RuntimeError: out of memory", ""]
+    assert [outcome.error for outcome in made] == ["", "not enough memory: give a smaller --tile", ""]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0.png", "2.png"]
+
+
+def test_a_mistake_of_ours_leaves_its_trace_and_no_name_reaches_the_terminal_raw(tmp_path: Path) -> None:
+    write(tmp_path / "in/0.png", 20, 30)
+
+    def fails(x: Tensor) -> Tensor:
+        raise KeyError("a\x1b[31m")
+
+    (made,) = outcomes(tmp_path / "in", tmp_path / "out", does=fails)
+    said = re.fullmatch(r"an error of calotype itself \(KeyError: .*\): please report it with what stands in (.*)", made.error)
+    assert said
+    trace = Path(said[1])
+    assert "in fails" in trace.read_text()
+    trace.unlink()
+    assert "\x1b" not in _reason(OSError(17, "File exists", "a\x1b[31m"))
+    assert "\x1b" not in _reason(ValueError("a\x1b[31m"))
 
 
 def test_pictures_are_never_overwritten_and_results_only_when_asked(tmp_path: Path) -> None:

@@ -5,15 +5,12 @@ from __future__ import annotations
 import io
 import json
 import os
-import shlex
 import sys
-import tempfile
-import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from calotype import __version__
-from calotype.errors import CalotypeError, ElsewhereError, UserError, printable
+from calotype.errors import CalotypeError, ElsewhereError, UserError, printable, unforeseen
 
 COMMANDS = {
     "train": "train a model, or continue a run",
@@ -68,7 +65,7 @@ def _failed(error: BaseException, as_json: bool) -> int:
     elif isinstance(error, MemoryError):
         line = "not enough memory: ask for less at once, or close other programs"
     else:
-        line = _unexpected(error)
+        line = unforeseen(error)
     line = printable(line)
     with suppress(OSError):
         print(f"calotype: {line}", file=sys.stderr, flush=True)
@@ -80,19 +77,6 @@ def _failed(error: BaseException, as_json: bool) -> int:
 
 def _named(error: OSError) -> str:
     return os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes, os.PathLike)) else "input or output"
-
-
-def _unexpected(error: BaseException) -> str:
-    """One line for what is a mistake of ours: where the whole trace is, or the last place in it where no file can be written."""
-    said = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
-    try:
-        handle, path = tempfile.mkstemp(".txt", "calotype-error-")
-        with open(handle, "w", encoding="utf-8", errors="backslashreplace") as stream:
-            stream.write(f"calotype {__version__}, {shlex.join(sys.argv)}\n{''.join(traceback.format_exception(error))}")
-    except OSError:
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        return f"an error of calotype itself, please report it ({said}, in {place.name}, {place.filename}:{place.lineno})"
-    return f"an error of calotype itself ({said}): please report it with what stands in {path}"
 
 
 def _require_working_folder() -> None:

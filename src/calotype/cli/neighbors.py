@@ -20,6 +20,7 @@ from calotype.data.fit import fit_array
 from calotype.engine.display import Terminal
 from calotype.errors import UserError
 from calotype.metrics.features import pick
+from calotype.models import stored
 from calotype.report.neighbors import beside_each, facts, neighbors, pool, shape_of_images, told
 from calotype.report.request import Request
 from calotype.report.subject import run_of
@@ -89,7 +90,7 @@ def run(words: list[str]) -> int:
 
 def _generator(options: Options) -> Generator | None:
     """The model that SUBJECT is; None where it is images. Raises `UserError` for what cannot be asked of it."""
-    if run_of(options.subject) is None and not (options.subject / "model.safetensors").is_file():
+    if run_of(options.subject) is None and stored.folder_of(options.subject) is None:
         if options.images or options.label is not None:
             raise UserError(f"{options.subject} is no model: leave out --images and --label, which are for models")
         return None

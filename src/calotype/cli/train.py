@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shlex
 from dataclasses import dataclass, field
@@ -12,19 +11,21 @@ import tyro
 
 from calotype.cli.parse import parse
 from calotype.cli.spoiling import OPTIONS, spoiled
-from calotype.config import BUDGETS, Config, Data, Logging, More, Optimizer, Schedule, Training, from_json, to_json, with_one_budget
+from calotype.config import BUDGETS, Config, Data, Logging, More, Optimizer, Schedule, Training, to_json, with_one_budget
 from calotype.engine import distributed
 from calotype.engine.display import Terminal, clock
 from calotype.engine.distributed import World
 from calotype.engine.run import Run
 from calotype.engine.train import Result, resume, train
-from calotype.errors import CalotypeError, UserError
+from calotype.errors import CalotypeError, UserError, unforeseen
+from calotype.files import JSON_BYTES, parse_json, read_bytes
 from calotype.models import ModelConfig
 from calotype.recipes import DEFAULT, Preset, named
 from calotype.report.card import Report
 from calotype.report.evaluate import evaluate
 from calotype.report.files import save
 from calotype.report.words import text
+from calotype.settings import checked
 from calotype.tasks.sample import load
 
 PROG = "calotype train [RECIPE]"
@@ -130,7 +131,7 @@ def _judged(result: Result, device: str, display: Terminal) -> Report | None:
         report = evaluate(folder, device=device, short=True, say=display.show)
         save(report, folder / "report")
     except Exception as error:
-        display.say(f"no report: {error if isinstance(error, CalotypeError) else repr(error)}")
+        display.say(f"no report: {error if isinstance(error, CalotypeError) else unforeseen(error)}")
         return None
     finally:
         display.close()
@@ -149,21 +150,19 @@ def _default(words: list[str]) -> tuple[Config, list[str]]:
     if folder is not None:
         return Run.open(Path(folder)).read_config()[0], rest
     if file is not None:
-        try:
-            text = Path(file).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"cannot read --config {file}: {getattr(error, 'strerror', None) or error}") from None
-        return _config_in(text, file), rest
+        return _config_in(Path(file)), rest
     return named(name or DEFAULT, "published" if preset == "published" else "laptop"), rest
 
 
-def _config_in(text: str, file: str) -> Config:
+def _config_in(file: Path) -> Config:
     """A configuration by itself, or the one inside a run's config.json."""
     try:
-        with contextlib.suppress(json.JSONDecodeError):
-            whole = json.loads(text)
-            text = json.dumps(whole.get("config", whole) if isinstance(whole, dict) else whole)
-        return from_json(Config, text)
+        whole = parse_json(read_bytes(file, JSON_BYTES))
+        return checked(Config, whole.get("config", whole))
+    except OSError as error:
+        raise UserError(f"cannot read --config {file}: {error.strerror or error}") from None
+    except ValueError as error:
+        raise UserError(f"--config {file} is no configuration: {error}") from None
     except UserError as error:
         raise UserError(f"--config {file}: {error}") from None
 

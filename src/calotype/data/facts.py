@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from itertools import pairwise
 from typing import Annotated, Any, Literal
@@ -11,11 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError
 
 from calotype.data.images import Skipped, distinct
 from calotype.errors import DamagedError, printable
-from calotype.files import safe_name
+from calotype.files import JSON_BYTES, parse_json, safe_name
 
 VERSION = 1
 START = 4096  # of the pixels: a page boundary
-BYTES = 64 << 20  # of the longest header
+BYTES = JSON_BYTES  # of the longest header
 Count = Annotated[int, Field(ge=0, lt=2**48)]
 Text = InstanceOf[str]  # also what is no UTF-8, as names of folders may be
 Side = Annotated[int, Field(ge=1, lt=2**48)]
@@ -90,13 +89,13 @@ class Facts(BaseModel):
 def read_facts(text: bytes, end: int) -> Facts:
     """The header of a prepared file, which begins at byte ``end``. Raises ``DamagedError`` where anything of it is wrong."""
     try:
-        facts = Facts.model_validate(json.loads(text))
+        facts = Facts.model_validate(parse_json(text))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         field = ".".join(str(part) for part in first["loc"])
         raise DamagedError(f"its header is wrong in {printable(field) or 'everything'}: {first['msg'].lower()}") from None
-    except (ValueError, RecursionError):
-        raise DamagedError("its header is not valid JSON") from None
+    except ValueError as error:
+        raise DamagedError(f"its header is wrong: {error}") from None
     facts.check(end)
     return facts
 

@@ -85,7 +85,7 @@ def unread_kind(start: bytes, suffix: str) -> str | None:
     elif kind is None and (suffix in _RAW or not looks_like_image(start)):
         kind = _SUFFIXES.get(suffix)
     if kind == "HEIC":
-        return None if reads_heif() else "HEIC, which needs pip install 'calotype[heif]'"
+        return None if reads_heif() else "HEIC, which needs pip install pillow-heif"
     return None if kind is None else f"{kind}, which is not read: convert it to PNG or TIFF"
 
 

@@ -112,13 +112,20 @@ def require_memory(size: float, what: str, advice: str, device: torch.device | s
         raise UserError(f"{what} would take {size / 1e9:,.1f} GB of memory, and there are {there / 1e9:,.1f} GB: {advice}")
 
 
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ended, in any of the ways in which Python and PyTorch say it."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and re.search("allocate memory|out of memory", str(error)) is not None
+
+
 @contextmanager
 def enough_memory(advice: str) -> Iterator[None]:
     """Turn what PyTorch says where memory ends into a `CalotypeError` of one line."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if isinstance(error, MemoryError | torch.OutOfMemoryError) or re.search("allocate memory|out of memory", str(error)):
+        if out_of_memory(error):
             raise CalotypeError(f"not enough memory: {advice}") from None
         raise
 

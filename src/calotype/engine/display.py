@@ -87,7 +87,9 @@ class Terminal(Display):
 
     def _draw(self, what: str, done: int, total: int, text: str) -> None:
         if self._bar is None:
-            columns = (TextColumn("{task.description}"), BarColumn(20), TextColumn("{task.fields[text]}"))
+            # names from outside are in both: without markup, which could color them and make links
+            what_column, text_column = (TextColumn(f"{{task.{field}}}", markup=False) for field in ("description", "fields[text]"))
+            columns = (what_column, BarColumn(20), text_column)
             self._bar = Progress(*columns, console=Console(file=self.stream))
             self._bar.start()
         if self._task is None or self._task[0] != what:

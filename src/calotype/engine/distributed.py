@@ -40,6 +40,7 @@ class World:
     rank: int = 0
     size: int = 1
     local: int = 0  # the rank on this machine: which GPU to take
+    here: int = 1  # processes of this training on this machine, which share its memory
     peers: Peers | None = field(default=None, repr=False)
 
     @property
@@ -160,7 +161,7 @@ def _join(farewell: Callable[[], None]) -> World:
         from torch.distributed.distributed_c10d import PrefixStore
         from torch.distributed.rendezvous import rendezvous
 
-        local = int(os.environ.get("LOCAL_RANK", "0"))
+        local, here = int(os.environ.get("LOCAL_RANK", "0")), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         # two connections, because one that waits keeps all others waiting
         (store, rank, size), (own, _, _) = (next(rendezvous("env://", timeout=PATIENCE)) for _ in range(2))
     except ValueError as error:
@@ -178,4 +179,4 @@ def _join(farewell: Callable[[], None]) -> World:
         except RuntimeError:
             raise TrainingError(f"of {size} processes not all came together within {PATIENCE.seconds // 60} minutes") from None
     peers.begin()
-    return World(rank, size, local, peers)
+    return World(rank, size, local, here, peers)

@@ -34,8 +34,10 @@ def require_room(config: Config, spec: ImageSpec, device: torch.device, world: W
     """Raise `UserError` for a model that cannot be kept in memory while it is trained, and for batches too small for its layers."""
     model = blank(config.model, checked(ImageSpec, spec))
     size = needed(config.optimizer, model, device)
-    count = sum(p.numel() for p in model.parameters())
-    require_memory(size, f"training {count / 1e6:,.1f} M parameters", "make the network smaller, as by --model.width", device)
+    what = f"training {sum(p.numel() for p in model.parameters()) / 1e6:,.1f} M parameters"
+    if device.type == "cpu" and world.here > 1:  # each process has a model of its own in the one memory
+        size, what = size * world.here, f"{what} in each of {world.here} processes"
+    require_memory(size, what, "make the network smaller, as by --model.width", device)
     if config.train.batch // world.size < model.least_batch:
         raise UserError(
             f"batch normalization has nothing to normalize in batches of {config.train.batch // world.size}: give a --train.batch of "

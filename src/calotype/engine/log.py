@@ -16,6 +16,7 @@ from calotype.errors import CalotypeError, UserError, printable
 from calotype.files import disk_full, parse_json, write_text
 from calotype.settings import STEPS
 
+LINE = 1 << 20  # characters of the longest line that is read
 LARGEST = 3.5e38  # of a number in a log: all of them come from 32-bit floats
 
 
@@ -58,7 +59,7 @@ class Log:
 
 def _record(line: bytes) -> dict[str, Any] | None:
     try:
-        found = parse_json(line)
+        found = parse_json(line) if len(line) <= LINE else {}
     except ValueError:
         return None
     step, event = found.get("step"), found.get("event")

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from calotype.errors import CalotypeError, ElsewhereError, LostError
@@ -22,6 +23,7 @@ T = TypeVar("T")
 BEAT = 3.0  # seconds between two signs of life
 SILENT = 12  # own signs of life without one of another process, after which that one counts as gone
 GRACE = 2 * BEAT  # seconds that the main thread has to end by itself once a process is gone or failed
+SPOKEN = timedelta(seconds=10)  # that the process which fails first has to say with what exit code
 FAREWELL = 10.0  # seconds that the process which holds the store waits for the others to leave
 
 
@@ -112,9 +114,9 @@ class Peers:
             if int(self.store.add("claims", 1)) == 1:
                 self.store.set("failed", str(code))
                 return True, code
-            self.store.wait(["failed"])
+            self.store.wait(["failed"], SPOKEN)  # the first says so at once, unless it was killed just now
             return False, int(self.store.get("failed"))
-        except RuntimeError:  # the store is gone, and the first process with it: the second one speaks for all
+        except RuntimeError:  # the store is gone, or whoever was to speak: the second one speaks for all
             return self.rank == 1, None
 
     def _ask(self, key: str) -> bytes:

@@ -24,10 +24,10 @@ _BLOCK = 256  # images hashed at a time
 def cached(space: FeatureSpace, images: Images, folder: Path | None = None, progress: Progress | None = None) -> Extracted:
     """What ``space`` makes of real images, computed or read back.
 
-        The key is the space, the fingerprint of the images and the SHA-256 of the very pixels, so that a changed data set never
-        meets what was kept of another. A damaged file is computed anew, and a folder that cannot be written keeps nothing; neither
+    The key is the space, the fingerprint of the images and the SHA-256 of the very pixels, so that a changed data set never
+    meets what was kept of another. A damaged file is computed anew, and a folder that cannot be written keeps nothing; neither
     is an error. ``folder`` is by default ``features`` in ``$CALOTYPE_CACHE``, else in ``~/.cache/calotype``; ``progress`` is that of
-        computing.
+    computing.
     """
     key = _key(space, images)
     stem = safe_name(space.name, "features", limit=40)

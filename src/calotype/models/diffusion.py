@@ -38,14 +38,8 @@ class DiffusionConfig:
     conditional: bool = True  # learn the classes where the data have labels
     network: Literal["unet", "dit"] = "unet"  # dit: a transformer of patches
     width: Annotated[Width, Field(ge=8)] = 32  # channels of the first level, or features of a patch
-    multipliers: Levels = (
-        1,
-        2,
-    )  # channels of each level relative to width; each level halves the size
-    depth: Levels = (
-        1,
-        2,
-    )  # residual blocks of each level, going down and again going up; of a transformer one number
+    multipliers: Levels = (1, 2)  # channels of each level relative to width; each level halves the size
+    depth: Levels = (1, 2)  # residual blocks of each level, going down and again going up; of a transformer one number
     unshuffle: Literal[1, 2, 4, 8] | None = None  # fold so many pixels a side into channels or a patch; by the size where none is given
     heads: Annotated[int, Field(ge=0, le=WIDEST)] = 0  # of the attention, in a UNet at the lowest level; 0 for none
     embedding: Width = 128  # numbers that noise level and class become

@@ -7,8 +7,9 @@ shapes and types are those of the model.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from calotype import degrade
 from calotype.errors import DamagedError, UserError, printable
 from calotype.files import read_json
 from calotype.models import ModelConfig, blank
@@ -65,6 +67,11 @@ class Stored:
         return model
 
 
+def folder_of(path: Path) -> Path | None:
+    """The folder with the model of a run, or of a ``model/`` folder by itself; None where there is none. Raises ``OSError``."""
+    return next((f for f in (path / "model", path) if (f / CONFIG).is_file() and (f / WEIGHTS).is_file()), None)
+
+
 def find(path: str | os.PathLike[str], wanted: str = "a run folder, or its model/ folder with config.json and model.safetensors") -> Stored:
     """What is stored in a run, or in a ``model/`` folder by itself.
 
@@ -74,17 +81,16 @@ def find(path: str | os.PathLike[str], wanted: str = "a run folder, or its model
     """
     if not isinstance(path, str | os.PathLike):
         raise UserError(f"{shown(path)} is no path: give {wanted}")
-    folder = Path(path)
     try:
-        folder = folder / "model" if (folder / "model" / CONFIG).is_file() else folder
-        there = (folder / WEIGHTS).is_file() and (folder / CONFIG).is_file()
+        folder = folder_of(Path(path))
     except (OSError, ValueError) as error:
         raise UserError(f"{printable(str(path))} cannot be read ({getattr(error, 'strerror', None) or error}): give {wanted}") from None
-    if not there:
+    if folder is None:
         raise UserError(f"{printable(str(path))} holds no trained model: give {wanted}")
     facts = read_json(folder / CONFIG)
     try:
         of = checked(_Facts, {name: facts[name] for name in ("model", "spec") if name in facts})
+        _require_sense(of.spec)
         return Stored(folder, of.model, of.spec, printable(str(facts.get("recipe", "")))[:100])
     except UserError as error:
         raise _damaged(folder, error) from None
@@ -96,6 +102,21 @@ class _Facts:
 
     model: ModelConfig
     spec: ImageSpec
+
+
+def _require_sense(spec: ImageSpec) -> None:
+    """Raise `UserError` where what a model was trained to undo is no degradation, or gives something else than the model takes."""
+    source = spec.source
+    how = "" if source is None else re.sub(r"^(un)?paired ?", "", source.how)
+    if source is None or not how:
+        return
+    made = degrade.parse(how)
+    channels = set()
+    for of in (1, 3):
+        with suppress(UserError):  # gray takes color away where there is some
+            channels.add(made.channels(of))
+    if (made.known, made.scale) != (source.known, source.scale) or source.channels not in channels:
+        raise UserError(f"{how} does not give what the model takes")
 
 
 @contextmanager

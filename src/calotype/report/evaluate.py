@@ -118,8 +118,7 @@ def _command(path: str | Path, request: Request) -> str:
 
 def restores(path: Path) -> str | None:
     """How the model of a run or folder was given images to make images from: then it is judged against the truth; None where it draws."""
-    folder = next((f for f in (path / "model", path) if (f / "config.json").is_file() and (f / "model.safetensors").is_file()), None)
-    if folder is None:
+    if stored.folder_of(path) is None:
         return None
     source = stored.find(path).spec.source
     return None if source is None else source.how

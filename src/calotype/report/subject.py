@@ -26,6 +26,7 @@ from calotype.engine.run import Run
 from calotype.errors import UserError, printable
 from calotype.files import expanded, name_of
 from calotype.metrics.features import pick
+from calotype.models import stored
 from calotype.report.beside import Beside, left_out, named, of_run, reading, shape_of
 from calotype.report.request import Request
 from calotype.tasks.sample import Generator
@@ -71,7 +72,7 @@ def open_subject(path: Path, request: Request) -> Subject:
     if (run := run_of(path)) is not None:
         subject = _of_run(run, path if run.folder == path else path.resolve(), request)
     else:
-        subject = _of_model(path, request) if (path / "model.safetensors").is_file() else _of_images(path, request)
+        subject = _of_model(path, request) if stored.folder_of(path) is not None else _of_images(path, request)
     if request.tell is not None:
         for note in subject.notes:
             request.tell(note)

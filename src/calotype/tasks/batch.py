@@ -18,11 +18,12 @@ from calotype.degrade import Degradation, Degraded
 from calotype.degrade.base import Identity
 from calotype.degrade.color import gray8
 from calotype.degrade.resize import resize
+from calotype.engine.device import out_of_memory
 from calotype.engine.display import Display
-from calotype.errors import CalotypeError, UserError, printable
+from calotype.errors import CalotypeError, UserError, printable, unforeseen
 from calotype.tasks.before_after import ROWS, Row, cell
-from calotype.tasks.files import Picture, open_picture, save_picture
-from calotype.tasks.inputs import Inputs
+from calotype.tasks.files import Picture, save_picture
+from calotype.tasks.inputs import Inputs, One
 from calotype.tasks.originals import Originals, Unknown
 from calotype.tasks.restore import Applied, Done, is_gray, known_maps
 from calotype.tasks.score import LARGEST, Scored, Spoiled, cut_to, middle, score, spoil
@@ -160,11 +161,11 @@ def _each(inputs: Inputs, places: dict[str, Path], work: Work, display: Display,
 def read_mask(path: Path, most: int = MAX_PIXELS) -> NDArray[np.bool_]:
     """Where the picture in a file is white, (H, W), of ``most`` pixels at most. Raises `UserError` for a file that is no picture."""
     try:
-        pixels = open_picture(path.read_bytes(), path.name, most).pixels
+        mask = One(path)
+        mask.most = most
+        pixels = mask.picture(path.name).pixels
     except UnusableError as error:
         raise UserError(f"the mask {path} cannot be used: {error}") from None
-    except OSError as error:
-        raise UserError(f"the mask {path} cannot be read: {error.strerror}") from None
     return np.asarray(pixels.mean(2) > np.iinfo(pixels.dtype).max / 2)
 
 
@@ -299,13 +300,13 @@ def _to_pixels(image: Tensor, kind: np.dtype[Any]) -> NDArray[Any]:
 
 def _reason(error: Exception) -> str:
     """In one line, with its kind where its words were not written for users."""
-    said = (str(error).splitlines() or [""])[0][:200]
+    said = printable((str(error).splitlines() or [""])[0][:200])
     if isinstance(error, TooLargeError):
         return f"{said}, or allow more with --max-megapixels"
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        return printable(f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
     if isinstance(error, (CalotypeError, UnusableError)):
         return said
-    if isinstance(error, MemoryError):
+    if out_of_memory(error):
         return "not enough memory: give a smaller --tile"
-    return f"{type(error).__name__}: {said}"
+    return unforeseen(error)

@@ -21,7 +21,7 @@ from calotype.data.kinds import looks_like_image
 from calotype.data.load import find, load
 from calotype.data.tree import arrange, natural
 from calotype.errors import UserError, printable
-from calotype.files import expanded
+from calotype.files import expanded, read_bytes
 from calotype.tasks.files import Picture, open_picture
 
 LONGEST = 4000  # characters of a member's name in an archive: no file system takes more
@@ -58,11 +58,11 @@ class Inputs(ABC):
         """A whole file, which may hold as many pixels as it likes, up to `most`."""
         limit = max(MAX_BYTES, DENSE * self.most)
         try:
-            if path.stat().st_size > limit:
-                raise UnusableError(f"the file is larger than the limit of {limit // 2**20:,} MiB")
-            return path.read_bytes()
+            return read_bytes(path, limit)
         except OSError as error:
             raise UnusableError(f"cannot be read: {error.strerror}") from error
+        except ValueError:
+            raise UnusableError(f"the file is larger than the limit of {limit // 2**20:,} MiB") from None
 
 
 class One(Inputs):
