@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import struct
 import zlib
+from collections.abc import Iterator
 
+from calotype.data.parts import PNG, few, png_chunks
 from calotype.data.reading import UnusableError
 from calotype.errors import printable
 
-_PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
 
 
@@ -22,7 +23,7 @@ def check_complete(data: bytes) -> None:
     """
     if data.startswith(b"\xff\xd8\xff"):
         _check_jpeg(data)
-    elif data.startswith(_PNG):
+    elif data.startswith(PNG):
         _check_png(data)
     elif (data[8:12] == b"WEBP" or data[4:8] == b"ftyp") and len(data) > 64 and not any(data[-64:]):
         raise UnusableError("cut off: the file ends in zeros")
@@ -30,44 +31,41 @@ def check_complete(data: bytes) -> None:
 
 def essential(data: bytes) -> bytes | None:
     """A whole PNG file with nothing but its pixels, their palette and their transparency; None for every other file."""
-    if not data.startswith(_PNG):
+    if not data.startswith(PNG):
         return None
-    out, place = [_PNG], len(_PNG)
-    while place + 12 <= len(data):
-        length, kind = struct.unpack_from(">I4s", data, place)
-        if kind in (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"):
-            out.append(data[place : place + 12 + length])
-        place += 12 + length
-    return b"".join(out)
+    kept = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
+    return PNG + b"".join(data[place - 8 : place + length + 4] for kind, place, length in png_chunks(data) if kind in kept)
 
 
 def _check_jpeg(data: bytes) -> None:
-    place, scanned = 2, False
-    while (found := _JPEG_MARKER.search(data, place)) is not None:
-        marker, place = found.group(1)[0], found.end()
+    scanned = False
+    for marker, place in few(_markers(data)):
         if marker == 0xD9:
             return
-        if marker == 0x01:
-            continue
-        if place + 2 > len(data):
+        if marker != 0x01 and place + 2 > len(data):
             break
-        length = struct.unpack_from(">H", data, place)[0]
         scanned = scanned or marker == 0xDA
-        place += length  # entropy-coded data follow a scan's header; the search leaps over them
     raise UnusableError("cut off: the end of the JPEG data is missing" if scanned else "cut off: the JPEG file ends in its header")
 
 
+def _markers(data: bytes) -> Iterator[tuple[int, int]]:
+    """The markers of a JPEG file and where what they stand for begins."""
+    place = 2
+    while (found := _JPEG_MARKER.search(data, place)) is not None:
+        marker, place = found.group(1)[0], found.end()
+        yield marker, place
+        if marker != 0x01 and place + 2 <= len(data):
+            place += struct.unpack_from(">H", data, place)[0]  # entropy-coded data follow a scan's header; the search leaps over them
+
+
 def _check_png(data: bytes) -> None:
-    place = 8
-    while place + 12 <= len(data):
-        length, kind = struct.unpack_from(">I4s", data, place)
-        end = place + 8 + length
+    for kind, place, length in png_chunks(data):
+        end = place + length
         if end + 4 > len(data):
             break
         critical = not kind[0] & 0x20
-        if critical and zlib.crc32(memoryview(data)[place + 4 : end]) != struct.unpack_from(">I", data, end)[0]:
+        if critical and zlib.crc32(memoryview(data)[place - 4 : end]) != struct.unpack_from(">I", data, end)[0]:
             raise UnusableError(f"damaged: the checksum of its {printable(kind.decode('latin-1'))} chunk is wrong")
         if kind == b"IEND":
             return
-        place = end + 4
     raise UnusableError("cut off: the end of the PNG data is missing")

@@ -32,7 +32,7 @@ _SIGNATURES = {
     "SVG": rb"(\xef\xbb\xbf)?\s*(<\?xml[^>]*>\s*)?(<!DOCTYPE svg|<svg)",
     "a camera's raw picture": rb"II\*\x00.{4}CR|IIRO|IIRS|MMOR|IIU\x00|FUJIFILMCCD-RAW|FOVb|\x00MRM|....ftypcrx ",
 }
-_KINDS = {kind: re.compile(pattern, re.DOTALL) for kind, pattern in _SIGNATURES.items()}
+_KINDS = re.compile(b"|".join(b"(?P<_%d>%b)" % (place, pattern) for place, pattern in enumerate(_SIGNATURES.values())), re.DOTALL)
 _NAMES = {
     "HEIC": HEIF,
     "JPEG XL": {".jxl"},
@@ -79,7 +79,8 @@ def unread_kind(start: bytes, suffix: str) -> str | None:
     >>> unread_kind(b"8BPS", ".jpg")
     'PSD (Photoshop), which is not read: convert it to PNG or TIFF'
     """
-    kind = next((kind for kind, pattern in _KINDS.items() if pattern.match(start)), None)
+    found = _KINDS.match(start)
+    kind = None if found is None else tuple(_SIGNATURES)[int(str(found.lastgroup)[1:])]
     if kind is None and is_heif(start):
         kind = "HEIC"
     elif kind is None and (suffix in _RAW or not looks_like_image(start)):

@@ -16,6 +16,7 @@ from PIL import Image, ImageFile, ImageOps
 from calotype.data import tiff
 from calotype.data.complete import check_complete, essential
 from calotype.data.kinds import HEAD, is_heif, looks_like_image, reads_heif, unread_kind
+from calotype.data.parts import check_parts
 from calotype.data.reading import TooLargeError, UnusableError, first_line, reading
 
 MAX_PIXELS = 64 * 2**20  # of an image: 8,192 x 8,192; read from the header before anything is decoded
@@ -73,6 +74,7 @@ def opened(file: BinaryIO, name: str, limit: int = MAX_PIXELS) -> ImageFile.Imag
         raise UnusableError("the file is empty")
     if kind := unread_kind(start, os.path.splitext(name)[1].lower()):
         raise UnusableError(kind)
+    check_parts(file, start)
     image = _identified(file, name, start)
     if tiff.RAW in getattr(image, "tag_v2", {}):
         raise UnusableError(str(unread_kind(b"", ".dng")))

@@ -162,8 +162,10 @@ class _Tags:
         self.entries: dict[int, tuple[int, int, int, int]] = {}  # tag: place of the entry, type, count, place of the value field
         head, self.entry, self.inline = ("Q", 20, 8) if long else ("H", 12, 4)
         (count,) = self._unpack(place, head)
+        if count > _MOST:
+            raise UnusableError(f"its directory lists {count:,} entries, as no picture needs: save it anew")
         start = place + struct.calcsize(head)
-        for at in range(start, start + self.entry * min(count, _MOST), self.entry):
+        for at in range(start, start + self.entry * count, self.entry):
             tag, kind, number = self._unpack(at, "HHQ" if long else "HHI")
             self.entries[tag] = (at, kind, number, at + self.entry - self.inline)
         self.file.seek(start + self.entry * count)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 import struct
 from contextlib import suppress
+from itertools import takewhile
 from typing import Any
 
 from PIL import Image
+
+from calotype.data.parts import PNG, png_chunks
 
 Chunks = tuple[tuple[bytes, bytes], ...]
 """Kinds and bodies of PNG chunks."""
@@ -74,15 +77,10 @@ def resolution_of(image: Image.Image) -> tuple[float, float] | None:
 
 def chunks_of(data: bytes) -> Chunks:
     """The chunks of a PNG file that say what its colors mean."""
-    found, place = [], 8
-    while data.startswith(b"\x89PNG") and place + 12 <= len(data):
-        length, kind = struct.unpack_from(">I4s", data, place)
-        if kind in (b"IDAT", b"IEND"):
-            break
-        if kind in _LIGHT and length <= 32:
-            found.append((kind, data[place + 8 : place + 8 + length]))
-        place += 12 + length
-    return tuple(found)
+    if not data.startswith(PNG):
+        return ()
+    before = takewhile(lambda chunk: chunk[0] not in (b"IDAT", b"IEND"), png_chunks(data))
+    return tuple((kind, data[place : place + length]) for kind, place, length in before if kind in _LIGHT and length <= 32)
 
 
 def unkept(chunks: Chunks, profile: bytes) -> list[str]:
