@@ -7,8 +7,12 @@ from pathlib import Path
 import pytest
 
 from calotype import files
-from calotype.errors import DamagedError, UserError, printable
-from calotype.files import read_json, write_atomic, write_json
+from calotype.data.download import continue_download
+from calotype.data.load import _alone
+from calotype.engine.log import Log
+from calotype.engine.run import Run
+from calotype.errors import CalotypeError, DamagedError, UserError, printable
+from calotype.files import not_linked, read_json, write_atomic, write_json
 
 
 @pytest.mark.parametrize(
@@ -66,6 +70,46 @@ def test_a_link_planted_under_any_guessed_name_is_not_followed(tmp_path: Path) -
     assert victim.read_text() == "safe"
     assert (tmp_path / "x.json").read_text() == "new"
     assert not (tmp_path / "x.json").is_symlink()
+
+
+def test_a_link_under_a_name_that_is_known_beforehand_is_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (victim := tmp_path / "victim").write_text("safe")
+    monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: pytest.fail("asked for it"))
+    names = ("lock", "log.jsonl", "a.part", ".lock")
+
+    def added(path: Path) -> None:
+        with open(path, "a", opener=not_linked) as stream:
+            stream.write("more")
+
+    def locked(path: Path) -> None:
+        with _alone(path.parent, path.name):
+            pass
+
+    for target in (victim, tmp_path / "nothing"):
+        for name in names:
+            (tmp_path / name).unlink(missing_ok=True)
+            (tmp_path / name).symlink_to(target)
+        with pytest.raises(OSError, match="is a link, which is not followed: remove it"):
+            added(tmp_path / "lock")
+        with pytest.raises(UserError, match=r"lock is a link, which is not followed: remove it"):
+            locked(tmp_path / "lock")
+        with pytest.raises(CalotypeError, match=r"log.jsonl is a link"):
+            Log(tmp_path / "log.jsonl").write({"step": 1})
+        with pytest.raises(UserError, match=r"\.lock is a link"):
+            Run(tmp_path).lock()
+        with pytest.raises(OSError, match=r"a.part is a link"):
+            continue_download("http://127.0.0.1:9/a", tmp_path / "a.part")
+    assert victim.read_text() == "safe"
+    assert not (tmp_path / "nothing").exists()
+    (tmp_path / "lock").unlink()
+    (tmp_path / "lock").write_text("kept")
+    locked(tmp_path / "lock")
+    assert (tmp_path / "lock").read_text() == "kept"  # a lock says nothing, so that it need not be emptied
+    added(tmp_path / "lock")
+    assert (tmp_path / "lock").read_text() == "keptmore"
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match=r"pipe"):  # not waited for
+        added(tmp_path / "pipe")
 
 
 def test_control_characters_never_reach_a_terminal() -> None:

@@ -48,6 +48,23 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     sync_folder(path.parent)
 
 
+def not_linked(path: str, flags: int) -> int:
+    """An ``opener`` of `open` for files that are added to or locked under a name that others can foresee: no link there is followed.
+
+    Raises ``OSError`` for a link and for what is no file, where the system tells.
+    """
+    try:
+        handle = os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0), 0o666)  # a pipe is not waited for
+    except OSError:
+        if os.path.islink(path):
+            raise OSError(errno.ELOOP, f"{path} is a link, which is not followed: remove it", path) from None
+        raise
+    if stat.S_ISREG(os.fstat(handle).st_mode):
+        return handle
+    os.close(handle)
+    raise OSError(errno.EINVAL, f"{path} is not a plain file: remove it", path)
+
+
 def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Write a file by ``write(stream)``, whole or not at all."""
     with replacing(path) as stream:
@@ -69,6 +86,20 @@ def json_text(value: object) -> str:
     return json.dumps(value, indent=2, allow_nan=False) + "\n"
 
 
+# names that Windows keeps for itself
+_DEVICE = re.compile(r"(con|prn|aux|nul|com[\d¹²³]|lpt[\d¹²³]|conin\$|conout\$) *(\.|$)", re.IGNORECASE)
+
+
+def portable_name(text: str, otherwise: str = "images") -> str:
+    """A part of a path from anywhere as every system can hold it, else as it is: no device, no stream, nothing that Windows cuts off.
+
+    >>> portable_name("12:30 où.png"), portable_name("CON.png"), portable_name("dir. "), portable_name("Grün.png")
+    ('12-30 où.png', 'images-CON.png', 'dir', 'Grün.png')
+    """
+    name = re.sub(r'[<>:"|?*\\/\x00-\x1f]+', "-", text).rstrip(". ")
+    return f"{otherwise}-{name}" if _DEVICE.match(name) else name or otherwise
+
+
 def safe_name(text: str, otherwise: str = "images", limit: int = 80) -> str:
     """Text from anywhere as the name of a file or folder, on every system: no path, nothing hidden, no control characters, not too long.
 
@@ -76,7 +107,7 @@ def safe_name(text: str, otherwise: str = "images", limit: int = 80) -> str:
     ('etc-My-Photos', 'images', 'images-NUL.txt', 'gan-mnist5k')
     """
     name = re.sub(r"([^A-Za-z0-9._-]|\.\.)+", "-", text).strip("-.")[:limit].rstrip("-.")
-    return f"{otherwise}-{name}" if re.match(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", name, re.IGNORECASE) else name or otherwise
+    return f"{otherwise}-{name}" if _DEVICE.match(name) else name or otherwise
 
 
 def name_of(folder: Path) -> str:

@@ -13,6 +13,7 @@ from calotype.data import load
 from calotype.data.files import Folder, Zip
 from calotype.data.tree import arrange
 from calotype.errors import UserError
+from calotype.tasks.inputs import open_inputs
 
 Write = Callable[[dict[str, Image.Image | bytes]], Path]
 
@@ -73,7 +74,7 @@ def test_encrypted_and_corrupt_members_are_skipped(tmp_path: Path) -> None:
 
 
 def test_member_that_declares_too_much_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("calotype.data.files.MAX_BYTES", 10_000)
+    monkeypatch.setattr("calotype.data.files.Files.largest", 10_000)
     archive = tmp_path / "a.zip"
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as out:
         out.writestr("huge.png", bytes(20_000))
@@ -82,6 +83,21 @@ def test_member_that_declares_too_much_is_skipped(tmp_path: Path, monkeypatch: p
     split = load(str(archive), holdout=0)
     assert len(split.train) == 2
     assert "limit" in split.train.skipped[0].reason
+
+
+def test_more_pixels_allow_larger_files_in_archives_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = encode(smooth(16, 16), "BMP")
+    monkeypatch.setattr("calotype.tasks.inputs.MAX_BYTES", len(data) - 1)
+    monkeypatch.setattr("calotype.data.files.Files.largest", len(data) - 1)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("a.bmp", data)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.bmp").write_bytes(data)
+    for source in ("a.zip", "in"):
+        with open_inputs(str(tmp_path / source), most=16 * 16) as inputs:
+            assert inputs.picture("a.bmp").size == (16, 16)
+    with open_inputs(str(tmp_path / "a.zip"), most=16) as inputs:
+        assert [one.reason for one in inputs.skipped] == [f"declares {len(data):,} bytes, the limit is 0 MiB"]
 
 
 @pytest.mark.parametrize("damage", ["cut", "text"])

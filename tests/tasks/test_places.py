@@ -81,7 +81,7 @@ def test_names_that_meet_are_told_apart_and_choosing_them_ends(tmp_path: Path) -
 def test_every_result_has_a_name_of_its_own_on_every_file_system() -> None:
     rng = random.Random(0)
     parts = ["a", "A", "ä", "a\u0308", "ß", "ss", "x" * 252, "ü" * 126, "\udcff", ".gif", ".png", ".PNG", ".jpg", ".png", " ", "-2"]
-    names = list({"".join(rng.choices(parts, k=rng.randint(1, 4))) + rng.choice([".gif", ".png"]) for _ in range(2000)})
+    names = sorted({"".join(rng.choices(parts, k=rng.randint(1, 4))) + rng.choice([".gif", ".png"]) for _ in range(2000)})
     names += [f"{rng.choice(names)}/{name}" for name in names[:500]]
     with guarded():
         found = result_names(names)
@@ -147,7 +147,7 @@ def test_members_whose_name_is_no_place_are_left_out_and_named(tmp_path: Path, n
     assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.png")) == [
         "a.png",
         "out/deep/b.png",
-        "out/deep/good/12:30.png",
+        "out/deep/good/12-30.png",
     ]
 
 
@@ -158,6 +158,25 @@ def test_folders_of_archives_and_names_of_files_are_no_reason_to_complain(tmp_pa
         write(tmp_path / "in" / name)
     with open_inputs(str(tmp_path / "in")) as inputs:
         assert (inputs.names, inputs.skipped) == (("12:30.png", "C:a.png"), ())
+
+
+def test_names_out_of_an_archive_are_ones_that_every_system_takes(tmp_path: Path) -> None:
+    names = ["CON.png", "nul/a.png", "dir./e.png", "dir/e.png", "good/12:30.png", "com1 .gif", "Grün?.png", "x /y .png", "plain.png"]
+    outcomes = made(archive(tmp_path / "a.zip", *names), tmp_path / "out")
+    places = {name: str(outcome.written.relative_to(tmp_path / "out")) for name, outcome in outcomes.items() if outcome.written}
+    assert places == {
+        "CON.png": "images-CON.png",
+        "nul/a.png": "images-nul/a.png",
+        "dir./e.png": "dir/e.png",
+        "dir/e.png": "dir/e.png.png",
+        "good/12:30.png": "good/12-30.png",
+        "com1 .gif": "images-com1 .png",
+        "Grün?.png": "Grün-.png",
+        "x /y .png": "x/y .png",
+        "plain.png": "plain.png",
+    }
+    own = ["CON.png", "dir./12:30.png"]
+    assert result_names(own) == {name: name for name in own}  # which the user's own system holds
 
 
 def test_links_to_nothing_count_where_they_are_called_pictures(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from calotype.data.idx_cifar import CIFAR10_CLASSES
 from calotype.data.images import Progress
 from calotype.data.reading import first_line
 from calotype.errors import UserError
-from calotype.files import expanded
+from calotype.files import expanded, not_linked
 
 _ATTEMPTS = 3  # connections that may break off before an address is given up
 _TIMEOUT = 30.0  # seconds without a byte
@@ -138,6 +138,8 @@ def continue_download(url: str, part: Path, progress: Progress | None = None) ->
     Raises ``OSError`` when it breaks off too often, and ``ValueError`` where the server sends what no data set is.
     """
     part.parent.mkdir(parents=True, exist_ok=True)
+    if os.path.lexists(part):
+        open(part, "rb", opener=not_linked).close()  # before anything is asked for
     error: Exception | None = None
     for _ in range(_ATTEMPTS):
         try:
@@ -167,7 +169,7 @@ def _attempt(url: str, part: Path, progress: Progress | None) -> bool:
             have = 0  # the server sends everything again
         length = answer.headers.get("Content-Length")
         total = have + int(length) if length else None
-        with part.open("ab" if have else "wb") as file:
+        with open(part, "ab" if have else "wb", opener=not_linked) as file:
             while block := answer.read(1 << 18):
                 file.write(block)
                 have += len(block)

@@ -40,6 +40,7 @@ class Files(ABC):
     """A readable set of files under names with ``/`` between their parts. Reading is safe from several threads."""
 
     kind: str
+    largest = MAX_BYTES  # bytes of a file
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -125,8 +126,8 @@ class Folder(Files):
         """The file itself."""
         path = self.path / name
         try:
-            if path.stat().st_size > MAX_BYTES:
-                raise UnusableError(f"the file is larger than the limit of {MAX_BYTES // 2**20} MiB")
+            if path.stat().st_size > self.largest:
+                raise UnusableError(f"the file is larger than the limit of {self.largest // 2**20:,} MiB")
             return path.open("rb")
         except OSError as error:
             raise UnusableError(f"cannot be read: {error.strerror}") from error
@@ -196,6 +197,8 @@ class Zip(Files):
         """The whole member, its checksum verified, or its first ``limit`` bytes."""
         info = self._open()[name]
         assert self._archive is not None
+        if limit is not None and not info.file_size:
+            return b""  # many archives hold hundreds of thousands of empty notes, which need not be opened
         try:
             with self._archive.open(info) as member:
                 return member.read(limit if limit is not None else info.file_size + 1)
@@ -226,8 +229,8 @@ class Zip(Files):
         if info.flag_bits & 1:
             return "encrypted: unpack it and give the folder"
         kind = super()._kind(name)
-        too_large = kind == "" and info.file_size > MAX_BYTES
-        return f"declares {info.file_size:,} bytes, the limit is {MAX_BYTES // 2**20} MiB" if too_large else kind
+        too_large = kind == "" and info.file_size > self.largest
+        return f"declares {info.file_size:,} bytes, the limit is {self.largest // 2**20:,} MiB" if too_large else kind
 
     def _enter(self, info: zipfile.ZipInfo, members: dict[str, zipfile.ZipInfo]) -> None:
         name = info.filename.replace("\\", "/")

@@ -25,7 +25,7 @@ from calotype.data.kinds import reads_heif
 from calotype.data.prepare import write_arrays, write_files
 from calotype.data.prepared import SUFFIX, Prepared, is_prepared, memory_limit, prepared_path, read_prepared
 from calotype.errors import DamagedError, UserError
-from calotype.files import expanded, obstacle, safe_name
+from calotype.files import expanded, not_linked, obstacle, safe_name
 
 ACCEPTED = f"{', '.join((*embedded.NAMES, *PUBLIC))}, a folder, a zip archive, or a file written by 'calotype data prepare'"
 
@@ -190,7 +190,7 @@ def _alone(folder: Path, name: str) -> Iterator[None]:
     """One process at a time, so that the ranks of a training decode a source once; where locks do not exist, each decodes."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / name).open("w")
+        lock = open(folder / name, "a", opener=not_linked)  # noqa: SIM115
     except OSError as error:
         raise UserError(f"the cache folder {folder} cannot be written ({error.strerror}): set CALOTYPE_CACHE to one that can") from error
     with lock:

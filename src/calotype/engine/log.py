@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from calotype.errors import CalotypeError, UserError, printable
-from calotype.files import disk_full, parse_json, write_text
+from calotype.files import disk_full, not_linked, parse_json, write_text
 from calotype.settings import STEPS
 
 LINE = 1 << 20  # characters of the longest line that is read
@@ -30,7 +30,7 @@ class Log:
         """Append one record; a number that JSON cannot hold becomes null. Raises `CalotypeError` where it cannot be written."""
         line = json.dumps({k: _plain(v) for k, v in record.items()}, allow_nan=False) + "\n"
         try:
-            with open(self.path, "a", encoding="utf-8") as stream:
+            with open(self.path, "a", encoding="utf-8", opener=not_linked) as stream:
                 stream.write(line)
         except OSError as error:
             if error.errno == errno.ENOSPC:

@@ -21,7 +21,7 @@ from calotype.config import Config
 from calotype.engine.log import Log
 from calotype.engine.model_card import command_for, model_card
 from calotype.errors import DamagedError, UserError
-from calotype.files import obstacle, read_json, safe_name, write_atomic, write_json, write_text
+from calotype.files import not_linked, obstacle, read_json, safe_name, write_atomic, write_json, write_text
 from calotype.models import stored
 from calotype.settings import Count, NotNegative, checked
 from calotype.types import ImageSpec, Model
@@ -167,7 +167,7 @@ class Run:
         Raises `UserError` where another one is at it, and where nothing can be written.
         """
         try:
-            handle = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+            handle = not_linked(str(self.folder / ".lock"), os.O_RDWR | os.O_CREAT)
         except OSError as error:
             where = f"cannot write into {self.folder} ({error.strerror or error})"
             raise UserError(f"{where}: a run goes on in its own folder; copy it to where you may write") from None

@@ -32,6 +32,7 @@ class Inputs(ABC):
     """Pictures under names with ``/`` between their parts."""
 
     single = False  # whether one file was named by itself
+    packed = False  # whether the names are those of an archive, which may be made for another system
     every: tuple[str, ...]  # all that there are: what a result is called does not depend on how many are asked for
     count: int | None = None  # of those that are asked for
     most = MAX_PIXELS  # pixels of a picture at most
@@ -56,7 +57,7 @@ class Inputs(ABC):
 
     def _read(self, path: Path) -> bytes:
         """A whole file, which may hold as many pixels as it likes, up to `most`."""
-        limit = max(MAX_BYTES, DENSE * self.most)
+        limit = _largest(self.most)
         try:
             return read_bytes(path, limit)
         except OSError as error:
@@ -91,13 +92,14 @@ class Many(Inputs):
 
     def __init__(self, files: Files, held_out: bool, out: Path | None) -> None:
         self._files = files
+        self.packed = not isinstance(files, Folder)
         listing = files.listing()
         tree = arrange(listing.images) if held_out else None
         if tree is not None and tree.holdout is not None:
             names = [name for name, held in zip(tree.names, tree.holdout, strict=True) if held]
         else:
             names = sorted(listing.images, key=lambda name: (natural(name), name))
-        reasons = {} if isinstance(files, Folder) else {name: reason for name in names if (reason := _unfit(name))}
+        reasons = {name: reason for name in names if (reason := _unfit(name))} if self.packed else {}
         self.skipped = (*listing.skipped, *(Skipped(printable(name), reason) for name, reason in reasons.items()))
         self.every = tuple(name for name in names if name not in reasons)
         if out is not None and isinstance(files, Folder) and out.resolve() != files.path.resolve():
@@ -159,6 +161,7 @@ def open_inputs(source: str, out: Path | None = None, count: int | None = None, 
         yield numbered
         return
     with contextlib.closing(found):
+        found.largest = _largest(most)
         inputs = Many(found, own, out)
         if not inputs.names and not inputs.skipped:
             raise UserError(f"there are no pictures in {source}")
@@ -178,6 +181,11 @@ def _outside(results: Path, folder: Path, names: Iterable[str]) -> Iterator[str]
         path = folder / name
         if not inside(path.parent) and not (path.is_symlink() and inside(path.resolve().parent)):
             yield name
+
+
+def _largest(most: int) -> int:
+    """Bytes that the file of a picture of so many pixels may have."""
+    return max(MAX_BYTES, DENSE * most)
 
 
 def _size_of(opened: Callable[[], BinaryIO], name: str, most: int) -> tuple[int, int] | None:

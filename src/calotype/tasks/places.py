@@ -6,12 +6,13 @@ import hashlib
 import os
 import unicodedata
 from collections.abc import Collection, Iterator, Sequence
+from functools import partial
 from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from calotype.errors import UserError
-from calotype.files import obstacle
+from calotype.files import obstacle, portable_name
 from calotype.tasks.files import FORMATS, SUFFIXES, format_of
 from calotype.tasks.inputs import Inputs
 
@@ -49,26 +50,28 @@ def targets(inputs: Inputs, out: str | Path, existing: Existing = "refuse") -> d
         format_of(out)
     if reason := obstacle(out if folder else out.parent, folder=True):
         raise UserError(f"cannot write into {out if folder else out.parent}: {reason}; give another OUT")
-    named = result_names(inputs.every)
+    named = result_names(inputs.every, inputs.packed)
     places = {name: out / named[name] if folder else out for name in inputs.names}
     require_free(inputs, places.values(), existing)
     return places
 
 
-def result_names(names: Sequence[str]) -> dict[str, str]:
+def result_names(names: Sequence[str], packed: bool = False) -> dict[str, str]:
     """The name of the result of each picture, no two of them alike, and none that of a folder of another.
 
     A picture keeps its name where its format is written; else ``.png`` takes the place of its suffix. Where that name is taken, or
     differs from one by what some file systems do not tell apart (case, the way accents are written), ``.png`` comes behind the whole
-    name; where that is taken as well, a digest of the name comes before it. Parts too long for a file system are cut and end in one.
+    name; where that is taken as well, a digest of the name comes before it. Parts too long for a file system are cut and end in one. Names
+    that come ``packed``, in an archive, are made such that every system takes them; files of one's own keep theirs.
 
     >>> result_names(["a.gif", "a.png", "a.gif.png", "b.gif"])
     {'a.gif': 'a-3858ccbe8587.png', 'a.png': 'a.png', 'a.gif.png': 'a.gif.png', 'b.gif': 'b.png'}
     """
-    taken = {_key(folder) for name in names for folder in _fitted(PurePosixPath(name)).parents}
+    fitted = partial(_fitted, packed=packed)
+    taken = {_key(folder) for name in names for folder in fitted(PurePosixPath(name)).parents}
     chosen: dict[str, str] = {}
     for name in sorted(names, key=lambda name: not _kept(name)):  # those that keep theirs first
-        found = next(place for place in map(_fitted, _wanted(name)) if _key(place) not in taken)
+        found = next(place for place in map(fitted, _wanted(name)) if _key(place) not in taken)
         taken.add(_key(found))
         chosen[name] = str(found)
     return {name: chosen[name] for name in names}
@@ -98,8 +101,10 @@ def _wanted(name: str) -> Iterator[PurePosixPath]:
         yield plain.with_name(f"{plain.stem}-{_digest(name, turn)}.png")
 
 
-def _fitted(place: PurePosixPath) -> PurePosixPath:
-    """A name of which no part is longer than `NAME` bytes."""
+def _fitted(place: PurePosixPath, packed: bool) -> PurePosixPath:
+    """A name of which no part is longer than `NAME` bytes, nor, where it came ``packed``, one that only some systems take."""
+    if packed:
+        place = PurePosixPath(*map(portable_name, place.parts))
     if len(os.fsencode(str(place))) <= NAME:
         return place
     return PurePosixPath(*(part if len(os.fsencode(part)) <= NAME else _cut(part) for part in place.parts))
