@@ -6,12 +6,15 @@ import gzip
 import io
 import struct
 import tarfile
+import weakref
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
 
-from calotype.data import load
+from calotype.data import idx_cifar, load
+from calotype.data.idx_cifar import read_folder
 from calotype.data.unpack import Budget, tar_members
 from calotype.errors import UserError
 from tests.fuzz import attempt
@@ -86,6 +89,49 @@ def test_members_of_an_archive_share_a_budget(tmp_path: Path, monkeypatch: pytes
     refused(packed(tmp_path / "c.tar.gz", {"readme": 210 * MIB, "c/data_batch_1.bin": batch()}), "unpacks to more than 200 MiB")
     whole = packed(tmp_path / "d.tar.gz", {"readme": 60 * MIB, "c/data_batch_1.bin": batch(), "c/test_batch.bin": batch(2)})
     assert len(load(str(whole)).train) == 3
+
+
+@pytest.mark.parametrize("size", [None, 8])
+def test_images_are_not_copied_to_be_divided(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int | None) -> None:
+    pixels, labels = np.random.RandomState(0).randint(0, 256, (300, 16, 16)).astype(np.uint8), np.arange(300) % 10
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(header(300, 16, 16) + pixels.tobytes())
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(header(300) + labels.astype(np.uint8).tobytes())
+    found = load(str(tmp_path), size=size)
+    assert found.train.pixels.base is found.holdout.pixels.base is not None
+    source = read_folder(tmp_path, "x")
+    assert source is not None
+    copied = source.split(size, None, "crop", 0.1)
+    assert source.pixels[..., 0].tolist() == pixels.tolist()  # which was not given up
+    assert found.fingerprint == copied.fingerprint
+    assert [len(found.train), len(found.holdout)] == [270, 30]
+    of = {image.tobytes(): label for image, label in zip(pixels, labels, strict=True)}
+    assert found.train.labels is not None
+    if size is None:
+        assert [of[image.tobytes()] for image in found.train.pixels] == found.train.labels.tolist()
+
+
+def test_batches_are_let_go_of_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Batch(bytearray):
+        pass
+
+    alive: list[int] = []
+    known: list[weakref.ref[Batch]] = []
+    decoded = idx_cifar._binary
+
+    def unpacked(stream: BinaryIO) -> Batch:
+        data = Batch(stream.read())
+        known.append(weakref.ref(data))
+        return data
+
+    def counted(data: bytes, place: Path) -> object:
+        alive.append(sum(one() is not None for one in known))
+        return decoded(data, place)
+
+    monkeypatch.setattr(idx_cifar, "read_all", unpacked)
+    monkeypatch.setattr(idx_cifar, "_binary", counted)
+    path = packed(tmp_path / "cifar-10-binary.tar.gz", {f"c/data_batch_{n}.bin": batch() for n in range(1, 6)})
+    assert len(load(str(path), holdout=0).train) == 15
+    assert alive == [5, 4, 3, 2, 1]
 
 
 def test_an_archive_of_many_members_ends(tmp_path: Path) -> None:

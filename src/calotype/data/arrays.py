@@ -34,17 +34,43 @@ class Arrays:
             return holdout_order(len(self.pixels), self.labels), None
         return np.argsort(~self.holdout, kind="stable"), own
 
-    def split(self, size: int | None, channels: int | None, fit: Fit, share: float) -> Split:
-        """Train and holdout at one shape: the source's own parts, else ``share`` of each class held out."""
+    def split(self, size: int | None, channels: int | None, fit: Fit, share: float, give_up: bool = False) -> Split:
+        """Train and holdout at one shape: the source's own parts, else ``share`` of each class held out.
+
+        Both are views of one array. Where it is that of this source, its images have to be moved for that, and are copied instead unless
+        the caller says to ``give_up`` the source, which is then not to be used any more.
+        """
         order, own = self.order()
         cut = holdout_count(len(order), share) if own is None else own
         pixels = fit_array(self.pixels, size, channels, fit)
+        moved = (
+            pixels.flags.writeable and (give_up or pixels is not self.pixels) and not (_together(order[:cut]) and _together(order[cut:]))
+        )
+        if moved:
+            _move(pixels, order.tolist())
 
-        def part(index: NDArray[np.int64], skipped: tuple[Skipped, ...]) -> Images:
-            together = len(index) > 0 and pixels.flags.writeable and bool((np.diff(index) == 1).all())
+        def part(first: int, last: int, skipped: tuple[Skipped, ...]) -> Images:
+            index = order[first:last]
+            together = len(index) > 0 and pixels.flags.writeable and _together(index)
             rows = slice(int(index[0]), int(index[-1]) + 1) if together else index  # what lies together is not copied
             labels = None if self.labels is None else self.labels[rows]
             files = tuple(self.files[i] for i in index) if self.files else ()
-            return make_images(pixels[rows], labels, self.classes, self.name, skipped, files=files)
+            return make_images(pixels[slice(first, last) if moved else rows], labels, self.classes, self.name, skipped, files=files)
 
-        return Split(part(order[cut:], self.skipped), part(order[:cut], ()))
+        return Split(part(cut, len(order), self.skipped), part(0, cut, ()))
+
+
+def _together(index: NDArray[np.int64]) -> bool:
+    return bool((np.diff(index) == 1).all())
+
+
+def _move(pixels: Pixels, order: list[int]) -> None:
+    """Put image ``order[i]`` of (N, H, W, C) at place i, for all i, within their memory: circle by circle, with one image beside them."""
+    done = [False] * len(order)
+    for start in range(len(order)):
+        if done[start]:
+            continue
+        place, spare = start, pixels[start].copy()
+        while (source := order[place]) != start:
+            pixels[place], done[place], place = pixels[source], True, source
+        pixels[place], done[place] = spare, True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -129,21 +129,23 @@ def _read_tar(path: Path, name: str) -> Arrays:
     return _read_cifar(batches, name, path)
 
 
-def _read_cifar(batches: Mapping[str, Path | bytearray], name: str, place: Path) -> Arrays:
-    budget, waiting = Budget(place, _CIFAR), dict(sorted(batches.items()))
-    sizes = [batch.stat().st_size if isinstance(batch, Path) else len(batch) for batch in waiting.values()]
+def _read_cifar(batches: MutableMapping[str, Path | bytearray], name: str, place: Path) -> Arrays:
+    """The images of all batches, each of which is taken out of ``batches`` and let go of before the next one is read."""
+    budget = Budget(place, _CIFAR)
+    sizes = [batch.stat().st_size if isinstance(batch, Path) else len(batch) for batch in batches.values()]
     budget.spend(sum(sizes))
     pixels = np.empty((sum(sizes) // _ROW, 32, 32, 3), np.uint8)  # no fewer than there are; untouched memory costs nothing
     held, labels, count = [], [], 0
-    for batch in tuple(waiting):
+    for batch in sorted(batches):
         with guarded(place / batch):
-            found = waiting.pop(batch)
+            found = batches.pop(batch)
             data = found.read_bytes() if isinstance(found, Path) else found
         rows, marks = (_binary if batch.endswith(".bin") else _pickled)(data, place / batch)
         pixels[count : count + len(rows)] = rows.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
         count += len(rows)
         labels.append(marks)
         held.append(np.full(len(rows), batch.startswith("test")))
+        del found, data, rows  # which would stay until the next ones are there
     if not count:
         raise UserError(f"{place} holds CIFAR-10 batches without images: copy or download it again")
     own = np.concatenate(held)

@@ -64,7 +64,7 @@ def load(
             found = cached(found, size, channels, fit, cache, progress)
     if isinstance(found, Prepared) and _differs(found, size, channels):
         found = _reshapable(found, source)
-    split = found.split(holdout) if isinstance(found, Prepared) else found.split(size, channels, fit, holdout)
+    split = found.split(holdout) if isinstance(found, Prepared) else found.split(size, channels, fit, holdout, give_up=True)
     if not len(split.train):
         why = f"; of the others {split.train.skipped[0].name}: {split.train.skipped[0].reason}" if split.train.skipped else ""
         raise UserError(f"{source} has no usable image to train on: all {len(split.holdout):,} are held out{why}")
