@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import struct
 import zlib
 
 import numpy as np
@@ -34,7 +35,7 @@ def read(data: bytes) -> NDArray[np.generic]:
 
 @pytest.mark.parametrize("kind", ["u2", "u4", "u8", "i2", "f2", "f4", "f8"])
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
-def test_every_layout(kind: str, count: int) -> None:
+def test_every_layout(kind: str, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     for planar, compression, predictor, order, big, tile in itertools.product(
         ("contig", "separate"), (None, "zlib"), (None, True), "<>", (False, True), (None, (16, 32))
     ):
@@ -60,6 +61,15 @@ def test_every_layout(kind: str, count: int) -> None:
             rowsperstrip=None if tile else 7,
         )
         np.testing.assert_array_equal(read(stream.getvalue()), values)
+        with monkeypatch.context() as patch:
+            patch.setattr(tiff, "_AT_ONCE", 1)
+            np.testing.assert_array_equal(read(stream.getvalue()), values)
+            found = tiff.layout(io.BytesIO(stream.getvalue()))
+            assert found is not None
+            assert found.tall == (16 if tile else 7)
+            rows = tiff.rows(stream.getvalue(), found)[1]
+            for first, last in ((0, 1), (5, 9), (13, 31), (30, H), (3, 4)):  # not only in their order
+                np.testing.assert_array_equal(rows(first, last), values[first:last])
 
 
 @pytest.mark.parametrize("bits", [2, 4, 6, 9, 10, 12, 14, 24])
@@ -156,6 +166,46 @@ def test_a_size_that_the_bytes_cannot_fill_takes_no_memory(monkeypatch: pytest.M
             read(fitting)
 
 
+def test_a_large_picture_is_unpacked_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of them once, where bands of rows are asked for in their order, and never two at a time."""
+    values, stream, sizes = samples("u2", 3), io.BytesIO(), list[int]()
+    room = tiff.make_room
+
+    def counted(image: Image.Image) -> None:
+        sizes.append(image.width * image.height)
+        room(image)
+
+    monkeypatch.setattr(tiff, "make_room", counted)
+    tifffile.imwrite(stream, values, photometric="rgb", compression="zlib", rowsperstrip=4)
+    whole = open_picture(stream.getvalue(), "a.tif")
+    assert sizes == [6 * W * H]
+    sizes.clear()
+    monkeypatch.setattr(tiff, "_AT_ONCE", 6 * W * 8)
+    monkeypatch.setattr("calotype.data.opening._BAND", 3 * W)
+    np.testing.assert_array_equal(open_picture(stream.getvalue(), "a.tif").pixels, whole.pixels)
+    assert sizes == [6 * W * 8] * 4 + [6 * W * 5]
+
+
+def test_the_limit_counts_bytes_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of four channels of 16 bits a pixel, tiles with what of them lies beyond the edges."""
+    monkeypatch.setattr(tiff, "make_room", lambda image: pytest.fail("took memory"))
+    deep, wide = io.BytesIO(), io.BytesIO()
+    tifffile.imwrite(deep, np.zeros((64, 64, 4)), photometric="rgb", extrasamples=["unassalpha"], compression="zlib")
+    tifffile.imwrite(wide, np.zeros((64, 64), np.uint16), photometric="minisblack", compression="zlib", tile=(2048, 2048))
+    for stream, size in ((deep, 131_072), (wide, 8_388_608)):
+        for look in (lambda data: read_header(io.BytesIO(data), "a.tif", 4096), lambda data: open_picture(data, "a.tif", 4096)):
+            with pytest.raises(UnusableError, match=f"64x64 pixels unpack to {size:,} bytes, more than the limit of 32,768: "):
+                look(stream.getvalue())
+
+
+def test_strips_without_number_are_not_listed() -> None:
+    data = bytearray(plain_tiff(bytes(2000), (20, 20), 16, 1))
+    place = data.index(struct.pack("<HH", 273, 4))
+    struct.pack_into("<I", data, place + 4, 2**28)
+    with pytest.raises(UnusableError, match="more than 1,048,576 strips or tiles"):
+        open_picture(bytes(data), "a.tif")
+
+
 def test_large_integers_keep_their_order() -> None:
     """Above 2^31, where a signed type turns them over."""
     values, stream = np.linspace(0, 2**32 - 1, H * W).astype(np.uint32).reshape(H, W), io.BytesIO()
@@ -165,6 +215,7 @@ def test_large_integers_keep_their_order() -> None:
 
 def test_limits_are_ours_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)
+    monkeypatch.setattr("calotype.data.opening.DENSE", 32)  # pixels alone are meant here
     for name, data in kinds().items():
         if name.endswith((".png", ".tif", ".jpg", ".bmp", ".ppm", ".jp2", ".avif")):
             assert open_picture(data, name, limit=400).size in ((16, 20), (20, 16))

@@ -43,9 +43,8 @@ class Arrays:
         order, own = self.order()
         cut = holdout_count(len(order), share) if own is None else own
         pixels = fit_array(self.pixels, size, channels, fit)
-        moved = (
-            pixels.flags.writeable and (give_up or pixels is not self.pixels) and not (_together(order[:cut]) and _together(order[cut:]))
-        )
+        apart = not (_together(order[:cut]) and _together(order[cut:]))
+        moved = apart and pixels.flags.writeable and (give_up or pixels is not self.pixels)
         if moved:
             _move(pixels, order.tolist())
 

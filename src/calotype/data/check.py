@@ -21,7 +21,7 @@ from calotype.data.duplicates import NEAR, SEARCHED, exact_groups, miniature, ne
 from calotype.data.files import Files
 from calotype.data.images import Pixels, Progress, Skipped, holdout_count, some
 from calotype.data.load import as_arrays, find
-from calotype.data.parallel import ordered
+from calotype.data.parallel import Room, ordered
 from calotype.data.prepare import nothing_usable, recommended_size
 from calotype.data.prepared import Prepared
 from calotype.data.tree import STRAY, Tree, arrange
@@ -125,6 +125,8 @@ def check(source: str, *, cache: Path | None = None, progress: Progress | None =
 
 
 def _check_files(source: str, files: Files, progress: Progress | None, compared: Progress | None) -> Check:
+    room = Room()
+
     def look(name: str) -> tuple[_Seen | str, bool]:
         """The image, or why it cannot be used; and whether its header can be read."""
         readable = False
@@ -132,7 +134,8 @@ def _check_files(source: str, files: Files, progress: Progress | None, compared:
             data = files.read(name)
             header = read_header(io.BytesIO(data), name)
             readable = True
-            return _look(files.title(name), decode(data, name), header), readable
+            with room.held(header.memory):
+                return _look(files.title(name), decode(data, name), header), readable
         except UnusableError as error:
             return str(error), readable
 

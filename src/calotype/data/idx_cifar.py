@@ -46,7 +46,8 @@ def read_folder(path: Path, name: str, classes: tuple[str, ...] = ()) -> Arrays 
         return _read_idx_set({key: found[key] for key in found}, name, classes)
     for folder in (path, path / "cifar-10-batches-py", path / "cifar-10-batches-bin"):
         inner = folder.iterdir() if folder.is_dir() else ()
-        if batches := {entry.name: entry for entry in inner if _BATCH.match(entry.name) and entry.is_file()}:
+        batches: dict[str, Path | bytearray] = {entry.name: entry for entry in inner if _BATCH.match(entry.name) and entry.is_file()}
+        if batches:
             return _read_cifar(batches, name, folder)
     archives = [entry for entry in entries.values() if re.match(r"cifar-10-(python|binary)\.(tar\.gz|tgz|tar)$", entry.name)]
     return _read_tar(archives[0], name) if archives else None

@@ -15,11 +15,13 @@ from PIL import Image, ImageFile, ImageOps
 
 from calotype.data import tiff
 from calotype.data.complete import check_complete, essential
+from calotype.data.depth import words_of
 from calotype.data.kinds import HEAD, is_heif, looks_like_image, reads_heif, unread_kind
 from calotype.data.parts import check_parts
-from calotype.data.reading import TooLargeError, UnusableError, first_line, reading
+from calotype.data.reading import TooDeepError, TooLargeError, UnusableError, first_line, reading
 
 MAX_PIXELS = 64 * 2**20  # of an image: 8,192 x 8,192; read from the header before anything is decoded
+DENSE = 8  # bytes for each pixel that it may hold, packed in a file or unpacked: four channels of 16 bits
 MAX_BYTES = 256 * 2**20  # of a file, as its folder or archive declares it
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "AVIF", "JPEG2000", "ICO", "QOI", "PCX", "SGI")
 _ORIENTATION, _SIDEWAYS = 0x0112, {5, 6, 7, 8}  # the EXIF tag, and its values that turn the image by a quarter
@@ -43,19 +45,27 @@ class Header:
     height: int
     grey: bool
     animated: bool
+    memory: int = 0  # bytes that its pixels take as they are decoded
 
     @property
     def size(self) -> str:
         """Width and height for people."""
         return f"{self.width}x{self.height}"
 
+    def memory_at(self, size: int) -> int:
+        """Bytes that its pixels take where it will be shrunk to this height and width, for which a JPEG file is decoded smaller."""
+        scale = 1
+        while self.format in ("JPEG", "MPO") and scale < 8 and min(self.width, self.height) >= 4 * scale * size:
+            scale *= 2
+        return self.memory // scale**2
+
 
 def read_header(file: BinaryIO, name: str, limit: int = MAX_PIXELS) -> Header:
     """What the file says of itself, without decoding it, of ``limit`` pixels at most. Raises ``UnusableError``."""
     with reading("its header cannot be read"):
         if deep := tiff.layout(file):
-            _check_size(deep.size, limit)
-            return Header("TIFF", deep.mode, *deep.upright, deep.grey, deep.pages)
+            check_deep(deep, limit)
+            return Header("TIFF", deep.mode, *deep.upright, deep.grey, deep.pages, deep.memory)
         file.seek(0)
         try:
             image = opened(file, name, limit)
@@ -100,6 +110,13 @@ def bands(width: int, height: int) -> Iterator[tuple[int, int]]:
     rows = max(1, _BAND // max(1, width))
     for top in range(0, height, rows):
         yield top, min(height, top + rows)
+
+
+def check_deep(found: tiff.Layout, limit: int) -> None:
+    """Raise ``UnusableError`` for a TIFF file of more than ``limit`` pixels, or of more bytes than so many could need."""
+    _check_size(found.size, limit)
+    if found.memory > DENSE * limit:
+        raise TooDeepError(found.size, found.memory, DENSE * limit)
 
 
 def _check_size(size: tuple[int, int], limit: int) -> None:
@@ -160,7 +177,9 @@ def _describe(image: Image.Image) -> Header:
     with suppress(Exception):  # of broken EXIF data
         if "exif" in image.info and image.getexif().get(_ORIENTATION) in _SIDEWAYS:
             width, height = height, width
-    return Header(image.format or "?", image.mode, width, height, grey, bool(frames))
+    wide = any(";16" in word for word in words_of(image)) or image.mode in ("I", "F")
+    memory = width * height * (DENSE if wide else len(image.getbands()) if len(image.getbands()) < 2 else 4)
+    return Header(image.format or "?", image.mode, width, height, grey, bool(frames), memory)
 
 
 def _grey_palette(image: Image.Image) -> bool:

@@ -15,7 +15,7 @@ from calotype.data.decode import Header, UnusableError, decode_fitted, decode_ti
 from calotype.data.files import Files
 from calotype.data.fit import SIZES, Fit, fit_array
 from calotype.data.images import Pixels, Progress, Skipped, some
-from calotype.data.parallel import CHUNK, ordered
+from calotype.data.parallel import CHUNK, Room, ordered
 from calotype.data.prepared import Row, write_prepared
 from calotype.data.tree import STRAY, Tree, arrange
 from calotype.errors import UserError, printable
@@ -107,12 +107,15 @@ def write_files(files: Files, out: Path, name: str, size: int | None, channels: 
     finish: dict[str, Any] = {"source": str(files.path), "fit": fit, "others": seen.others, "holdout": None if own is None else 0}
     skipped = list(seen.skipped)
     ends: list[int] = []  # of the tiles of each file
+    room = Room()
 
     def work(filename: str) -> list[Pixels] | Skipped:
         try:
-            if fit == "tile":
-                return decode_tiles(files.read(filename), filename, side, depth)
-            return [decode_fitted(files.read(filename), filename, side, depth, fit)]
+            header = seen.headers[filename]
+            with room.held(header.memory if fit == "tile" else header.memory_at(side)):
+                if fit == "tile":
+                    return decode_tiles(files.read(filename), filename, side, depth)
+                return [decode_fitted(files.read(filename), filename, side, depth, fit)]
         except UnusableError as error:
             return Skipped(files.title(filename), str(error))
 

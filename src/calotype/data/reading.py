@@ -26,6 +26,14 @@ class TooLargeError(UnusableError):
         super().__init__(f"{size[0]}x{size[1]} pixels are more than the limit of {limit:,}: scale it down first")
 
 
+class TooDeepError(UnusableError):
+    """An image whose samples take more bytes than are allowed."""
+
+    def __init__(self, size: tuple[int, int], memory: int, limit: int) -> None:
+        words = f"{size[0]}x{size[1]} pixels unpack to {memory:,} bytes, more than the limit of {limit:,}"
+        super().__init__(f"{words}: scale it down, or save it with 16 bits a channel")
+
+
 @contextmanager
 def reading(what: str = "cannot be decoded") -> Iterator[None]:
     """Within this, every error becomes an ``UnusableError`` that begins with ``what``, and nothing comes upon the terminal unasked.

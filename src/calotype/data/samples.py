@@ -22,8 +22,8 @@ from calotype.data import tiff
 from calotype.data.complete import check_complete, essential
 from calotype.data.depth import bits_of, words_of
 from calotype.data.netpbm import netpbm
-from calotype.data.opening import MAX_PIXELS, bands, loaded, opened
-from calotype.data.reading import TooLargeError, UnusableError
+from calotype.data.opening import MAX_PIXELS, bands, check_deep, loaded, opened
+from calotype.data.reading import UnusableError
 
 Samples = NDArray[Any]
 Rows = tiff.Rows
@@ -227,8 +227,7 @@ def _tell(image: ImageFile.ImageFile, word: str) -> None:
 
 
 def _from_tiff(data: bytes, found: tiff.Layout, limit: int) -> Content:
-    if found.size[0] * found.size[1] > limit:
-        raise TooLargeError(found.size, limit)
+    check_deep(found, limit)
     image, rows = tiff.rows(data, found)
     shape = (found.size[1], found.size[0], found.colors)
     stated = found.kind == "u" and found.bits <= 16

@@ -1,8 +1,8 @@
 """TIFF files of more than 8 bits, or odd ones, of which Pillow reads few and fewer in full: it unpacks their bytes, made samples here.
 
 To Pillow such a file is shown as a grey picture of 8 bits, a pixel for each byte, by changing entries of its directory (TIFF 6.0,
-section 2; BigTIFF has longer ones). What strips, tiles and lossless compressions do to bytes is then Pillow's work; predictors (section
-14), byte order, packed samples and separate planes are undone here.
+section 2; BigTIFF has longer ones); a large one as several, of some strips or rows of tiles each. What strips, tiles and lossless
+compressions do to bytes is then Pillow's work; predictors (section 14), byte order, packed samples and separate planes are undone here.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -24,12 +24,14 @@ Rows = Callable[[int, int], NDArray[Any]]
 
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _LIGHT, _FILL, _ORIENTATION, _SAMPLES = 256, 257, 258, 259, 262, 266, 274, 277
 _OFFSETS, _COUNTS, _PLANES, _PREDICTOR, _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_COUNTS = 273, 279, 284, 317, 322, 323, 324, 325
-_EXTRA, _FORMAT, _XMP, _INKS = 338, 339, 700, 332
+_EXTRA, _FORMAT, _XMP, _INKS, _ROWS = 338, 339, 700, 332, 278
 RAW = 50706  # the tag of a camera's raw picture (DNG), whose first image is a small one
 _NUMBERS = {1: "B", 3: "H", 4: "I", 16: "Q"}  # types of the entries that are looked at
 _MOST_PACKED = {1: 1, 5: 2800, 8: 1032, 32773: 64, 32946: 1032, 50000: 2**14}  # bytes that one byte can stand for, by lossless compression
 _KINDS = {1: "u", 2: "i", 3: "f"}  # by sample format
 _MOST = 2**16  # entries or values that are believed
+_STRIPS = 2**20  # strips or tiles: of 8 x 8 pixels in the largest picture
+_AT_ONCE = 64 * 2**20  # bytes that are unpacked at a time, where strips or tiles are not larger
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class Layout:
     packing: int  # of _MOST_PACKED
     predictor: int
     tile: int  # width of the tiles; 0 in strips
+    tall: int  # rows of a strip or of the tiles beside one another
     pages: bool  # whether more than this one
 
     @property
@@ -66,6 +69,20 @@ class Layout:
         """The nearest of Pillow's modes."""
         grey = "F" if self.kind == "f" else "I" if self.bits > 8 else "L"
         return (grey if self.alpha == 0 else "LA") if self.grey else "RGB" if self.alpha == 0 else "RGBA"
+
+    @property
+    def memory(self) -> int:
+        """Bytes of all samples as they are unpacked, those beyond the edges among them."""
+        return self._part * self._across * self._planes * (self._down * self.tall if self.tile else self.size[1])
+
+    @property
+    def _planes(self) -> int:
+        return self.samples if self.planar else 1
+
+    @property
+    def _down(self) -> int:
+        """Strips, or tiles one below the other."""
+        return -(-self.size[1] // self.tall)
 
     @property
     def _together(self) -> int:
@@ -117,20 +134,10 @@ def rows(data: bytes, found: Layout) -> tuple[TiffImagePlugin.TiffImageFile, Row
 
     Raises ``UnusableError`` for a file that is too short for them, before any memory is taken; and whatever Pillow does.
     """
-    if len(data) * _MOST_PACKED[found.packing] < found._part * found._across * found.size[1] * (found.samples if found.planar else 1):
+    if len(data) * _MOST_PACKED[found.packing] < found._part * found._across * found.size[1] * found._planes:
         raise UnusableError("cut off: there are fewer samples than its size says")
-    planes = [
-        TiffImagePlugin.TiffImageFile(io.BytesIO(_shown(data, found, plane))) for plane in range(found.samples if found.planar else 1)
-    ]
-    for image in planes:
-        make_room(image)
-        image.load()
-
-    def read(top: int, bottom: int) -> NDArray[Any]:
-        parts = [_samples(np.asarray(image.crop((0, top, image.width, bottom))), found) for image in planes]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts, 2)
-
-    return planes[0], read
+    unpacked = _Unpacked(data, found)
+    return unpacked.image, unpacked.rows
 
 
 def parted(image: Any) -> bool:
@@ -168,6 +175,8 @@ class _Tags:
         for at in range(start, start + self.entry * count, self.entry):
             tag, kind, number = self._unpack(at, "HHQ" if long else "HHI")
             self.entries[tag] = (at, kind, number, at + self.entry - self.inline)
+        if any(self.entries[tag][2] > _STRIPS for tag in (_OFFSETS, _COUNTS, _TILE_OFFSETS, _TILE_COUNTS) if tag in self.entries):
+            raise UnusableError(f"more than {_STRIPS:,} strips or tiles, as no picture needs: save it anew")
         self.file.seek(start + self.entry * count)
         self.more = any(file.read(self.inline))
 
@@ -235,23 +244,62 @@ def _layout(tags: _Tags) -> Layout | None:
     size, orientation = (tags.value(_WIDTH), tags.value(_HEIGHT)), tags.value(_ORIENTATION, 1)
     if min(size) < 1 or (tile and not 0 < tile <= max(_MOST, 2 * size[0])):
         return None
-    return Layout(
-        tags.order, size, samples, colors, alpha, depth, kind, light == 0, orientation, planar, packing, predictor, tile, tags.more
+    tall = tags.value(_TILE_HEIGHT) if tile else min(tags.value(_ROWS, size[1]), size[1])
+    found = Layout(
+        tags.order, size, samples, colors, alpha, depth, kind, light == 0, orientation, planar, packing, predictor, tile, tall, tags.more
     )
+    parts = tags.entries[_TILE_OFFSETS if tile else _OFFSETS][2]
+    return found if tall and parts == found._across * found._down * found._planes else replace(found, tall=max(tall, size[1]))
 
 
-def _shown(data: bytes, found: Layout, plane: int) -> bytearray:
-    """The file as Pillow is to see it."""
-    shown, tags = bytearray(data), _tags(io.BytesIO(data))
+class _Unpacked:
+    """The samples of a file, some strips or rows of tiles at a time, of which the last ones are kept."""
+
+    def __init__(self, data: bytes, found: Layout) -> None:
+        self._data, self._found = data, found
+        self._step = max(1, min(found._down, _AT_ONCE * found._down // found.memory))
+        self._group, self._images = 0, self._opened(0)
+        self.image = self._images[0]
+
+    def rows(self, top: int, bottom: int) -> NDArray[Any]:
+        """Samples (rows, W, S) from a first row to a last one, exclusive."""
+        height, parts = self._step * self._found.tall, []
+        for group in range(top // height, -(-bottom // height)):
+            if group != self._group:
+                self._images.clear()  # before others take memory
+                self._group, self._images = group, self._opened(group)
+            first, last = max(0, top - group * height), min(height, bottom - group * height)
+            planes = [_samples(np.asarray(image.crop((0, first, image.width, last))), self._found) for image in self._images]
+            parts.append(planes[0] if len(planes) == 1 else np.concatenate(planes, 2))
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _opened(self, group: int) -> list[TiffImagePlugin.TiffImageFile]:
+        images = []
+        for plane in range(self._found._planes):
+            images.append(TiffImagePlugin.TiffImageFile(_shown(self._data, self._found, plane, group * self._step, self._step)))
+            make_room(images[-1])
+            images[-1].load()
+        return images
+
+
+def _shown(data: bytes, found: Layout, plane: int, first: int, count: int) -> io.BytesIO:
+    """The file as Pillow is to see it: of one plane ``count`` strips or rows of tiles from the ``first`` one on."""
+    shown, tags = io.BytesIO(data), _tags(io.BytesIO(data))
     assert tags is not None
+    pointer, across = "Q" if tags.long else "I", found._across
+
+    def write(place: int, form: str, *values: int) -> None:
+        shown.seek(place)
+        shown.write(struct.pack(tags.order + form, *values))
 
     def put(tag: int, value: int) -> None:
         if tag in tags.entries:
             at, _, _, field = tags.entries[tag]
-            struct.pack_into(f"{tags.order}HH{'Q' if tags.long else 'I'}", shown, at, tag, 4, 1)
-            struct.pack_into(f"{tags.order}I", shown, field, value)
+            write(at, f"HH{pointer}", tag, 4, 1)
+            write(field, "I", value)
 
-    put(_WIDTH, found._part * found._across)
+    put(_WIDTH, found._part * across)
+    put(_HEIGHT, min(count * found.tall, found.size[1] - first * found.tall))
     put(_TILE_WIDTH, found._part)
     for tag in (_SAMPLES, _FORMAT, _LIGHT, _PREDICTOR, _PLANES, _ORIENTATION):
         put(tag, 1)
@@ -259,17 +307,20 @@ def _shown(data: bytes, found: Layout, plane: int) -> bytearray:
     for tag, other in ((_EXTRA, _INKS), *(((_XMP, _INKS),) if _ORIENTATION not in tags.entries else ())):
         put(tag, 1)  # extra samples are no more; nor may other words turn the picture
         if tag in tags.entries:
-            struct.pack_into(f"{tags.order}H", shown, tags.entries[tag][0], other)
-    if found.planar:
+            write(tags.entries[tag][0], "H", other)
+    if found.planar or count < found._down:
         for tag in {_OFFSETS, _COUNTS, _TILE_OFFSETS, _TILE_COUNTS} & set(tags.entries):
-            at, kind, count, field = tags.entries[tag]
-            each, width = count // found.samples, struct.calcsize(_NUMBERS[kind])
-            place = tags.place(tag) + plane * each * width
-            struct.pack_into(f"{tags.order}{'Q' if tags.long else 'I'}", shown, at + 4, each)
-            if each * width <= tags.inline:
-                shown[field : field + each * width] = data[place : place + each * width]
+            at, kind, number, field = tags.entries[tag]
+            each, width = number // found._planes, struct.calcsize(_NUMBERS[kind])
+            chosen = min(count, found._down - first) * across if count < found._down else each
+            place = tags.place(tag) + (plane * each + first * across) * width
+            write(at + 4, pointer, chosen)
+            if chosen * width <= tags.inline:
+                shown.seek(field)
+                shown.write(data[place : place + chosen * width])
             else:
-                struct.pack_into(f"{tags.order}{'Q' if tags.long else 'I'}", shown, field, place)
+                write(field, pointer, place)
+    shown.seek(0)
     return shown
 
 

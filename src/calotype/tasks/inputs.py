@@ -19,13 +19,13 @@ from calotype.data.files import EXTENSIONS, Files, Folder
 from calotype.data.images import Images, Skipped
 from calotype.data.kinds import looks_like_image
 from calotype.data.load import find, load
+from calotype.data.opening import DENSE
 from calotype.data.tree import arrange, natural
 from calotype.errors import UserError, printable
 from calotype.files import expanded, read_bytes
 from calotype.tasks.files import Picture, open_picture
 
 LONGEST = 4000  # characters of a member's name in an archive: no file system takes more
-DENSE = 8  # bytes of a file for each pixel that it may hold: four channels of 16 bits
 
 
 class Inputs(ABC):
