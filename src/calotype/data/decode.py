@@ -85,7 +85,7 @@ def _table(image: Image.Image, channels: int) -> Pixels:
 def _shallow(content: Content) -> Image.Image:
     """What was read, as pixels of 8 bits."""
     pixels, alpha = content.pixels, content.alpha
-    shown = np.empty(pixels.shape, np.uint8)
+    shown: Pixels = np.empty(pixels.shape, np.uint8)
     for first, last in bands(pixels.shape[1], len(pixels)):  # so that no whole picture of 16 bits is made besides
         part = pixels[first:last]
         shown[first:last] = to_8bit(part if alpha is None else on_white(part, alpha[first:last]))
