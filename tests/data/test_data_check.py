@@ -220,3 +220,37 @@ def test_nothing_to_check(tmp_path: Path) -> None:
 def test_import_is_light() -> None:
     code = "import sys, calotype.data; print([m for m in ('scipy', 'sklearn', 'pooch', 'requests') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("sizes", "said"),
+    [
+        (
+            [(60, 80)] * 4,
+            "all not square, mostly 60x80: training keeps the middle square (--data.fit crop), so that 25% of the height is lost;",
+        ),
+        (
+            [(80, 60)] * 2 + [(50, 50)],
+            "2 of 3 not square, mostly 80x60: training keeps the middle square (--data.fit crop), so that 25% of the width",
+        ),
+        ([(80, 60), (80, 60), (50, 100)], "so that 33% of the longer side is lost on average (at most 50%); --data.fit pad"),
+    ],
+)
+def test_what_cropping_costs_is_told_with_its_share(write_tree: Write, sizes: list[tuple[int, int]], said: str) -> None:
+    found = check(str(write_tree({f"{n}.png": smooth(*size, n) for n, size in enumerate(sizes)})))
+    assert said in "\n".join(found.lines())
+    assert found.to_dict()["sizes"]["oblong"] == sum(a != b for a, b in sizes)
+
+
+def test_of_squares_nothing_is_cropped(write_tree: Write) -> None:
+    found = check(str(write_tree({f"{n}.png": smooth(40, 40, n) for n in range(3)})))
+    assert "  shape" not in "\n".join(found.lines())
+
+
+def test_classes_that_are_promised_are_learned_by_the_advised_command(write_tree: Write) -> None:
+    color = write_tree({f"{kind}/{n}.png": smooth(40, 40, n) for kind in ("cat", "dog") for n in range(8)})
+    lines = check(str(color)).lines()
+    advised = next(line for line in lines if "advice" in line)
+    assert "calotype train dcgan " in advised
+    assert advised.endswith(" --model.conditional True")
+    assert "conditional" not in "\n".join(check("mnist5k").lines())

@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 from markdown_it import MarkdownIt
@@ -89,3 +90,15 @@ def test_nothing_in_an_exported_model_says_where_its_images_were(recipe: str, tm
     Run(tmp_path).export(build(config.model, spec), hidden, spec, 1, tmp_path / "model")
     for file in (tmp_path / "model").iterdir():
         assert b"private" not in file.read_bytes()
+
+
+def test_a_card_says_what_became_of_images_that_are_not_square() -> None:
+    config, spec = small("gan"), spec_of("gan")
+    model = build(config.model, spec)
+
+    def card(**data: Any) -> str:
+        return model_card(replace(config, data=Data(**data)), spec, model, 3)
+
+    assert "- images that were not square: the middle square of each is kept (--data.fit crop)" in card(source="/photos")
+    assert "black borders" in card(source="photos.zip", fit="pad")
+    assert not any("square" in card(source=source) for source in ("mnist5k", "cifar10", "photos.calotype"))

@@ -40,6 +40,11 @@ class Sizes:
     heights: tuple[int, int]
     common: tuple[tuple[str, int], ...]  # the most frequent sizes and their counts
     different: int
+    oblong: int = 0  # images that are not square
+    usual: tuple[int, int] | None = None  # the most frequent size that is not square
+    wide: int = 0  # images that are wider than high
+    lost: float = 0.0  # mean over the oblong ones: the share of the longer side that lies outside of the middle square
+    most: float = 0.0  # the largest such share
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,7 @@ class Advice:
     recipe: str
     batch: int
     reasons: dict[str, str]
+    conditional: bool = False  # whether the recipe must be told to learn the classes; flow matching does so by itself
 
 
 @dataclass(frozen=True)
@@ -236,7 +242,11 @@ def _sizes(seen: list[_Seen]) -> Sizes:
     common = tuple((f"{width}x{height}", count) for (width, height), count in counts.most_common(5))
     widths, heights = (tuple(sorted({size[axis] for size in sizes})) for axis in (0, 1))
     ends = (widths[0], widths[-1]), (heights[0], heights[-1])
-    return Sizes(sizes[0], sizes[len(sizes) // 2], sizes[-1], *ends, common, len(counts))
+    oblong = {size: count for size, count in counts.most_common() if size[0] != size[1]}
+    lost = [1 - min(size) / max(size) for size, count in oblong.items() for _ in range(count)]
+    wide = sum(count for size, count in oblong.items() if size[0] > size[1])
+    cut = (len(lost), next(iter(oblong), None), wide, float(np.mean(lost or 0.0)), max(lost, default=0.0))
+    return Sizes(sizes[0], sizes[len(sizes) // 2], sizes[-1], *ends, common, len(counts), *cut)
 
 
 def recipe_for(size: int, channels: int) -> str:
@@ -266,8 +276,8 @@ def _advise(train: int, sizes: Sizes, grey: bool, classes: dict[str, int]) -> Ad
         else f"there {'is' if train == 1 else 'are'} only {some(train, 'image')}: too few to learn anything from",
     }
     if len(classes) > 1:
-        reasons["recipe"] += f"; the {len(classes)} classes can be asked for by label"
-    return Advice(size, channels, recipe, batch, reasons)
+        reasons["recipe"] += f"; it learns the {len(classes)} classes, which can be asked for by --label"
+    return Advice(size, channels, recipe, batch, reasons, len(classes) > 1 and recipe != "flow-matching")
 
 
 def _notes(seen: list[_Seen], classes: dict[str, int], unique: int, held: int, near: bool) -> Iterable[str]:

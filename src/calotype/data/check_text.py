@@ -33,10 +33,25 @@ def _contents(found: Check) -> list[str]:
     split = f"{found.holdout:,} held out ({how})" if found.holdout else "none held out"
     return [
         f"  size      {ranges}{_counts(dict(sizes.common))}{rest}",
+        *_oblong(found),
         f"  modes     {_counts(found.modes)}" + (f"; {found.grey:,} without color" if found.grey else ""),
         f"  formats   {_counts(found.formats)}{animated}",
         f"  classes   {_counts(found.classes) if found.classes else 'none'}",
         f"  split     {found.train:,} to train on, {split}",
+    ]
+
+
+def _oblong(found: Check) -> list[str]:
+    """What a training does with images that are not square, and how much of them that costs."""
+    sizes = found.sizes
+    if sizes.usual is None:
+        return []
+    which = "all" if sizes.oblong == found.images else f"{sizes.oblong:,} of {found.images:,}"
+    side = "height" if not sizes.wide else "width" if sizes.wide == sizes.oblong else "longer side"
+    most = f" (at most {sizes.most:.0%})" if f"{sizes.most:.0%}" != f"{sizes.lost:.0%}" else ""
+    return [
+        f"  shape     {which} not square, mostly {sizes.usual[0]}x{sizes.usual[1]}: training keeps the middle square (--data.fit crop), so "
+        f"that {sizes.lost:.0%} of the {side} is lost{' on average' if most else ''}{most}; --data.fit pad (black borders) and stretch keep it"
     ]
 
 
@@ -59,7 +74,9 @@ def _unusable(found: Check) -> list[str]:
 
 def _advice(found: Check) -> list[str]:
     advice = found.advice
-    options = f"--size {advice.size} --channels {advice.channels} --train.batch {advice.batch}"
+    options = (
+        f"--size {advice.size} --channels {advice.channels} --train.batch {advice.batch}" + " --model.conditional True" * advice.conditional
+    )
     lines = [f"  advice    calotype train {advice.recipe} --data {shlex.quote(printable(found.source))} {options}"]
     return lines + [f"    {key}: {reason}" for key, reason in advice.reasons.items()]
 

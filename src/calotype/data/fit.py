@@ -12,6 +12,13 @@ from calotype.errors import UserError
 
 Fit = Literal["crop", "pad", "stretch", "tile"]
 SIZES = (8, 1024)  # smallest and largest height and width in pixels
+KEPT: dict[str, str] = {
+    "crop": "the middle square of each is kept",
+    "pad": "black borders make each a square",
+    "stretch": "each is stretched to a square",
+    "tile": "each is cut whole into squares",
+}
+"""What becomes of images that are not square, by ``fit``."""
 
 
 def check_options(size: int | None, channels: int | None, fit: str) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from calotype.data.arrays import Arrays
 from calotype.data.decode import Header, UnusableError, decode_fitted, decode_tiles, read_header
 from calotype.data.files import Files
-from calotype.data.fit import SIZES, Fit, fit_array
+from calotype.data.fit import KEPT, SIZES, Fit, fit_array
 from calotype.data.images import Pixels, Progress, Skipped, some
 from calotype.data.parallel import CHUNK, Room, ordered
 from calotype.data.prepared import Row, write_prepared
@@ -74,7 +74,9 @@ def choose_size(seen: Survey) -> int:
         found = f"images have {len(sizes):,} different sizes ({often})"
     else:
         found = f"images are {width}x{height}, " + ("not square" if width != height else "a size out of range")
-    raise UserError(f"{found}: say to which size they are to be brought, for example --size {advice}")
+    oblong = any(width != height for width, height in sizes)
+    cut = f"; of images that are not square {KEPT['crop'].replace('of each ', '')}, unless fit is pad or stretch" if oblong else ""
+    raise UserError(f"{found}: say to which size they are to be brought, for example --size {advice}{cut}")
 
 
 def choose_tile(seen: Survey) -> int:

@@ -6,7 +6,11 @@ from pathlib import Path
 
 import calotype
 from calotype.config import Config
+from calotype.data import embedded
+from calotype.data.download import PUBLIC
+from calotype.data.fit import KEPT
 from calotype.data.load import short_name
+from calotype.data.prepared import SUFFIX
 from calotype.errors import printable
 from calotype.models import ModelConfig
 from calotype.models.cut import CUTConfig
@@ -64,11 +68,19 @@ def model_card(config: Config, spec: ImageSpec, model: Model, step: int) -> str:
         f"# {markdown(config.recipe)} on {data}\n\n"
         f"A {what}, trained by Calotype {calotype.__version__}.\n\n"
         f"- model: {config.model.kind}, {parameters:,} parameters, {step:,} steps of {config.train.batch} images\n"
-        f"- training data: {data}, {kinds}\n{more}"
+        f"- training data: {data}, {kinds}\n{_squared(config)}{more}"
         f"- files: `model.safetensors` (weights), `config.json` (what they mean); nothing in here is executable\n\n"
         f"```\ncalotype {use}\n```\n\n"
         f"{warning}\n"
     )
+
+
+def _squared(config: Config) -> str:
+    """What became of images that were not square; nothing of sources that hold only squares, prepared files among them."""
+    source, fit = config.data.source, config.data.fit
+    if source in (*embedded.NAMES, *PUBLIC) or source.endswith(SUFFIX):
+        return ""
+    return f"- images that were not square: {KEPT[fit]} (--data.fit {fit})\n"
 
 
 def _of_source(config: ModelConfig, spec: ImageSpec, source: Source) -> tuple[str, str, str, str]:

@@ -14,7 +14,7 @@ from calotype.config import Data
 from calotype.data import Images, Split, load
 from calotype.data.download import PUBLIC
 from calotype.data.embedded import NAMES
-from calotype.data.fit import SIZES, fit_array
+from calotype.data.fit import KEPT, SIZES, fit_array
 from calotype.data.images import Skipped, digests, make_images, some
 from calotype.data.typical import typical_shape
 from calotype.engine.images import open_images
@@ -127,6 +127,14 @@ def reading(source: str) -> str:
     return f"reading {printable(Path(source).name)}"
 
 
+def squared(source: str, fit: str) -> dict[str, str]:
+    """A line of facts on what became of the images of a source, where they are not square; none where they are, or cannot be read."""
+    own = None if vanished(source) else typical_shape(source)
+    if own is None or own[0] == own[1]:
+        return {}
+    return {"images that are not square": f"mostly {own[0]}x{own[1]}; {KEPT[fit]} ({fit})"}
+
+
 def shape_of(spec: ImageSpec) -> str:
     """Size and color in words."""
     return f"{spec.size}x{spec.size} {_color(spec.channels)}"
@@ -152,7 +160,8 @@ def _brought(source: str | None, spec: ImageSpec, request: Request) -> tuple[Ima
     if own is None or own == (spec.size, spec.size, spec.channels):
         return split.train, notes
     width, height, channels = own
-    said = f"the images of {source}, {width}x{height} {_color(channels)}, are brought to {shape_of(spec)} as the judged ones are"
+    how = f" ({KEPT[fit]}: --fit {fit})" if width != height else ""
+    said = f"the images of {source}, {width}x{height} {_color(channels)}, are brought to {shape_of(spec)} as the judged ones are{how}"
     if (least := min(width, height)) < spec.size:
         said += ", which makes them soft" + (f": --size {least} compares all at their size" if least >= SIZES[0] else "")
     return split.train, (said, *notes)

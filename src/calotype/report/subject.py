@@ -27,7 +27,7 @@ from calotype.errors import UserError, printable
 from calotype.files import expanded, name_of
 from calotype.metrics.features import pick
 from calotype.models import stored
-from calotype.report.beside import Beside, left_out, named, of_run, reading, shape_of
+from calotype.report.beside import Beside, left_out, named, of_run, reading, shape_of, squared
 from calotype.report.request import Request
 from calotype.tasks.sample import Generator
 from calotype.tasks.sample import load as load_model
@@ -118,6 +118,7 @@ def _of_run(run: Run, weights: Path, request: Request) -> Subject:
         "recipe": config.recipe,
         "training": f"{steps:,} steps of {config.train.batch} images",
         "training data": trained,
+        **squared(config.data.source, config.data.fit),
     }
     grids, odd = _grids(run, config.log.grid, generator.spec)
     return replace(
@@ -167,7 +168,7 @@ def _of_images(path: Path, request: Request) -> Subject:
     _require_features(request, found.spec)
     beside = named(request, found.spec)
     order = np.random.default_rng(request.seed).permutation(len(found))[:count]
-    about = {"images": f"{len(found):,} of {shape_of(found.spec)}"}
+    about = {"images": f"{len(found):,} of {shape_of(found.spec)}", **squared(str(path), request.fit or "crop")}
     fewer = (f"{path} holds {len(found):,} images, not {count:,}",) if request.count is not None and len(found) < count else ()
     notes = (*left_out(str(path), found.skipped), *fewer, *beside.notes)
     pixels = np.asarray(found.pixels[np.sort(order)])
