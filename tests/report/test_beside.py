@@ -276,9 +276,8 @@ def test_what_became_of_images_that_are_not_square_is_told(tmp_path: Path) -> No
     made, wide = write(scenes(150, 16), tmp_path / "made"), write(scenes(150, 32, seed=1)[:, :24], tmp_path / "wide")
     lines: list[str] = []
     opened(made, Request(data=wide, fit="pad", tell=lines.append))
-    assert lines == [
-        f"the images of {wide}, 32x24 color, are brought to 16x16 color as the judged ones are (black borders make each a square: --fit pad)"
-    ]
+    said = f"the images of {wide}, 32x24 color, are brought to 16x16 color as the judged ones are"
+    assert lines == [f"{said} (black borders make each a square: --fit pad)"]
     about = open_subject(Path(wide), Request(size=16)).about
     assert about["images that are not square"] == "mostly 32x24; the middle square of each is kept (crop)"
     assert "images that are not square" not in open_subject(Path(made), Request()).about

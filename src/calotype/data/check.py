@@ -7,7 +7,7 @@ import hashlib
 import io
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -245,8 +245,10 @@ def _sizes(seen: list[_Seen]) -> Sizes:
     oblong = {size: count for size, count in counts.most_common() if size[0] != size[1]}
     lost = [1 - min(size) / max(size) for size, count in oblong.items() for _ in range(count)]
     wide = sum(count for size, count in oblong.items() if size[0] > size[1])
-    cut = (len(lost), next(iter(oblong), None), wide, float(np.mean(lost or 0.0)), max(lost, default=0.0))
-    return Sizes(sizes[0], sizes[len(sizes) // 2], sizes[-1], *ends, common, len(counts), *cut)
+    found = Sizes(sizes[0], sizes[len(sizes) // 2], sizes[-1], *ends, common, len(counts))
+    if not lost:
+        return found
+    return replace(found, oblong=len(lost), usual=next(iter(oblong)), wide=wide, lost=float(np.mean(lost)), most=max(lost))
 
 
 def recipe_for(size: int, channels: int) -> str:

@@ -49,9 +49,10 @@ def _oblong(found: Check) -> list[str]:
     which = "all" if sizes.oblong == found.images else f"{sizes.oblong:,} of {found.images:,}"
     side = "height" if not sizes.wide else "width" if sizes.wide == sizes.oblong else "longer side"
     most = f" (at most {sizes.most:.0%})" if f"{sizes.most:.0%}" != f"{sizes.lost:.0%}" else ""
+    lost = f"{sizes.lost:.0%} of the {side} is lost{' on average' if most else ''}{most}"
     return [
-        f"  shape     {which} not square, mostly {sizes.usual[0]}x{sizes.usual[1]}: training keeps the middle square (--data.fit crop), so "
-        f"that {sizes.lost:.0%} of the {side} is lost{' on average' if most else ''}{most}; --data.fit pad (black borders) and stretch keep it"
+        f"  shape     {which} not square, mostly {sizes.usual[0]}x{sizes.usual[1]}: training keeps the middle square (--data.fit crop), "
+        f"so that {lost}; --data.fit pad (black borders) and stretch keep it"
     ]
 
 

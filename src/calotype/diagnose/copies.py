@@ -110,7 +110,8 @@ def copying(first: Copying, second: Copying, spaces: tuple[str, str]) -> Finding
         detectable=max(1.0 if c.detectable is None else c.detectable for c in (first, second)),
         says={
             "PASS": "No sign that generated images are closer to training images than to images that the model never saw.",
-            "CANNOT TELL": "Too few images to see copies: draw more with --count, or hold out more.",
+            "CANNOT TELL": "Too few images to see copies: judge more with a larger --count of calotype evaluate, "
+            "or name more unseen real images with its --holdout.",
             "FAIL": "Some generated images are copies, or near copies, of training images.",
         },
         evidence=" ".join(_closest(c, space) for c, space in zip((first, second), spaces, strict=True)),

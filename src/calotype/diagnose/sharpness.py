@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from calotype.diagnose.verdict import Finding, Status, tail
+from calotype.diagnose.verdict import Finding, Status, Verdict, tail
 from calotype.metrics.spectrum import ROUNDING
 
 FLOOR = 4 * ROUNDING
 """Power added to that of every image: below a few times what rounding to 8 bits leaves, nothing is detail and nothing is noise."""
 
 BLUR_REMEDIES = (
-    "an adversarial recipe, such as calotype train rpgan",
-    "--train.ema 0.01",
     "a longer --minutes",
+    "calotype train rpgan",
+    "--train.ema 0.01",
+    "a larger --model.width",
 )
 NOISE_REMEDIES = (
     "--train.ema 0.1",
     "--schedule.kind cosine",
-    "where sampling takes steps, more of them: --option steps=32",
+    "calotype sample --option steps=32, which draws in more steps",
     "a longer --minutes",
 )
+BOTH = (
+    "That is no contradiction to the blur: the fine detail that real images have, at edges and in textures, is missing, and areas that are "
+    "flat in real images are not."
+)
+"""What a reader must know where images are blurred and noisy."""
 
 
 def blur(generated: NDArray[np.float64], real: NDArray[np.float64], other: NDArray[np.float64]) -> Finding:
@@ -55,6 +63,12 @@ def blur(generated: NDArray[np.float64], real: NDArray[np.float64], other: NDArr
         remedies=BLUR_REMEDIES,
         data={"power_ratio": math.exp(gap)},
     )
+
+
+def together(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """The verdicts of a report, that on noise with how it can stand beside one on blur, where there are both."""
+    grave = {v.name for v in verdicts if v.status in ("WARN", "FAIL")}
+    return [replace(v, says=f"{v.says} {BOTH}") if v.name == "noise" and {"blur", "noise"} <= grave else v for v in verdicts]
 
 
 def grain(generated: NDArray[np.float64], real: NDArray[np.float64]) -> Finding:
@@ -104,7 +118,7 @@ def checkerboard(generated: NDArray[np.float64], real: NDArray[np.float64]) -> F
         fails="A checkerboard lies over the images, such as transposed convolutions leave.",
         evidence=f"The trace of a checkerboard is {gap / scale:+.2f} standard deviations from that in real images.",
         measure="height of the trace of a checkerboard over that of real images, in standard deviations",
-        remedies=("a network that upsamples without transposed convolutions", "--train.ema 0.1"),
+        remedies=("a longer --minutes", "--train.ema 0.1", "calotype train flow-matching, which has no transposed convolutions"),
     )
 
 

@@ -104,13 +104,49 @@ def tail(z: float) -> float:
     return 0.5 * math.erfc(z / math.sqrt(2))
 
 
-def fitting(verdict: Verdict, settings: Mapping[str, object]) -> Verdict:
-    """The verdict without remedies that ``settings``, those of the model, do not have (other families do) or have taken already."""
-    known = {name.replace("_", "-"): str(value) for name, value in settings.items()}
-    asked = {remedy: re.findall(r"--model\.([a-z-]*[a-z])(?: ([^ -]\S*))?", remedy) for remedy in verdict.remedies}
-    fit = [r for r, options in asked.items() if all(name in known for name, _ in options)]
-    new = [r for r in fit if not asked[r] or any(known[name] != value for name, value in asked[r])]
-    return replace(verdict, remedies=tuple(new))
+def fitting(
+    verdict: Verdict, settings: Mapping[str, object], *, recipe: str = "", run: Mapping[str, object] | None = None, labels: bool = True
+) -> Verdict:
+    """The verdict with those remedies alone that can be taken for what is judged.
+
+    Args:
+        verdict: Any.
+        settings: Those of the model: it cannot take others (other families do), nor what it has taken already.
+        recipe: Its own, which is no advice.
+        run: Further settings of its training by their full names, such as ``train.ema``, as far as they are known.
+        labels: Whether its images have classes, without which none can be learned.
+    """
+    own = {f"model.{name}".replace("_", "-"): str(value) for name, value in settings.items()}
+    known = own | {name.replace("_", "-"): str(value) for name, value in (run or {}).items()}
+
+    def fits(remedy: str) -> bool:
+        if recipe and re.search(rf"calotype train {re.escape(recipe)}(?![\w-])", remedy):
+            return False
+        if (option := re.search(r"--option ([a-z_]+)=", remedy)) and f"model.{option[1].replace('_', '-')}" not in own:
+            return False
+        asked = re.findall(r"--([a-z]+\.[a-z-]*[a-z])(?: ([^ -]\S*))?", remedy)
+        if any(name.startswith("model.") and name not in own for name, _ in asked):
+            return False
+        if not labels and any(name == "model.conditional" for name, _ in asked):
+            return False
+        return not asked or any(name not in known or known[name] != value for name, value in asked)
+
+    return replace(verdict, remedies=tuple(filter(fits, verdict.remedies)))
+
+
+OF_FILES: Mapping[str, tuple[str, ...]] = {
+    "mode-collapse": ("draw them with less guidance or truncation, or by a model that was trained for longer",),
+    "copying": ("train what made them on more images, without repeats: calotype data check finds these",),
+    "blur": ("where they were enlarged after they were drawn, judge them at the size that they were drawn in: calotype evaluate --size",),
+    "noise": ("where they were saved as JPEG, save them as PNG: compression leaves artifacts",),
+}
+"""What can be done about images that something else made: no setting of a training is within reach."""
+
+
+def of_files(verdict: Verdict) -> Verdict:
+    """The verdict on images of which nothing is known but the files, with what can be done about these."""
+    says = verdict.says.replace("judge more with a larger --count of calotype evaluate", "put more of them into the folder")
+    return replace(verdict, says=says, remedies=OF_FILES.get(verdict.name, ()) if verdict.remedies else ())
 
 
 def worst_first(verdicts: Iterable[Verdict]) -> list[Verdict]:

@@ -15,7 +15,8 @@ import torch
 
 import calotype
 from calotype.data.fit import Fit
-from calotype.diagnose.verdict import Verdict, cannot_tell, conclude, fitting
+from calotype.diagnose.sharpness import together
+from calotype.diagnose.verdict import Verdict, cannot_tell, conclude, fitting, of_files
 from calotype.engine.display import Say, Terminal, progress
 from calotype.engine.model_card import TRANSLATORS
 from calotype.errors import UserError
@@ -219,7 +220,7 @@ def _against(ground: Ground, subject: Subject, report: card.Report, about_model:
     report = replace(
         report,
         scores=(*scores, *report.scores),
-        verdicts=tuple(_fitting(subject, conclude([*seen.findings, *about_model]))),
+        verdicts=tuple(together(_fitting(subject, conclude([*seen.findings, *about_model])))),
         data=card.Data(train.name, len(train), len(held), train.fingerprint, held.fingerprint if len(held) else ""),
         protocol=_protocol(ground),
         notes=(*report.notes, *_notes(ground, len(pixels))),
@@ -235,9 +236,13 @@ def _against(ground: Ground, subject: Subject, report: card.Report, about_model:
 
 
 def _fitting(subject: Subject, verdicts: list[Verdict]) -> list[Verdict]:
-    """Verdicts without remedies that the judged model has no setting for."""
-    config = None if subject.generator is None else getattr(subject.generator.model, "config", None)
-    return verdicts if config is None else [fitting(v, vars(config)) for v in verdicts]
+    """Verdicts with remedies that what is judged can take."""
+    if subject.generator is None:
+        return [of_files(v) for v in verdicts]
+    model, recipe = subject.generator.model, subject.recipe or ""
+    config = getattr(model, "config", None)
+    labels = bool(subject.generator.spec.classes)
+    return verdicts if config is None else [fitting(v, vars(config), recipe=recipe, run=subject.taken, labels=labels) for v in verdicts]
 
 
 def _notes(ground: Ground, n: int) -> list[str]:

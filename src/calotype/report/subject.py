@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,7 @@ class Subject:
     about: dict[str, str] = field(default_factory=dict)
     recipe: str | None = None
     settings: str = ""  # what runs share that differ in nothing but their training seed
+    taken: Mapping[str, object] = field(default_factory=dict)  # settings of its training beside those of the model: "train.ema"
     train_seed: int | None = None
     notes: tuple[str, ...] = ()
     steps: int | None = None  # of the training that led to the weights
@@ -128,11 +130,18 @@ def _of_run(run: Run, weights: Path, request: Request) -> Subject:
         about=subject.about | about,
         recipe=config.recipe,
         settings=settings_of(config, "best" if selected else ""),
+        taken=taken(config),
         train_seed=config.train.seed,
         steps=steps,
         train_threads=facts["resolved"]["threads"],
         notes=(*subject.notes, *odd, *((SELECTED,) if selected else ())),
     )
+
+
+def taken(config: Config) -> dict[str, object]:
+    """The settings of a training by their full names, but those of the model."""
+    tree = asdict(config)
+    return {f"{section}.{name}": value for section in ("data", "optimizer", "schedule", "train") for name, value in tree[section].items()}
 
 
 def settings_of(config: Config, which: str = "") -> str:

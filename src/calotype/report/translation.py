@@ -28,7 +28,7 @@ from calotype.report.beside import gone, reading
 from calotype.report.known import Known
 from calotype.report.request import Request
 from calotype.report.scores import KINDS, mean_of
-from calotype.report.subject import SELECTED
+from calotype.report.subject import SELECTED, taken
 from calotype.tasks.sample import Generator
 from calotype.types import Batch, Condition
 
@@ -92,7 +92,7 @@ def _judged(path: Path, generator: Generator, known: Known, split: Split, batch:
     return card.Report(
         subject=name_of(path),
         scores=tuple(scores),
-        verdicts=tuple(fitting(v, vars(known.config.model)) for v in verdicts),
+        verdicts=tuple(fitting(v, vars(known.config.model), recipe=known.config.recipe, run=taken(known.config)) for v in verdicts),
         about=known.about(generator) | {"translates from": how, "judged on": split.train.name},
         data=known.data,
         protocol={"pictures": f"{len(batch.image)}, {'paired' if paired else 'not paired'}", "convention": convention.text},
