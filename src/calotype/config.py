@@ -113,7 +113,7 @@ class Training:
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # of the arithmetic; auto takes what was measured to be faster
     channels_last: bool = True  # keep the channels of a pixel side by side in memory, which is faster
     compile: Literal["auto", "on", "off"] = "auto"  # by torch.compile; auto: for long runs on CUDA
-    threads: Count | None = None  # of the processor; by measurement for a budget in minutes, else all, where none is given
+    threads: Count | None = None  # of the processor; by measurement where none is given, and one for short runs
     retries: Annotated[int, Field(ge=0, le=DEEPEST)] = 3  # times that a run may go back to its last checkpoint after a non-finite number
 
     def idle(self, spec: ImageSpec) -> dict[str, str]:

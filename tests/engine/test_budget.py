@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from calotype.engine import trainer as loop
 from calotype.engine.budget import further, steps_of
 from calotype.engine.display import Display
 from calotype.engine.distributed import World
+from calotype.engine.train import resume, train
 from calotype.engine.trainer import Progress, Trainer
 from calotype.errors import UserError
 from calotype.models import build
@@ -140,3 +142,69 @@ def test_a_budget_that_no_run_spends_is_one_line(name: str, asked: Training | Mo
         steps_of(asked, config, split, pace=0.001, start=1)
     assert "999,999,999 at most: give less" in str(caught.value)
     assert len(str(caught.value)) < 200
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    ("asked", "alone", "together", "threads", "timed"),
+    [
+        (Training(steps=5), 9.0, 1.0, 1, []),  # a handful of steps
+        (Training(steps=100), 0.01, 0.001, 1, [1]),  # a second
+        (Training(steps=100), 1.0, 9.0, 1, [1, 2]),  # a busy machine
+        (Training(steps=100), 1.0, 0.9, 1, [1, 2]),  # not worth it
+        (Training(steps=100), 1.0, 0.5, 2, [1, 2]),
+        (Training(epochs=100), 1.0, 0.5, 2, [1, 2]),
+        (Training(epochs=100), 1.0, 9.0, 1, [1, 2]),
+        (Training(minutes=1), 1.0, 0.5, 2, [1, 2]),
+        (Training(minutes=1), 1.0, 9.0, 1, [1, 2]),
+        (Training(steps=100, threads=2), 1.0, 9.0, 2, []),
+    ],
+)
+@pytest.mark.usefixtures("two_threads")
+def test_threads_are_those_that_pay_whatever_the_budget(
+    monkeypatch: pytest.MonkeyPatch, asked: Training, alone: float, together: float, threads: int, timed: list[int]
+) -> None:
+    seen: list[int] = []
+
+    def pace(trainer: Trainer, window: float, beaten: float = 0.0) -> float:
+        seen.append(torch.get_num_threads())
+        return {1: alone, 2: together}[seen[-1]]
+
+    monkeypatch.setattr(under_test, "_pace", pace)
+    config = small("gan")
+    named = {name: getattr(asked, name) for name in ("minutes", "steps", "epochs", "threads")}
+    config = replace(config, train=replace(config.train, **named))
+    _, found = under_test.budget(config, split_of("gan"), CPU, World(), Display())
+    assert torch.get_num_threads() == threads
+    assert seen == timed
+    assert found == (0.0 if not timed else together if threads == 2 else alone)
+
+
+def test_threads_that_wait_for_each_other_are_not_waited_for() -> None:
+    trainer, steps = trainer_of(small("gan"), split_of("gan")), []
+    step = trainer.step
+    trainer.step = lambda *args: steps.append(1) or step(*args)  # type: ignore[assignment,func-returns-value,method-assign]
+    under_test._pace(trainer, 0.5, beaten=0.0)
+    assert len(steps) == 2
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_the_number_of_threads_is_recorded_for_a_resume(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for paid, threads in ((0.1, 2), (9.0, 1)):
+        torch.set_num_threads(2)
+        monkeypatch.setattr(under_test, "_pace", lambda *a, paid=paid: {1: 2.0, 2: paid}[torch.get_num_threads()])
+        config = small("gan", steps=20)
+        config = replace(config, train=replace(config.train, threads=None))
+        run = train(config, out=tmp_path / str(threads), display=Display()).run
+        assert run.read_config()[1]["resolved"]["threads"] == threads
+        torch.set_num_threads(2)
+        resume(run.folder, more=More(steps=1), display=Display())
+        assert torch.get_num_threads() == threads
+        assert run.read_config()[1]["resolved"]["threads"] == threads

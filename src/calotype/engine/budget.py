@@ -25,30 +25,53 @@ from calotype.settings import STEPS
 N = TypeVar("N", int, float)
 LEAST, ENOUGH, MOST = 3, 8, 2_000  # steps that are timed: where they are slow, else, and at most
 WORTH = 1.5  # how many times faster all threads must be than one to be worth their risk
+FEW, QUICK = 20, 30.0  # steps, and seconds on one thread, of a run that is too short for timing threads to pay
+GLANCE = 0.1  # seconds: the window in which the length of a run on one thread is guessed
 
 
 def budget(config: Config, split: Split, device: torch.device, world: World, display: Display) -> tuple[int, float]:
     """The number of steps to take, and the seconds that one takes (0 where nothing was timed).
 
-    Timing a processor also settles the number of threads, where none was asked for: a small network gains little from another
-    thread, and threads that wait for each other lose far more when something else runs on the machine.
+    On a processor this also settles the number of threads, where none was asked for: a small network gains little from another
+    thread, and threads that wait for each other lose far more when something else runs on the machine. All of them have to be
+    ``WORTH`` times as fast as one; a run in steps or epochs that is short on one thread takes that one.
     """
+    threads = torch.get_num_threads()
+    free = device.type == "cpu" and threads > 1 and config.train.threads is None and world.size == 1
     if config.train.minutes is None:
-        return steps_of(config.train, config, split), 0.0
+        steps = steps_of(config.train, config, split)
+        return steps, _threaded(steps, threads, config, split, device, world, display) if free else 0.0
     display.say("timing the first steps ...")
     window = _window(config.train.minutes)
     trainer = _trial(config, split, {}, device, world)
-    threads = torch.get_num_threads()
-    pace = _pace(trainer, window)
-    if device.type == "cpu" and threads > 1 and config.train.threads is None and world.size == 1:
+    if free:
         torch.set_num_threads(1)
-        alone = _pace(trainer, window)
-        if alone > WORTH * pace:
-            torch.set_num_threads(threads)
-        else:
-            pace = alone
+    pace = _pace(trainer, window)
+    if free:
+        pace = _faster(trainer, pace, window, threads)
     pace = world.first(lambda: round(pace, 9))
     return steps_of(config.train, config, split, pace), pace
+
+
+def _threaded(steps: int, threads: int, config: Config, split: Split, device: torch.device, world: World, display: Display) -> float:
+    """Settle the number of threads of a run of so many steps; the seconds of a step, 0 where that is not known."""
+    torch.set_num_threads(1)
+    if steps < FEW:
+        return 0.0
+    display.say("timing threads ...")
+    trainer = _trial(config, split, {}, device, world)
+    alone = _pace(trainer, GLANCE)
+    return round(alone if steps * alone < QUICK else _faster(trainer, alone, _window(steps * alone / 60), threads), 9)
+
+
+def _faster(trainer: Trainer, alone: float, window: float, threads: int) -> float:
+    """The seconds of a step with all threads, where they pay against ``alone``, those of a step with one; else ``alone``, with one."""
+    torch.set_num_threads(threads)
+    together = _pace(trainer, window, alone)
+    if alone > WORTH * together:
+        return together
+    torch.set_num_threads(1)
+    return alone
 
 
 def further(
@@ -78,10 +101,13 @@ def _window(minutes: float) -> float:
     return min(4.0, 0.05 * minutes * 60)
 
 
-def _pace(trainer: Trainer, window: float) -> float:
-    """The median seconds of a step, over about ``window`` seconds by the clock of the first process: all of them take as many steps."""
+def _pace(trainer: Trainer, window: float, beaten: float = math.inf) -> float:
+    """The median seconds of a step, over about ``window`` seconds by the clock of the first process: all of them take as many steps.
+
+    Two steps are enough where both take longer than ``beaten`` seconds: threads that wait for a busy core may take minutes for eight.
+    """
     times: list[float] = []
-    while more := trainer.world.first(lambda: _more(times, window)):
+    while more := trainer.world.first(lambda: 0 if len(times) >= 2 and min(times) > beaten else _more(times, window)):
         for _ in range(more):
             began = time.perf_counter()
             trainer.step()
