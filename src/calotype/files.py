@@ -13,10 +13,11 @@ import shutil
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from calotype.errors import CalotypeError, DamagedError, UserError
+from calotype.errors import CalotypeError, DamagedError, UserError, printable
 
 SPARE = 16 << 20  # bytes of free space that are left alone
 JSON_BYTES = 16 << 20  # of the largest JSON file that is read
@@ -118,6 +119,24 @@ def name_of(folder: Path) -> str:
     if folder.name == "best" and (folder.parent / "checkpoints").is_dir():
         return f"{folder.parent.name}/best"
     return folder.parent.name if folder.name == "model" else folder.name
+
+
+def absent(path: Path, wanted: str) -> str:
+    """What to say of a run or other folder that is not there: the runs whose names are most like its own, else what is ``wanted``."""
+    lost = path.parent if path.name in ("model", "best") else path
+    beside = {str(place.parent): place.parent.name for root in (lost.parent, Path("runs")) for place in _configurations(root)}
+    near = get_close_matches(lost.name, sorted(set(beside.values())), n=3, cutoff=0.7)
+    places = [next(place for place, name in beside.items() if name == one) for one in near]
+    hint = f"did you mean {' or '.join(places)}?" if places else f"give {wanted}"
+    return printable(f"{path} does not exist: {hint}")
+
+
+def _configurations(root: Path) -> list[Path]:
+    """What lies in the folders inside of ``root`` that may be runs."""
+    try:
+        return sorted(root.glob("*/config.json"))
+    except (OSError, ValueError):
+        return []
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -140,7 +140,7 @@ def test_a_translator_goes_both_ways(runs: Path, photos: Path, capsys: pytest.Ca
     [
         (["restore", "denoiser", "photos"], "OUT is missing"),
         (["restore", "denoiser", "nothing.png", "b.png"], "no data set or path 'nothing.png'"),
-        (["restore", "nothing", "photos", "out"], "holds no trained model"),
+        (["restore", "nothing", "photos", "out"], "nothing does not exist: give"),
         (["restore", "denoiser", "photos/a.png", "photos/a.png"], "never overwritten"),
         (["restore", "denoiser", "photos", "out", "--score"], "say how with --degrade"),
         (["restore", "denoiser", "photos", "out", "--blind"], "--blind goes with --degrade"),

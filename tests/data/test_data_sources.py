@@ -230,6 +230,7 @@ def test_usable_headers_but_no_usable_image(write_tree: Write) -> None:
 
 def test_unknown_sources(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.png").touch()
     with pytest.raises(UserError, match="did you mean mnist5k"):
         load("mnist5")
     with pytest.raises(UserError, match=r"did you mean .*photos"):

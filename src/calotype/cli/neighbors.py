@@ -16,9 +16,12 @@ from numpy.typing import NDArray
 from calotype import pictures
 from calotype.cli.parse import parse
 from calotype.cli.sample import picture_name, require_grid, require_place, write_grid
+from calotype.data.download import PUBLIC
+from calotype.data.embedded import NAMES
 from calotype.data.fit import fit_array
 from calotype.engine.display import Terminal
 from calotype.errors import UserError
+from calotype.files import absent
 from calotype.metrics.features import pick
 from calotype.models import stored
 from calotype.report.neighbors import beside_each, facts, neighbors, pool, shape_of_images, told
@@ -90,6 +93,8 @@ def run(words: list[str]) -> int:
 
 def _generator(options: Options) -> Generator | None:
     """The model that SUBJECT is; None where it is images. Raises `UserError` for what cannot be asked of it."""
+    if not options.subject.exists() and str(options.subject) not in (*NAMES, *PUBLIC):
+        raise UserError(absent(options.subject, "a run, a model folder, or images"))
     if run_of(options.subject) is None and stored.folder_of(options.subject) is None:
         if options.images or options.label is not None:
             raise UserError(f"{options.subject} is no model: leave out --images and --label, which are for models")

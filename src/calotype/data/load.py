@@ -201,10 +201,15 @@ def _alone(folder: Path, name: str) -> Iterator[None]:
         yield
 
 
+def _may_be_source(entry: Path) -> bool:
+    """Whether there may be images in what lies somewhere: not in an empty folder, and not in a single picture."""
+    return any(entry.iterdir()) if entry.is_dir() else entry.suffix.lower() in (".zip", SUFFIX)
+
+
 def _unknown(source: str, path: Path) -> UserError:
-    names = [*embedded.NAMES, *PUBLIC]
+    near = get_close_matches(source, [*embedded.NAMES, *PUBLIC], n=3, cutoff=0.6)
     with contextlib.suppress(OSError):
-        names += [str(path.parent / entry.name) for entry in path.parent.iterdir()]
-    near = get_close_matches(source, names, n=3, cutoff=0.6)
+        there = {entry.name: entry for entry in path.parent.iterdir() if _may_be_source(entry)}
+        near += [str(there[name]) for name in get_close_matches(path.name, list(there), n=3, cutoff=0.7)]
     hint = f" (did you mean {' or '.join(near)}?)" if near else ""
     return UserError(f"no data set or path {source!r}{hint}: accepted are {ACCEPTED}")

@@ -21,7 +21,7 @@ from calotype.config import Config
 from calotype.engine.log import Log
 from calotype.engine.model_card import command_for, model_card
 from calotype.errors import DamagedError, UserError
-from calotype.files import not_linked, obstacle, read_json, safe_name, write_atomic, write_json, write_text
+from calotype.files import absent, not_linked, obstacle, read_json, safe_name, write_atomic, write_json, write_text
 from calotype.models import stored
 from calotype.settings import Count, NotNegative, checked
 from calotype.types import ImageSpec, Model
@@ -122,10 +122,10 @@ class Run:
             there = (folder / "config.json").is_file()
         except OSError as error:
             raise UserError(f"{folder} cannot be read ({error.strerror or error}): give the folder that calotype train printed") from None
+        if not there and not folder.exists():
+            raise UserError(absent(folder, "the folder that calotype train printed"))
         if not there:
-            near = sorted(p.parent.name for p in folder.parent.glob("*/config.json"))[-3:] if folder.parent.is_dir() else []
-            hint = f"runs beside it: {', '.join(near)}" if near else "give the folder that calotype train printed"
-            raise UserError(f"{folder} is not a run (it has no config.json): {hint}")
+            raise UserError(f"{folder} is not a run (it has no config.json): give the folder that calotype train printed")
         return Run(folder)
 
     def write_config(self, config: Config, fingerprint: str, settings: dict[str, Any]) -> None:

@@ -21,7 +21,7 @@ from torch.overrides import TorchFunctionMode
 
 from calotype import degrade
 from calotype.errors import DamagedError, UserError, printable
-from calotype.files import read_json
+from calotype.files import absent, read_json
 from calotype.models import ModelConfig, blank
 from calotype.settings import checked, shown
 from calotype.types import ImageSpec, Model
@@ -85,6 +85,8 @@ def find(path: str | os.PathLike[str], wanted: str = "a run folder, or its model
         folder = folder_of(Path(path))
     except (OSError, ValueError) as error:
         raise UserError(f"{printable(str(path))} cannot be read ({getattr(error, 'strerror', None) or error}): give {wanted}") from None
+    if folder is None and not Path(path).exists():
+        raise UserError(absent(Path(path), wanted))
     if folder is None:
         raise UserError(f"{printable(str(path))} holds no trained model: give {wanted}")
     facts = read_json(folder / CONFIG)

@@ -25,7 +25,7 @@ from calotype.engine.device import require_memory
 from calotype.engine.display import Say, progress
 from calotype.engine.run import Run
 from calotype.errors import UserError, printable
-from calotype.files import expanded, name_of
+from calotype.files import absent, expanded, name_of
 from calotype.metrics.features import pick
 from calotype.models import stored
 from calotype.report.beside import Beside, left_out, named, of_run, reading, shape_of, squared
@@ -166,7 +166,7 @@ def _of_model(path: Path, request: Request) -> Subject:
 
 def _of_images(path: Path, request: Request) -> Subject:
     if not path.exists():
-        raise UserError(f"{path} does not exist: give a run, a model folder, or a folder of images")
+        raise UserError(absent(path, "a run, a model folder, or a folder of images"))
     for option, source in (("data", request.data), ("holdout", request.holdout)):
         if source is not None and expanded(source).resolve() == path.resolve():
             raise UserError(f"{path} is what is judged and --{option} as well: name other images with --{option}")
