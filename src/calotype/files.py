@@ -111,6 +111,15 @@ def safe_name(text: str, otherwise: str = "images", limit: int = 80) -> str:
     return f"{otherwise}-{name}" if _DEVICE.match(name) else name or otherwise
 
 
+def unused(path: Path) -> Path:
+    """``path``, or the first of ``name-2``, ``name-3`` ... where something is there: a name that nobody asked for replaces nothing."""
+    number, free = 1, path
+    while os.path.lexists(free):
+        number += 1
+        free = path.with_name(f"{path.stem}-{number}{path.suffix}")
+    return free
+
+
 def name_of(folder: Path) -> str:
     """What trained weights are called: by their run, also where its ``model/`` or ``best/`` is given."""
     folder = folder.resolve()

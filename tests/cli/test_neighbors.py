@@ -88,7 +88,8 @@ def test_people_read_names_and_distances(root: Path, runs: Path, capsys: pytest.
     assert lines[0] == "seed 0, image 0"
     assert lines[1].split()[1].endswith(".png")
     assert len(lines) == 2 * 4 + 1
-    assert lines[-1].startswith("nearest of 72 images of photos by random1@cc7443f5, ")
+    how = "three random networks and coarse pictures together (1 is usual between two real images)"
+    assert lines[-1] == f"nearest of 72 images of photos by {how}; picture: p.png"
     assert "reading photos" in err
     assert "features of real images" in err
 

@@ -210,8 +210,12 @@ def test_every_line_says_that_pictures_were_spoiled_first(here: Path, capsys: py
         ("upscale translator truth out", 2, "translator translates pictures of one kind into another: give it to calotype translate, or"),
         ("translate denoiser truth out", 2, "give it to calotype restore, or train for calotype translate: calotype train cyclegan"),
         ("translate upscaler truth out", 2, "upscaler makes pictures 2 times larger: give it to calotype upscale, or train"),
-        ("restore upscaler truth out", 0, "upscaler makes pictures 2 times larger: calotype upscale is the command for it"),
-        ("restore translator truth out", 0, "translator translates pictures of one kind into another: calotype translate is the command"),
+        (
+            "restore upscaler truth out",
+            2,
+            "upscaler makes pictures 2 times larger: give it to calotype upscale, or train",
+        ),
+        ("restore translator truth out", 2, "translator translates pictures of one kind into another: give it to calotype translate, or"),
     ],
 )
 def test_a_model_for_another_command_gets_the_command(

@@ -5,9 +5,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from calotype import pictures
 from calotype.cli.main import main
+from calotype.engine.run import Run
+from calotype.models import build
+from tests.small import small, spec_of
 
 
 @pytest.mark.parametrize(
@@ -76,4 +81,52 @@ def test_no_source_is_proposed_that_would_be_refused(tmp_path: Path, capsys: pyt
     (tmp_path / "photo.jpg").touch()
     for typed, hint in (("photos", f" (did you mean {tmp_path / 'photos2'}?)"), ("nonexist", ""), ("empt", "")):
         assert main(["data", "check", str(tmp_path / typed)]) == 2
-        assert capsys.readouterr().err.splitlines()[-1].startswith(f"calotype: no data set or path '{tmp_path / typed}'{hint}: accepted are")
+        assert (
+            capsys.readouterr().err.splitlines()[-1].startswith(f"calotype: no data set or path '{tmp_path / typed}'{hint}: accepted are")
+        )
+
+
+def test_results_that_nobody_named_replace_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    config, spec = small("vae"), spec_of("vae")
+    Run(tmp_path).export(build(config.model, spec), config, spec, 1, tmp_path / "vae")
+    commands = {
+        "samples": ["sample", "vae", "--count", "2"],
+        "neighbors": ["neighbors", "vae", "--count", "2", "--data", "mnist5k"],
+        "reconstruct": ["latents", "reconstruct", "vae", "--images", "mnist5k", "--count", "2"],
+        "interpolate": ["latents", "interpolate", "vae", "--seeds", "1", "2"],
+        "plane": ["latents", "plane", "vae", "--side", "2"],
+    }
+    for name, words in commands.items():
+        Path(f"{name}.png").write_bytes(b"mine")
+        for _ in range(2):
+            assert main(words) == 0
+        assert Path(f"{name}.png").read_bytes() == b"mine"
+        assert sorted(path.name for path in tmp_path.glob(f"{name}*")) == [f"{name}-2.png", f"{name}-3.png", f"{name}.png"]
+        assert main([*words, "--out", f"{name}.png"]) == 0  # what is named is meant
+        assert Path(f"{name}.png").read_bytes() != b"mine"
+
+
+def test_a_report_on_a_folder_replaces_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    pixels = np.random.default_rng(0).integers(0, 255, (120, 8, 8, 1), np.uint8)
+    Path("made").mkdir()
+    for i, image in enumerate(pixels):
+        pictures.to_picture(image).save(f"made/{i}.png")
+    Path("report").mkdir()
+    assert main(["evaluate", "made", "--data", "mnist5k"]) == 0
+    assert not list(Path("report").iterdir())
+    assert Path("report-2/report.html").is_file()
+
+
+def test_the_help_of_a_restoration_by_a_prior_needs_no_prior(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["--prior", "--help"], ["--prior", "run", "-h"], ["--help", "--prior"]):
+        with pytest.raises(SystemExit) as ended:
+            main(["restore", *words])
+        told = capsys.readouterr().out
+        assert ended.value.code in (0, None)
+        assert "--samples" in told
+    with pytest.raises(SystemExit):
+        main(["restore", "--help"])
+    told = capsys.readouterr().out
+    assert all(option in told for option in ("--task", "--samples", "--method"))

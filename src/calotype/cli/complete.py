@@ -16,6 +16,7 @@ from calotype.cli.parse import parse
 from calotype.cli.sample import picture_name, require_grid, require_place, write_grid
 from calotype.data.images import some
 from calotype.engine.display import Terminal, progress
+from calotype.files import unused
 from calotype.settings import Count, Seed, Share, Walk
 from calotype.tasks.complete import complete, require_rows
 from calotype.tasks.pixels import given
@@ -40,7 +41,7 @@ class Options:
     samples: Walk = 6  # completions of each
     label: str | None = None  # class to draw (conditional models); that of the images where their source knows it
     seed: Seed = 0  # another seed, other completions
-    out: Path = Path("complete.png")  # the picture to write
+    out: Path | None = None  # the picture to write, replaced where it exists; else complete.png, complete-2.png ..., whichever is free
     device: str = "auto"  # auto, cpu, cuda, mps
     json: bool = False  # print the result as JSON
 
@@ -48,7 +49,7 @@ class Options:
 def run(words: list[str]) -> int:
     """Complete; prints where the picture is."""
     options = parse(Options, words, "calotype complete")
-    out = picture_name(options.out)
+    out = picture_name(options.out or unused(Path("complete.png")))
     require_place(out)
     generator = load(options.run, options.device)
     label = generator.label(options.label)

@@ -13,6 +13,7 @@ import tyro
 from calotype.cli.parse import parse
 from calotype.data.fit import check_options
 from calotype.engine.display import Terminal
+from calotype.files import unused
 from calotype.report.card import to_json
 from calotype.report.compare import told
 from calotype.report.evaluate import apart, opened, require_alike, restores
@@ -49,7 +50,7 @@ class Options:
     features: str | None = None  # digits, random, inception, dinov2, or the run of a classifier; by the images where none is given
     size: Size = None  # height and width at which images are compared; that of the generated ones where none is given
     fit: Fit = None  # how images that are no squares become so; crop where none is given
-    out: Path | None = None  # folder for report.html and report.json; RUN/report, or report, where none is given
+    out: Path | None = None  # folder for report.html and report.json, replaced where they exist; else RUN/report, or a new folder report
     seed: Seed = 0  # of the noise that images are drawn from
     device: str = "auto"  # auto, cpu, cuda, mps
     json: bool = False  # print report.json
@@ -76,7 +77,7 @@ class CompareOptions:
     features: str | None = None  # as for calotype evaluate
     size: Size = None  # as for calotype evaluate
     fit: Fit = None  # as for calotype evaluate
-    out: Path = Path("comparison.html")  # the page
+    out: Path | None = None  # the page, replaced where it exists; else comparison.html, comparison-2.html ..., whichever is free
     seed: Seed = 0  # of the noise that images are drawn from
     device: str = "auto"  # auto, cpu, cuda, mps
     quick: bool = False  # leave out what takes long: tighter likelihoods, and quality by the number of function evaluations
@@ -87,7 +88,7 @@ def run(words: list[str]) -> int:
     """Evaluate; prints the verdicts and where the page is."""
     options = parse(Options, words, "calotype evaluate")
     is_run = (options.subject / "checkpoints").is_dir()
-    folder = options.out or (options.subject / "report" if is_run else Path("report"))
+    folder = options.out or (options.subject / "report" if is_run else unused(Path("report")))
     require_folder(folder)
     with closing(Terminal()) as display:
         report = opened(options.subject, _request(options, display))()
@@ -99,7 +100,8 @@ def run(words: list[str]) -> int:
 def run_compare(words: list[str]) -> int:
     """Compare; prints what can be told apart."""
     options = parse(CompareOptions, words, "calotype compare")
-    require_page(options.out)
+    out = options.out or unused(Path("comparison.html"))
+    require_page(out)
     require_alike(options.subjects, options.data)
     with closing(Terminal()) as display:
         pair = apart(options.subjects)
@@ -110,13 +112,13 @@ def run_compare(words: list[str]) -> int:
         for subject in options.subjects:  # all that is wrong with any of them, before the first is judged
             opened(subject, _of_each(subject, request))
         reports = [opened(subject, replace(_of_each(subject, request), tell=None))() for subject in options.subjects]
-    save_comparison(reports, options.out)
+    save_comparison(reports, out)
     if options.json:
         print(json.dumps([to_json(report) for report in reports], indent=2))
         return 0
     for report in reports:
         print(f"{report.subject}\n{text(report)}\n")
-    print("\n".join([*told(reports), f"page: {options.out}"]))
+    print("\n".join([*told(reports), f"page: {out}"]))
     return 0
 
 

@@ -22,6 +22,7 @@ from calotype.data import Images
 from calotype.data.images import some
 from calotype.engine.display import Terminal, progress
 from calotype.errors import UserError
+from calotype.files import unused
 from calotype.report.neighbors import Nearest, beside_each, facts, pool, told
 from calotype.report.request import Request
 from calotype.settings import Count, Depth, Seed
@@ -58,7 +59,9 @@ class ReconstructOptions:
     images: tuple[str, ...]  # image files, folders, zips or data sets (of those, held-out images)
     count: Count = 32  # images of each source
     label: str | None = None  # class of all images (conditional models); that which their source tells where none is given
-    out: Path = Path("reconstruct.png")  # the picture to write
+    out: Path | None = (
+        None  # the picture to write, replaced where it exists; else reconstruct.png, reconstruct-2.png ..., whichever is free
+    )
     device: str = "auto"  # auto, cpu, cuda, mps
     json: bool = False  # print the result as JSON
 
@@ -77,7 +80,9 @@ class InterpolateOptions:
     steps: Depth = 10  # images on each way, both ends included
     path: latents.Path = "spherical"  # linear: a straight line
     label: str | None = None  # class of all images (conditional models); the first class where none is given
-    out: Path = Path("interpolate.png")  # the picture to write
+    out: Path | None = (
+        None  # the picture to write, replaced where it exists; else interpolate.png, interpolate-2.png ..., whichever is free
+    )
     device: str = "auto"  # auto, cpu, cuda, mps
     json: bool = False  # print the result as JSON
 
@@ -100,7 +105,7 @@ class NeighborsOptions:
     label: str | None = None  # class of all these images (conditional models); that which their source tells where none is given
     data: str | None = None  # where to look for neighbors; the run's own training images where none is given
     seed: Seed = 0  # of the drawn images
-    out: Path = Path("neighbors.png")  # the picture to write
+    out: Path | None = None  # the picture to write, replaced where it exists; else neighbors.png, neighbors-2.png ..., whichever is free
     device: str = "auto"  # auto, cpu, cuda, mps
     json: bool = False  # print the result as JSON
 
@@ -117,7 +122,7 @@ class PlaneOptions:
     side: Depth = 15  # pictures along each axis
     axes: tuple[Seed, Seed] = (0, 1)  # the latents that vary, downwards and to the right
     label: str | None = None  # class of all images (conditional models); the first class where none is given
-    out: Path = Path("plane.png")  # the picture to write
+    out: Path | None = None  # the picture to write, replaced where it exists; else plane.png, plane-2.png ..., whichever is free
     device: str = "auto"  # auto, cpu, cuda, mps
     json: bool = False  # print the result as JSON
 
@@ -134,7 +139,7 @@ def run(words: list[str]) -> int:
 
 def _reconstruct(words: list[str]) -> int:
     options = parse(ReconstructOptions, words, "calotype latents reconstruct")
-    out = _require(options.out)
+    out = _require(options.out, "reconstruct.png")
     generator = load(options.run, options.device)
     latents.require_encoder(generator)
     found = given(options.images, generator.spec, options.count)
@@ -151,7 +156,7 @@ def _reconstruct(words: list[str]) -> int:
 
 def _interpolate(words: list[str]) -> int:
     options = parse(InterpolateOptions, words, "calotype latents interpolate")
-    out = _require(options.out)
+    out = _require(options.out, "interpolate.png")
     if bool(options.seeds) == bool(options.images):
         raise UserError("name the ends of the way: --seeds 1 2, or --images a.png b.png")
     generator = load(options.run, options.device)
@@ -172,7 +177,7 @@ def _interpolate(words: list[str]) -> int:
 
 def _neighbors(words: list[str]) -> int:
     options = parse(NeighborsOptions, words, "calotype latents neighbors")
-    out = _require(options.out)
+    out = _require(options.out, "neighbors.png")
     generator, columns = load(options.run, options.device), 1 + options.nearest
     try:
         latents.require_encoder(generator)
@@ -198,7 +203,7 @@ def _neighbors(words: list[str]) -> int:
 
 def _plane(words: list[str]) -> int:
     options = parse(PlaneOptions, words, "calotype latents plane")
-    out = _require(options.out)
+    out = _require(options.out, "plane.png")
     generator = load(options.run, options.device)
     require_grid(out, options.side**2, generator.spec, options.side)
     label = _class(generator, options.label)
@@ -215,9 +220,9 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
 }
 
 
-def _require(out: Path) -> Path:
+def _require(asked: Path | None, otherwise: str) -> Path:
     """The name of the picture. Raises `UserError` for a place that is none, before anything is computed."""
-    out = picture_name(out)
+    out = picture_name(asked or unused(Path(otherwise)))
     require_place(out)
     return out
 

@@ -21,7 +21,7 @@ from calotype.data.embedded import NAMES
 from calotype.data.fit import fit_array
 from calotype.engine.display import Terminal
 from calotype.errors import UserError
-from calotype.files import absent
+from calotype.files import absent, unused
 from calotype.metrics.features import pick
 from calotype.models import stored
 from calotype.report.neighbors import beside_each, facts, neighbors, pool, shape_of_images, told
@@ -57,7 +57,7 @@ class Options:
     features: str | None = None  # as for calotype evaluate
     size: Annotated[Pixels | None, tyro.conf.arg(metavar="PIXELS")] = None  # at which images are compared; their own where none is given
     seed: Seed = 0  # of the drawn images, as calotype sample takes it
-    out: Path = Path("neighbors.png")  # the picture to write
+    out: Path | None = None  # the picture to write, replaced where it exists; else neighbors.png, neighbors-2.png ..., whichever is free
     device: str = "auto"  # auto, cpu, cuda, mps
     json: bool = False  # print the result as JSON
 
@@ -65,7 +65,7 @@ class Options:
 def run(words: list[str]) -> int:
     """Find neighbors; prints their names and where the picture is."""
     options = parse(Options, words, "calotype neighbors")
-    out, columns = picture_name(options.out), 1 + options.nearest
+    out, columns = picture_name(options.out or unused(Path("neighbors.png"))), 1 + options.nearest
     require_place(out)
     generator = _generator(options)
     spec = shape_of_images(str(options.subject), options.size) if generator is None else generator.spec

@@ -112,7 +112,8 @@ class _Done:
 
 def run(words: list[str]) -> int:
     """Restore; prints what there is to say of the results, and where they are."""
-    options = parse(Options, words, "calotype restore --prior MODEL")
+    asks = bool({"-h", "--help"} & set(words))  # also where no model is named yet
+    options = parse(Options, ["--help"] if asks else words, "calotype restore --prior MODEL")
     if reason := obstacle(options.out, folder=True):
         raise UserError(f"cannot write into {options.out}: {reason}; choose another place")
     if options.out.is_dir() and any(options.out.iterdir()) and not options.overwrite:

@@ -54,7 +54,7 @@ class Common:
 
 @dataclass(frozen=True)
 class Restore(Common):
-    """Mend pictures with a trained model: denoise, deblur, fill in, enhance, color or enlarge them, whatever it was trained for.
+    """Mend pictures with a trained model: denoise, deblur, fill in, enhance or color them, whatever it was trained for.
 
     Pictures may have any size; depth (8 or 16 bits), grey or color, transparency, EXIF data and color profile are kept. Results have
     the format that their name says, and in a folder the names of the pictures. OUT may be left out with --score.
@@ -66,7 +66,9 @@ class Restore(Common):
     With --score each file has SCORES and "baselines": {NAME: SCORES} and "convention", and so has "mean", with "notes" on what does
     not count in it. SCORES are "psnr" (null where exact), "ssim", "ms_ssim" (null for small pictures) and "perceptual".
 
-    --prior makes another command of it, which takes any diffusion or flow-matching model: calotype restore --prior MODEL --help.
+    --prior MODEL makes another command of it, which takes any model that draws images and says with --task what was done to them
+    (inpaint, deblur, super-resolve ...), with --samples how many possible originals to draw, with --method how, and more: calotype restore
+    --prior --help lists all.
 
     Examples:
     calotype restore runs/denoise-photos-0001 noisy.jpg clean.png --sigma 25
@@ -102,7 +104,7 @@ class Upscale(Common):
     score: bool = False  # score the results against the pictures before they were made smaller
 
 
-_RECIPE = {"upscale": "upscale", "translate": "cyclegan"}  # that trains a model for a command
+_RECIPE = {"restore": "denoise", "upscale": "upscale", "translate": "cyclegan"}  # that trains a model for a command
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,7 @@ def work(command: str, words: list[str], options: Common, extras_of: Callable[[A
         raise UserError(f"--tile {options.tile} is too small: give {SMALLEST} or more")
     generator = load(options.model, options.device)
     with closing(Terminal()) as display:
-        hint = _require_command(generator, options.model, command)
+        _require_command(generator, options.model, command)
         extras = extras_of(Applied(generator))
         applied = Applied(generator, Way(extras.options, options.tile, options.seed, extras.sigma))
         degradation = None if extras.degrade is None else degrade.parse(extras.degrade)
@@ -163,7 +165,7 @@ def work(command: str, words: list[str], options: Common, extras_of: Callable[[A
         missing = None if extras.mask is None else read_mask(extras.mask, most_of(places, degradation is not None))
         job = Job(degradation, extras.score, extras.blind, missing, options.quality, compare is not None)
         try:
-            outcomes = restore_all(applied, places, job, display, extras.verb, (*hint, *extras.said))
+            outcomes = restore_all(applied, places, job, display, extras.verb, extras.said)
         except Interrupted as stop:
             goes_on = existing != "replace" and not job.scored and options.truth is None and compare is None
             raise KeyboardInterrupt(stopped(stop, ["calotype", command, *words], options.out, options.skip_existing, goes_on)) from None
@@ -178,17 +180,15 @@ def work(command: str, words: list[str], options: Common, extras_of: Callable[[A
     return ended(outcomes)
 
 
-def _require_command(generator: Generator, model: Path, command: str) -> tuple[str, ...]:
-    """Raise `UserError` for a model that another command puts to work; what to say where restore, which takes all, does it as well."""
+def _require_command(generator: Generator, model: Path, command: str) -> None:
+    """Raise `UserError` for a model that another command puts to work."""
     source = source_spec(generator)
     right = command_for(getattr(generator.model, "config", None), source)
     if right == command:
-        return ()
+        return
     does = {
         "restore": "mends pictures in the size that they have",
         "upscale": f"makes pictures {source.scale} times larger",
         "translate": "translates pictures of one kind into another",
     }[right]
-    if command != "restore":
-        raise UserError(f"{model} {does}: give it to calotype {right}, or train for calotype {command}: calotype train {_RECIPE[command]}")
-    return (f"{model} {does}: calotype {right} is the command for it",)
+    raise UserError(f"{model} {does}: give it to calotype {right}, or train for calotype {command}: calotype train {_RECIPE[command]}")

@@ -20,7 +20,7 @@ from calotype.data.images import some
 from calotype.engine.device import require_memory
 from calotype.engine.display import Terminal
 from calotype.errors import CalotypeError, UserError
-from calotype.files import obstacle, write_atomic
+from calotype.files import obstacle, unused, write_atomic
 from calotype.settings import Count, Seed
 from calotype.tasks.sample import Generator, load
 from calotype.types import ImageSpec
@@ -41,7 +41,7 @@ class Options:
 
     Reads the run's model/ folder alone. The same seed gives the same images; with another batch size a few values in a hundred
     thousand may differ by one level of 255, because sums are rounded otherwise. The picture is samples.png where none of --out,
-    --dir and --npy is given.
+    --dir and --npy is given, or samples-2.png ... where that is there; --out and --npy replace what is there.
 
     Examples:
     calotype sample runs/flow-matching-mnist5k-0001 --count 64 --seed 0 --out grid.png
@@ -68,7 +68,7 @@ def run(words: list[str]) -> int:
     settings = _settings(words, options.option)
     out, npy = options.out and picture_name(options.out), _named(options.npy, ".npy", (".npy",))
     if out is None and options.dir is None and npy is None:
-        out = Path("samples.png")
+        out = unused(Path("samples.png"))
     _require_places(options, out, npy)
     generator, keep = load(options.run, options.device), out is not None or npy is not None
     if keep:

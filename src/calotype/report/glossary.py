@@ -268,6 +268,10 @@ def anchor(term: str) -> str:
     return "word-" + re.sub(r"[^a-z0-9]+", "-", term.lower()).strip("-")
 
 
+NEAR = " together; two real images: 1"
+"""What follows the spaces in which distances were taken all together."""
+
+
 def space_in_words(label: str) -> str:
     """What looked at images, for people, from the label that scores carry.
 
@@ -275,7 +279,15 @@ def space_in_words(label: str) -> str:
     ('the digits recognizer', 'a random network')
     >>> space_in_words("mean of random1@1a, pooled, 64, random2@2b, pooled, 64, random3@3c, pooled, 64")
     'three random networks'
+    >>> space_in_words("random1@1a, random2@2b, coarse@3c together; two real images: 1")
+    'two random networks and coarse pictures together (1 is usual between two real images)'
     """
+    if NEAR in label:
+        parts = label.partition(NEAR)[0].split(", ")
+        random = [part for part in parts if re.match(r"random\d+@", part)]
+        told = [space_in_words(f"mean of {', '.join(random)}")] if random else []
+        told += [space_in_words(part) for part in parts if part not in random]
+        return " and ".join(filter(None, (", ".join(told[:-1]), told[-1]))) + " together (1 is usual between two real images)"
     names = re.findall(r"(?:^|, )([^,@]+)@[0-9a-f]+", label.removeprefix("mean of "))
     if len(names) > 1 and all(re.fullmatch(r"random\d+", name) for name in names):
         return f"{ {2: 'two', 3: 'three'}.get(len(names), len(names)) } random networks"

@@ -17,6 +17,7 @@ from calotype.engine.display import Say, progress
 from calotype.errors import UserError
 from calotype.metrics.features import Extracted, FeatureSpace, cached, pick, second
 from calotype.metrics.repeats import first_of_each
+from calotype.report.glossary import NEAR
 from calotype.report.subject import Pixels, Subject
 
 Rows = NDArray[np.int64]
@@ -147,7 +148,7 @@ def _parts(train: int, holdout: int, n: int) -> tuple[int, int]:
 
 def near_in(spaces: Sequence[FeatureSpace], confirm: FeatureSpace) -> str:
     """What to say of distances in all these spaces together."""
-    return ", ".join(f"{space.name}@{space.hash}" for space in (*spaces, confirm)) + " together; two real images: 1"
+    return ", ".join(f"{space.name}@{space.hash}" for space in (*spaces, confirm)) + NEAR
 
 
 def known(images: Images, spaces: Sequence[FeatureSpace], confirm: FeatureSpace, progress: Progress | None = None) -> Reals:

@@ -17,6 +17,7 @@ from calotype.engine.display import progress
 from calotype.errors import UserError
 from calotype.metrics.features import pick, second
 from calotype.report.beside import named, of_run
+from calotype.report.glossary import space_in_words
 from calotype.report.ground import known, near_in
 from calotype.report.request import Request
 from calotype.report.subject import Pixels, run_of
@@ -95,7 +96,7 @@ def told(names: tuple[str, ...], others: Images, found: Nearest, picture: Path) 
     lines = []
     for name, near, far in zip(names, found.index, found.distance, strict=True):
         lines += [name, *(f"  {distance:9.4g}  {others.name_of(row)}" for row, distance in zip(near, far, strict=True))]
-    return [*lines, f"nearest of {some(len(others), 'image')} of {others.name} by {found.space}; picture: {picture}"]
+    return [*lines, f"nearest of {some(len(others), 'image')} of {others.name} by {space_in_words(found.space)}; picture: {picture}"]
 
 
 def facts(names: tuple[str, ...], others: Images, found: Nearest) -> dict[str, object]:

@@ -202,7 +202,7 @@ def _near(near: Neighbors, caption: str) -> str:
         labels = "".join(_below(far[i : i + 1], files[i : i + 1]) for _, _, far, files in parts)
         cells += f"<figure>{shown}<figcaption>{labels}</figcaption></figure>"
     order = ", ".join(name for name, *_ in parts)
-    named = ", and the file" if near.train_name else ""
+    named = ", and the name of the file" if near.train_name else ""
     below = f" Below: the distance, as seen by {linked(space_in_words(near.features))}{named}." if near.features else ""
     lead = tag("p", f"{linked(caption)} Left to right: {linked(order)}.{below}", kind="quiet")
     return f'{lead}<div class="near" style="--wide: {wide}rem">{cells}</div>'
@@ -327,6 +327,8 @@ def _protocol(report: Report) -> str:
     if report.data is not None:
         d = report.data
         rows |= {"real images": f"{d.name}: {d.train:,} for training, {d.holdout:,} held out", "SHA-256 of these": d.fingerprint}
+    if report.pictures.neighbors is not None and report.pictures.neighbors.features:
+        rows |= {"features of the nearest images": report.pictures.neighbors.features}
     rows |= {name: said for name, said in report.protocol.items() if name != "reals"} | {"seed of the evaluation": str(report.seed)}
     rows |= {} if report.train_seed is None else {"seed of the training": str(report.train_seed)}
     rows |= {f"{name} version": version for name, version in report.versions.items()}
