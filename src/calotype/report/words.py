@@ -143,7 +143,7 @@ def measures(verdict: Verdict) -> list[str]:
         said.append(f"Were nothing wrong, as much would show {chance(verdict.p)} (p-value: p {_size(verdict.p)}).")
     if verdict.detectable is not None and math.isfinite(verdict.detectable):
         size = number(verdict.detectable)
-        said.append(f"So many images show trouble of the size {size} in 9 of 10 cases; less could be missed.")
+        said.append(f"With this number of images a trouble of {size} is noticed in 9 of 10 cases; a smaller one may go unnoticed.")
     return said
 
 
