@@ -3,6 +3,7 @@ import os
 import shutil
 import zipfile
 from collections import namedtuple
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +42,7 @@ def test_round_trip(archive: Path, tmp_path: Path) -> None:
     assert [s.name for s in images.skipped] == ["cat/broken.png"]
     assert back.train.classes == images.classes == ("cat", "dog")
     assert len(images) == 30
-    assert images.name == back.train.name == "my-photos"
+    assert images.name == back.train.name == "photos"
     assert load(str(tmp_path / "photos.calotype"), holdout=0).train.fingerprint == images.fingerprint
 
 
@@ -257,3 +258,11 @@ def test_large_sets_are_mapped(archive: Path, monkeypatch: pytest.MonkeyPatch) -
     assert mapped.fingerprint == held.fingerprint
     assert isinstance(mapped.train.pixels, np.memmap)
     assert (mapped.train.pixels == held.train.pixels).all()
+
+
+def test_a_prepared_file_is_called_by_its_own_name(write_tree: Callable[[dict[str, Image.Image | bytes]], Path], tmp_path: Path) -> None:
+    folder = write_tree({f"{n}.png": smooth(16, 16, n) for n in range(12)})
+    before = prepare(str(folder), tmp_path / "Clothing, small.calotype")
+    split = load(str(tmp_path / "Clothing, small.calotype"))
+    assert split.train.name == split.holdout.name == "clothing-small"
+    assert before.fingerprint == prepare(str(folder), tmp_path / "other.calotype").fingerprint  # whatever it is called

@@ -17,7 +17,7 @@ from calotype.config import Data
 from calotype.data import Images, Loader, Split, Vary, load
 from calotype.data.audit import check_alignment, shift_between
 from calotype.data.images import make_images
-from calotype.data.partner import has_sides
+from calotype.data.partner import AUTO, Shape, has_sides, load_sides
 from calotype.engine.images import judging, open_images, vary_of
 from calotype.errors import UserError
 from calotype.types import Source
@@ -271,3 +271,11 @@ def test_a_loader_keeps_pairs_together_and_unpaired_sides_apart(tmp_path: Path) 
         red = (batch.condition.source * batch.condition.source.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)
         apart = (red + batch.image).abs().amax((1, 2, 3))
         assert bool((apart < 0.02).all()) == paired
+
+
+def test_a_side_of_several_sizes_names_the_true_file(tmp_path: Path) -> None:
+    for name, size in (("trainA/1.png", 16), ("trainA/2.png", 16), ("trainA/244.png", 20), ("trainB/1.png", 16)):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (size, size)).save(tmp_path / name)
+    with pytest.raises(UserError, match=r"trainA/244\.png is 20x20"):
+        load_sides(str(tmp_path), AUTO, False, Shape(cache=tmp_path / "cache"))

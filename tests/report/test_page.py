@@ -360,3 +360,24 @@ def test_drift_between_checkpoints_is_drawn() -> None:
     verdict = Verdict("oscillation", "FAIL", "It swings.", data={"steps": [5, 6, 7], "drift": [4.0, 5.0]})
     assert "images of the same noise moved" in html(Report("run", verdicts=(verdict,)))
     assert "images of the same noise moved" not in html(Report("run", verdicts=(replace(verdict, data=None),)))
+
+
+def test_a_spectrum_is_shown_once_for_blur_and_noise() -> None:
+    band = Spectrum((0.1, 0.5), (1.0, 1.0), (2.0, 2.0), (3.0, 3.0), (1.0, 4.0))
+    verdicts = tuple(Verdict(name, "FAIL", "Bad.", remedies=("--train.ema 0.1",)) for name in ("blur", "noise"))
+    both, one = (html(Report("a", verdicts=found, spectrum=band, recipe="dcgan")) for found in (verdicts, verdicts[1:]))
+    caption = "Strength of coarse (left) to fine (right)"
+    assert both.count(caption) == one.count(caption) == 1
+    assert "The picture stands with the verdict on" in both
+    assert "What to try, as options of <code>" in both
+
+
+def test_a_curve_by_itself_is_as_large_as_other_pictures() -> None:
+    moved = Verdict("oscillation", "FAIL", "Moves.", data={"steps": [1, 2, 3], "drift": [2.0, 3.0]})
+    page = html(Report("a", verdicts=(moved,)))
+    assert '<div class="pair">' not in page
+
+
+def test_the_suffix_of_a_file_is_not_broken() -> None:
+    near = Neighbors(np.zeros((1, 8, 8, 1), np.uint8), np.zeros((1, 8, 8, 1), np.uint8), None, (0.5,), train_name=("a/00244.jpeg",))
+    assert '00244<span class="nowrap">.jpeg</span>' in html(Report("a", pictures=Pictures(neighbors=near)))

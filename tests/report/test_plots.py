@@ -139,3 +139,9 @@ def test_names_are_drawn_as_they_are(name: str) -> None:
         assert one.count("<svg") == one.count("</svg>") == 1
     if name in ("#010203", 'id="a" href="#b" url(#c)', "'DejaVu Sans', sans-serif", "$x^2$"):
         assert f">{name[:24]}" in made[0]
+
+
+def test_names_of_dots_stay_inside() -> None:
+    seconds = [0.5, 2.0, 40.0]
+    assert [plots_models.beside(x, seconds)[1] for x in seconds] == ["left", "left", "right"]
+    assert plots_models.beside(3.0, [3.0]) == (8, "left")

@@ -181,7 +181,7 @@ def _use(result: Result, run: str) -> str:
     command = result.run.use()
     if command is None:
         return f"draw     calotype sample {run} --count 64 --out grid.png"
-    return f"{command:<8} calotype {command} {run} IN OUT"
+    return f"use      calotype {command} {run} IN OUT"
 
 
 def _tell(result: Result, report: Report | None, as_json: bool) -> None:

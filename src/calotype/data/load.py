@@ -8,6 +8,7 @@ import os
 import re
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -97,7 +98,7 @@ def prepare(
             write_files(found, target, short_name(found.path), size, channels, fit, progress)
     else:
         write_arrays(found, target, size, channels, fit, progress)
-    return read_prepared(target).images()
+    return _prepared(target).images()
 
 
 def find(source: str, cache: Path | None = None, progress: Progress | None = None) -> Arrays | Files | Prepared:
@@ -153,9 +154,15 @@ def cached(files: Files, size: int | None, channels: int | None, fit: Fit, cache
         return read_prepared(target)
 
 
+def _prepared(path: Path) -> Prepared:
+    """A prepared file under its own name, which is the one that its user knows, and not that of what it was made from."""
+    found = read_prepared(path)
+    return replace(found, facts=found.facts.model_copy(update={"name": short_name(path)}))
+
+
 def _find_file(path: Path) -> Arrays | Files | Prepared:
     if is_prepared(path):
-        return read_prepared(path)
+        return _prepared(path)
     if path.suffix == SUFFIX:
         raise UserError(f"{path} is not a prepared file, or a damaged one: write it again with 'calotype data prepare'")
     if zipfile.is_zipfile(path) or path.suffix.lower() == ".zip":

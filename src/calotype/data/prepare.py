@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,8 +60,8 @@ def survey(files: Files, progress: Progress | None = None) -> Survey:
     return Survey(tree, headers, odd, skipped, listing.others)
 
 
-def choose_size(seen: Survey) -> int:
-    """The one size of all images. Raises ``UserError`` with a recommendation where there is none."""
+def choose_size(seen: Survey, title: Callable[[str], str] = printable) -> int:
+    """The one size of all images. Raises ``UserError`` with a recommendation where there is none; ``title`` is what a file is called."""
     sizes = Counter((header.width, header.height) for header in seen.headers.values())
     (width, height), most = sizes.most_common(1)[0]
     if len(sizes) == 1 and width == height and 8 <= width <= 1024:
@@ -70,7 +70,7 @@ def choose_size(seen: Survey) -> int:
     advice = recommended_size(shortest[len(shortest) // 2])
     if len(sizes) > 1:
         name, other = next((n, h) for n, h in seen.headers.items() if (h.width, h.height) != (width, height))
-        often = f"most often {width}x{height}, {most:,} of {len(seen.headers):,}; {printable(name)} is {other.size}"
+        often = f"most often {width}x{height}, {most:,} of {len(seen.headers):,}; {title(name)} is {other.size}"
         found = f"images have {len(sizes):,} different sizes ({often})"
     else:
         found = f"images are {width}x{height}, " + ("not square" if width != height else "a size out of range")
@@ -101,7 +101,7 @@ def choose_channels(seen: Survey) -> int:
 def write_files(files: Files, out: Path, name: str, size: int | None, channels: int | None, fit: Fit, progress: Progress | None) -> None:
     """Decode a folder or an archive into a prepared file. Raises ``UserError``."""
     seen = survey(files, None if progress is None else lambda done, total: progress(0, total))  # nothing is decoded yet
-    side = size or (choose_tile(seen) if fit == "tile" else choose_size(seen))
+    side = size or (choose_tile(seen) if fit == "tile" else choose_size(seen, files.title))
     depth = choose_channels(seen) if channels is None else channels
     tree = seen.tree
     order, own = tree.order()

@@ -86,7 +86,8 @@ SCORES = {
     "FLD": "Feature likelihood divergence: quality, variety and novelty together; copying the training images makes it worse.",
     "FLD gap": "How much better the generated images describe training images than unseen ones: above zero it has learned them by heart.",
     "AuthPct": "The percentage of images that are farther from every training image than training images are from each other.",
-    "bits/dim": "How well the model foresees unseen images: bits for each number of an image; knowing nothing costs 8.",
+    "bits/dim": "How well the model foresees unseen images: bits for each number of an image; knowing nothing costs 8. More "
+    "than 8 is possible: a bound may lie far above the truth, and a model that is sure of wrong values pays more than for ignorance.",
     "PSNR": "How close the results are to the truth, in dB: 6 dB more is half the error.",
     "PSNR gain": "How much closer to the truth, in dB, the results are than those of the best method that needs no training.",
     "SSIM": "How alike results and truth are in brightness, contrast and structure, place by place; 1 for the same.",

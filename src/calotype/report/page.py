@@ -129,6 +129,9 @@ def _evidence(report: Report, verdict: Verdict) -> str:
     if verdict.name == "mode-collapse" and report.classes is not None:
         return _figure(plots.classes(report.classes, _rare(report)), "How often each class comes out, against real images.")
     if verdict.name in ("blur", "noise") and report.spectrum is not None:
+        first = next(v.name for v in report.asked if v.name in ("blur", "noise"))
+        if verdict.name != first:  # one picture shows both
+            return tag("p", f"The picture stands with the verdict on {term(first)}.", kind="quiet")
         return _figure(
             plots.spectrum(report.spectrum), "Strength of coarse (left) to fine (right) detail, against the band of real images."
         )
@@ -151,6 +154,8 @@ def _figure(drawing: str, caption: str) -> str:
 
 
 def _side_by_side(drawings: Sequence[str]) -> str:
+    if len(drawings) == 1:  # in its own size: alone it would be drawn over the whole page
+        return f"<figure>{drawings[0]}</figure>"
     return '<div class="pair">' + "".join(f"<figure>{drawing}</figure>" for drawing in drawings) + "</div>"
 
 
@@ -211,7 +216,12 @@ def _near(near: Neighbors, caption: str) -> str:
 def _below(far: Sequence[float], files: Sequence[str]) -> str:
     """What stands below an image: its distance and its name, of a file without the folders, which are shown where the pointer rests."""
     said = "".join(number(value) for value in far)
-    return f"<span>{said}" + "".join(f'<small title="{text(name)}">{text(PurePosixPath(name).name)}</small>' for name in files) + "</span>"
+    return f"<span>{said}" + "".join(f'<small title="{text(name)}">{_named(PurePosixPath(name))}</small>' for name in files) + "</span>"
+
+
+def _named(path: PurePosixPath) -> str:
+    """The name of a file, which may break anywhere but in its suffix."""
+    return f'{text(path.stem)}<span class="nowrap">{text(path.suffix)}</span>' if path.suffix else text(path.name)
 
 
 def _scores(report: Report) -> str:

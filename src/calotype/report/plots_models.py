@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from calotype.metrics.score import Interval
 from calotype.report.card import Evaluations, Level, Units
@@ -146,7 +146,10 @@ def quality(name: str, dots: Sequence[Dot], floor: float | None = None) -> str:
                 axes.plot(seconds, along, color=color, linewidth=1, marker="o", markersize=3, zorder=2)
                 for x, y, count in (dot.curve[0], dot.curve[-1]):
                     axes.annotate(number(count), (x, y), (0, 6), textcoords="offset points", fontsize=10, color=MUTED, ha="center")
-            axes.annotate(short(dot.name, 24), (dot.seconds, dot.value), (8, 6), textcoords="offset points", fontsize=12, color=INK)
+            place, side = beside(dot.seconds, [other.seconds for other in dots])
+            axes.annotate(
+                short(dot.name, 24), (dot.seconds, dot.value), (place, 6), textcoords="offset points", fontsize=12, color=INK, ha=side
+            )
         logarithmic(axes.set_xscale, axes.xaxis)
         if wide:
             logarithmic(axes.set_yscale, axes.yaxis)
@@ -161,6 +164,12 @@ def quality(name: str, dots: Sequence[Dot], floor: float | None = None) -> str:
 
     said = "; ".join(f"{dot.name}: {number(dot.value)} in {number(dot.seconds)} s" for dot in dots)
     return draw(f"{name} against the seconds that 1,000 images take. {said}", 1.6 * WIDTH, 380, fill)
+
+
+def beside(x: float, all_x: Sequence[float]) -> tuple[int, Literal["left", "right"]]:
+    """Where the name of a dot begins or ends on a logarithmic axis: to its left in the right half, where it would run over the edge."""
+    low, high = math.log(min(all_x)), math.log(max(all_x))
+    return (-8, "right") if high > low and (math.log(x) - low) / (high - low) > 0.5 else (8, "left")
 
 
 def _bars(axes: Axes, x: Sequence[float], y: Sequence[float], spans: Sequence[Interval | None], color: str, size: float = 30) -> None:
