@@ -79,7 +79,7 @@ def test_a_report_that_fails_does_not_fail_the_training(
     monkeypatch.setattr("calotype.cli.train.evaluate", broken)
     code, out, err = run(capsys, "train", *TINY, "--out", "run")
     assert code == 0
-    assert "no report: ZeroDivisionError('oops')" in err
+    assert "ZeroDivisionError: oops" in err.rpartition("no report: ")[2]
     assert "trained 4 steps" in out
 
 
