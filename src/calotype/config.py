@@ -103,6 +103,7 @@ class Training:
     """How long and on what. Of minutes, steps and epochs exactly one is given; it counts from the beginning of a run."""
 
     batch: Count = 64  # images of each step
+    accumulate: Count = 1  # parts of a batch that are computed one after another, in as much less memory; batch must be a multiple
     minutes: Annotated[Positive | None, alias(aliases=("--minutes",))] = None  # turned into a number of steps by timing the first ones
     steps: Annotated[Count | None, alias(aliases=("--steps",))] = None  # optimizer steps
     epochs: Annotated[Positive | None, alias(aliases=("--epochs",))] = None  # passes through the training images

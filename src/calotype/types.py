@@ -78,6 +78,10 @@ class Batch:
         """The same batch with other pixels."""
         return replace(self, image=image)
 
+    def __getitem__(self, rows: slice) -> Batch:
+        """Some of the images, with what is known of them."""
+        return Batch(self.image[rows], self.condition[rows])
+
 
 @dataclass
 class Step:

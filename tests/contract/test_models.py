@@ -78,7 +78,7 @@ def test_every_owned_parameter_gets_a_gradient_and_the_batch_is_left_alone(name:
         assert terms["loss"].ndim == 0
         assert terms["loss"].dtype == torch.float32
         names = [n for n, p in player.module.named_parameters() if p.requires_grad]
-        grads = dict(zip(names, torch.autograd.grad(terms["loss"], trainer.parameters[player.name], allow_unused=True), strict=True))
+        grads = dict(zip(names, torch.autograd.grad(terms["loss"], trainer.owned[player.name].parameters, allow_unused=True), strict=True))
         assert [n for n, g in grads.items() if g is None] == []
         still = [n for n, g in grads.items() if not g.abs().max() > 1e-9]
         # a loss of differences does not see what is added to every logit
@@ -99,8 +99,8 @@ def test_training_moves_every_player_and_watching_moves_nothing(name: str) -> No
     assert any("holdout" in key for key in watched)
     assert all(f"{p.name}/gradient_norm" in watched for p in trainer.players)
     assert same(trainer.state(), twin.state())
-    for owned in trainer.parameters.values():
-        names = [n for n, p in trainer.model.named_parameters() if any(p is q for q in owned)]
+    for owned in trainer.owned.values():
+        names = [n for n, p in trainer.model.named_parameters() if any(p is q for q in owned.parameters)]
         assert names
         assert any(not torch.equal(before[f"model/{n}"], trainer.state()[f"model/{n}"]) for n in names)
 

@@ -38,10 +38,11 @@ def require_room(config: Config, spec: ImageSpec, device: torch.device, world: W
     if device.type == "cpu" and world.here > 1:  # each process has a model of its own in the one memory
         size, what = size * world.here, f"{what} in each of {world.here} processes"
     require_memory(size, what, "make the network smaller, as by --model.width", device)
-    if config.train.batch // world.size < model.least_batch:
+    parts = world.size * config.train.accumulate
+    if config.train.batch // parts < model.least_batch:
         raise UserError(
-            f"batch normalization has nothing to normalize in batches of {config.train.batch // world.size}: give a --train.batch of "
-            f"{model.least_batch * world.size} or more, or another normalization"
+            f"batch normalization has nothing to normalize in batches of {config.train.batch // parts}: give a --train.batch of "
+            f"{model.least_batch * parts} or more, or another normalization"
         )
 
 

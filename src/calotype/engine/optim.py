@@ -80,9 +80,3 @@ def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
     for target, value, is_float in zip(old, new, floats, strict=True):
         if not is_float:
             target.copy_(value)
-
-
-def norm_of(tensors: Sequence[Tensor]) -> Tensor:
-    """The Euclidean norm of several tensors taken as one vector, as a scalar tensor."""
-    norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(list(tensors))))
-    return norm

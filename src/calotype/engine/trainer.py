@@ -16,8 +16,9 @@ from calotype.data import Images, Loader, Split
 from calotype.engine import device as machine
 from calotype.engine.checkpoint import Checkpoint
 from calotype.engine.distributed import World
+from calotype.engine.gradients import Owned, norm_of
 from calotype.engine.images import judging, vary_of
-from calotype.engine.optim import EMA_EVERY, ema_decay, make_optimizer, memory, norm_of, rate, update_average
+from calotype.engine.optim import EMA_EVERY, ema_decay, make_optimizer, memory, rate, update_average
 from calotype.engine.run import Resolved
 from calotype.engine.turns import batches_at, batches_before
 from calotype.errors import DamagedError, TrainingError, UserError, printable
@@ -78,15 +79,19 @@ class Trainer:
         self.model = model.to(device)
         self.model.to(memory_format=machine.layout_of(config.train))  # type: ignore[call-overload]
         self.average: Model = copy.deepcopy(self.model).eval().requires_grad_(False)
-        self.players = self.model.players()
-        self.parameters = {p.name: machine.trainable(p.module) for p in self.players}
-        check_ownership(self.model, self.players)
-        self.optimizers = {name: make_optimizer(config.optimizer, owned) for name, owned in self.parameters.items()}
+        self.claim()
         self.statistics = machine.statistics(self.model)
         self.bf16 = progress.settings.setdefault("bf16", world.first(lambda: machine.pick_bf16(config.train, model, device)))
         compiles = world.first(lambda: machine.pick_compile(config.train, model, progress.steps, device))
-        self.compiled = machine.compile_networks(self.model, self.loader.batch_at(0)) if compiles else []
+        self.compiled = machine.compile_networks(self.model, self._parts(self.loader.batch_at(0))[0]) if compiles else []
         self.healthy = torch.ones((), dtype=torch.bool, device=device)
+
+    def claim(self) -> None:
+        """Give each player its parameters and an optimizer for them; once more where they were sharded since."""
+        self.players = self.model.players()
+        check_ownership(self.model, self.players)
+        self.owned = {p.name: Owned(p.name, p.module) for p in self.players}
+        self.optimizers = {name: make_optimizer(self.config.optimizer, owned.parameters) for name, owned in self.owned.items()}
 
     def step(self, watch: bool = False) -> dict[str, Tensor]:
         """Take one step of every player; returns scalars to log, with gradient norms and the holdout where ``watch`` says so."""
@@ -127,41 +132,55 @@ class Trainer:
         return dict(zip(log, means.unbind(), strict=True))
 
     def _turn(self, player: Player, batch: Batch, step: Step, scale: float, watch: bool) -> dict[str, Tensor]:
-        owned = self.parameters[player.name]
-        with self.precision():
-            terms = player.loss(batch, step)
-        # a player that plays every k-th step only weighs k times as much when it does
-        loss = terms["loss"] * player.every if player.every > 1 else terms["loss"]
-        grads = torch.autograd.grad(loss, owned, materialize_grads=True)
-        self.world.average(grads)
-        self.healthy &= torch.isfinite(loss.detach())
-        norm = self._shape_gradient(owned, grads, watch)
-        for parameter, grad in zip(owned, grads, strict=True):
-            parameter.grad = grad
+        owned = self.owned[player.name]
+        terms = self._backward(player, batch, step)
+        norm = self._shape_gradient(owned, watch)
         optimizer = self.optimizers[player.name]
         for group in optimizer.param_groups:
             group["lr"] = self.config.optimizer.lr * player.pace * scale
         optimizer.step()
-        for parameter in owned:
-            parameter.grad = None
+        owned.clear()
         if player.after is not None:
             player.after()
-        log = {f"{player.name}/{name}": value.detach() for name, value in terms.items()} if watch else {}
+        log = {f"{player.name}/{name}": value for name, value in terms.items()} if watch else {}
         if norm is not None and watch:
             log[f"{player.name}/gradient_norm"] = norm
         return log
 
-    def _shape_gradient(self, owned: list[nn.Parameter], grads: tuple[Tensor, ...], watch: bool) -> Tensor | None:
-        """Add the L1 term, clip; returns the norm before clipping where somebody needs it."""
-        options = self.config.optimizer
+    def _backward(self, player: Player, batch: Batch, step: Step) -> dict[str, Tensor]:
+        """The gradient of a player's loss, part by part of the batch; returns the means of its terms."""
+        parts, found = self._parts(batch), []
+        # a player that plays every k-th step only weighs k times as much when it does
+        weight = player.every / len(parts)
+        for part in parts:
+            with self.precision():
+                terms = player.loss(part, step)
+            self.owned[player.name].backward(terms["loss"] if weight == 1 else terms["loss"] * weight)
+            self.healthy &= torch.isfinite(terms["loss"].detach())
+            found.append({name: value.detach() for name, value in terms.items()})
+            if len(parts) > 1:
+                step.cache.clear()  # graphs that players share would keep the memory of all parts
+        return found[0] if len(parts) == 1 else {name: torch.stack([f[name] for f in found]).mean(0) for name in found[0]}
+
+    def _parts(self, batch: Batch) -> list[Batch]:
+        """A batch in the parts that are computed one after another."""
+        count = self.config.train.accumulate
+        size = len(batch.image) // count
+        return [batch] if count == 1 else [batch[i * size : (i + 1) * size] for i in range(count)]
+
+    def _shape_gradient(self, owned: Owned, watch: bool) -> Tensor | None:
+        """Average over the processes, add the L1 term, clip; returns the norm before clipping where somebody needs it."""
+        options, grads = self.config.optimizer, owned.gradients()
+        if not owned.sharded:  # else the processes have averaged already
+            self.world.average(grads)
         if options.l1:
-            torch._foreach_add_(list(grads), torch._foreach_sign([p.detach() for p in owned]), alpha=options.l1)
+            torch._foreach_add_(grads, torch._foreach_sign([p.detach() for p in owned.parameters]), alpha=options.l1)
         if not (watch or options.clip):
             return None
         norm = norm_of(grads)
         self.healthy &= torch.isfinite(norm)
         if options.clip:
-            torch._foreach_mul_(list(grads), (options.clip / (norm + 1e-6)).clamp(max=1.0))
+            torch._foreach_mul_(grads, (options.clip / (norm + 1e-6)).clamp(max=1.0))
         return norm
 
     def precision(self) -> AbstractContextManager[object]:
@@ -190,8 +209,8 @@ class Trainer:
         expected = {f"model/{name}": t for name, t in self.model.state_dict().items()}
         expected |= {f"average/{name}": t for name, t in self.average.state_dict().items()}
         slots = memory(self.config.optimizer, stepped=progress.step > 0)
-        for player, owned in self.parameters.items():
-            for index, parameter in enumerate(owned):
+        for player, owned in self.owned.items():
+            for index, parameter in enumerate(owned.parameters):
                 expected |= {f"optimizer/{player}/{index}/{slot}": parameter if full else _COUNTER for slot, full in slots.items()}
         for name in sorted(expected.keys() | tensors.keys()):
             there, wanted = (f"{t.dtype} {tuple(t.shape)}" if t is not None else "none" for t in (tensors.get(name), expected.get(name)))
@@ -212,7 +231,7 @@ class Trainer:
                 slots.setdefault(int(number), {})[slot] = tensor
             # load_state_dict moves the tensors but keeps their layout, which must be the parameter's for the same bits to come out
             for index, values in slots.items():
-                like = self.parameters[player][index]
+                like = self.owned[player].parameters[index]
                 for slot, tensor in values.items():
                     if tensor.shape == like.shape:
                         values[slot] = torch.empty_like(like, dtype=tensor.dtype).copy_(tensor)
@@ -243,8 +262,9 @@ def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def _loader(config: Config, images: Images, device: torch.device, world: World) -> Loader:
-    if config.train.batch % world.size:
-        raise UserError(f"batch {config.train.batch} cannot be shared by {world.size} processes: give a multiple with --train.batch")
+    if config.train.batch % (world.size * config.train.accumulate):
+        parts = f"{world.size} processes" if config.train.accumulate == 1 else f"{world.size * config.train.accumulate} parts"
+        raise UserError(f"batch {config.train.batch} cannot be shared by {parts}: give a multiple with --train.batch")
     vary = vary_of(config.data)
     return Loader(images, config.train.batch, config.train.seed, vary, rank=world.rank, world=world.size, device=device)
 
