@@ -42,7 +42,7 @@ def weights(run: Path) -> dict[str, np.ndarray[Any, Any]]:
 
 
 def differs(a: dict[str, Any], b: dict[str, Any]) -> str:
-    """"same", or what differs first."""
+    """ "same", or what differs first."""
     if not a or not b:
         return "MISSING"
     for name in sorted(a.keys() | b.keys()):

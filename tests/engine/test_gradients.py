@@ -78,8 +78,8 @@ def test_a_parameter_without_a_part_in_the_loss_gets_zeros_and_a_loss_without_pa
     assert float(gradients[0].abs().max()) > 0
     assert float(gradients[-1].abs().max()) == 0
     owned.clear()
+    owned.backward(discriminator(torch.randn(5, 6)).mean())
     with pytest.raises(TrainingError, match="the loss of generator does not depend on its parameters"):
-        owned.backward(discriminator(torch.randn(5, 6)).mean())
         owned.gradients()
 
 
@@ -138,9 +138,9 @@ def test_a_run_in_parts_resumes_to_the_same_bits(name: str, tmp_path: Path) -> N
 
 
 def test_a_batch_that_parts_cannot_share_is_said() -> None:
-    with pytest.raises(UserError, match="batch 8 cannot be shared by 3 parts: give a multiple with --train.batch"):
+    with pytest.raises(UserError, match="batch 8 cannot be shared by 3 parts"):
         accumulated("vae", 3)
     config = small("gan")
     config = replace(config, train=replace(config.train, batch=2, accumulate=2))
-    with pytest.raises(UserError, match="normalize in batches of 1: give a --train.batch of 4"):
+    with pytest.raises(UserError, match="give a --train[.]batch of 4"):
         feasible.require_room(config, spec_of("gan"), torch.device("cpu"), World())

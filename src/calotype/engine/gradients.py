@@ -14,8 +14,8 @@ from calotype.errors import TrainingError
 class Owned:
     """The parameters of one player, whole or sharded over processes by ``torch.distributed.fsdp.fully_shard``.
 
-    A sharded parameter takes no part in a computation: what its module computes with is gathered from all processes, and the gradient of that
-    is reduced to the shard by hooks, which only ``backward`` runs (``torch.autograd.grad`` with respect to the shard sees nothing).
+    A sharded parameter takes no part in a computation: what its module computes with is gathered from all processes, and the gradient
+    of that is reduced to the shard by hooks, which only ``backward`` runs (``torch.autograd.grad`` of the shard sees nothing).
     """
 
     def __init__(self, name: str, module: nn.Module) -> None:
@@ -67,4 +67,4 @@ def _gathered(module: nn.Module) -> list[Tensor]:
 def norm_of(tensors: Sequence[Tensor]) -> Tensor:
     """The Euclidean norm of several tensors taken as one vector, as a scalar tensor."""
     norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(list(tensors))))
-    return norm.full_tensor() if _is_sharded(norm) else norm  # type: ignore[operator]
+    return norm.full_tensor() if _is_sharded(norm) else norm  # type: ignore[attr-defined, no-any-return]
