@@ -92,8 +92,8 @@ def examples(files: dict[str, bytes], scale: int) -> list[tuple[str, Tensor, Ten
 
 def told(source: Source, spoiled: degrade.Degraded, image: Tensor) -> Tensor:
     """The source, with the noise level in its map where the model takes one."""
-    if source.known != ("sigma",):
-        return spoiled.source if source.known else image
+    if source.conditioning != ("sigma",):
+        return spoiled.source if source.conditioning else image
     sigma = spoiled.operator.sigma
     assert sigma is not None
     return torch.cat([image, torch.full_like(image[:, :1], float(sigma[0]) * 127.5 / LEVEL)], 1)
@@ -107,7 +107,7 @@ def scores(run: Path, images: Path, spec: str | None, mirrored: bool) -> dict[st
     source = generator.model.spec.source
     if source is None:
         raise SystemExit(f"{run} restores nothing")
-    degradation: Degradation = degrade.parse(spec or source.how)
+    degradation: Degradation = degrade.parse(spec or source.degradation)
     rows, convention, began = [], convention_for(degradation, 1), time.perf_counter()
     for number, (name, true, small) in enumerate(examples(read(images), degradation.scale)):
         convention = convention_for(degradation, true.shape[1])

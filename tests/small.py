@@ -111,7 +111,7 @@ def condition_for(spec: ImageSpec, n: int, size: int | tuple[int, int] | None = 
     noise = Noise(n, seed)
     picture = noise.uniform(spec.source.channels, high, wide) * 2 - 1
     # in every map, 0 and 1 are valid values: nothing known and all known, no noise and a level
-    maps = [noise.uniform(1, high, wide).round() for _ in spec.source.known]
+    maps = [noise.uniform(1, high, wide).round() for _ in spec.source.conditioning]
     return Condition(source=torch.cat([picture, *maps], 1))
 
 

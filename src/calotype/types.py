@@ -23,12 +23,19 @@ Classes = Annotated[tuple[Text, ...], Field(max_length=WIDEST)]
 
 @dataclass(frozen=True)
 class Source:
-    """What a model that makes images from images is given: ``Condition.source``, (N, channels + len(known), H / scale, W / scale)."""
+    """What a model makes images from: ``Condition.source``, (N, channels + len(conditioning), H / scale, W / scale)."""
 
     channels: Channels
     scale: Annotated[int, Field(ge=1, le=8)] = 1  # how many times smaller it is than the image to make
-    known: Maps = ()  # what the maps behind its channels hold
-    how: Text = ""  # how it comes from the image: a degradation such as "noise:0-55", else "paired" or "unpaired"
+    conditioning: Maps = ()  # what the channels behind those of the picture hold
+    degradation: Text = ""  # what makes it of the image, such as "noise:0-55"; empty where the data hold both
+    paired: bool = True  # whether it shows the same as the image
+
+    def __str__(self) -> str:
+        """What a model was trained on, in words: "noise:0-55", "pairs", "unpaired pictures"."""
+        if self.paired:
+            return self.degradation or "pairs"
+        return f"{self.degradation} of other pictures" if self.degradation else "unpaired pictures"
 
 
 @dataclass(frozen=True)
@@ -168,6 +175,7 @@ class Model(nn.Module):
     bf16_pays: bool = True  # whether autocast to bfloat16 was measured to be faster on processors that have it
     draws: bool = True  # whether it makes images: a classifier does not
     conditional: bool = False  # whether it can be asked for a label
+    translates: bool = False  # whether what it makes of an image is another image, and not the same one restored
     from_source: bool = False  # whether it makes images from images (Condition.source), of any size, and draws none from noise alone
     training_only: tuple[str, ...] = ()  # state that an exported model goes without: the beginnings of its names
     least_batch: int = 1  # images that each process needs for a step: 2 where batch normalization sees nothing else than them

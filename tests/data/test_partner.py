@@ -86,7 +86,7 @@ def test_two_sides_are_found_by_their_folders(tmp_path: Path, zipped: bool) -> N
     # the sides of the source come before what the recipe would make of its images
     options = Data(str(source), partner="auto", degrade="invert", paired=False)
     assert vary_of(options).degrade is None
-    assert vary_of(options).spec(split.train).source == Source(3, how="unpaired")
+    assert vary_of(options).spec(split.train).source == Source(3, paired=False)
     assert not judging(options, split.holdout).paired
 
 
@@ -102,14 +102,14 @@ def test_a_source_of_one_side_is_spoiled_or_refused(tmp_path: Path) -> None:
     options = Data("mnist5k", partner="auto", degrade="invert", paired=False)
     split = open_images(options)
     assert split.train.partner is None
-    assert vary_of(options).spec(split.train).source == Source(1, how="unpaired invert")
+    assert vary_of(options).spec(split.train).source == Source(1, degradation="invert", paired=False)
     vary = judging(options, split.holdout)
     assert vary.paired
     batch = Loader(split.holdout, 8, 0, vary).batch_at(0)
     assert batch.condition.source is not None
     assert (batch.condition.source == -batch.image).all()
     named = Data("mnist5k", partner="edges", degrade="invert")
-    assert vary_of(named).spec(split.train).source == Source(1, how="edges")
+    assert vary_of(named).spec(split.train).source == Source(1, degradation="edges")
     with pytest.raises(UserError, match="no folders trainA and trainB"):
         open_images(replace(options, degrade=None))
     put(tmp_path / "plain/a.png", smooth())
@@ -160,7 +160,7 @@ def test_parallel_folders_are_paired_by_name(tmp_path: Path, name: Callable[[int
     assert (len(split.train), len(split.holdout)) == (9, 3)
     assert match(split.train)
     assert match(split.holdout)
-    assert vary_of(Data(b, partner=a)).spec(split.train).source == Source(3, how="paired")
+    assert vary_of(Data(b, partner=a)).spec(split.train).source == Source(3, paired=True)
 
 
 def test_what_has_no_partner_or_is_damaged_goes_on_both_sides(tmp_path: Path) -> None:

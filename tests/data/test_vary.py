@@ -90,7 +90,7 @@ def test_unpaired_sources_of_one_set_are_never_its_targets() -> None:
     assert targets == set(range(0, 20, 2))
     assert sources == set(range(1, 20, 2))
     assert loader.spec.source is not None
-    assert loader.spec.source.how == "unpaired noise:0"
+    assert (loader.spec.source.degradation, loader.spec.source.paired) == ("noise:0", False)
 
 
 @pytest.mark.parametrize("paired", [True, False])

@@ -237,7 +237,7 @@ def test_few_pictures_cannot_tell(digits: Tensor) -> None:
 
 @pytest.mark.parametrize(("config", "ways"), [(CycleGANConfig(width=4), 2), (CUTConfig(width=4), 1)])
 def test_models_are_asked_in_both_directions(config: CycleGANConfig | CUTConfig, ways: int, photos: Tensor) -> None:
-    model = build(config, ImageSpec(64, 3, source=Source(1, how="unpaired gray"))).eval()
+    model = build(config, ImageSpec(64, 3, source=Source(1, degradation="gray", paired=False))).eval()
     batch = Loader(load("photos", size=64, fit="tile").train, 8, 0, Vary(degrade=degrade.parse("gray"))).batch_at(0)
     found = translate(model, batch, paired=True)
     assert found.made.shape == batch.image.shape

@@ -227,9 +227,9 @@ def test_a_folder_that_may_not_be_read_is_named(folder: Path, monkeypatch: pytes
 def test_a_model_that_takes_something_else_than_its_degradation_gives_is_refused(recipe: str, how: str, tmp_path: Path) -> None:
     folder = write(tmp_path, recipe)
     stored.find(folder)
-    change(folder, "spec.source.how", how)
+    change(folder, "spec.source.degradation", how)
     with pytest.raises(DamagedError, match=f"{how} does not give what the model takes"):
         stored.find(folder)
-    change(folder, "spec.source.how", "no such thing")
+    change(folder, "spec.source.degradation", "no such thing")
     with pytest.raises(DamagedError, match="no such thing"):
         stored.find(folder)

@@ -19,8 +19,8 @@ from calotype.networks.translator import PatchProjector, ResNetTranslator, UNetT
 from calotype.types import Batch, Condition, ImageSpec, Noise, Source, Step
 
 
-def spec(channels: int = 1, source: int = 1, size: int = 16, how: str = "unpaired") -> ImageSpec:
-    return ImageSpec(size, channels, source=Source(source, how=how))
+def spec(channels: int = 1, source: int = 1, size: int = 16, degradation: str = "", paired: bool = False) -> ImageSpec:
+    return ImageSpec(size, channels, source=Source(source, degradation=degradation, paired=paired))
 
 
 def batch(of: ImageSpec, n: int = 3, seed: int = 0) -> Batch:
@@ -247,7 +247,7 @@ def test_the_contrast_of_cut_is_that_of_a_dense_reference() -> None:
 
 
 def test_the_losses_of_pix2pix_are_those_of_the_paper() -> None:
-    of = spec(3, 1, how="paired")
+    of = spec(3, 1, paired=True)
     model, data = unequal(Pix2PixConfig(width=4, l1_weight=50.0), of), batch(of)
     a, b = source_of(data), data.image
     fake = model.generator(a)
@@ -285,11 +285,11 @@ def test_what_cannot_be_translated_is_refused() -> None:
     for config, kind in ((CycleGANConfig(), CycleGAN), (CUTConfig(), CUT), (Pix2PixConfig(), Pix2Pix)):
         with pytest.raises(UserError, match="name the other with"):
             kind(config, ImageSpec(16, 1))  # type: ignore[arg-type]
-        for source in (Source(1, scale=2, how="downsample:2"), Source(1, known=("sigma",), how="noise:0-55")):
+        for source in (Source(1, scale=2, degradation="downsample:2"), Source(1, conditioning=("sigma",), degradation="noise:0-55")):
             with pytest.raises(UserError, match="of the same size"):
                 kind(config, ImageSpec(16, 1, source=source))  # type: ignore[arg-type]
     with pytest.raises(UserError, match="learns from pairs"):
-        Pix2Pix(Pix2PixConfig(), spec(how="unpaired invert"))
+        Pix2Pix(Pix2PixConfig(), spec(degradation="invert", paired=False))
 
 
 @pytest.mark.parametrize(

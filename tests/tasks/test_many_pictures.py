@@ -35,7 +35,7 @@ def write(path: Path, *shape: int, value: int = 100) -> None:
 
 def outcomes(source: Path, out: str | Path, overwrite: bool = False, does: Callable[[Tensor], Tensor] = lambda x: x) -> list[Outcome]:
     with open_inputs(str(source), Path(out)) as inputs:
-        applied = Applied(stand(Source(3, how="noise:25"), 3, does))
+        applied = Applied(stand(Source(3, degradation="noise:25"), 3, does))
         return restore_files(applied, inputs, targets(inputs, out, "replace" if overwrite else "refuse"), Job(), Display(), "restoring")
 
 
@@ -155,7 +155,7 @@ def test_transparency_is_enlarged_with_the_picture(tmp_path: Path) -> None:
     pixels[:, :10, 3] = 255
     Image.fromarray(pixels).save(tmp_path / "a.png")
     with open_inputs(str(tmp_path / "a.png")) as inputs:
-        doubled = stand(Source(3, 2, how="downsample:2"), 3, lambda x: x.repeat_interleave(2, 2).repeat_interleave(2, 3))
+        doubled = stand(Source(3, 2, degradation="downsample:2"), 3, lambda x: x.repeat_interleave(2, 2).repeat_interleave(2, 3))
         restore_files(Applied(doubled), inputs, {"a.png": tmp_path / "b.png"}, Job(), Display(), "enlarging")
     alpha = np.asarray(Image.open(tmp_path / "b.png"))[..., 3]
     assert alpha.shape == (60, 40)
@@ -174,7 +174,7 @@ def test_large_pictures_are_scored_by_their_middle(tmp_path: Path, monkeypatch: 
     (tmp_path / "in").mkdir()
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 200), np.uint8)).save(tmp_path / "in/a.png")
     write(tmp_path / "in/b.png", 90, 80)
-    applied = Applied(stand(Source(1, how="noise:25"), 1, lambda x: x))
+    applied = Applied(stand(Source(1, degradation="noise:25"), 1, lambda x: x))
     with open_inputs(str(tmp_path / "in")) as inputs:
         work = (Job(degrade.parse("noise:25"), scored=True), Display(), "restoring")
         alone = restore_files(applied, inputs, {}, *work)
@@ -200,8 +200,8 @@ def test_the_middle_of_a_picture_is_shown() -> None:
 
 def test_pixels_per_inch_grow_with_the_picture(tmp_path: Path) -> None:
     Image.fromarray(np.zeros((30, 20, 3), np.uint8)).save(tmp_path / "a.png", dpi=(100, 50))
-    doubled = stand(Source(3, 2, how="downsample:2"), 3, lambda x: x.repeat_interleave(2, 2).repeat_interleave(2, 3))
-    for generator, scale in ((doubled, 2), (stand(Source(3, how="noise:25"), 3, lambda x: x), 1)):
+    doubled = stand(Source(3, 2, degradation="downsample:2"), 3, lambda x: x.repeat_interleave(2, 2).repeat_interleave(2, 3))
+    for generator, scale in ((doubled, 2), (stand(Source(3, degradation="noise:25"), 3, lambda x: x), 1)):
         with open_inputs(str(tmp_path / "a.png")) as inputs:
             restore_files(Applied(generator), inputs, {"a.png": tmp_path / "b.png"}, Job(), Display(), "enlarging")
         assert Image.open(tmp_path / "b.png").info["dpi"] == pytest.approx((100 * scale, 50 * scale), abs=0.1)

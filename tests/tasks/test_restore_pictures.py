@@ -33,12 +33,12 @@ def larger(x: Tensor) -> Tensor:
 
 def test_a_grey_restorer_mends_each_channel_of_a_color_picture() -> None:
     picture = random(3, 30, 41)
-    assert torch.allclose(apply(stand(Source(1, how="noise:25"), 1, lambda x: x.square()), picture), picture.square())
+    assert torch.allclose(apply(stand(Source(1, degradation="noise:25"), 1, lambda x: x.square()), picture), picture.square())
 
 
 def test_a_grey_upscaler_enlarges_the_luma_and_interpolates_the_rest() -> None:
     picture = random(3, 20, 30) * 0.3
-    made = apply(stand(Source(1, 2, how="downsample:2"), 1, larger), picture)
+    made = apply(stand(Source(1, 2, degradation="downsample:2"), 1, larger), picture)
     luma = Luma()
     assert made.shape == (3, 40, 60)
     assert torch.allclose(luma.forward(made[None]), larger(luma.forward(picture[None])), atol=1e-5)
@@ -49,36 +49,38 @@ def test_a_grey_upscaler_enlarges_the_luma_and_interpolates_the_rest() -> None:
 def test_other_models_of_one_channel_see_color_in_grey() -> None:
     picture = random(3, 20, 30)
     grey = Luma().forward(picture[None])[0]
-    assert torch.allclose(apply(stand(Source(1, how="unpaired"), 1, lambda x: -x), picture), -grey)
-    colored = apply(stand(Source(1, how="gray"), 3, lambda x: x.expand(-1, 3, -1, -1)), picture)
+    assert torch.allclose(apply(stand(Source(1, paired=False), 1, lambda x: -x), picture), -grey)
+    colored = apply(stand(Source(1, degradation="gray"), 3, lambda x: x.expand(-1, 3, -1, -1)), picture)
     assert torch.allclose(colored, grey.expand(3, -1, -1))
 
 
 def test_grey_stays_grey_where_it_is_mended_and_not_where_it_is_translated() -> None:
     picture = random(1, 20, 30)
     shift = torch.tensor([0.0, 0.1, -0.4]).view(1, 3, 1, 1)
-    assert torch.allclose(apply(stand(Source(3, how="blur:1.6"), 3, lambda x: x + shift), picture), (picture - 0.1).clamp(-1, 1), atol=1e-6)
-    assert apply(stand(Source(3, how="unpaired"), 3, lambda x: x + shift), picture).shape == (3, 20, 30)
-    assert apply(stand(Source(3, how="edges"), 1, lambda x: x[:, :1]), picture).shape == (1, 20, 30)
+    assert torch.allclose(
+        apply(stand(Source(3, degradation="blur:1.6"), 3, lambda x: x + shift), picture), (picture - 0.1).clamp(-1, 1), atol=1e-6
+    )
+    assert apply(stand(Source(3, paired=False), 3, lambda x: x + shift), picture).shape == (3, 20, 30)
+    assert apply(stand(Source(3, degradation="edges"), 1, lambda x: x[:, :1]), picture).shape == (1, 20, 30)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (5, 7), (17, 250)])
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16])
 def test_pixels_come_back_as_they_were_where_nothing_is_done(size: tuple[int, int], kind: type) -> None:
     pixels = np.random.default_rng(0).integers(0, np.iinfo(kind).max, (*size, 3), kind, endpoint=True)
-    made, note = Applied(stand(Source(3, how="noise:25"), 3, lambda x: x)).pixels(pixels)
+    made, note = Applied(stand(Source(3, degradation="noise:25"), 3, lambda x: x)).pixels(pixels)
     assert note == ""
     assert made.dtype == kind
     np.testing.assert_array_equal(made, pixels)
 
 
 def test_levels_and_masks_reach_the_model() -> None:
-    noise = stand(Source(1, known=("sigma",), how="noise:0-55"), 1, lambda x: x[:, :1])
+    noise = stand(Source(1, conditioning=("sigma",), degradation="noise:0-55"), 1, lambda x: x[:, :1])
     apply(noise, random(1, 20, 30))
     assert bool((given_to(noise)[:, 1] == BLIND).all())
     apply(noise, random(1, 20, 30), sigma=25)
     assert bool((given_to(noise)[:, 1] == 0.5).all())
-    fill = stand(Source(3, known=("mask",), how="mask:box"), 3, lambda x: x[:, :3])
+    fill = stand(Source(3, conditioning=("mask",), degradation="mask:box"), 3, lambda x: x[:, :3])
     hole = np.zeros((20, 30), bool)
     hole[3:8, 5:20] = True
     made, _ = Applied(fill).pixels(np.full((20, 30, 3), 200, np.uint8), hole)
@@ -102,9 +104,9 @@ def test_models_that_cannot_are_refused() -> None:
     with pytest.raises(UserError, match="from noise, not from pictures"):
         apply(Generator(Other(Source(1), 1, lambda x: x), "ddpm", torch.device("cpu")), random(1, 9, 9))
     with pytest.raises(UserError, match="no sampling option 'stepz'"):
-        apply(stand(Source(1, how="noise:25"), 1, lambda x: x), random(1, 9, 9), options={"stepz": 3})
+        apply(stand(Source(1, degradation="noise:25"), 1, lambda x: x), random(1, 9, 9), options={"stepz": 3})
     with pytest.raises(CalotypeError, match="not finite"):
-        apply(stand(Source(1, how="noise:25"), 1, lambda x: x / 0), random(1, 9, 9))
+        apply(stand(Source(1, degradation="noise:25"), 1, lambda x: x / 0), random(1, 9, 9))
 
 
 @pytest.mark.parametrize(
@@ -121,17 +123,15 @@ def test_models_that_cannot_are_refused() -> None:
         ("blur:1-2+noise:5", "blur:1.5+noise:5", False),
         ("blur:1-2+noise:5", "blur:1.5", True),
         ("gray", "gray", False),
-        ("unpaired", "gray", True),
-        ("unpaired invert", "invert", False),
-        ("unpaired invert", "gray", True),
+        ("", "gray", True),
     ],
 )
 def test_a_warning_where_a_model_learned_something_else(learned: str, asked: str, warns: bool) -> None:
-    assert (warning(Source(1, how=learned), asked) is not None) == warns
+    assert (warning(Source(1, degradation=learned), asked) is not None) == warns
 
 
 def test_what_is_spoiled_depends_on_seed_and_number_alone() -> None:
-    applied = Applied(stand(Source(3, known=("sigma",), how="noise:0-55"), 3, lambda x: x[:, :3]), Way(seed=3))
+    applied = Applied(stand(Source(3, conditioning=("sigma",), degradation="noise:0-55"), 3, lambda x: x[:, :3]), Way(seed=3))
     noisy = degrade.parse("noise:25")
     picture = random(3, 20, 30)
     first = spoil(applied, picture, noisy, 1)
@@ -146,7 +146,7 @@ def test_what_is_spoiled_depends_on_seed_and_number_alone() -> None:
 
 
 def test_spoiling_cuts_to_the_scale_and_refuses_what_does_not_fit() -> None:
-    applied = Applied(stand(Source(1, 2, how="downsample:2"), 1, larger))
+    applied = Applied(stand(Source(1, 2, degradation="downsample:2"), 1, larger))
     spoiled = spoil(applied, random(3, 21, 33), degrade.parse("downsample:2"))
     assert (spoiled.truth.shape, spoiled.given.shape) == ((1, 3, 20, 32), (3, 10, 16))
     with pytest.raises(UserError, match="2 times larger, and --degrade noise:25 keeps it: put downsample:2"):
@@ -156,7 +156,7 @@ def test_spoiling_cuts_to_the_scale_and_refuses_what_does_not_fit() -> None:
 
 
 def test_scores_are_those_of_the_result() -> None:
-    applied = Applied(stand(Source(1, how="noise:25"), 1, lambda x: x))
+    applied = Applied(stand(Source(1, degradation="noise:25"), 1, lambda x: x))
     noisy = degrade.parse("noise:25")
     spoiled = spoil(applied, random(1, 64, 64) * 0.2, noisy)
     untouched = score(spoiled, noisy, spoiled.given)
@@ -174,7 +174,9 @@ def test_scores_are_those_of_the_result() -> None:
 def inpainter() -> Generator:
     """A real one with random weights."""
     torch.manual_seed(0)
-    model = Restorer(RestorerConfig(width=8, depth=2, unshuffle=2), ImageSpec(48, 3, source=Source(3, known=("mask",), how="mask:box")))
+    model = Restorer(
+        RestorerConfig(width=8, depth=2, unshuffle=2), ImageSpec(48, 3, source=Source(3, conditioning=("mask",), degradation="mask:box"))
+    )
     nn.init.normal_(model.network.tail.weight, std=0.02)  # type: ignore[union-attr, arg-type]
     return Generator(model, "inpaint", torch.device("cpu"))
 
@@ -213,15 +215,15 @@ def test_a_noise_level_is_a_number_that_a_model_takes() -> None:
             Way(sigma=sigma)
     assert (Way(sigma=0).sigma, Way(sigma=255).sigma) == (0, 255)
     with pytest.raises(UserError, match="takes no noise level"):
-        Applied(stand(Source(1, how="noise:25"), 1, lambda x: x), Way(sigma=25))
+        Applied(stand(Source(1, degradation="noise:25"), 1, lambda x: x), Way(sigma=25))
 
 
 def test_the_interpolation_of_an_upscaler_counts_for_its_reach() -> None:
-    upscaler = Applied(stand(Source(1, 2, how="downsample:2"), 1, larger), Way(tile=96))
+    upscaler = Applied(stand(Source(1, 2, degradation="downsample:2"), 1, larger), Way(tile=96))
     assert upscaler.look.reach == 3
-    assert Applied(stand(Source(1, how="noise:25"), 1, lambda x: x)).look.reach == 0
+    assert Applied(stand(Source(1, degradation="noise:25"), 1, lambda x: x)).look.reach == 0
     picture = random(3, 150, 170) * 0.5
-    whole = Applied(stand(Source(1, 2, how="downsample:2"), 1, larger)).tensor(picture)
+    whole = Applied(stand(Source(1, 2, degradation="downsample:2"), 1, larger)).tensor(picture)
     assert torch.allclose(upscaler.tensor(picture), whole, atol=1e-6)
 
 
@@ -254,12 +256,12 @@ def test_a_restorer_sees_the_mirror_image_beyond_the_border_and_nothing_else_doe
         made = nn.functional.avg_pool2d(larger, 5, 1)[0]
         return made.repeat_interleave(scale, 1).repeat_interleave(scale, 2)
 
-    does = stand(Source(3, scale, how=how), 3, spread)
+    does = stand(Source(3, scale, degradation=how), 3, spread)
     made = apply(does, picture, tile=96)
     torch.testing.assert_close(Applied(does).images(picture[None])[0], made)
     torch.testing.assert_close(made, wanted(lambda side: np.pad(np.arange(side), 2, "symmetric")))
     if scale == 1 and min(size) >= 16:
-        translated = apply(stand(Source(3, how="unpaired"), 3, spread), picture)
+        translated = apply(stand(Source(3, paired=False), 3, spread), picture)
         torch.testing.assert_close(translated, spread(picture[None])[0])
 
 
@@ -267,7 +269,7 @@ def test_a_restorer_sees_the_mirror_image_beyond_the_border_and_nothing_else_doe
 def test_what_is_flat_is_flat_up_to_its_borders(network: str, unshuffle: int) -> None:
     torch.manual_seed(0)
     config = RestorerConfig(width=8, depth=4, unshuffle=unshuffle, network=network)  # type: ignore[arg-type]
-    model = Restorer(config, ImageSpec(48, 1, source=Source(1, how="noise:25")))
+    model = Restorer(config, ImageSpec(48, 1, source=Source(1, degradation="noise:25")))
     for parameter in model.network.parameters():
         nn.init.normal_(parameter, std=0.07)
     generator = Generator(model, "denoise", torch.device("cpu"))
@@ -290,7 +292,7 @@ def test_a_color_picture_whose_channels_are_equal_is_mended_as_the_grey_one_that
     rng, top = np.random.default_rng(0), np.iinfo(kind).max
     grey = rng.integers(0, top, (20, 30, 1), kind, endpoint=True)
     shift = torch.tensor([0.0, 0.1, -0.4]).view(1, 3, 1, 1)
-    for source in (Source(3, how="blur:1.6"), Source(3, how="dark:1-3")):
+    for source in (Source(3, degradation="blur:1.6"), Source(3, degradation="dark:1-3")):
         applied = Applied(stand(source, 3, lambda x: x * 0.9 + shift))
         made, _ = applied.pixels(np.repeat(grey, 3, 2))
         assert made.shape == (20, 30, 3)
@@ -302,15 +304,15 @@ def test_a_color_picture_whose_channels_are_equal_is_mended_as_the_grey_one_that
         nearly[7, 9, 1] ^= 1
         made, _ = applied.pixels(nearly)
         assert not (made == made[..., :1]).all()
-    colorizer = Applied(stand(Source(1, how="gray"), 3, lambda x: x + shift))
-    translator = Applied(stand(Source(3, how="unpaired"), 3, lambda x: x + shift))
+    colorizer = Applied(stand(Source(1, degradation="gray"), 3, lambda x: x + shift))
+    translator = Applied(stand(Source(3, paired=False), 3, lambda x: x + shift))
     for applied in (colorizer, translator):
         made, _ = applied.pixels(np.repeat(grey, 3, 2))
         assert not (made == made[..., :1]).all()
 
 
 def test_a_grey_picture_in_color_is_spoiled_and_scored_as_the_grey_one_that_it_is() -> None:
-    applied = Applied(stand(Source(3, how="noise:25"), 3, lambda x: x))
+    applied = Applied(stand(Source(3, degradation="noise:25"), 3, lambda x: x))
     grey, noisy = random(1, 20, 30), degrade.parse("noise:25")
     spoiled, alone = (spoil(applied, picture, noisy) for picture in (grey.expand(3, -1, -1), grey))
     assert torch.equal(spoiled.given, alone.given)

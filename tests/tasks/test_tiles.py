@@ -126,7 +126,7 @@ def test_tiles_of_costly_models_are_smaller() -> None:
 def test_tiles_begin_where_the_squares_of_a_network_do(network: str, unshuffle: int, levels: int) -> None:
     torch.manual_seed(0)
     config = RestorerConfig(network=network, width=8, depth=1, levels=levels, unshuffle=unshuffle)  # type: ignore[arg-type]
-    restorer = Restorer(config, ImageSpec(48, 3, source=Source(3, how="noise:25")))
+    restorer = Restorer(config, ImageSpec(48, 3, source=Source(3, degradation="noise:25")))
     for name, parameter in restorer.named_parameters():
         if any(part in name for part in ("tail", "beta", "gamma")):  # which begin at zero
             nn.init.normal_(parameter, std=0.1)

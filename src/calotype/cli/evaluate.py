@@ -16,7 +16,7 @@ from calotype.engine.display import Terminal
 from calotype.files import unused
 from calotype.report.card import to_json
 from calotype.report.compare import told
-from calotype.report.evaluate import apart, opened, require_alike, restores
+from calotype.report.evaluate import apart, opened, require_alike, source_of
 from calotype.report.files import require_folder, require_page, save, save_comparison
 from calotype.report.request import Request
 from calotype.report.subject import FULL
@@ -140,4 +140,4 @@ def _request(options: Options | CompareOptions, display: Terminal) -> Request:
 
 def _of_each(subject: Path, request: Request) -> Request:
     """As many images as a full report has, though the reports are short; of restorers fewer pictures do."""
-    return request if request.count is not None or restores(subject) is not None else replace(request, count=FULL)
+    return request if request.count is not None or source_of(subject) is not None else replace(request, count=FULL)

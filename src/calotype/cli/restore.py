@@ -183,7 +183,7 @@ def work(command: str, words: list[str], options: Common, extras_of: Callable[[A
 def _require_command(generator: Generator, model: Path, command: str) -> None:
     """Raise `UserError` for a model that another command puts to work."""
     source = source_spec(generator)
-    right = command_for(getattr(generator.model, "config", None), source)
+    right = command_for(generator.model, source)
     if right == command:
         return
     does = {

@@ -14,7 +14,7 @@ from calotype.config import Data
 from calotype.data.partner import AUTO, CLASSES, HALVES, RIGHT
 from calotype.errors import UserError
 from calotype.report.subject import run_of
-from calotype.tasks.restore import Applied, damage_of
+from calotype.tasks.restore import Applied
 from calotype.types import Source
 
 
@@ -48,7 +48,7 @@ def run(words: list[str]) -> int:
             raise UserError(f"a {applied.generator.recipe} model translates one way only: leave out --direction, or train cyclegan")
         if options.degrade and options.direction == "b2a":
             raise UserError("--degrade makes pictures of the kind that is translated from: leave out --direction b2a")
-        a, b = sides(applied.source.how, _data_of(options.model))
+        a, b = sides(applied.source, _data_of(options.model))
         if options.direction == "b2a":
             said = f"b2a, from {b} to {a}; a2b is the other way"
         else:
@@ -59,17 +59,17 @@ def run(words: list[str]) -> int:
     return work("translate", words, options, extras)
 
 
-def sides(how: str, data: Data | None) -> tuple[str, str]:
+def sides(source: Source, data: Data | None) -> tuple[str, str]:
     """What a translator translates from and to, as its run tells it; in general words for a model without one.
 
-    >>> sides("unpaired", Data("/pictures/horse2zebra", partner="auto"))
+    >>> sides(Source(3, paired=False), Data("/pictures/horse2zebra", partner="auto"))
     ('horse2zebra/trainA', 'horse2zebra/trainB')
-    >>> sides("edges", Data("photos", partner="auto")), sides("unpaired", Data("cifar10", partner="classes:cat,dog"))
+    >>> sides(Source(1, degradation="edges"), Data("photos")), sides(Source(3, paired=False), Data("cifar10", partner="classes:cat,dog"))
     (('edges of photos', 'photos'), ('cat', 'dog'))
     """
     if data is None:
         return "the pictures that were its source", "those that it was trained to make"
-    own, made, partner = Path(data.source).name, damage_of(Source(1, how=how)), data.partner or AUTO
+    own, made, partner = Path(data.source).name, source.degradation, data.partner or AUTO
     if made:
         return f"{made} of {own}", own
     if partner in (HALVES, RIGHT):

@@ -37,7 +37,6 @@ class Vary:
             return ImageSpec(size, base.channels, base.classes)
         spoil = self.degrade
         channels = (images.partner or images).spec.channels
-        how = "paired" if spoil is None else spoil.spec
         return ImageSpec(
             size,
             base.channels,
@@ -46,7 +45,8 @@ class Vary:
                 channels if spoil is None else spoil.channels(channels),
                 1 if spoil is None else spoil.scale,
                 () if spoil is None else spoil.known,
-                how if self.paired else f"unpaired {how}".removesuffix(" paired"),
+                "" if spoil is None else spoil.spec,
+                self.paired,
             ),
         )
 

@@ -67,4 +67,4 @@ def _gathered(module: nn.Module) -> list[Tensor]:
 def norm_of(tensors: Sequence[Tensor]) -> Tensor:
     """The Euclidean norm of several tensors taken as one vector, as a scalar tensor."""
     norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(list(tensors))))
-    return norm.full_tensor() if _is_sharded(norm) else norm  # type: ignore[attr-defined, no-any-return]
+    return norm.full_tensor() if _is_sharded(norm) else norm  # type: ignore[attr-defined]

@@ -12,14 +12,7 @@ from calotype.data.fit import KEPT
 from calotype.data.load import short_name
 from calotype.data.prepared import SUFFIX
 from calotype.errors import printable
-from calotype.models import ModelConfig
-from calotype.models.cut import CUTConfig
-from calotype.models.cyclegan import CycleGANConfig
-from calotype.models.pix2pix import Pix2PixConfig
 from calotype.types import ImageSpec, Model, Source
-
-TRANSLATORS = (CycleGANConfig, CUTConfig, Pix2PixConfig)
-"""Configurations of models that make another picture of a picture, and do not mend it."""
 
 _SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\`*_{}[]()<>#!|&~:@$^"})
 _NAME = 100  # characters of a name that a card shows
@@ -38,9 +31,9 @@ def markdown(text: str) -> str:
     return (said if len(said) <= _NAME else said[: _NAME - 3] + "...").translate(_SPECIAL).replace("www.", "www\\.")
 
 
-def command_for(config: object, source: Source) -> str:
-    """The command that puts a model of this configuration to work, which makes images from images."""
-    if isinstance(config, TRANSLATORS):
+def command_for(model: Model | type[Model], source: Source) -> str:
+    """The command that puts a model to work which makes images from images."""
+    if model.translates:
         return "translate"
     return "upscale" if source.scale > 1 else "restore"
 
@@ -62,7 +55,7 @@ def model_card(config: Config, spec: ImageSpec, model: Model, step: int) -> str:
         warning = "It knows the kinds of images that it was trained on, and will name one of its classes for any other image too."
     what, more = f"{what} of {spec.size}x{spec.size} {'color' if spec.channels == 3 else 'grey'} images", ""
     if spec.source is not None:
-        what, use, warning, how = _of_source(config.model, spec, spec.source)
+        what, use, warning, how = _of_source(model, spec, spec.source)
         more = f"- from: {how}\n"
     return (
         f"# {markdown(config.recipe)} on {data}\n\n"
@@ -83,16 +76,19 @@ def _squared(config: Config) -> str:
     return f"- images that were not square: {KEPT[fit]} (--data.fit {fit})\n"
 
 
-def _of_source(config: ModelConfig, spec: ImageSpec, source: Source) -> tuple[str, str, str, str]:
+def _of_source(model: Model, spec: ImageSpec, source: Source) -> tuple[str, str, str, str]:
     """What a model that makes images from images is, how it is used, a warning, and what it was trained on."""
-    command, kind = command_for(config, source), "color" if spec.channels == 3 else "grey"
+    command, kind = command_for(model, source), "color" if spec.channels == 3 else "grey"
     from_kind = "color" if source.channels == 3 else "grey"
     use = f"{command} . in.png out.png"
     if command == "translate":
         what = f"translator of {from_kind} images into {kind} ones of any size"
-        return what, use, "A translation is made up: it shows what is usual in the training images, not what was there.", f"`{source.how}`"
+        return what, use, "A translation is made up: it shows what is usual in the training images, not what was there.", f"`{source}`"
     what = f"model that makes {kind} images {source.scale} times larger" if source.scale > 1 else f"restorer of {kind} images"
-    warning = (
-        f"It mends what it was trained on, `{source.how}`, and no other damage; detail that is lost it guesses from the training images."
+    warning = f"It mends what it was trained on, `{source}`, and no other damage; detail that is lost it guesses from the training images."
+    return (
+        f"{what}, of any size",
+        use,
+        warning,
+        f"`{source}`" + (f", told: {', '.join(source.conditioning)}" if source.conditioning else ""),
     )
-    return f"{what}, of any size", use, warning, f"`{source.how}`" + (f", told: {', '.join(source.known)}" if source.known else "")

@@ -22,7 +22,7 @@ from calotype.engine.log import Log
 from calotype.engine.model_card import command_for, model_card
 from calotype.errors import DamagedError, UserError
 from calotype.files import absent, not_linked, obstacle, read_json, safe_name, write_atomic, write_json, write_text
-from calotype.models import stored
+from calotype.models import MODELS, stored
 from calotype.settings import Count, NotNegative, checked
 from calotype.types import ImageSpec, Model
 
@@ -159,7 +159,7 @@ class Run:
     def use(self) -> str | None:
         """The command that puts the exported model to work where it makes images from images; None where it draws."""
         found = stored.find(self.model)
-        return None if found.spec.source is None else command_for(found.config, found.spec.source)
+        return None if found.spec.source is None else command_for(MODELS[type(found.config)], found.spec.source)
 
     def lock(self) -> int:
         """Keep other processes from training into this folder; released when the process ends, however it ends.

@@ -283,7 +283,7 @@ def _about(trainer: Trainer) -> str:
     count = sum(p.numel() for p in trainer.model.parameters())
     precision = ("bfloat16" if trainer.bf16 else "float32") + ", compiled" * bool(trainer.compiled)
     data, source = trainer.loader.images, trainer.loader.spec.source
-    made = f" (from: {source.how})" if source else ""
+    made = f" (from: {source})" if source else ""
     return (
         f"{count / 1e6:.2f} M parameters, {len(data):,} images of {data.spec.size}x{data.spec.size}x{data.spec.channels}{made}, "
         f"{trainer.progress.steps:,} steps of {trainer.config.train.batch}, {_place(trainer)}, {precision}"

@@ -41,7 +41,7 @@ ModelConfig = Annotated[
     Field(discriminator="kind"),
 ]
 
-MODELS: dict[type, Any] = {
+MODELS: dict[type, type[Any]] = {
     GANConfig: GAN,
     DiffusionConfig: Diffusion,
     FlowConfig: Flow,

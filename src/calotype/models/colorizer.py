@@ -56,7 +56,7 @@ class Colorizer(Model):
         super().__init__()
         if spec.channels != 3:
             raise UserError("colors are learned from color images, and these are grey: give others with --data")
-        if spec.source is None or spec.source.channels != 1 or spec.source.scale != 1 or spec.source.known:
+        if spec.source is None or spec.source.channels != 1 or spec.source.scale != 1 or spec.source.conditioning:
             raise UserError("a colorizer starts from grey images of the same size: leave --data.degrade at gray")
         require_pairs(spec.source)
         self.config = config

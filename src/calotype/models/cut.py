@@ -47,6 +47,7 @@ class CUT(Model):
     """
 
     from_source = True
+    translates = True
     bf16_pays = False
 
     def __init__(self, config: CUTConfig, spec: ImageSpec) -> None:

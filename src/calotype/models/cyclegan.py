@@ -89,6 +89,7 @@ class CycleGAN(Model):
     """
 
     from_source = True
+    translates = True
     directions: tuple[Direction, ...] = ("a2b", "b2a")
     bf16_pays = False
     training_only = ("pools.",)  # pictures, which nobody who gets the model needs

@@ -45,12 +45,13 @@ class Pix2Pix(Model):
     """
 
     from_source = True
+    translates = True
     bf16_pays = False
 
     def __init__(self, config: Pix2PixConfig, spec: ImageSpec) -> None:
         super().__init__()
         side = side_of(spec)
-        if side.how.startswith("unpaired"):
+        if not side.paired:
             raise UserError("pix2pix learns from pairs: leave out --data.paired False, or train cyclegan or cut")
         self.config, self.spec = config, spec
         halvings = config.halvings or halvings_of_unet(spec.size)

@@ -58,7 +58,7 @@ class Restorer(Model):
         _check(config, spec, spec.source)
         self.config = config
         self.spec = spec
-        self.mask = spec.source.channels + spec.source.known.index("mask") if "mask" in spec.source.known else None
+        self.mask = spec.source.channels + spec.source.conditioning.index("mask") if "mask" in spec.source.conditioning else None
         self.network = _network(config, spec.source, spec.channels)
         self.discriminator: PatchGAN | None = None
         if config.adversarial:
@@ -165,7 +165,7 @@ def _network(config: RestorerConfig, source: Source, out: int) -> nn.Module:
 
 def require_pairs(source: Source) -> None:
     """Raise `UserError` for sources that show something else than the images."""
-    if source.how.startswith("unpaired"):
+    if not source.paired:
         raise UserError("this model learns from a picture and the same picture spoiled: leave out --data.paired, or train cyclegan or cut")
 
 
@@ -174,10 +174,8 @@ def _check(config: RestorerConfig, spec: ImageSpec, source: Source) -> None:
     if spec.size % source.scale:
         near = spec.size - spec.size % source.scale
         raise UserError(f"patches of {spec.size} pixels are no multiple of the scale {source.scale}: give --data.patch {near}")
-    if "mask" in source.known and (source.scale > 1 or source.channels != spec.channels):
-        raise UserError(
-            f"{source.how} keeps no pixel as it is: inpaint at full size and in the same colors, as with --data.degrade mask:box"
-        )
+    if "mask" in source.conditioning and (source.scale > 1 or source.channels != spec.channels):
+        raise UserError(f"{source} keeps no pixel as it is: inpaint at full size and in the same colors, as with --data.degrade mask:box")
     if config.network == "curves" and source.scale > 1:
         raise UserError("curves make no larger images: leave --model.network out, or degrade without downsampling")
     if config.network not in ("residual", "naf") and config.levels:

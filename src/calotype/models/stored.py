@@ -7,7 +7,6 @@ shapes and types are those of the model.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from calotype import degrade
+from calotype import degrade, earlier
 from calotype.errors import DamagedError, UserError, printable
 from calotype.files import absent, read_json
 from calotype.models import ModelConfig, blank
@@ -91,7 +90,8 @@ def find(path: str | os.PathLike[str], wanted: str = "a run folder, or its model
         raise UserError(f"{printable(str(path))} holds no trained model: give {wanted}")
     facts = read_json(folder / CONFIG)
     try:
-        of = checked(_Facts, {name: facts[name] for name in ("model", "spec") if name in facts})
+        brought = {"model": lambda model: model, "spec": earlier.spec}
+        of = checked(_Facts, {name: bring(facts[name]) for name, bring in brought.items() if name in facts})
         _require_sense(of.spec)
         return Stored(folder, of.model, of.spec, printable(str(facts.get("recipe", "")))[:100])
     except UserError as error:
@@ -109,16 +109,15 @@ class _Facts:
 def _require_sense(spec: ImageSpec) -> None:
     """Raise `UserError` where what a model was trained to undo is no degradation, or gives something else than the model takes."""
     source = spec.source
-    how = "" if source is None else re.sub(r"^(un)?paired ?", "", source.how)
-    if source is None or not how:
+    if source is None or not source.degradation:
         return
-    made = degrade.parse(how)
+    made = degrade.parse(source.degradation)
     channels = set()
     for of in (1, 3):
         with suppress(UserError):  # gray takes color away where there is some
             channels.add(made.channels(of))
-    if (made.known, made.scale) != (source.known, source.scale) or source.channels not in channels:
-        raise UserError(f"{how} does not give what the model takes")
+    if (made.known, made.scale) != (source.conditioning, source.scale) or source.channels not in channels:
+        raise UserError(f"{source.degradation} does not give what the model takes")
 
 
 @contextmanager

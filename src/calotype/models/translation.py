@@ -22,8 +22,8 @@ def side_of(spec: ImageSpec) -> Source:
         raise UserError(
             "a translator learns from two kinds of pictures: name the other with --data.partner, or how to make it: --data.degrade"
         )
-    if source.scale != 1 or source.known:
-        raise UserError(f"a translator makes a picture of one of the same size, which {source.how!r} does not give: calotype train denoise")
+    if source.scale != 1 or source.conditioning:
+        raise UserError(f"a translator makes a picture of one of the same size, which {source} does not give: calotype train denoise")
     return source
 
 

@@ -123,7 +123,7 @@ class ResidualRestorer(nn.Module):
     ) -> None:
         super().__init__()
         self.source, self.out = source, out
-        maps = source.channels + len(source.known)
+        maps = source.channels + len(source.conditioning)
         self.body = Body(maps, width=width, depth=depth, levels=levels, unshuffle=unshuffle, block=block)
         self.tail = nn.Conv2d(width, out * (unshuffle * source.scale) ** 2, 3, padding=1)
         nn.init.zeros_(self.tail.weight)
@@ -147,7 +147,7 @@ class DnCNN(nn.Module):
     def __init__(self, source: Source, out: int, *, width: int, depth: int) -> None:
         super().__init__()
         self.source, self.out = source, out
-        layers: list[nn.Module] = [nn.Conv2d(source.channels + len(source.known), width, 3, padding=1), nn.ReLU(inplace=True)]
+        layers: list[nn.Module] = [nn.Conv2d(source.channels + len(source.conditioning), width, 3, padding=1), nn.ReLU(inplace=True)]
         for _ in range(depth - 2):
             layers += [nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
         self.layers = nn.Sequential(*layers, nn.Conv2d(width, out, 3, padding=1))
@@ -178,7 +178,7 @@ class FSRCNN(nn.Module):
         super().__init__()
         self.source = source
         narrow = max(4, width * 12 // 56)
-        layers: list[nn.Module] = [nn.Conv2d(source.channels + len(source.known), width, 5, padding=2), nn.PReLU(width)]
+        layers: list[nn.Module] = [nn.Conv2d(source.channels + len(source.conditioning), width, 5, padding=2), nn.PReLU(width)]
         layers += [nn.Conv2d(width, narrow, 1), nn.PReLU(narrow)]
         for _ in range(depth):
             layers += [nn.Conv2d(narrow, narrow, 3, padding=1), nn.PReLU(narrow)]
@@ -215,7 +215,7 @@ class Curves(nn.Module):
     def __init__(self, source: Source, out: int, *, width: int, depth: int, unshuffle: int) -> None:
         super().__init__()
         self.source, self.out, self.unshuffle, self.multiple = source, out, unshuffle, unshuffle
-        wide = [source.channels + len(source.known), *[width] * depth]
+        wide = [source.channels + len(source.conditioning), *[width] * depth]
         layers: list[nn.Module] = []
         for before, after in pairwise(wide):  # zeros around an image would look like darkness
             layers += [nn.Conv2d(before, after, 3, padding=1, padding_mode="replicate"), nn.ReLU(inplace=True)]

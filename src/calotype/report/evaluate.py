@@ -18,10 +18,9 @@ from calotype.data.fit import Fit
 from calotype.diagnose.sharpness import together
 from calotype.diagnose.verdict import Verdict, cannot_tell, conclude, fitting, of_files
 from calotype.engine.display import Say, Terminal, progress
-from calotype.engine.model_card import TRANSLATORS
 from calotype.errors import UserError
 from calotype.metrics.frechet import check_count
-from calotype.models import stored
+from calotype.models import MODELS, stored
 from calotype.report import card, cost, evidence, likelihoods
 from calotype.report.glossary import space_in_words
 from calotype.report.ground import Ground, Reals, TooFewReals, drawn_in, enough
@@ -29,6 +28,7 @@ from calotype.report.request import LONGEST, Request
 from calotype.report.scores import in_features, overfitting, published, score_all
 from calotype.report.subject import Subject, draw, open_subject, run_of
 from calotype.report.verdicts import OF_IMAGES, Findings, of_images, of_training
+from calotype.types import Source
 
 WORTH = 0.01  # share of training images that repeat others from which on a reader is told
 
@@ -81,7 +81,7 @@ def opened(path: str | Path, request: Request) -> Callable[[], card.Report]:
     Raises:
         UserError: as `evaluate` does, but before anything is drawn.
     """
-    if restores(Path(path)) is not None:
+    if source_of(Path(path)) is not None:
         from calotype.report import restoration
 
         work = restoration.opened(Path(path), request)
@@ -117,12 +117,11 @@ def _command(path: str | Path, request: Request) -> str:
     return shlex.join(["calotype", "evaluate", str(path), *(word for option in asked for word in option)])
 
 
-def restores(path: Path) -> str | None:
-    """How the model of a run or folder was given images to make images from: then it is judged against the truth; None where it draws."""
+def source_of(path: Path) -> Source | None:
+    """What the model of a run or folder makes images from: then it is judged against the truth; None where it draws."""
     if stored.folder_of(path) is None:
         return None
-    source = stored.find(path).spec.source
-    return None if source is None else source.how
+    return stored.find(path).spec.source
 
 
 def require_alike(paths: Sequence[Path], data: str | None = None) -> None:
@@ -132,11 +131,11 @@ def require_alike(paths: Sequence[Path], data: str | None = None) -> None:
     places = [path.resolve() for path in paths]
     if twice := next((path for path, place in zip(paths, places, strict=True) if places.count(place) > 1), None):
         raise UserError(f"{twice} is named twice: a comparison is of different models")
-    first, how, trained = paths[0], [restores(path) for path in paths], [_trained(path) for path in paths]
+    first, how, trained = paths[0], [source_of(path) for path in paths], [_trained(path) for path in paths]
     for path, one, run in zip(paths, how, trained, strict=True):
         if (one is None) != (how[0] is None):
             raise UserError(f"{path} and {first} are judged by different scores, for one of them makes images from images: compare alike")
-        if one is not None and one != how[0]:
+        if one is not None and str(one) != str(how[0]):
             raise UserError(f"{path} was trained on {one}, {first} on {how[0]}: compare models that were trained for the same damage")
         if one is not None and data is None and run and trained[0] and run.mark != trained[0].mark and not run.translates:
             raise UserError(f"{path} and {first} hold out different images: name pictures for both with --data")
@@ -163,7 +162,7 @@ def _trained(path: Path) -> _Trained | None:
     if run is None:
         return None
     config, facts = run.read_config()
-    return _Trained(str(facts["data"]["fingerprint"]), isinstance(config.model, TRANSLATORS))
+    return _Trained(str(facts["data"]["fingerprint"]), MODELS[type(config.model)].translates)
 
 
 def _by_itself(subject: Subject, seed: int, slow: bool, say: Say | None) -> tuple[card.Report, Findings]:

@@ -44,8 +44,7 @@ class Picture:
 def degradation_of(spec: ImageSpec) -> Degradation | None:
     """How the sources of a model come from its images; None where the data themselves hold both."""
     assert spec.source is not None
-    how = spec.source.how.removeprefix("unpaired").strip()
-    return None if how in ("", "paired") else degrade.parse(how)
+    return degrade.parse(spec.source.degradation) if spec.source.degradation else None
 
 
 def of_images(images: Images, count: int, seed: int, scale: int) -> list[Picture]:

@@ -11,7 +11,6 @@ from calotype.degrade.noise import GaussianNoise
 from calotype.diagnose import restoration as findings
 from calotype.diagnose import training
 from calotype.diagnose.verdict import Finding, Verdict, cannot_tell, conclude, fitting
-from calotype.engine.model_card import TRANSLATORS
 from calotype.errors import UserError
 from calotype.files import name_of
 from calotype.metrics.likelihood import gap
@@ -53,7 +52,7 @@ def opened(path: Path, request: Request) -> Callable[[], card.Report]:
     if request.count is not None and request.count < 1:
         raise UserError(f"--count must be 1 or more, not {request.count}")
     generator = load(path, request.device)
-    if isinstance(getattr(generator.model, "config", None), TRANSLATORS):
+    if generator.model.translates:
         return translation.opened(path, generator, request)
     known = Known.of(path, request)
     pictures, training = _pictures(generator, known, path, request)
@@ -138,14 +137,14 @@ def _report(
     if known.records:
         found = [*found, training.divergence(known.records)]
     verdicts = [fitting(v, vars(settings)) if (settings := getattr(generator.model, "config", None)) else v for v in conclude(found)]
-    restoration = of(measured, spec.source.how, convention.text, levels)
+    restoration = of(measured, str(spec.source), convention.text, levels)
     return card.Report(
         subject=name_of(path),
         scores=_scores(measured, convention.text),
         verdicts=tuple(verdicts),
         about=known.about(generator),
         data=known.data,
-        protocol={"degradation": spec.source.how, "convention": convention.text, "pictures": _names(measured)},
+        protocol={"degradation": str(spec.source), "convention": convention.text, "pictures": _names(measured)},
         seed=request.seed,
         short=request.short,
         recipe=generator.recipe or None,

@@ -88,7 +88,7 @@ def _judged(path: Path, generator: Generator, known: Known, split: Split, batch:
     convention = convention_for(None, generator.spec.channels)
     scores = [s for one in several for s in _scores(one, convention, len(several) > 1)]
     scores += [] if short else _distances(several, split, len(several) > 1)
-    how = generator.spec.source.how if generator.spec.source else ""
+    how = str(generator.spec.source or "")
     return card.Report(
         subject=name_of(path),
         scores=tuple(scores),

@@ -59,17 +59,8 @@ def source_spec(generator: Generator) -> Source:
 
 def restores(source: Source) -> bool:
     """Whether a model mends spoiled pictures, so that its result is the same picture; else it translates into another."""
-    how = damage_of(source)
+    how = source.degradation
     return how != "" and not {part.partition(":")[0] for part in how.split("+")} & _OTHER_PICTURES
-
-
-def damage_of(source: Source) -> str:
-    """The degradation that a model learned to undo, from pairs or without; empty where it learned from pairs of its own, or from none.
-
-    >>> damage_of(Source(3, how="unpaired invert")), damage_of(Source(3, how="paired"))
-    ('invert', '')
-    """
-    return re.sub(r"^(un)?paired ?", "", source.how)
 
 
 class Applied:
@@ -91,9 +82,9 @@ class Applied:
         self.generator, self.way = generator, way or Way()
         self.source = source_spec(generator)
         generator.check(self.way.options)
-        if self.way.sigma is not None and "sigma" not in self.source.known:
-            raise UserError(f"this model takes no noise level, for it was trained on {self.source.how}: leave out --sigma")
-        self._fills = "mask" in self.source.known and "prefilled" in inspect.signature(generator.model.sample).parameters
+        if self.way.sigma is not None and "sigma" not in self.source.conditioning:
+            raise UserError(f"this model takes no noise level, for it was trained on {self.source}: leave out --sigma")
+        self._fills = "mask" in self.source.conditioning and "prefilled" in inspect.signature(generator.model.sample).parameters
         self._options: Options = {**self.way.options, "prefilled": True} if self._fills else self.way.options
         ends = (self.source.channels, generator.spec.channels)
         self.takes, self.gives = ends[::-1] if self.way.options.get("direction") == "b2a" else ends
@@ -127,7 +118,7 @@ class Applied:
     @cached_property
     def look(self) -> Look:
         """How far the model looks, and what it costs."""
-        found = look_of(self.function(self.takes), self.generator.model, self.takes + len(self.source.known))
+        found = look_of(self.function(self.takes), self.generator.model, self.takes + len(self.source.conditioning))
         if self.source.scale > 1 and found.reach is not None:
             return replace(found, reach=max(found.reach, 3))  # that of the interpolation
         return found
@@ -160,12 +151,12 @@ class Applied:
     def tensor(self, picture: Tensor, known: Tensor | None = None, index: int = 0, done: Done | None = None) -> Tensor:
         """What the model makes of a picture (C', h, w) in [-1, 1] (up to noise): (C, scale * h, scale * w) in [-1, 1], on the CPU.
 
-        ``known`` (K, h, w) holds the maps of ``spec.source.known``; without them a noise level is that of the way, or not told.
+        ``known`` (K, h, w) holds the maps of ``spec.source.conditioning``; without them a noise level is that of the way, or not told.
         """
         height, width = picture.shape[1:]
         maps = known_maps(self.source, (height, width), self.way.sigma, None) if known is None else known
         if self._fills:
-            mask = self.source.known.index("mask")
+            mask = self.source.conditioning.index("mask")
             picture = filled(picture[None].float(), (maps[mask : mask + 1] > 0.5)[None].float())[0]
         out = torch.empty(self.channels(len(picture)), self.source.scale * height, self.source.scale * width)
         if self.mends and is_gray(picture):
@@ -246,7 +237,7 @@ def apply(
     Args:
         generator: A model that makes images from images.
         picture: Of one channel or three, whatever the model takes: see `Applied`.
-        known: (K, h, w), the maps of ``spec.source.known``; made of ``sigma``, or not told, where there are none.
+        known: (K, h, w), the maps of ``spec.source.conditioning``; made of ``sigma``, or not told, where there are none.
         tile: Pixels a side of the tiles it is cut into; by memory where none is given.
         seed: Of a model that draws.
         index: The picture's number, with which the seed is mixed.
@@ -319,10 +310,10 @@ def known_maps(source: Source, size: tuple[int, int], sigma: float | None, missi
     Raises:
         UserError: where a model needs a mask and there is none, or takes no mask and is given one.
     """
-    if missing is not None and "mask" not in source.known:
-        raise UserError(f"this model fills in nothing, for it was trained on {source.how}: leave out --mask")
+    if missing is not None and "mask" not in source.conditioning:
+        raise UserError(f"this model fills in nothing, for it was trained on {source}: leave out --mask")
     maps = []
-    for name in source.known:
+    for name in source.conditioning:
         if name == "sigma":
             maps.append(torch.full((1, *size), BLIND if sigma is None else sigma / LEVEL))
         elif missing is None:
@@ -335,12 +326,12 @@ def known_maps(source: Source, size: tuple[int, int], sigma: float | None, missi
 def warning(source: Source, asked: str) -> str | None:
     """What to tell who gives a model another degradation than it learned from; None where it learned from this one.
 
-    >>> warning(Source(3, how="noise:0-55"), "noise:25") is None
+    >>> warning(Source(3, degradation="noise:0-55"), "noise:25") is None
     True
-    >>> warning(Source(3, how="noise:0-55"), "noise:75")
+    >>> warning(Source(3, degradation="noise:0-55"), "noise:75")
     'this model was trained on noise:0-55, not on noise:75: expect less of it'
     """
-    how = damage_of(source).replace(",shared", "")  # which takes in both kinds of noise
+    how = source.degradation.replace(",shared", "")  # which takes in both kinds of noise
     if all(_covers(*pair) for pair in zip_longest(how.split("+"), asked.split("+"), fillvalue="")):
         return None
     return f"this model was trained on {how or 'pictures of its own'}, not on {asked}: expect less of it"

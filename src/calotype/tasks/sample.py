@@ -68,7 +68,7 @@ class Generator:
         if not self.model.draws:
             raise UserError(f"a {self.recipe} model draws no images: give it to calotype evaluate --features, and sample from a generator")
         if self.spec.source is not None:
-            command = command_for(getattr(self.model, "config", None), self.spec.source)
+            command = command_for(self.model, self.spec.source)
             raise UserError(f"a {self.recipe} model makes images from images: use calotype {command} RUN IN OUT")
         self.check(options)
         count, batch_size = value("count", count, Annotated[Count, Field(ge=0)]), value("batch_size", batch_size, Count)

@@ -83,7 +83,7 @@ def spoil(applied: Applied, picture: Tensor, degradation: Degradation, index: in
     if wanted != truth.shape[1]:
         truth = gray8(truth) if wanted == 1 else truth.expand(-1, 3, -1, -1)
     degraded = degradation(truth, Noise(1, applied.way.seed, index))
-    maps = [_map(name, applied, degradation, degraded, blind) for name in applied.source.known]
+    maps = [_map(name, applied, degradation, degraded, blind) for name in applied.source.conditioning]
     return Spoiled(truth, degraded, torch.cat(maps) if maps else None)
 
 
@@ -147,7 +147,7 @@ def fits(applied: Applied, degradation: Degradation) -> None:
         smaller = f"makes them {degradation.scale} times smaller" if degradation.scale > 1 else "keeps it"
         mend = f"put downsample:{source.scale} into it" if source.scale > 1 else "leave downsample out of it"
         raise UserError(f"this model {larger}, and --degrade {degradation.spec} {smaller}: {mend}, or take another model")
-    if "mask" in source.known and "mask" not in degradation.known:
+    if "mask" in source.conditioning and "mask" not in degradation.known:
         raise UserError("this model fills in what is missing, and --degrade takes nothing away: give mask:box or mask:half, for example")
 
 
