@@ -33,7 +33,7 @@ from calotype.errors import UserError
 from calotype.metrics.features import FeatureSpace, pick
 from calotype.metrics.frechet import frechet_estimate
 from calotype.metrics.score import Estimate
-from calotype.models import Diffusion
+from calotype.models import Diffusion, DiffusionSampling
 from calotype.types import Noise
 
 BATCH = 100
@@ -59,9 +59,9 @@ def steps_for(solver: SolverName, evaluations: int) -> int:
 
 def drawn(model: Diffusion, solver: SolverName, steps: int, count: int, seed: int) -> NDArray[np.uint8]:
     """(count, H, W, C) uint8; the noise depends on the seed alone."""
-    starts = range(0, count, BATCH)
+    starts, options = range(0, count, BATCH), DiffusionSampling(steps=steps, solver=solver)
     with torch.no_grad():
-        images = [model.sample(Noise(min(BATCH, count - i), seed, i), steps=steps, solver=solver) for i in starts]
+        images = [model.sample(Noise(min(BATCH, count - i), seed, i), options=options) for i in starts]
     return pictures.to_uint8(torch.cat(images))
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from calotype.tasks.sample import Generator
-from calotype.types import Condition, ImageSpec, Model, Noise, Source
+from calotype.types import Condition, ImageSpec, Model, Noise, SamplingOptions, Source
 
 
 class Stand(Model):
@@ -23,7 +23,7 @@ class Stand(Model):
         self.one = nn.Parameter(torch.ones(()))
         self.given: list[Tensor] = []
 
-    def sample(self, noise: Noise, condition: Condition | None = None) -> Tensor:
+    def sample(self, noise: Noise, condition: Condition | None = None, options: SamplingOptions | None = None) -> Tensor:
         assert condition is not None
         assert condition.source is not None
         assert noise.n == len(condition.source)

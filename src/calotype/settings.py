@@ -5,13 +5,15 @@ Every range ends somewhere: beyond these bounds nothing works any more, whatever
 
 from __future__ import annotations
 
+import inspect
 import json
 import numbers
 import os
 import re
 import types
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, fields, is_dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -92,6 +94,47 @@ def value(name: str, given: object, kind: Any) -> Any:
         raise UserError(f"{name}: {_said(reached, first)}") from None
 
 
+@dataclass(frozen=True)
+class Setting:
+    """A field of a dataclass as a user is told of it."""
+
+    name: str
+    takes: str  # "a whole number from 1 to 10,000"
+    help: str  # the comment behind the field; empty where there is none, or no source to read it from
+
+
+def described(kind: type, names: Iterable[str]) -> tuple[Setting, ...]:
+    """Fields of a dataclass with what they take, and with the comments behind them as help."""
+    hints, comments = get_type_hints(kind, include_extras=True), _comments(kind)
+    return tuple(Setting(name, takes(hints[name]), comments.get(name, "")) for name in names)
+
+
+def takes(kind: Any) -> str:
+    """What a setting of a type takes, in words; empty for one that is no number, no choice and no truth value.
+
+    >>> takes(Walk | None), takes(Literal["a", "b"])
+    ('a whole number from 1 to 10,000', 'one of a, b')
+    """
+    members = _members(kind)
+    if len(members) != 1:
+        return ""
+    if members[0] in (int, float):
+        return f"{'a whole number' if members[0] is int else 'a number'}{_range(dict(_limits(kind)))}"
+    if members[0] is bool:
+        return "true or false"
+    return f"one of {', '.join(str(choice) for choice in get_args(members[0]))}" if get_origin(members[0]) is Literal else ""
+
+
+def _comments(kind: type) -> dict[str, str]:
+    """The comments behind the fields of a dataclass and of those that it inherits from."""
+    found: dict[str, str] = {}
+    for part in reversed(kind.__mro__):
+        if is_dataclass(part):
+            with suppress(OSError):  # an installation without sources
+                found |= dict(re.findall(r"^ {4}(\w+): .*?  # (.+)$", inspect.getsource(part), re.MULTILINE))
+    return found
+
+
 def unless(holds: object, needed: str, *names: str) -> dict[str, str]:
     """Settings that nothing reads, with what they need to have an effect; none where that is so."""
     return {} if holds else dict.fromkeys(names, needed)
@@ -167,7 +210,7 @@ def _walked(kind: Any, places: tuple[int | str, ...]) -> tuple[list[str], Any]:
 
 def _said(kind: Any, error: Mapping[str, Any]) -> str:
     """What a setting takes instead of what it was given; what the validation says where that tells nothing of its type."""
-    members, instead = _members(kind), f", not {shown(error.get('input'))}"
+    instead = f", not {shown(error.get('input'))}"
     if error["type"] == "missing":
         return "it is missing"
     if error["type"] == "union_tag_invalid":
@@ -176,12 +219,8 @@ def _said(kind: Any, error: Mapping[str, Any]) -> str:
         return f"give at most {error['ctx']['max_length']:,} {'characters' if error['type'] == 'string_too_long' else 'values'}" + instead
     if error["type"] == "value_error":
         return str(error["ctx"]["error"]) + instead
-    if len(members) == 1 and members[0] in (int, float):
-        return f"give {'a whole number' if members[0] is int else 'a number'}{_range(dict(_limits(kind)))}" + instead
-    if len(members) == 1 and members[0] is bool:
-        return "give true or false" + instead
-    if len(members) == 1 and get_origin(members[0]) is Literal:
-        return f"give one of {', '.join(str(choice) for choice in get_args(members[0]))}" + instead
+    if wanted := takes(kind):
+        return f"give {wanted}" + instead
     return printable(error["msg"].lower())[:200] + instead
 
 

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Annotated, Protocol, runtime_checkable
+from dataclasses import dataclass, field, fields, replace
+from typing import Annotated, Protocol, TypeVar, get_type_hints, runtime_checkable
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from calotype.errors import UserError
-from calotype.settings import WIDEST, Channels, Text
+from calotype.settings import WIDEST, Channels, Text, value
 
 Maps = Annotated[tuple[Annotated[str, Field(pattern="^(sigma|mask)$")], ...], Field(max_length=2)]
 Classes = Annotated[tuple[Text, ...], Field(max_length=WIDEST)]
@@ -168,14 +168,55 @@ class Likelihood:
     slow: bool = False  # whether it takes so long that only a full report asks for it
 
 
+@dataclass(frozen=True)
+class SamplingOptions:
+    """What can be chosen when images are drawn. Each family has its own beside its configuration, with None for the model's own setting.
+
+    Raises:
+        UserError: for a value that is out of the range of its field.
+    """
+
+    def __post_init__(self) -> None:
+        hints = get_type_hints(type(self), include_extras=True)
+        for one in fields(self):
+            object.__setattr__(self, one.name, value(f"sampling option {one.name}", getattr(self, one.name), hints[one.name]))
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """The options that a user may give; the others are internal."""
+        return tuple(one.name for one in fields(cls) if not one.metadata.get("internal"))
+
+
+@dataclass(frozen=True)
+class FillingOptions(SamplingOptions):
+    """What a model is told that fills in missing pixels."""
+
+    # what is missing has smooth colors already, because a part of a picture cannot tell them by itself; nothing for users to say
+    prefilled: bool = field(default=False, metadata={"internal": True})
+
+
+_Options = TypeVar("_Options", bound=SamplingOptions)
+
+
+def chosen(kind: type[_Options], options: SamplingOptions | None) -> _Options:
+    """The options of a family: those given, or its defaults. Raises `TypeError` for options of another family."""
+    if options is None:
+        return kind()
+    if not isinstance(options, kind):
+        raise TypeError(f"this model takes {kind.__name__}, not {type(options).__name__}")
+    return options
+
+
 class Model(nn.Module):
     """A module with players and a way to draw images from it."""
 
     spec: ImageSpec
+    sampling: type[SamplingOptions] = SamplingOptions  # the options that ``sample`` takes
     bf16_pays: bool = True  # whether autocast to bfloat16 was measured to be faster on processors that have it
     draws: bool = True  # whether it makes images: a classifier does not
     conditional: bool = False  # whether it can be asked for a label
     translates: bool = False  # whether what it makes of an image is another image, and not the same one restored
+    directions: tuple[str, ...] = ("a2b",)  # in which it translates; of several, the sampling option direction chooses one
     from_source: bool = False  # whether it makes images from images (Condition.source), of any size, and draws none from noise alone
     training_only: tuple[str, ...] = ()  # state that an exported model goes without: the beginnings of its names
     least_batch: int = 1  # images that each process needs for a step: 2 where batch normalization sees nothing else than them
@@ -185,8 +226,12 @@ class Model(nn.Module):
         """The players in the order of their turns. Together they own every trainable parameter, none of them twice."""
         raise NotImplementedError
 
-    def sample(self, noise: Noise, condition: Condition | None = None) -> Tensor:
-        """Draw (noise.n, C, H, W) float32 images in [-1, 1]. A subclass names its own options (steps, guidance ...)."""
+    def sample(self, noise: Noise, condition: Condition | None = None, options: SamplingOptions | None = None) -> Tensor:
+        """Draw (noise.n, C, H, W) float32 images in [-1, 1]; ``options`` are of the class ``sampling``, the model's own settings without.
+
+        Raises:
+            TypeError: for options of another family.
+        """
         raise NotImplementedError
 
     def watch(self, train: Batch, holdout: Batch, step: Step) -> dict[str, Tensor]:

@@ -25,7 +25,7 @@ from calotype.diagnose.translation import (
     translate,
 )
 from calotype.diagnose.verdict import Verdict, conclude
-from calotype.models import CUTConfig, CycleGANConfig, build
+from calotype.models import CUTConfig, CycleGANConfig, CycleGANSampling, build
 from calotype.types import Batch, Condition, ImageSpec, Noise, Source
 
 
@@ -247,7 +247,7 @@ def test_models_are_asked_in_both_directions(config: CycleGANConfig | CUTConfig,
         assert batch.condition.source is not None
         other = translate(model, batch, True, direction="b2a")
         assert other.made.shape == batch.condition.source.shape
-        expected = model.sample(Noise(8), Condition(source=batch.image), direction="b2a")  # type: ignore[call-arg]
+        expected = model.sample(Noise(8), Condition(source=batch.image), options=CycleGANSampling(direction="b2a"))
         assert torch.equal(other.made, expected)
     with pytest.raises(ValueError, match="without sources"):
         translate(model, Batch(batch.image), True)

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from calotype.errors import UserError
 from calotype.losses.discretized import images_of, levels
-from calotype.models.autoregressive import Autoregressive, AutoregressiveConfig
+from calotype.models.autoregressive import Autoregressive, AutoregressiveConfig, AutoregressiveSampling
 from calotype.recipes.autoregressive import pixel_transformer, pixel_transformer_published, pixelcnn, pixelcnn_published
 from calotype.types import Batch, Completes, Condition, ImageSpec, Noise, Step
 
@@ -165,7 +165,7 @@ def test_completion_keeps_the_known_rows_and_ignores_the_others(network):
 @outputs
 def test_a_cold_sample_varies_less(output):
     made = model(output=output)
-    warm, cold = (made.sample(Noise(16, seed=2), temperature=t) for t in (1.0, 1e-5))
+    warm, cold = (made.sample(Noise(16, seed=2), options=AutoregressiveSampling(temperature=t)) for t in (1.0, 1e-5))
     assert float(cold.var(0).mean()) < 0.1 * float(warm.var(0).mean())
     assert torch.equal(made.sample(Noise(16, seed=2)), warm)
 

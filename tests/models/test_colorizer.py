@@ -142,4 +142,4 @@ def test_a_lower_temperature_gives_stronger_colors() -> None:
 
 def test_other_images_than_the_source_are_refused() -> None:
     with pytest.raises(UserError, match=r"leave out --data\.paired"):
-        Colorizer(ColorizerConfig(), ImageSpec(24, 3, (), Source(1, 1, (), "unpaired gray")))
+        Colorizer(ColorizerConfig(), ImageSpec(24, 3, (), Source(1, degradation="gray", paired=False)))

@@ -10,7 +10,7 @@ from calotype.diffusion.path import PATHS
 from calotype.diffusion.prediction import mix_of
 from calotype.diffusion.samplers import SOLVERS
 from calotype.errors import UserError
-from calotype.models.diffusion import Diffusion, DiffusionConfig
+from calotype.models.diffusion import Diffusion, DiffusionConfig, DiffusionSampling
 from calotype.recipes import named
 from calotype.types import Batch, Condition, HasEncoder, ImageSpec, Noise, Step
 
@@ -83,7 +83,7 @@ class Oracle(nn.Module):
 def test_the_exact_network_samples_gaussian_images(predict):
     made = model(spec=PLAIN, predict=predict)
     made.network = Oracle(0.2, 0.1, predict)
-    images = made.sample(Noise(8, seed=3), steps=100)
+    images = made.sample(Noise(8, seed=3), options=DiffusionSampling(steps=100))
     assert torch.allclose(images, 0.2 + 0.1 * Noise(8, seed=3).normal(1, 16, 16), atol=2e-3)
 
 
@@ -162,7 +162,7 @@ def test_guidance_one_ignores_and_zero_obeys_the_network_without_label():
     a, b = Condition(torch.zeros(3, dtype=torch.long)), Condition(torch.ones(3, dtype=torch.long))
 
     def draw(condition, guidance):
-        return made.sample(Noise(3), condition, guidance=guidance)
+        return made.sample(Noise(3), condition, options=DiffusionSampling(guidance=guidance))
 
     assert torch.allclose(draw(a, 0.0), draw(b, 0.0), atol=1e-6)
     assert not torch.allclose(draw(a, 1.0), draw(b, 1.0), atol=1e-3)
@@ -176,13 +176,14 @@ def test_guidance_one_ignores_and_zero_obeys_the_network_without_label():
 def test_guidance_outside_of_its_interval_changes_nothing():
     made = model(guidance_interval=(0.9, 0.95), steps=4)
     condition = Condition(torch.tensor([0, 1]))
-    assert torch.equal(made.sample(Noise(2), condition, guidance=5.0), made.sample(Noise(2), condition, guidance=1.0))
+    strong, none = (made.sample(Noise(2), condition, DiffusionSampling(guidance=scale)) for scale in (5.0, 1.0))
+    assert torch.equal(strong, none)
 
 
 def test_more_steps_come_closer_to_the_limit():
     made = model(spec=PLAIN)
-    limit = made.sample(Noise(4), steps=200)
-    errors = [float((made.sample(Noise(4), steps=steps) - limit).square().mean()) for steps in (4, 16)]
+    limit = made.sample(Noise(4), options=DiffusionSampling(steps=200))
+    errors = [float((made.sample(Noise(4), options=DiffusionSampling(steps=steps)) - limit).square().mean()) for steps in (4, 16)]
     assert errors[1] < 0.3 * errors[0]
 
 
@@ -214,8 +215,8 @@ def test_unknown_labels_are_refused(label):
 
 
 def test_no_steps_are_refused():
-    with pytest.raises(UserError, match="at least one step"):
-        model().sample(Noise(1), steps=0)
+    with pytest.raises(UserError, match="sampling option steps: give a whole number from 1 to 10,000, not 0"):
+        model().sample(Noise(1), options=DiffusionSampling(steps=0))
 
 
 @pytest.mark.parametrize(
@@ -248,7 +249,7 @@ def test_larger_images_are_folded_more(size, factor):
 def test_the_exact_network_samples_gaussian_images_in_every_setting(setting, solver):
     made = model(spec=PLAIN, **setting)
     made.network = Exact(made, 0.15)
-    images = made.sample(Noise(16, seed=3), steps=100, solver=solver)
+    images = made.sample(Noise(16, seed=3), options=DiffusionSampling(steps=100, solver=solver))
     first_order = solver in ("ddpm", "ddim", "euler")
     assert float(images.std()) == pytest.approx(0.15, rel=0.2 if first_order else 0.05)
     if solver != "ddpm":
@@ -306,11 +307,15 @@ def test_noise_is_found_again_behind_an_image(setting):
 
 def test_fresh_noise_of_ddim_follows_its_option():
     made = model(path="cosine", predict="v", weighting="output", solver="ddim", steps=10)
-    assert torch.equal(made.sample(Noise(2)), made.sample(Noise(2), solver="euler"))
-    assert not torch.allclose(made.sample(Noise(2), eta=0.5), made.sample(Noise(2)), atol=1e-3)
-    assert torch.allclose(made.sample(Noise(2), eta=1.0), made.sample(Noise(2), solver="ddpm"), atol=1e-6)
+    assert torch.equal(made.sample(Noise(2)), made.sample(Noise(2), options=DiffusionSampling(solver="euler")))
+    assert not torch.allclose(made.sample(Noise(2), options=DiffusionSampling(eta=0.5)), made.sample(Noise(2)), atol=1e-3)
+    assert torch.allclose(
+        made.sample(Noise(2), options=DiffusionSampling(eta=1.0)),
+        made.sample(Noise(2), options=DiffusionSampling(solver="ddpm")),
+        atol=1e-6,
+    )
     with pytest.raises(UserError, match="eta is of the ddim solver, not of euler"):
-        made.sample(Noise(2), eta=0.5, solver="euler")
+        made.sample(Noise(2), options=DiffusionSampling(eta=0.5, solver="euler"))
 
 
 @pytest.mark.parametrize("path", PATHS)

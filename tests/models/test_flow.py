@@ -195,9 +195,9 @@ def test_temperature_scales_the_latents(name: str) -> None:
     config = replace(CONFIGS[name], temperature=1.0)
     model = build(replace(config, patch=4) if isinstance(config, TarFlowConfig) else config, ImageSpec(8, 1))
     with torch.no_grad():
-        cold = model.sample(Noise(3, seed=1), temperature=0.0)  # type: ignore[call-arg]
+        cold = model.sample(Noise(3, seed=1), options=model.sampling(temperature=0.0))
         assert torch.allclose(cold[0], cold[1])
-        cool, warm = (model.sample(Noise(3, seed=1), temperature=t) for t in (0.5, 1.0))  # type: ignore[call-arg]
+        cool, warm = (model.sample(Noise(3, seed=1), options=model.sampling(temperature=t)) for t in (0.5, 1.0))
         assert float(cool.std()) < float(warm.std())
         assert torch.equal(warm, model.sample(Noise(3, seed=1)))
 

@@ -219,4 +219,4 @@ def test_the_discriminator_takes_true_images_for_one_and_restored_ones_for_zero(
 
 def test_other_images_than_the_source_are_refused() -> None:
     with pytest.raises(UserError, match=r"leave out --data\.paired"):
-        Restorer(RestorerConfig(), ImageSpec(24, 1, (), Source(1, 1, (), "unpaired noise:25")))
+        Restorer(RestorerConfig(), ImageSpec(24, 1, (), Source(1, degradation="noise:25", paired=False)))

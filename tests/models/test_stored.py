@@ -85,7 +85,7 @@ def test_weights_of_less_precision_are_taken(folder: Path) -> None:
         ("spec.channels", 2, "spec.channels: give 1 .grey. or 3 .color., not 2"),
         ("spec.classes", ["c"] * 3_000_000, "spec.classes: give at most 65,536 values"),
         ("spec.classes", [7], "spec.classes.0: "),
-        ("spec.source", {"channels": 1, "known": ["x"]}, "spec.source.known.0: "),
+        ("spec.source", {"channels": 1, "conditioning": ["x"]}, "spec.source.conditioning.0: "),
         ("spec", None, "spec: "),
         ("spec.depth", 3, "unknown setting spec.depth"),
         ("model.width", 10**30, "config.json is damaged .it holds a number of 31 digits"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from calotype.models import TarFlow, TarFlowConfig, build
+from calotype.models import TarFlow, TarFlowConfig, TarFlowSampling, build
 from calotype.networks.causal import CausalNetwork
 from calotype.types import Condition, ImageSpec, Noise
 
@@ -45,6 +45,7 @@ def test_guidance_acts_on_classes_alone() -> None:
     label = Condition(torch.tensor([0, 1, 0]))
     z = Noise(3, seed=2).normal(*model.latent_shape)
     with torch.no_grad():
-        assert torch.allclose(model.sample(Noise(3, seed=2), label, guidance=0.0), model.decode(z, label), atol=1e-5)
-        assert not torch.allclose(model.sample(Noise(3, seed=2), label, guidance=2.0), model.decode(z, label), atol=1e-3)
-        assert torch.equal(plain.sample(Noise(3, seed=2), guidance=2.0), plain.sample(Noise(3, seed=2), guidance=0.0))
+        none, strong = TarFlowSampling(guidance=0.0), TarFlowSampling(guidance=2.0)
+        assert torch.allclose(model.sample(Noise(3, seed=2), label, none), model.decode(z, label), atol=1e-5)
+        assert not torch.allclose(model.sample(Noise(3, seed=2), label, strong), model.decode(z, label), atol=1e-3)
+        assert torch.equal(plain.sample(Noise(3, seed=2), options=strong), plain.sample(Noise(3, seed=2), options=none))

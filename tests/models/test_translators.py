@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from calotype.errors import UserError
 from calotype.losses.contrastive import patch_nce
-from calotype.models import CUT, CUTConfig, CycleGAN, CycleGANConfig, Pix2Pix, Pix2PixConfig, build
+from calotype.models import CUT, CUTConfig, CycleGAN, CycleGANConfig, CycleGANSampling, Pix2Pix, Pix2PixConfig, build
 from calotype.models.cyclegan import ImagePool
 from calotype.networks.patchgan import PatchGAN, halvings_for, patch_size
 from calotype.networks.translator import PatchProjector, ResNetTranslator, UNetTranslator
@@ -92,12 +92,12 @@ def test_sides_of_different_channels_are_translated_both_ways() -> None:
     model = unequal(CycleGANConfig(width=4, identity_weight=0.5), spec(3, 1))
     data = batch(spec(3, 1))
     forth = model.sample(Noise(3), data.condition)
-    back = model.sample(Noise(3), Condition(source=forth), direction="b2a")
+    back = model.sample(Noise(3), Condition(source=forth), options=CycleGANSampling(direction="b2a"))
     assert forth.shape == (3, 3, 16, 16)
     assert back.shape == (3, 1, 16, 16)
     assert "identity" not in model.players()[1].loss(data, step())  # there is none between grey and color
     with pytest.raises(UserError, match="b2a translates pictures of 3 channels, not 1"):
-        model.sample(Noise(3), data.condition, direction="b2a")
+        model.sample(Noise(3), data.condition, options=CycleGANSampling(direction="b2a"))
     with pytest.raises(UserError, match="a2b translates pictures of 1 channel, not 3"):
         model.sample(Noise(3), Condition(source=forth))
 

@@ -10,7 +10,7 @@ from calotype.errors import UserError
 from calotype.losses.discretized import images_of
 from calotype.losses.divergence import kl_standard
 from calotype.metrics.likelihood import active_units, bits_per_dim
-from calotype.models.hvae import HVAE, HVAEConfig
+from calotype.models.hvae import HVAE, HVAEConfig, HVAESampling
 from calotype.models.vae import VAE, VAEConfig
 from calotype.networks.autoencoder import moments
 from calotype.types import Batch, Condition, HasEncoder, HasPosterior, ImageSpec, Noise, Step
@@ -307,12 +307,12 @@ def test_the_units_of_a_map_are_its_channels():
 def test_a_cold_ladder_draws_one_image_of_each_label():
     model = hvae(LABELED)
     label = Condition(torch.tensor([0, 0, 1]))
-    cold, warm = (model.sample(Noise(3, seed=1), label, temperature=t) for t in (0.0, 1.0))
+    cold, warm = (model.sample(Noise(3, seed=1), label, options=HVAESampling(temperature=t)) for t in (0.0, 1.0))
     assert torch.allclose(cold[0], cold[1])
     assert not torch.allclose(cold[0], cold[2])
     assert not torch.allclose(warm[0], warm[1])
     with pytest.raises(UserError, match="temperature"):
-        model.sample(Noise(1), temperature=-1.0)
+        model.sample(Noise(1), options=HVAESampling(temperature=-1.0))
 
 
 @pytest.mark.parametrize("spec", [ImageSpec(28, 1, ("a", "b")), ImageSpec(33, 3), ImageSpec(9, 1)])

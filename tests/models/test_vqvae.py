@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from calotype.errors import UserError
 from calotype.losses.discretized import images_of
-from calotype.models.vqvae import VQVAE, VQVAEConfig
+from calotype.models.vqvae import VQVAE, VQVAEConfig, VQVAESampling
 from calotype.networks.codeprior import CodePrior, invert, middles
 from calotype.networks.quantizer import Quantizer, perplexity, straight_through
 from calotype.types import Batch, Condition, HasEncoder, ImageSpec, Noise, Step
@@ -173,7 +173,7 @@ def test_latents_choose_the_codes_of_an_image():
     assert torch.allclose(made.decode(z, x.condition), want, atol=1e-5)
     drawn = made.sample(Noise(6, seed=2), x.condition)
     assert torch.allclose(drawn, made.decode(Noise(6, seed=2).normal(*made.latent_shape), x.condition))
-    assert not torch.allclose(drawn, made.sample(Noise(6, seed=2), x.condition, temperature=0.05))
+    assert not torch.allclose(drawn, made.sample(Noise(6, seed=2), x.condition, options=VQVAESampling(temperature=0.05)))
 
 
 def test_only_a_training_step_moves_the_codebook():
@@ -206,6 +206,6 @@ def test_contradictions_are_refused():
     with pytest.raises(UserError, match="give a divisor"):
         model(prior_heads=3)
     with pytest.raises(UserError, match="temperature"):
-        model().sample(Noise(1), temperature=0.0)
+        model().sample(Noise(1), options=VQVAESampling(temperature=0.0))
     with pytest.raises(UserError, match="needs labels"):
         model().encode(batch().image)

@@ -18,7 +18,7 @@ from calotype.report.likelihoods import Told, ask
 from calotype.report.scores import LIKELIHOOD
 from calotype.report.subject import Subject
 from calotype.tasks.sample import Generator
-from calotype.types import Condition, ImageSpec, Likelihood, Model, Noise, Player
+from calotype.types import Condition, ImageSpec, Likelihood, Model, Noise, Player, SamplingOptions
 
 SPEC = ImageSpec(8, 1, ("a", "b"))
 SEEN = 0.3  # bits per dimension that the cheat saves on images of its training
@@ -37,7 +37,7 @@ class Fake(Model):
     def players(self) -> Sequence[Player]:
         return ()
 
-    def sample(self, noise: Noise, condition: Condition | None = None) -> Tensor:
+    def sample(self, noise: Noise, condition: Condition | None = None, options: SamplingOptions | None = None) -> Tensor:
         return noise.uniform(*SPEC.shape) * 2 - 1
 
     def nats(self, x: Tensor, condition: Condition, rng: torch.Generator) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -17,16 +17,24 @@ from calotype.models import build
 from calotype.report import cost
 from calotype.report.ground import Ground
 from calotype.report.subject import Subject
+from calotype.settings import Walk
 from calotype.tasks.sample import Generator
-from calotype.types import Condition, ImageSpec, Model, Noise, Player
+from calotype.types import Condition, ImageSpec, Model, Noise, Player, SamplingOptions, chosen
 from tests.small import small
 
 CPU = torch.device("cpu")
 GREY = ImageSpec(28, 1)
 
 
+@dataclass(frozen=True)
+class Steps(SamplingOptions):
+    steps: Walk = 4
+
+
 class Blend(Model):
     """Real digits with noise over them: less the more steps are taken."""
+
+    sampling = Steps
 
     def __init__(self, digits: Images) -> None:
         super().__init__()
@@ -37,12 +45,12 @@ class Blend(Model):
     def players(self) -> Sequence[Player]:
         return ()
 
-    def sample(self, noise: Noise, condition: Condition | None = None, *, steps: int | None = None) -> Tensor:
-        steps = steps or 4
+    def sample(self, noise: Noise, condition: Condition | None = None, options: SamplingOptions | None = None) -> Tensor:
+        steps = chosen(Steps, options).steps
         for _ in range(2 * steps - 1):  # as a solver of second order
             self.network(torch.zeros(1, 3))
-        chosen = (noise.uniform() * len(self.digits)).long()
-        return (self.digits[chosen] + noise.normal(*GREY.shape) / steps).clamp(-1, 1)
+        which = (noise.uniform() * len(self.digits)).long()
+        return (self.digits[which] + noise.normal(*GREY.shape) / steps).clamp(-1, 1)
 
 
 def drawn(model: Model) -> Generator:

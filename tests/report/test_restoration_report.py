@@ -34,7 +34,7 @@ from calotype.report.schema import schema
 from calotype.report.words import text
 from calotype.tasks.sample import Generator
 from calotype.tasks.tiles import mirrored
-from calotype.types import Condition, ImageSpec, Model, Noise, Source
+from calotype.types import Condition, ImageSpec, Model, Noise, SamplingOptions, Source
 from tests.report.test_page import Page
 from tests.small import small
 
@@ -65,7 +65,7 @@ class Planted(Model):
         super().__init__()
         self.spec, self.does = spec, does
 
-    def sample(self, noise: Noise, condition: Condition | None = None) -> Tensor:
+    def sample(self, noise: Noise, condition: Condition | None = None, options: SamplingOptions | None = None) -> Tensor:
         assert condition is not None
         assert condition.source is not None
         return self.does(condition.source[:, : self.spec.channels])

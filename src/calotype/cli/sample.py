@@ -21,6 +21,7 @@ from calotype.engine.device import require_memory
 from calotype.engine.display import Terminal
 from calotype.errors import CalotypeError, UserError
 from calotype.files import obstacle, unused, write_atomic
+from calotype.models import sampling_of_families
 from calotype.settings import Count, Seed
 from calotype.tasks.sample import Generator, load
 from calotype.types import ImageSpec
@@ -28,10 +29,9 @@ from calotype.types import ImageSpec
 LONGEST = {".jpg": 65_500, ".jpeg": 65_500, ".webp": 16_383, ".gif": 65_535}
 """Pixels a side of the largest picture by suffix."""
 
-_OPTION = (
-    "of the model: steps=N, guidance=X, eta=X and solver=NAME of diffusion and flow matching (more steps: finer; more guidance: closer to "
-    "the class, 1 for none); guidance=X of tarflow (0 for none); temperature=X of flows, autoregressive models, hvae and vqvae (below 1: "
-    "clearer, less varied)"
+_OPTION = "options of the model, all behind one --option:" + "".join(
+    f"\n{family}" + "".join(f"\n- {one.name}: {one.help} ({one.takes})" for one in settings)
+    for family, settings in sampling_of_families().items()
 )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +42,7 @@ def run(words: list[str]) -> int:
     options = parse(Options, words, "calotype translate")
 
     def extras(applied: Applied) -> Extras:
-        back = "direction" in inspect.signature(applied.generator.model.sample).parameters
+        back = len(applied.generator.model.directions) > 1
         if options.direction == "b2a" and not back:
             raise UserError(f"a {applied.generator.recipe} model translates one way only: leave out --direction, or train cyclegan")
         if options.degrade and options.direction == "b2a":

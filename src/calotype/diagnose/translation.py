@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,10 +41,6 @@ class Translated:
     back: Callable[[Tensor], Tensor] | None = None  # (N, C, H, W) to (N, C', H, W), the translator of the other direction
 
 
-class _Cycle(Protocol):
-    def sample(self, noise: Noise, condition: Condition | None = None, *, direction: str) -> Tensor: ...
-
-
 @torch.no_grad()
 def translate(model: Model, batch: Batch, paired: bool, direction: str = "a2b", seed: int = 0) -> Translated:
     """What ``model`` makes of a held-out batch: of its sources ("a2b"), or of its images ("b2a", where the model knows that direction).
@@ -58,16 +54,16 @@ def translate(model: Model, batch: Batch, paired: bool, direction: str = "a2b", 
     if direction == "b2a":
         given, wanted = wanted, given
     noise = Noise(len(given), seed, device=given.device)
-    if len(getattr(model, "directions", ())) < 2:
+    if len(model.directions) < 2:
         return Translated(given, model.sample(noise, Condition(source=given)), wanted, paired)
-    both: _Cycle = model  # type: ignore[assignment]
-    other = {"a2b": "b2a", "b2a": "a2b"}[direction]
+    asked = {"direction": direction}
+    other = {"direction": {"a2b": "b2a", "b2a": "a2b"}[direction]}
 
     def back(made: Tensor) -> Tensor:
         with torch.no_grad():
-            return both.sample(Noise(len(made), seed, device=made.device), Condition(source=made), direction=other)
+            return model.sample(Noise(len(made), seed, device=made.device), Condition(source=made), model.sampling(**other))
 
-    return Translated(given, both.sample(noise, Condition(source=given), direction=direction), wanted, paired, back)
+    return Translated(given, model.sample(noise, Condition(source=given), model.sampling(**asked)), wanted, paired, back)
 
 
 def findings(found: Translated) -> list[Finding | Verdict]:

@@ -7,20 +7,22 @@ from typing import Annotated, Any
 import torch
 from pydantic import Field
 
-from calotype.models.autoregressive import Autoregressive, AutoregressiveConfig
+from calotype.models.autoregressive import Autoregressive, AutoregressiveConfig, AutoregressiveSampling
 from calotype.models.classifier import Classifier, ClassifierConfig
 from calotype.models.colorizer import Colorizer, ColorizerConfig
 from calotype.models.cut import CUT, CUTConfig
-from calotype.models.cyclegan import CycleGAN, CycleGANConfig
-from calotype.models.diffusion import Diffusion, DiffusionConfig
+from calotype.models.cyclegan import CycleGAN, CycleGANConfig, CycleGANSampling
+from calotype.models.dequantized import FlowSampling
+from calotype.models.diffusion import Diffusion, DiffusionConfig, DiffusionSampling
 from calotype.models.flow import Flow, FlowConfig
 from calotype.models.gan import GAN, GANConfig
-from calotype.models.hvae import HVAE, HVAEConfig
+from calotype.models.hvae import HVAE, HVAEConfig, HVAESampling
 from calotype.models.pix2pix import Pix2Pix, Pix2PixConfig
 from calotype.models.restorer import Restorer, RestorerConfig
-from calotype.models.tarflow import TarFlow, TarFlowConfig
+from calotype.models.tarflow import TarFlow, TarFlowConfig, TarFlowSampling
 from calotype.models.vae import VAE, VAEConfig
-from calotype.models.vqvae import VQVAE, VQVAEConfig
+from calotype.models.vqvae import VQVAE, VQVAEConfig, VQVAESampling
+from calotype.settings import Setting, described
 from calotype.types import ImageSpec, Model
 
 ModelConfig = Annotated[
@@ -41,7 +43,7 @@ ModelConfig = Annotated[
     Field(discriminator="kind"),
 ]
 
-MODELS: dict[type, type[Any]] = {
+MODELS: dict[Any, type[Any]] = {
     GANConfig: GAN,
     DiffusionConfig: Diffusion,
     FlowConfig: Flow,
@@ -72,6 +74,13 @@ def blank(config: ModelConfig, spec: ImageSpec) -> Model:
         return build(config, spec)
 
 
+def sampling_of_families() -> dict[str, tuple[Setting, ...]]:
+    """What users may choose when they draw images from noise, by family; families without such options are left out."""
+    drawing = {config: model for config, model in MODELS.items() if model.draws and not model.from_source}
+    found = {config.kind: described(model.sampling, model.sampling.names()) for config, model in drawing.items()}
+    return {family: settings for family, settings in found.items() if settings}
+
+
 __all__ = [
     "CUT",
     "GAN",
@@ -81,6 +90,7 @@ __all__ = [
     "VQVAE",
     "Autoregressive",
     "AutoregressiveConfig",
+    "AutoregressiveSampling",
     "CUTConfig",
     "Classifier",
     "ClassifierConfig",
@@ -88,12 +98,16 @@ __all__ = [
     "ColorizerConfig",
     "CycleGAN",
     "CycleGANConfig",
+    "CycleGANSampling",
     "Diffusion",
     "DiffusionConfig",
+    "DiffusionSampling",
     "Flow",
     "FlowConfig",
+    "FlowSampling",
     "GANConfig",
     "HVAEConfig",
+    "HVAESampling",
     "ModelConfig",
     "Pix2Pix",
     "Pix2PixConfig",
@@ -101,8 +115,11 @@ __all__ = [
     "RestorerConfig",
     "TarFlow",
     "TarFlowConfig",
+    "TarFlowSampling",
     "VAEConfig",
     "VQVAEConfig",
+    "VQVAESampling",
     "blank",
     "build",
+    "sampling_of_families",
 ]

@@ -17,7 +17,7 @@ from calotype.networks.blocks import evaluating
 from calotype.networks.pixel_transformer import PixelTransformer
 from calotype.networks.pixelcnn import PixelCNN
 from calotype.settings import Depth, Part, Positive, Width, unless
-from calotype.types import Batch, Condition, ImageSpec, Likelihood, Model, Noise, Player, Step
+from calotype.types import Batch, Condition, ImageSpec, Likelihood, Model, Noise, Player, SamplingOptions, Step, chosen
 
 LEAST_BATCH = 8  # matrix products of fewer rows take another path, whose sums are rounded otherwise
 
@@ -47,6 +47,13 @@ class AutoregressiveConfig:
         }
 
 
+@dataclass(frozen=True)
+class AutoregressiveSampling(SamplingOptions):
+    """How an autoregressive model draws."""
+
+    temperature: Positive | None = None  # below 1 for likelier and less varied images
+
+
 class Autoregressive(Model):
     """The pixels of an image, row by row from the upper left, each drawn from a distribution given those before it.
 
@@ -61,6 +68,8 @@ class Autoregressive(Model):
     Raises:
         UserError: where options contradict each other.
     """
+
+    sampling = AutoregressiveSampling
 
     def __init__(self, config: AutoregressiveConfig, spec: ImageSpec, levels: int = 256) -> None:
         super().__init__()
@@ -94,19 +103,19 @@ class Autoregressive(Model):
             return {"bits_train": self._bits(train), "bits_holdout": self._bits(holdout)}
 
     @torch.no_grad()
-    def sample(self, noise: Noise, condition: Condition | None = None, *, temperature: float | None = None) -> Tensor:
+    def sample(self, noise: Noise, condition: Condition | None = None, options: SamplingOptions | None = None) -> Tensor:
         """Draw (noise.n, C, H, W) float32 images in [-1, 1] of 8-bit values, exactly from the distribution of the model.
 
         Args:
             noise: the randomness of each image.
             condition: labels (N,) int64, or none: those of a conditional model are drawn uniformly then.
-            temperature: as in the configuration.
+            options: `AutoregressiveSampling`.
 
         Raises:
             UserError: for labels that the model does not know.
         """
-        label = self.wanted(noise, condition)
-        return self._draw(torch.zeros(noise.n, *self.spec.shape, device=noise.device), 0, noise, label, temperature)
+        label, given = self.wanted(noise, condition), chosen(AutoregressiveSampling, options)
+        return self._draw(torch.zeros(noise.n, *self.spec.shape, device=noise.device), 0, noise, label, given.temperature)
 
     @torch.no_grad()
     def complete(self, known: Tensor, rows: int, noise: Noise, condition: Condition | None = None) -> Tensor:

@@ -17,7 +17,7 @@ from calotype.networks.blocks import evaluating
 from calotype.networks.recognizer import Recognizer
 from calotype.precise import pooled
 from calotype.settings import NotNegative, Part, Width
-from calotype.types import Batch, Condition, ImageSpec, Model, Noise, Player, Step
+from calotype.types import Batch, Condition, ImageSpec, Model, Noise, Player, SamplingOptions, Step
 
 PICTURE = 14  # pixels a side of the picture that the features must remember
 
@@ -90,7 +90,7 @@ class Classifier(Model):
         q = ((p - share / p.shape[1]) / (1 - share)).clamp_min(0)
         return q / q.sum(1, keepdim=True)
 
-    def sample(self, noise: Noise, condition: Condition | None = None) -> Tensor:
+    def sample(self, noise: Noise, condition: Condition | None = None, options: SamplingOptions | None = None) -> Tensor:
         """Raise `UserError`: a classifier draws no images."""
         raise UserError("a classifier draws no images: give it to calotype evaluate --features, and sample from a generator")
 

@@ -19,7 +19,7 @@ from calotype.networks.lab import lab_of, mixed, rgb_of
 from calotype.networks.restorer import Body, padded
 from calotype.parallel import average
 from calotype.settings import Depth, Share, Width
-from calotype.types import Batch, Condition, ImageSpec, Model, Noise, Player, Step
+from calotype.types import Batch, Condition, ImageSpec, Model, Noise, Player, SamplingOptions, Step
 
 GRID = 10.0  # side of a bin in the plane of a and b
 NEAR = 5  # bins that a color is spread over
@@ -77,7 +77,7 @@ class Colorizer(Model):
         """The network."""
         return (Player("colorizer", self.network, self._loss),)
 
-    def sample(self, noise: Noise, condition: Condition | None = None) -> Tensor:
+    def sample(self, noise: Noise, condition: Condition | None = None, options: SamplingOptions | None = None) -> Tensor:
         """The colored images (N, 3, H, W) of ``condition.source`` (N, 1, H, W); ``noise`` has no part in it."""
         grey = source_of(condition).float().clamp(-1, 1)
         beliefs = (self._logits(grey) / self.config.temperature).softmax(1)

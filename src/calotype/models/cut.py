@@ -17,7 +17,7 @@ from calotype.models.translation import patch_discriminator, require_room, side_
 from calotype.networks.blocks import evaluating
 from calotype.networks.translator import PatchProjector, ResNetTranslator
 from calotype.settings import Depth, NotNegative, Positive, Width
-from calotype.types import Batch, Condition, ImageSpec, Model, Noise, Player, Step
+from calotype.types import Batch, Condition, ImageSpec, Model, Noise, Player, SamplingOptions, Step
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class CUT(Model):
             Player("generator", self.translator, self._generate),
         )
 
-    def sample(self, noise: Noise, condition: Condition | None = None) -> Tensor:
+    def sample(self, noise: Noise, condition: Condition | None = None, options: SamplingOptions | None = None) -> Tensor:
         """Translations (N, C, H, W) in [-1, 1] of ``condition.source``; ``noise`` has no part in them."""
         return self.translate(source_of(condition))
 

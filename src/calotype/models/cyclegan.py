@@ -18,7 +18,7 @@ from calotype.models.translation import Direction, patch_discriminator, require_
 from calotype.networks.blocks import evaluating
 from calotype.networks.translator import ResNetTranslator
 from calotype.settings import WIDEST, Depth, NotNegative, Width, unless
-from calotype.types import Batch, Condition, ImageSpec, Model, Noise, Player, Step
+from calotype.types import Batch, Condition, ImageSpec, Model, Noise, Player, SamplingOptions, Step, chosen
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,13 @@ class CycleGANConfig:
         """As `calotype.types.MayIdle` says."""
         alike = spec.source is not None and spec.source.channels == spec.channels
         return unless(alike, "two sides with the same number of channels", "identity_weight")
+
+
+@dataclass(frozen=True)
+class CycleGANSampling(SamplingOptions):
+    """What a CycleGAN makes of what it is given."""
+
+    direction: Direction = "a2b"  # from the source to the images that were trained on, or back
 
 
 class ImagePool(nn.Module):
@@ -90,7 +97,8 @@ class CycleGAN(Model):
 
     from_source = True
     translates = True
-    directions: tuple[Direction, ...] = ("a2b", "b2a")
+    directions = ("a2b", "b2a")
+    sampling = CycleGANSampling
     bf16_pays = False
     training_only = ("pools.",)  # pictures, which nobody who gets the model needs
 
@@ -114,7 +122,7 @@ class CycleGAN(Model):
             Player("generator", self.generators, self._generate),
         )
 
-    def sample(self, noise: Noise, condition: Condition | None = None, *, direction: Direction = "a2b") -> Tensor:
+    def sample(self, noise: Noise, condition: Condition | None = None, options: SamplingOptions | None = None) -> Tensor:
         """Translations (N, C, H, W) in [-1, 1] of ``condition.source``: a source for "a2b", an image of the other side for "b2a".
 
         ``noise`` has no part in it.
@@ -122,7 +130,7 @@ class CycleGAN(Model):
         Raises:
             UserError: for pictures whose channels are not those of the side that is translated from.
         """
-        given = source_of(condition)
+        given, direction = source_of(condition), chosen(CycleGANSampling, options).direction
         wanted = side_of(self.spec).channels if direction == "a2b" else self.spec.channels
         if given.shape[1] != wanted:
             raise UserError(f"{direction} translates pictures of {wanted} channel{'s' * (wanted > 1)}, not {given.shape[1]}")

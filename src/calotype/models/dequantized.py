@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -15,12 +16,20 @@ from calotype.flows.pixels import Histogram, Logit, Scale, UniformDequantization
 from calotype.losses.discretized import images_of, levels
 from calotype.networks.blocks import evaluating
 from calotype.networks.coupling import CouplingNetwork
-from calotype.types import Batch, Condition, ImageSpec, Likelihood, Model, Noise, Player, Step
+from calotype.settings import NotNegative
+from calotype.types import Batch, Condition, ImageSpec, Likelihood, Model, Noise, Player, SamplingOptions, Step, chosen
 
 LEVELS = 256  # of a pixel
 MARGIN = 0.05  # of the logit (Dinh et al. 2017, section 4.1)
 PixelsName = Literal["scale", "logit", "histogram"]
 DequantizationName = Literal["uniform", "variational"]
+
+
+@dataclass(frozen=True)
+class FlowSampling(SamplingOptions):
+    """How a normalizing flow draws."""
+
+    temperature: NotNegative | None = None  # standard deviation of the latents: below 1 for clearer and less varied images
 
 
 class DequantizedFlow(Model):
@@ -39,6 +48,7 @@ class DequantizedFlow(Model):
     embed: nn.Embedding | None  # its last row means "no label"
     initialized: Tensor
     bf16_pays = True
+    sampling: type[SamplingOptions] = FlowSampling
 
     def __init__(self, spec: ImageSpec, *, conditional: bool, multiple: int, label_dropout: float, temperature: float) -> None:
         super().__init__()
@@ -118,20 +128,22 @@ class DequantizedFlow(Model):
         return self._images(self.flow.inverse(z, self._context(None if condition is None else condition.label, len(z))))
 
     @torch.no_grad()
-    def sample(self, noise: Noise, condition: Condition | None = None, *, temperature: float | None = None) -> Tensor:
+    def sample(self, noise: Noise, condition: Condition | None = None, options: SamplingOptions | None = None) -> Tensor:
         """Draw (noise.n, C, H, W) float32 images in [-1, 1]; without labels, those of a conditional model are drawn uniformly.
 
         Args:
             noise: the randomness of each image.
             condition: labels (N,) int64, or none.
-            temperature: standard deviation of the latents; that of the configuration where none is given.
+            options: `FlowSampling`.
 
         Raises:
             UserError: for labels that the model does not know.
         """
-        temperature = self.temperature if temperature is None else temperature
         label = self.wanted(noise, condition)
-        return self.decode(noise.normal(*self.latent_shape) * temperature, Condition(label))
+        return self.decode(self._latents(noise, chosen(FlowSampling, options)), Condition(label))
+
+    def _latents(self, noise: Noise, options: FlowSampling) -> Tensor:
+        return noise.normal(*self.latent_shape) * (self.temperature if options.temperature is None else options.temperature)
 
     @property
     def latent_shape(self) -> tuple[int]:

@@ -23,7 +23,7 @@ from calotype.networks.blocks import evaluating
 from calotype.networks.dit import DiT
 from calotype.networks.unet import UNet
 from calotype.settings import WIDEST, Depth, NotNegative, Part, Positive, Real, Share, Walk, Width, unless
-from calotype.types import Batch, Condition, ImageSpec, Likelihood, Model, Noise, Player, Step
+from calotype.types import Batch, Condition, ImageSpec, Likelihood, Model, Noise, Player, SamplingOptions, Step, chosen
 
 Levels = Annotated[tuple[Depth, ...], Field(max_length=8)]  # a number for each level of a UNet
 ODE_STEPS = 40  # of the equation between image and noise, two evaluations each
@@ -73,6 +73,16 @@ class DiffusionConfig:
         }
 
 
+@dataclass(frozen=True)
+class DiffusionSampling(SamplingOptions):
+    """How a diffusion model draws."""
+
+    steps: Walk | None = None  # of the solver: more steps are finer
+    guidance: NotNegative | None = None  # towards the class: 1 for none, more for clearer and less varied images
+    eta: Share | None = None  # of ddim: how much of the noise is drawn anew in each step
+    solver: SolverName | None = None  # heun takes two evaluations a step, all others one; ddpm and ddim with eta add noise
+
+
 class Diffusion(Model):
     """A denoiser on a Gaussian path from noise to images.
 
@@ -84,6 +94,8 @@ class Diffusion(Model):
     Raises:
         UserError: where options contradict each other.
     """
+
+    sampling = DiffusionSampling
 
     def __init__(self, config: DiffusionConfig, spec: ImageSpec) -> None:
         super().__init__()
@@ -143,35 +155,20 @@ class Diffusion(Model):
         return self.spec.shape
 
     @torch.no_grad()
-    def sample(
-        self,
-        noise: Noise,
-        condition: Condition | None = None,
-        *,
-        steps: int | None = None,
-        guidance: float | None = None,
-        eta: float | None = None,
-        solver: SolverName | None = None,
-    ) -> Tensor:
+    def sample(self, noise: Noise, condition: Condition | None = None, options: SamplingOptions | None = None) -> Tensor:
         """Draw (noise.n, C, H, W) float32 images in [-1, 1]; without labels, those of a conditional model are drawn uniformly.
 
         Args:
             noise: the randomness of each image.
             condition: labels (N,) int64, or none.
-            steps: of the solver; those of the configuration where none are given.
-            guidance: as in the configuration.
-            eta: as in the configuration.
-            solver: as in the configuration.
+            options: `DiffusionSampling`.
 
         Raises:
-            UserError: for labels that the model does not know, no steps, or eta with a solver that has none.
+            UserError: for labels that the model does not know, or eta with a solver that has none.
         """
-        config = self.config
-        scale = config.guidance if guidance is None else guidance
-        steps = config.steps if steps is None else steps
-        if steps < 1:
-            raise UserError(f"sampling takes at least one step, not {steps}")
-        levels = self.path.walk(steps, config.shift)
+        config, given = self.config, chosen(DiffusionSampling, options)
+        scale = config.guidance if given.guidance is None else given.guidance
+        levels = self.path.walk(config.steps if given.steps is None else given.steps, config.shift)
         start = levels[0].sigma * noise.normal(*self.spec.shape)
         guided = self.denoiser(self.wanted(noise, condition), scale)
 
@@ -180,10 +177,10 @@ class Diffusion(Model):
             # where there is little of the image, a small error of the noise means a large one of the image
             return image.clamp(-1, 1) if config.predict == "noise" else image
 
-        name = solver or config.solver
-        if eta and name != "ddim":
+        name = given.solver or config.solver
+        if given.eta and name != "ddim":
             raise UserError(f"eta is of the ddim solver, not of {name}: leave it out, or add solver=ddim")
-        solve = partial(ddim, eta=config.eta if eta is None else eta) if name == "ddim" else SOLVERS[name]
+        solve = partial(ddim, eta=config.eta if given.eta is None else given.eta) if name == "ddim" else SOLVERS[name]
         return solve(denoise, start, levels, lambda: noise.normal(*self.spec.shape)).clamp(-1, 1)
 
     def denoiser(self, label: Tensor | None = None, guidance: float = 1.0) -> Denoiser:

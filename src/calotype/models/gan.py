@@ -18,7 +18,7 @@ from calotype.networks.blocks import ActivationName, NormName, evaluating
 from calotype.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from calotype.networks.mlp import MLPDiscriminator, MLPGenerator
 from calotype.settings import Count, Depth, NotNegative, Part, Positive, Width, unless
-from calotype.types import Batch, Condition, ImageSpec, Model, Noise, Player, Step
+from calotype.types import Batch, Condition, ImageSpec, Model, Noise, Player, SamplingOptions, Step
 
 PenaltyName = Literal["none", "gradient", "gradient_one_sided", "r1", "r2", "r1_r2", "dragan"]
 
@@ -90,7 +90,7 @@ class GAN(Model):
             Player("generator", self.generator, self._generate),
         )
 
-    def sample(self, noise: Noise, condition: Condition | None = None) -> Tensor:
+    def sample(self, noise: Noise, condition: Condition | None = None, options: SamplingOptions | None = None) -> Tensor:
         """Draw (noise.n, C, H, W) float32 images in [-1, 1]; a conditional model without labels draws them uniformly.
 
         Raises:

@@ -12,12 +12,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from calotype.errors import UserError
 from calotype.losses.divergence import kl_standard, log_normal
 from calotype.models.variational import Inference, ObjectiveConfig, Variational
 from calotype.networks.ladder import Ladder, Level
 from calotype.settings import Depth, NotNegative, Width
-from calotype.types import Condition, ImageSpec, Noise, Player
+from calotype.types import Condition, ImageSpec, Noise, Player, SamplingOptions, chosen
 
 
 @dataclass(frozen=True)
@@ -33,6 +32,13 @@ class HVAEConfig(ObjectiveConfig):
     temperature: NotNegative = 1.0  # in sampling: scale of the latents, below 1 for cleaner and less varied images
 
 
+@dataclass(frozen=True)
+class HVAESampling(SamplingOptions):
+    """How a hierarchical variational autoencoder draws."""
+
+    temperature: NotNegative | None = None  # scale of the latents: below 1 for cleaner and less varied images
+
+
 class HVAE(Variational):
     """A top-down hierarchy (ladder VAE, Sønderby et al. 2016; very deep VAE, Child 2021).
 
@@ -42,6 +48,8 @@ class HVAE(Variational):
     Raises:
         UserError: where options contradict each other.
     """
+
+    sampling = HVAESampling
 
     def __init__(self, config: HVAEConfig, spec: ImageSpec) -> None:
         super().__init__(config, spec)
@@ -64,21 +72,19 @@ class HVAE(Variational):
         """The ladder."""
         return (Player("autoencoder", self.ladder, self._loss),)
 
-    def sample(self, noise: Noise, condition: Condition | None = None, *, temperature: float | None = None) -> Tensor:
+    def sample(self, noise: Noise, condition: Condition | None = None, options: SamplingOptions | None = None) -> Tensor:
         """Draw (noise.n, C, H, W) float32 images in [-1, 1]; a conditional model without labels draws them uniformly.
 
         Args:
             noise: the randomness of each image.
             condition: labels (N,) int64, or none.
-            temperature: as in the configuration.
+            options: `HVAESampling`.
 
         Raises:
-            UserError: for labels that the model does not know, or a temperature below 0.
+            UserError: for labels that the model does not know.
         """
-        temperature = self.config.temperature if temperature is None else temperature
-        if temperature < 0:
-            raise UserError(f"temperature is a scale, not {temperature}: give 0 or more")
-        latents = noise.normal(*self.latent_shape) * temperature
+        temperature = chosen(HVAESampling, options).temperature
+        latents = noise.normal(*self.latent_shape) * (self.config.temperature if temperature is None else temperature)
         return self._picture(latents, self.wanted(noise, condition))
 
     @property

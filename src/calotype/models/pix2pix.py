@@ -18,7 +18,7 @@ from calotype.models.translation import patch_discriminator, side_of, watched
 from calotype.networks.blocks import evaluating
 from calotype.networks.translator import UNetTranslator, halvings_of_unet
 from calotype.settings import NotNegative, Part, Width
-from calotype.types import Batch, Condition, ImageSpec, Model, Noise, Player, Step
+from calotype.types import Batch, Condition, ImageSpec, Model, Noise, Player, SamplingOptions, Step
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Pix2Pix(Model):
             Player("generator", self.generator, self._generate),
         )
 
-    def sample(self, noise: Noise, condition: Condition | None = None) -> Tensor:
+    def sample(self, noise: Noise, condition: Condition | None = None, options: SamplingOptions | None = None) -> Tensor:
         """Translations (N, C, H, W) in [-1, 1] of ``condition.source``; ``noise`` has no part in them."""
         translated: Tensor = self.generator(source_of(condition))
         return translated

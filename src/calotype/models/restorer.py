@@ -18,7 +18,7 @@ from calotype.networks.patchgan import PatchGAN, halvings_for
 from calotype.networks.recognizer import RandomNetwork
 from calotype.networks.restorer import FSRCNN, Curves, DnCNN, ResidualRestorer, filled
 from calotype.settings import Depth, NotNegative, Width
-from calotype.types import Batch, Condition, ImageSpec, Model, Noise, Player, Source, Step
+from calotype.types import Batch, Condition, FillingOptions, ImageSpec, Model, Noise, Player, SamplingOptions, Source, Step, chosen
 
 JUDGED = 16  # pixels a side that training images must have for an adversarial loss to make sense
 JUDGE_WIDTH = 64  # channels of the discriminator
@@ -50,6 +50,7 @@ class Restorer(Model):
     """
 
     from_source = True
+    sampling = FillingOptions
 
     def __init__(self, config: RestorerConfig, spec: ImageSpec) -> None:
         super().__init__()
@@ -74,12 +75,12 @@ class Restorer(Model):
             return (restorer,)
         return (restorer, Player("discriminator", self.discriminator, self._discriminate))
 
-    def sample(self, noise: Noise, condition: Condition | None = None, prefilled: bool = False) -> Tensor:
+    def sample(self, noise: Noise, condition: Condition | None = None, options: SamplingOptions | None = None) -> Tensor:
         """The restored images (N, C, H, W) of ``condition.source`` (N, C', h, w); ``noise`` has no part in it.
 
-        ``prefilled``: what is not known has smooth colors already, those of `filled`; a part of a picture cannot tell them by itself.
+        Prefilled colors are those of `filled`.
         """
-        return self.restore(source_of(condition), prefilled).float().clamp(-1, 1)
+        return self.restore(source_of(condition), chosen(FillingOptions, options).prefilled).float().clamp(-1, 1)
 
     def restore(self, source: Tensor, prefilled: bool = False) -> Tensor:
         """Restored images, not yet clipped."""

@@ -13,10 +13,10 @@ from calotype.errors import UserError
 from calotype.flows.autoregressive import Autoregressive
 from calotype.flows.base import Chain, parts
 from calotype.flows.shape import Flat, Patches
-from calotype.models.dequantized import DequantizedFlow, PixelsName, dequantization, pixels
+from calotype.models.dequantized import DequantizedFlow, FlowSampling, PixelsName, dequantization, pixels
 from calotype.networks.causal import CausalNetwork
 from calotype.settings import Depth, NotNegative, Part, Positive, Share, Width, unless
-from calotype.types import Condition, ImageSpec, Noise
+from calotype.types import Condition, ImageSpec, Noise, SamplingOptions, chosen
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,13 @@ class TarFlowConfig:
         return unless(labels, "images with labels and --model.conditional True", "embedding", "label_dropout", "guidance")
 
 
+@dataclass(frozen=True)
+class TarFlowSampling(FlowSampling):
+    """How a TarFlow draws."""
+
+    guidance: NotNegative | None = None  # away from what is drawn without a class: 0 for none, more for clearer and less varied images
+
+
 class TarFlow(DequantizedFlow):
     """Transformer autoregressive flow (Zhai et al. 2024).
 
@@ -53,6 +60,7 @@ class TarFlow(DequantizedFlow):
     """
 
     flow: Chain
+    sampling = TarFlowSampling
 
     def __init__(self, config: TarFlowConfig, spec: ImageSpec) -> None:
         super().__init__(
@@ -89,23 +97,21 @@ class TarFlow(DequantizedFlow):
         )
 
     @torch.no_grad()
-    def sample(
-        self, noise: Noise, condition: Condition | None = None, *, temperature: float | None = None, guidance: float | None = None
-    ) -> Tensor:
+    def sample(self, noise: Noise, condition: Condition | None = None, options: SamplingOptions | None = None) -> Tensor:
         """Draw (noise.n, C, H, W) float32 images in [-1, 1]; without labels, those of a conditional model are drawn uniformly.
 
         Args:
             noise: the randomness of each image.
             condition: labels (N,) int64, or none.
-            temperature: standard deviation of the latents; that of the configuration where none is given.
-            guidance: as in the configuration (Zhai et al. 2024, section 2.5).
+            options: `TarFlowSampling`; guidance is that of Zhai et al. (2024, section 2.5).
 
         Raises:
             UserError: for labels that the model does not know.
         """
-        guidance = self.config.guidance if guidance is None else guidance
+        given = chosen(TarFlowSampling, options)
+        guidance = self.config.guidance if given.guidance is None else given.guidance
         label = self.wanted(noise, condition)
-        z = noise.normal(*self.latent_shape) * (self.temperature if temperature is None else temperature)
+        z = self._latents(noise, given)
         towards, away = self._context(label, noise.n), self._context(None, noise.n)
         for part in reversed(parts(self.flow.transforms)):
             if self.conditional and isinstance(part, Autoregressive):

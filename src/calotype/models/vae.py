@@ -15,7 +15,7 @@ from calotype.losses.divergence import kl_standard, log_normal
 from calotype.models.variational import Inference, ObjectiveConfig, Variational
 from calotype.networks.autoencoder import Autoencoder, ClassPrior, ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder, SharedScale
 from calotype.settings import DEEPEST, Width
-from calotype.types import Condition, ImageSpec, Noise, Player
+from calotype.types import Condition, ImageSpec, Noise, Player, SamplingOptions
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class VAE(Variational):
         """Encoder and decoder together."""
         return (Player("autoencoder", self.network, self._loss),)
 
-    def sample(self, noise: Noise, condition: Condition | None = None) -> Tensor:
+    def sample(self, noise: Noise, condition: Condition | None = None, options: SamplingOptions | None = None) -> Tensor:
         """Draw (noise.n, C, H, W) float32 images in [-1, 1]; a conditional model without labels draws them uniformly.
 
         Raises:

@@ -19,7 +19,7 @@ from calotype.networks.codeprior import CodePrior, middles
 from calotype.networks.quantizer import Quantizer, perplexity, straight_through
 from calotype.precise import doubled, normal_quantile
 from calotype.settings import Depth, Part, Positive, Width
-from calotype.types import Batch, Condition, ImageSpec, Likelihood, Model, Noise, Player, Step
+from calotype.types import Batch, Condition, ImageSpec, Likelihood, Model, Noise, Player, SamplingOptions, Step, chosen
 
 REVIVE_UNTIL = 0.5  # share of the budget in which dead codes begin again: later the prior has to know what each code means
 
@@ -45,6 +45,13 @@ class VQVAEConfig:
     temperature: Positive = 1.0  # in sampling: below 1 for likelier and less varied codes
 
 
+@dataclass(frozen=True)
+class VQVAESampling(SamplingOptions):
+    """How a VQ-VAE draws."""
+
+    temperature: Positive | None = None  # of the prior: below 1 for likelier and less varied codes
+
+
 class VQVAE(Model):
     """Vector-quantized VAE (van den Oord et al. 2017).
 
@@ -59,6 +66,8 @@ class VQVAE(Model):
     Raises:
         UserError: where options contradict each other.
     """
+
+    sampling = VQVAESampling
 
     def __init__(self, config: VQVAEConfig, spec: ImageSpec) -> None:
         super().__init__()
@@ -98,20 +107,19 @@ class VQVAE(Model):
         """The autoencoder, then the prior on the codes that it gave."""
         return (Player("autoencoder", self.autoencoder, self._reconstruct), Player("prior", self.prior, self._predict))
 
-    def sample(self, noise: Noise, condition: Condition | None = None, *, temperature: float | None = None) -> Tensor:
+    def sample(self, noise: Noise, condition: Condition | None = None, options: SamplingOptions | None = None) -> Tensor:
         """Draw (noise.n, C, H, W) float32 images in [-1, 1]; a conditional model without labels draws them uniformly.
 
         Args:
             noise: the randomness of each image.
             condition: labels (N,) int64, or none.
-            temperature: as in the configuration.
+            options: `VQVAESampling`.
 
         Raises:
-            UserError: for labels that the model does not know, or a temperature that is not above 0.
+            UserError: for labels that the model does not know.
         """
-        temperature = self.config.temperature if temperature is None else temperature
-        if temperature <= 0:
-            raise UserError(f"temperature must be above 0, not {temperature}")
+        given = chosen(VQVAESampling, options).temperature
+        temperature = self.config.temperature if given is None else given
         return self._picture(noise.normal(*self.latent_shape), self.wanted(noise, condition), temperature)
 
     @torch.no_grad()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -142,7 +141,7 @@ def _of_one(generator: Generator, options: Mapping[str, int]) -> Work:
 
 def takes_steps(generator: Generator) -> bool:
     """Whether the number of steps of a sampler can be chosen."""
-    return "steps" in inspect.signature(generator.model.sample).parameters
+    return "steps" in generator.model.sampling.names()
 
 
 def curve(subject: Subject, ground: Ground, seed: int, longest: float = LONGEST, say: Say | None = None) -> tuple[Evaluations, ...]:

@@ -73,7 +73,7 @@ def opened(path: Path, generator: Generator, request: Request) -> Callable[[], c
 def _judged(path: Path, generator: Generator, known: Known, split: Split, batch: Batch, paired: bool, request: Request) -> card.Report:
     assert known.config is not None
     seed, short, said = request.seed, request.short, request.progress("translating")
-    ways: Sequence[str] = getattr(generator.model, "directions", ("a2b",))
+    ways = generator.model.directions
     began, made = time.perf_counter(), []
     for place, way in enumerate(ways):
         found = translation.translate(generator.model, batch, paired, way, seed)

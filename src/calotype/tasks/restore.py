@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -23,7 +22,7 @@ from calotype.errors import CalotypeError, UserError
 from calotype.networks.restorer import filled
 from calotype.tasks.sample import Generator, Options, load
 from calotype.tasks.tiles import Function, Look, Plan, Window, Write, look_of, mirrored, plan, tiled, within
-from calotype.types import Condition, Noise, Source
+from calotype.types import Condition, FillingOptions, Noise, Source
 
 Done = Callable[[float], None]
 """Told the share that is done."""
@@ -36,7 +35,7 @@ _OTHER_PICTURES = {"gray", "edges", "invert", "season", "identity"}  # degradati
 class Way:
     """How a model is applied."""
 
-    options: Options = field(default_factory=dict)  # of the model's ``sample``
+    options: Options = field(default_factory=dict)  # of the model, by name
     tile: int | None = None  # pixels a side of the tiles; by memory where none is given
     seed: int = 0
     sigma: float | None = None  # noise level to tell the model, on the scale of 0 to 255
@@ -81,11 +80,12 @@ class Applied:
     def __init__(self, generator: Generator, way: Way | None = None) -> None:
         self.generator, self.way = generator, way or Way()
         self.source = source_spec(generator)
-        generator.check(self.way.options)
+        self._options = generator.check(self.way.options)
         if self.way.sigma is not None and "sigma" not in self.source.conditioning:
             raise UserError(f"this model takes no noise level, for it was trained on {self.source}: leave out --sigma")
-        self._fills = "mask" in self.source.conditioning and "prefilled" in inspect.signature(generator.model.sample).parameters
-        self._options: Options = {**self.way.options, "prefilled": True} if self._fills else self.way.options
+        self._told, self._fills = self._options, False  # options for a part of a picture
+        if "mask" in self.source.conditioning and isinstance(self._options, FillingOptions):
+            self._told, self._fills = replace(self._options, prefilled=True), True
         ends = (self.source.channels, generator.spec.channels)
         self.takes, self.gives = ends[::-1] if self.way.options.get("direction") == "b2a" else ends
         self.mends = restores(self.source) and self.takes == self.gives
@@ -210,14 +210,12 @@ class Applied:
         window = mirrored(lambda top, bottom, left, right: source[:, :, top:bottom, left:right], height, width, margin)
         noise = Noise(len(source), self.way.seed, 0, self.generator.device)
         given = window(0, height + 2 * margin, 0, width + 2 * margin).to(self.generator.device)
-        draw: Callable[..., Tensor] = self.generator.model.sample
-        made, first = draw(noise, Condition(source=given), **self.way.options), scale * margin
+        made, first = self.generator.model.sample(noise, Condition(source=given), self._options), scale * margin
         return made[:, :, first : first + scale * height, first : first + scale * width].float().clamp(-1, 1).cpu()
 
     def _model(self, given: Tensor, index: int) -> Tensor:
-        draw: Callable[..., Tensor] = self.generator.model.sample
         noise = Noise(len(given), self.way.seed, index, self.generator.device)
-        return draw(noise, Condition(source=given.to(self.generator.device)), **self._options).to(given.device)
+        return self.generator.model.sample(noise, Condition(source=given.to(self.generator.device)), self._told).to(given.device)
 
 
 def apply(
@@ -242,7 +240,7 @@ def apply(
         seed: Of a model that draws.
         index: The picture's number, with which the seed is mixed.
         sigma: Noise level on the scale of 0 to 255, for a model that takes one.
-        options: Of the model's ``sample``.
+        options: Sampling options of the model.
         done: Told the share that is done.
 
     Raises:
@@ -271,7 +269,7 @@ def restore_pixels(
         sigma: Noise level on the scale of 0 to 255, for a model that takes one; it is guessed where none is given.
         tile: Pixels a side of the tiles that a large picture is cut into; by memory where none is given.
         seed: Of a model that draws.
-        options: Of the model's ``sample``.
+        options: Sampling options of the model.
 
     Returns:
         (H', W', C') of the same type: of the same size, or larger by the model's factor.

@@ -75,7 +75,7 @@ def restore(
         max_megapixels: Of a picture at most: 400 where none are given, and 67 for pictures that are spoiled first.
         seed: Of all that is random, together with the number of the picture.
         display: Told how far it has come; a bar or lines on stderr where none is given.
-        options: Of the model's ``sample``.
+        options: Sampling options of the model.
 
     Raises:
         UserError: where the model does not fit what is asked, where results exist, and where the only picture cannot be used.

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -20,10 +19,10 @@ from calotype.engine.model_card import command_for
 from calotype.errors import UserError, printable
 from calotype.models import stored
 from calotype.settings import Count, Seed, shown, value
-from calotype.types import Condition, MayIdle, Model, Noise
+from calotype.types import Condition, MayIdle, Model, Noise, SamplingOptions
 
 Options = Mapping[str, float | str]
-"""Options of a model's ``sample`` by name."""
+"""Sampling options of a model by name: those of its ``sampling`` that are not internal."""
 
 PIXELS = 100 * 128**2  # of the images that are drawn at once
 
@@ -44,8 +43,8 @@ class Generator:
         """Draw ``count`` images, (count, C, H, W) float32 in [-1, 1] on the CPU.
 
         Image ``i`` depends on ``seed`` and ``start + i`` alone; the batch size changes it by no more than the rounding of sums.
-        ``label`` is a class by its place or its name (see `label`); without one a conditional model draws its own. ``options`` are those
-        of the model's ``sample`` (steps, guidance ...). Of large images fewer than ``batch_size`` are drawn at once.
+        ``label`` is a class by its place or its name (see `label`); without one a conditional model draws its own. ``options`` are the
+        sampling options of the model (steps, guidance ...). Of large images fewer than ``batch_size`` are drawn at once.
 
         Raises `UserError` for a number that is out of range, for a label, an option or its value that the model does not take, for more
         images than memory holds, and where the model yields NaN.
@@ -70,24 +69,25 @@ class Generator:
         if self.spec.source is not None:
             command = command_for(self.model, self.spec.source)
             raise UserError(f"a {self.recipe} model makes images from images: use calotype {command} RUN IN OUT")
-        self.check(options)
+        chosen = self.check(options)
         count, batch_size = value("count", count, Annotated[Count, Field(ge=0)]), value("batch_size", batch_size, Count)
         seed, start = value("seed", seed, Seed), value("start", start, Seed)
         at_once = min(batch_size, max(1, PIXELS // self.spec.size**2))
-        return self._drawn(count, options, seed, self.label(label), at_once, start)
+        return self._drawn(count, chosen, seed, self.label(label), at_once, start, given=options)
 
     @torch.no_grad()
-    def _drawn(self, count: int, options: Options, seed: int, number: int | None, batch_size: int, start: int) -> Iterator[Tensor]:
-        draw: Callable[..., Tensor] = self.model.sample
+    def _drawn(
+        self, count: int, options: SamplingOptions, seed: int, number: int | None, batch_size: int, start: int, given: Options
+    ) -> Iterator[Tensor]:
         for first in range(0, count, batch_size):
             n = min(batch_size, count - first)
             noise = Noise(n, seed, start + first, self.device)
             wanted = Condition() if number is None else Condition(label=torch.full((n,), number, device=self.device))
             with enough_memory("draw fewer images at once (calotype sample --batch-size)"):
-                images = draw(noise, wanted, **options)
+                images = self.model.sample(noise, wanted, options)
             if not torch.isfinite(images).all():
-                asked = f" with {', '.join(f'{name}={value}' for name, value in options.items())}" if options else ""
-                mend = "give less extreme options" if options else "its weights are damaged, or its training diverged"
+                asked = f" with {', '.join(f'{name}={value}' for name, value in given.items())}" if given else ""
+                mend = "give less extreme options" if given else "its weights are damaged, or its training diverged"
                 raise UserError(f"the model yields images that are not finite{asked}: {mend}")
             yield images.float().cpu()
 
@@ -115,23 +115,27 @@ class Generator:
             return int(label)
         raise UserError(f"unknown label {shown(label)}: choose one of {printable(', '.join(names[:20]))}{', ...' * (len(names) > 20)}")
 
-    def check(self, options: Options) -> None:
-        """Raise `UserError` unless the model's ``sample`` takes these options, and each of them changes what is drawn."""
-        known = list(inspect.signature(self.model.sample).parameters)[2:]
-        config: Any = getattr(self.model, "config", None)
-        hints = get_type_hints(self.model.sample) | get_type_hints(type(config), include_extras=True)
-        for name, given in options.items():
-            if name not in known:
+    def check(self, options: Options) -> SamplingOptions:
+        """The sampling options of these names; None is the model's own setting.
+
+        Raises `UserError` unless the model has these options, the values are in range, and each of them changes what is drawn.
+        """
+        kind = self.model.sampling
+        for name in options:
+            if name not in kind.names():
                 raise UserError(
                     f"a {self.recipe} model has no sampling option {shown(name)}: "
-                    f"{'known are ' + ', '.join(known) if known else 'it has none'}"
+                    f"{'known are ' + ', '.join(kind.names()) if kind.names() else 'it has none'}"
                 )
-            value(f"sampling option {name}", given, hints[name])
-        asked = {name: given for name, given in options.items() if getattr(config, name, given) != given}
+        chosen = kind(**options)
+        config: Any = getattr(self.model, "config", None)
+        given = {name: getattr(chosen, name) for name in options}
+        asked = {name: value for name, value in given.items() if value is not None and getattr(config, name, value) != value}
         set_so = replace(config, **asked) if asked else None
         for name, needed in set_so.idle(self.spec).items() if isinstance(set_so, MayIdle) else ():
             if name in asked:
                 raise UserError(f"sampling option {name} has no effect on this model without {needed}: leave it out")
+        return chosen
 
 
 def load(path: str | Path, device: str = "auto") -> Generator:
