@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Annotated, Protocol, TypeVar, get_type_hints, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Protocol, TypeVar, get_type_hints, runtime_checkable
 
 import torch
 from pydantic import Field
@@ -16,6 +16,10 @@ from torch import Tensor, nn
 
 from calotype.errors import UserError
 from calotype.settings import WIDEST, Channels, Text, value
+
+if TYPE_CHECKING:  # names alone: nothing here depends on the room
+    from calotype.diffusion.path import Level
+    from calotype.diffusion.samplers import Denoiser
 
 Maps = Annotated[tuple[Annotated[str, Field(pattern="^(sigma|mask)$")], ...], Field(max_length=2)]
 Classes = Annotated[tuple[Text, ...], Field(max_length=WIDEST)]
@@ -311,6 +315,59 @@ class HasPosterior(Protocol):
 
     def posterior(self, x: Tensor, condition: Condition | None = None) -> tuple[Tensor, Tensor]:
         """Of images (N, C, H, W): the posterior means (N, z), and the divergence of each latent from its prior in nats, (N, z)."""
+        ...
+
+
+@runtime_checkable
+class Denoises(Protocol):
+    """A denoiser at every noise level between image and noise, from which posterior sampling draws: diffusion and flow matching."""
+
+    @property
+    def needs_label(self) -> bool:
+        """Whether it has never seen images without their label."""
+        ...
+
+    def timesteps(self, steps: int) -> list[Level]:
+        """``steps`` + 1 places on the path from noise to image."""
+        ...
+
+    def denoiser(self, label: Tensor | None = None, guidance: float = 1.0, *, clip: bool = False) -> Denoiser:
+        """The expected image (N, C, H, W) given a state and its place, of labels (N,) or of all classes together.
+
+        ``clip``: into [-1, 1], where the network puts out something else, whose small errors near the noise are large ones of the image.
+        """
+        ...
+
+
+@runtime_checkable
+class HasFeatures(Protocol):
+    """A classifier: its features are a space to compare images in, and it says what it takes an image for."""
+
+    @property
+    def dimension(self) -> int:
+        """Numbers of the features of an image."""
+        ...
+
+    @property
+    def backbone(self) -> nn.Module:
+        """The network that the features follow from."""
+        ...
+
+    def features(self, x: Tensor) -> Tensor:
+        """The penultimate layer, (N, dimension) float32, of images (N, C, H, W) in [-1, 1]."""
+        ...
+
+    def probabilities(self, features: Tensor) -> Tensor:
+        """Of each class, (N, classes), from features (N, dimension)."""
+        ...
+
+
+@runtime_checkable
+class HasBaselines(Protocol):
+    """A model that knows simpler answers from its training data, which it has to beat."""
+
+    def baselines(self, source: Tensor) -> dict[str, Tensor]:
+        """Of sources (N, C', h, w): images (N, C, H, W) in [-1, 1] by the name of the method, on the device of the model."""
         ...
 
 

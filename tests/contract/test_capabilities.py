@@ -10,7 +10,20 @@ import torch
 from calotype.data import load
 from calotype.models import build
 from calotype.recipes import PUBLISHED, RECIPES, named
-from calotype.types import Batch, Completes, Condition, HasEncoder, HasLatents, HasPosterior, Model, Noise, Step
+from calotype.types import (
+    Batch,
+    Completes,
+    Condition,
+    Denoises,
+    HasBaselines,
+    HasEncoder,
+    HasFeatures,
+    HasLatents,
+    HasPosterior,
+    Model,
+    Noise,
+    Step,
+)
 from tests.contract.test_models import scrambled, trainer_of
 from tests.small import from_source, small, spec_of, split_of
 
@@ -118,6 +131,50 @@ def test_a_completion_keeps_the_rows_it_is_given(name: str, held: Batch) -> None
     assert not torch.equal(made[:, :, 14:], held.image[:, :, 14:])
     alone = model.complete(held.image[2:3], 14, Noise(1, seed=1, start=2), held.condition[2:3])
     assert torch.allclose(alone[0], made[2], atol=1e-5)
+
+
+def test_each_capability_is_that_of_its_families_and_of_no_other() -> None:
+    assert set(having(Denoises)) == {"flow-matching", "ddpm", "edm", "dit"}
+    assert having(HasFeatures) == ["classifier"]
+    assert having(HasBaselines) == ["colorize"]
+
+
+@pytest.mark.parametrize("name", having(Denoises))
+def test_a_denoiser_expects_images_at_every_place_of_its_path(name: str) -> None:
+    model = scrambled(name).model
+    assert isinstance(model, Denoises)
+    places = model.timesteps(3)
+    assert len(places) == 4
+    state = Noise(2).normal(*model.spec.shape)
+    with torch.no_grad():
+        for label in (None, torch.tensor([0, 1])):
+            free, clipped = (model.denoiser(label, clip=clip)(state, places[0]) for clip in (False, True))
+            assert free.shape == clipped.shape == state.shape
+            assert torch.equal(clipped, free.clamp(-1, 1) if name == "ddpm" else free)  # the others do not put out noise
+
+
+@pytest.mark.parametrize("name", having(HasFeatures))
+def test_features_have_their_dimension_and_give_probabilities(name: str, held: Batch) -> None:
+    model = scrambled(name).model
+    assert isinstance(model, HasFeatures)
+    with torch.no_grad():
+        features = model.features(held.image)
+        beliefs = model.probabilities(features)
+    assert features.shape == (4, model.dimension)
+    assert beliefs.shape == (4, len(model.spec.classes))
+    assert torch.allclose(beliefs.sum(1), torch.ones(4))
+    assert {id(t) for t in model.backbone.parameters()} <= {id(t) for t in model.parameters()}
+
+
+@pytest.mark.parametrize("name", having(HasBaselines))
+def test_baselines_are_images_of_the_same_size(name: str) -> None:
+    model = scrambled(name).model
+    assert isinstance(model, HasBaselines)
+    assert model.spec.source is not None
+    source = torch.rand(2, model.spec.source.channels, 24, 24) * 2 - 1
+    for image in model.baselines(source).values():
+        assert image.shape == (2, model.spec.channels, 24, 24)
+        assert float(image.abs().max()) <= 1
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

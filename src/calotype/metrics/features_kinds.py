@@ -17,11 +17,11 @@ from calotype.errors import UserError
 from calotype.files import name_of, parse_json
 from calotype.metrics.features_space import FeatureSpace, hash_of
 from calotype.models import stored
-from calotype.models.classifier import Classifier, ClassifierConfig
+from calotype.models.classifier import Classifier, ClassifierConfig  # of the embedded recognizer alone
 from calotype.networks.recognizer import RandomNetwork
 from calotype.precise import pooled
 from calotype.settings import checked
-from calotype.types import ImageSpec
+from calotype.types import HasFeatures, ImageSpec, Model
 
 DIGITS = ImageSpec(28, 1, tuple("0123456789"))
 RANDOM_SEEDS = (1841, 1844, 1851)  # constant forever: they name the random networks
@@ -31,18 +31,19 @@ FLAT = 1.0  # levels of contrast below which a coarse picture counts as empty
 _PIXELS = 250 * 32 * 32  # of the images that go through a network at a time
 
 
-def of_classifier(name: str, model: Classifier, *, accuracy: float | None = None, device: torch.device | str = "cpu") -> FeatureSpace:
-    """The penultimate layer of a trained classifier."""
+def of_classifier(name: str, model: Model, *, accuracy: float | None = None, device: torch.device | str = "cpu") -> FeatureSpace:
+    """The features of a trained classifier. Raises `TypeError` for a model that has none (`HasFeatures`)."""
     device = str(device)
-    model = model.eval().requires_grad_(False).to(device)
+    model.eval().requires_grad_(False).to(device)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if not isinstance(model, HasFeatures):
+        raise TypeError(f"{type(model).__name__} has no features")
+    spec, mark, dimension = model.spec, hash_of(model.backbone.state_dict()), model.dimension
 
     def extract(x: Tensor) -> tuple[Tensor, Tensor | None]:
         features = model.features((x - 127.5) / 127.5)
         return features, model.probabilities(features)
 
-    spec, mark = model.spec, hash_of(model.network.state_dict())
-    dimension = model.config.features
     return FeatureSpace(
         name, "penultimate", dimension, mark, extract, spec.size, spec.channels, spec.classes, accuracy, _batch(spec), device
     )
@@ -66,11 +67,10 @@ def of_run(path: Path, device: torch.device | str = "cpu") -> FeatureSpace:
         UserError: where the folder holds no model, a damaged one, or one that is no classifier.
     """
     found = stored.find(path, "the run folder of a classifier, made by calotype train classifier --data SOURCE")
-    if not isinstance(found.config, ClassifierConfig):
+    model = found.model()
+    if not isinstance(model, HasFeatures):
         kind = found.config.kind
         raise UserError(f"the model in {path} is of the family {kind}, not a classifier: calotype train classifier --data SOURCE makes one")
-    model = found.model()
-    assert isinstance(model, Classifier)
     return of_classifier(name_of(path), model, accuracy=_logged_accuracy(found.folder.parent / "log.jsonl"), device=device)
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from calotype.errors import UserError
@@ -70,6 +70,16 @@ class Classifier(Model):
     def players(self) -> Sequence[Player]:
         """The recognizer."""
         return (Player("recognizer", self.network, self._loss),)
+
+    @property
+    def dimension(self) -> int:
+        """Numbers of the features of an image."""
+        return self.config.features
+
+    @property
+    def backbone(self) -> nn.Module:
+        """The recognizer."""
+        return self.network
 
     def features(self, x: Tensor) -> Tensor:
         """The penultimate layer, (N, features) float32, of images (N, C, H, W) in [-1, 1]."""

@@ -94,6 +94,10 @@ class Colorizer(Model):
             }
         return {**scores, "psnr_palette_holdout": _psnr(self.by_palette(source_of(holdout.condition)), holdout.image)}
 
+    def baselines(self, source: Tensor) -> dict[str, Tensor]:
+        """Grey images (N, 1, H, W) in the mean colors of their gray levels, under the name "palette mean"."""
+        return {"palette mean": self.by_palette(source.to(self.tint.device))}
+
     def by_palette(self, grey: Tensor) -> Tensor:
         """Grey images (N, 1, H, W) in the mean color of each gray level of the training images, (N, 3, H, W): what has to be beaten.
 

@@ -168,28 +168,38 @@ class Diffusion(Model):
         """
         config, given = self.config, chosen(DiffusionSampling, options)
         scale = config.guidance if given.guidance is None else given.guidance
-        levels = self.path.walk(config.steps if given.steps is None else given.steps, config.shift)
+        levels = self.timesteps(config.steps if given.steps is None else given.steps)
         start = levels[0].sigma * noise.normal(*self.spec.shape)
-        guided = self.denoiser(self.wanted(noise, condition), scale)
-
-        def denoise(x: Tensor, level: Level) -> Tensor:
-            image = guided(x, level)
-            # where there is little of the image, a small error of the noise means a large one of the image
-            return image.clamp(-1, 1) if config.predict == "noise" else image
-
+        denoise = self.denoiser(self.wanted(noise, condition), scale, clip=True)
         name = given.solver or config.solver
         if given.eta and name != "ddim":
             raise UserError(f"eta is of the ddim solver, not of {name}: leave it out, or add solver=ddim")
         solve = partial(ddim, eta=config.eta if given.eta is None else given.eta) if name == "ddim" else SOLVERS[name]
         return solve(denoise, start, levels, lambda: noise.normal(*self.spec.shape)).clamp(-1, 1)
 
-    def denoiser(self, label: Tensor | None = None, guidance: float = 1.0) -> Denoiser:
+    @property
+    def needs_label(self) -> bool:
+        """Whether no label was ever hidden in training."""
+        return self.conditional and not self.config.label_dropout
+
+    def timesteps(self, steps: int) -> list[Level]:
+        """``steps`` + 1 places on the path from noise to image, spaced as the configuration says."""
+        return self.path.walk(steps, self.config.shift)
+
+    def denoiser(self, label: Tensor | None = None, guidance: float = 1.0, *, clip: bool = False) -> Denoiser:
         """The expected image given a state and its place, of labels (N,) or of all classes together where none are given.
 
-        ``guidance`` above 1 leads further towards the label; with it and without it are one pass of the network then.
+        ``guidance`` above 1 leads further towards the label; with it and without it are one pass of the network then. ``clip`` keeps
+        images in [-1, 1] that follow from predicted noise: where there is little of the image, a small error of the noise means a large
+        one of the image.
         """
+        clip = clip and self.config.predict == "noise"
 
         def denoise(x: Tensor, level: Level) -> Tensor:
+            image = guided(x, level)
+            return image.clamp(-1, 1) if clip else image
+
+        def guided(x: Tensor, level: Level) -> Tensor:
             share = level.alpha / (level.alpha + level.sigma)
             scale = scale_at(share, guidance, self.config.guidance_interval)
             if label is None or scale == 1:

@@ -19,12 +19,11 @@ from calotype.degrade.noise import BLIND, LEVEL, GaussianNoise
 from calotype.engine.display import Say, progress
 from calotype.metrics.quality import Convention
 from calotype.metrics.spectrum import kept_detail
-from calotype.models import Colorizer
 from calotype.report.pairs import Picture
 from calotype.tasks.restore import Applied, Way, apply
 from calotype.tasks.sample import Generator
 from calotype.tasks.score import like
-from calotype.types import Noise, mix
+from calotype.types import HasBaselines, Noise, mix
 
 Doubles = NDArray[np.float64]
 Pixels = NDArray[np.uint8]
@@ -150,8 +149,8 @@ class Judge:
             from calotype.degrade import classical
 
             found = classical.baselines(degraded, self.degradation, (truth.shape[2], truth.shape[3]))
-        if isinstance(self.generator.model, Colorizer):
-            found = {**found, "palette mean": self.generator.model.by_palette(degraded.image.to(self.generator.device)).cpu()}
+        if isinstance(self.generator.model, HasBaselines):
+            found = {**found, **{name: image.cpu() for name, image in self.generator.model.baselines(degraded.image).items()}}
         fitting = {name: image for name, image in found.items() if image.shape[2:] == truth.shape[2:]}
         return {name: like(image, truth).clamp(-1, 1) for name, image in fitting.items()}
 

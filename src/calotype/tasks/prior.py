@@ -15,10 +15,9 @@ from calotype.diffusion.posterior import ddrm, guided, proximal
 from calotype.diffusion.samplers import ddpm
 from calotype.errors import UserError
 from calotype.metrics.calibration import Calibration, calibration
-from calotype.models.diffusion import Diffusion
 from calotype.tasks.inversion import posterior_images, search, with_latents
 from calotype.tasks.sample import Generator
-from calotype.types import Noise, mix
+from calotype.types import Denoises, Noise, mix
 
 MethodName = Literal["auto", "ddrm", "diffpir", "dps", "inversion"]
 
@@ -125,21 +124,18 @@ Draw = Callable[[list[Noise]], Tensor]
 
 
 def _diffusion(generator: Generator, measured: Measured, method: MethodName, steps: int, label: int | None) -> Draw:
-    model = generator.model
-    assert isinstance(model, Diffusion)
-    if label is None and model.conditional and not model.config.label_dropout:
+    model, shape = generator.model, generator.spec.shape
+    assert isinstance(model, Denoises)
+    if label is None and model.needs_label:
         raise UserError("this model has never drawn without a label (--model.label-dropout 0): name the class with --label")
-    levels = model.path.walk(steps, model.config.shift)
+    levels = model.timesteps(steps)
 
     def draw(noises: list[Noise]) -> Tensor:
         def normal() -> Tensor:
-            return torch.cat([noise.normal(*model.spec.shape) for noise in noises])
+            return torch.cat([noise.normal(*shape) for noise in noises])
 
         x, copied = levels[0].sigma * normal(), measured.copies(len(noises))
-        denoise = model.denoiser(None if label is None else torch.full((len(x),), label, device=x.device))
-        if model.config.predict == "noise":  # where there is little of the image, a small error of the noise is a large one of it
-            free = denoise
-            denoise = lambda state, level: free(state, level).clamp(-1, 1)  # noqa: E731
+        denoise = model.denoiser(None if label is None else torch.full((len(x),), label, device=x.device), clip=True)
         if method == "ddrm":
             return ddrm(denoise, x, levels, copied, normal)
         conditioned = proximal if method == "diffpir" else guided
@@ -157,17 +153,17 @@ def _inversion(generator: Generator, measured: Measured, seed: int, start: int, 
 
 def _method(generator: Generator, operator: Operator, method: MethodName) -> MethodName:
     """What ``auto`` stands for; `UserError` for what does not go together."""
-    model, diffusion = generator.model, isinstance(generator.model, Diffusion)
+    model, denoises = generator.model, isinstance(generator.model, Denoises)
     if model.from_source or not model.draws:
         raise UserError(f"a {generator.recipe} model is no prior, for it draws no images from noise: train one with calotype train")
     if method == "auto":
-        method = "dps" if diffusion else "inversion"
+        method = "dps" if denoises else "inversion"
     if method == "inversion":
-        if diffusion:
+        if denoises:
             raise UserError("inversion is for models with latents (GANs, VAEs, flows): a diffusion model has --method dps")
         with_latents(model)
         return method
-    if not diffusion:
+    if not denoises:
         raise UserError(f"{method} needs a diffusion or flow-matching model, not a {generator.recipe} one: leave --method out")
     if method != "dps" and not operator.linear:
         raise UserError(f"{method} is for degradations that are linear: this one is not, take --method dps")

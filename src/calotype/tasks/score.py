@@ -17,10 +17,9 @@ from calotype.degrade.noise import BLIND, LEVEL
 from calotype.errors import UserError
 from calotype.metrics.perceptual import perceptual_distances, perceptual_name
 from calotype.metrics.quality import convention_for, published_bicubic
-from calotype.models import Colorizer
 from calotype.tasks.restore import Applied, is_gray
 from calotype.tasks.tiles import GRID
-from calotype.types import Model, Noise
+from calotype.types import HasBaselines, Model, Noise
 
 HIGHEST = 80.0  # dB: what a picture that is exact counts for in a mean
 LARGEST = 4 * 2**20  # pixels of a picture that are scored: what needs no training takes many times their memory
@@ -90,15 +89,15 @@ def spoil(applied: Applied, picture: Tensor, degradation: Degradation, index: in
 def score(spoiled: Spoiled, degradation: Degradation, made: Tensor, model: Model | None = None) -> Scored:
     """Score what was made (C, H, W) of a spoiled picture, and the baselines, in the convention that fits.
 
-    Of a colorizer (``model``), the mean color that it knows of each gray level is one of them.
+    Those that ``model`` knows of its training data are among them.
     """
     from calotype.degrade import classical
 
     truth, convention = spoiled.truth, convention_for(degradation, spoiled.truth.shape[1])
     size = (truth.shape[2], truth.shape[3])
     found = classical.baselines(spoiled.degraded, degradation, size)
-    if isinstance(model, Colorizer):
-        found["palette mean"] = model.by_palette(spoiled.degraded.image.to(model.tint.device)).cpu()
+    if model is not None and isinstance(model, HasBaselines):
+        found |= {name: image.cpu() for name, image in model.baselines(spoiled.degraded.image).items()}
     images = {"": made[None], **{name: image for name, image in found.items() if image.shape[2:] == size}}
     images = {name: like(image, truth) for name, image in images.items()}
     apart = dict(zip(images, perceptual_distances(list(images.values()), truth), strict=True))
