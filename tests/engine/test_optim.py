@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils.parametrizations import spectral_norm
 
 from calotype.config import Optimizer, Schedule
-from calotype.engine.optim import ema_decay, make_optimizer, norm_of, rate, update_average
+from calotype.engine.device import statistics
+from calotype.engine.gradients import norm_of
+from calotype.engine.optim import ema_decay, make_optimizer, rate, update_average
 
 
 @pytest.mark.parametrize(
@@ -57,6 +61,47 @@ def test_the_average_moves_floats_and_copies_counters() -> None:
     assert average.weight.tolist() == [1.5, 1.5]
     assert average.state_dict()["running_mean"].tolist() == [1.0, 1.0]
     assert int(average.state_dict()["num_batches_tracked"]) == 7
+
+
+def test_the_average_copies_the_vectors_of_spectral_normalization() -> None:
+    """Means of unit vectors are shorter, and would give another largest singular value."""
+    torch.manual_seed(0)
+    model = spectral_norm(nn.Linear(6, 5))
+    average = copy.deepcopy(model)
+    kept = {name: t.clone() for name, t in average.state_dict().items()}
+    with torch.no_grad():
+        model.parametrizations.weight.original.copy_(torch.randn(5, 6))  # type: ignore[union-attr]
+    for _ in range(50):
+        model(torch.zeros(1, 6))  # iterates the vectors
+    update_average(average, model, 0.75)
+    old, new = average.state_dict(), model.state_dict()
+    for name in ("parametrizations.weight.0._u", "parametrizations.weight.0._v"):
+        assert not torch.allclose(kept[name], new[name], atol=0.1)
+        assert torch.equal(old[name], new[name])
+        assert float(old[name].norm()) == pytest.approx(1, abs=1e-5)
+    weight = "parametrizations.weight.original"
+    assert torch.allclose(old[weight], 0.75 * kept[weight] + 0.25 * new[weight])
+
+
+def test_of_buffers_only_running_statistics_are_averaged() -> None:
+    class Holder(nn.Module):
+        def __init__(self, value: float) -> None:
+            super().__init__()
+            for name in ("running_mean", "running_var", "codebook", "narrow"):
+                self.register_buffer(name, torch.full((2,), value, dtype=torch.float16 if name == "narrow" else torch.float32))
+            self.frozen = nn.Parameter(torch.full((2,), value), requires_grad=False)
+
+    average, model = Holder(0.0), Holder(4.0)
+    update_average(average, model, 0.75)
+    found = {name: t.tolist() for name, t in average.state_dict().items()}
+    assert found == {
+        "frozen": [1.0, 1.0],
+        "running_mean": [1.0, 1.0],
+        "running_var": [1.0, 1.0],
+        "codebook": [4.0, 4.0],
+        "narrow": [4.0, 4.0],
+    }
+    assert len(statistics(model)) == 2
 
 
 def test_norm_of_several_tensors_is_that_of_all_numbers() -> None:

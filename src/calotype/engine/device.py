@@ -187,7 +187,12 @@ def statistics(module: nn.Module) -> list[torch.Tensor]:
 
     They are means over batches, so that their mean over the processes is what one process would have that saw all the parts.
     """
-    return [buffer for name, buffer in module.named_buffers() if name.endswith(("running_mean", "running_var"))]
+    return [buffer for name, buffer in module.named_buffers() if is_statistic(name)]
+
+
+def is_statistic(name: str) -> bool:
+    """Whether a buffer of this name is one of `statistics`."""
+    return name.endswith(("running_mean", "running_var"))
 
 
 def trainable(module: nn.Module) -> list[nn.Parameter]:

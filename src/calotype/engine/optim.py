@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from calotype.config import Optimizer, Schedule
+from calotype.engine.device import is_statistic
 
 EMA_EVERY = 8  # steps between two updates of the averaged weights: the average hardly differs, the cost nearly vanishes
 
@@ -73,10 +74,15 @@ def ema_decay(half_life_share: float, most_images: int, seen: int, fresh: int) -
 
 @torch.no_grad()
 def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
-    """Move the averaged weights and statistics towards the model's; counters are copied."""
-    old, new = list(average.state_dict().values()), list(model.state_dict().values())
-    floats = [t.is_floating_point() for t in old]
-    torch._foreach_lerp_([t for t, f in zip(old, floats, strict=True) if f], [t for t, f in zip(new, floats, strict=True) if f], 1 - decay)
-    for target, value, is_float in zip(old, new, floats, strict=True):
-        if not is_float:
-            target.copy_(value)
+    """Move the averaged parameters and running statistics towards the model's; all other state is copied.
+
+    A mean of states means something where they are means or weights themselves. Of counters it is no number of anything, and of the
+    vectors of spectral normalization it has no unit length any more: the layer's largest singular value would be underestimated.
+    """
+    old, new = average.state_dict(), model.state_dict()
+    averaged = {name for name, p in average.named_parameters(remove_duplicate=False) if p.is_floating_point()}
+    averaged |= {name for name in old if is_statistic(name)}
+    names = [name for name in old if name in averaged]
+    torch._foreach_lerp_([old[name] for name in names], [new[name] for name in names], 1 - decay)
+    for name in old.keys() - averaged:
+        old[name].copy_(new[name])
