@@ -13,8 +13,9 @@ from torch.nn.functional import interpolate
 from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
 
 from calotype import degrade
-from calotype.metrics import quality
-from calotype.metrics.quality import Convention, convention_for, luma, ms_ssim, psnr, published_bicubic, ssim
+from calotype.metrics import similarity
+from calotype.metrics.quality import Convention, convention_for, luma, psnr, published_bicubic
+from calotype.metrics.similarity import ms_ssim, ssim
 
 WANG = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
 
@@ -90,7 +91,7 @@ def test_ssim_of_the_windows_around_some_pixels(monkeypatch: pytest.MonkeyPatch)
         theirs.append(whole[:, 5:20, 10:28].mean())  # windows lie within the image
     np.testing.assert_allclose(ssim(a, b, mask=mask).numpy(), theirs, atol=1e-7)
     before = ssim(a, b)
-    monkeypatch.setattr(quality, "_STRIP", 33 * 7)
+    monkeypatch.setattr(similarity, "_STRIP", 33 * 7)
     np.testing.assert_allclose(ssim(a, b, mask=mask).numpy(), theirs, atol=1e-7)
     torch.testing.assert_close(ssim(a, b), before)
 

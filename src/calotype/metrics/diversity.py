@@ -10,19 +10,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from calotype.errors import UserError
+from calotype.metrics import similarity
 from calotype.metrics.manifold import Z95, check_features, nearest
 from calotype.metrics.score import Estimate, Interval
+from calotype.metrics.similarity import SCALES, WINDOW, scales
 
 Floats = NDArray[np.floating]
 Doubles = NDArray[np.float64]
 Pixels = NDArray[np.uint8]
 
-WINDOW, SIGMA = 11, 1.5  # of SSIM
-STABLE = (0.01, 0.03)  # K1 and K2 of SSIM
-SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # weights of MS-SSIM, finest first
 IMAGES = 64  # compared at a time
 PER_BIN = 50  # real images in a bin, on average, where the number of bins is not given
 COMPARED = 2000  # images of a kind that a birthday test compares with each other
@@ -68,7 +66,7 @@ def ssim(a: Pixels, b: Pixels) -> Doubles:
     Raises:
         UserError: for shapes that differ, or images smaller than the window.
     """
-    return np.concatenate([_similarity(x, y)[0].numpy() for x, y in _batches(a, b)])
+    return np.concatenate([similarity.ssim(x, y).numpy() for x, y in _batches(a, b)])
 
 
 def ms_ssim(a: Pixels, b: Pixels) -> Doubles:
@@ -81,16 +79,9 @@ def ms_ssim(a: Pixels, b: Pixels) -> Doubles:
     Raises:
         UserError: for shapes that differ, or images smaller than the window.
     """
-    return np.concatenate([_multi_scale(x, y) for x, y in _batches(a, b)])
-
-
-def scales(size: int) -> int:
-    """Scales of MS-SSIM for images whose shorter side is ``size``; 0 where it is smaller than the window.
-
-    >>> [scales(size) for size in (8, 16, 28, 64, 176, 512)]
-    [0, 1, 2, 3, 5, 5]
-    """
-    return min(len(SCALES), max(0, int(math.log2(size / WINDOW)) + 1)) if size >= WINDOW else 0
+    finest = SCALES[: scales(min(a.shape[1:3]))]
+    weights = [weight / sum(finest) for weight in finest]
+    return np.concatenate([similarity.ms_ssim(x, y, weights=weights).numpy() for x, y in _batches(a, b)])
 
 
 def ms_ssim_diversity(pixels: Pixels, pairs: int = 1000, seed: int = 0) -> Estimate | None:
@@ -309,40 +300,7 @@ def _batches(a: Pixels, b: Pixels) -> list[tuple[Tensor, Tensor]]:
 
 
 def _planes(pixels: Pixels) -> Tensor:
-    return torch.from_numpy(pixels.astype(np.float64)).permute(0, 3, 1, 2)
-
-
-def _blur(planes: Tensor) -> Tensor:
-    """The valid part of a Gaussian filter, one axis after the other."""
-    taps = torch.exp(-0.5 * ((torch.arange(WINDOW, dtype=torch.float64) - WINDOW // 2) / SIGMA) ** 2)
-    taps /= taps.sum()
-    n, c, h, w = planes.shape
-    flat = planes.reshape(n * c, 1, h, w)
-    flat = F.conv2d(F.conv2d(flat, taps.view(1, 1, -1, 1)), taps.view(1, 1, 1, -1))
-    return flat.reshape(n, c, *flat.shape[2:])
-
-
-def _similarity(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean similarity over the planes, and that of its contrast-structure part, (N,) each."""
-    c1, c2 = ((k * 255) ** 2 for k in STABLE)
-    n = len(x)
-    means = _blur(torch.cat([x, y, x * x, y * y, x * y]))
-    mx, my, xx, yy, xy = (means[i * n : (i + 1) * n] for i in range(5))
-    contrast = (2 * (xy - mx * my) + c2) / (xx - mx * mx + yy - my * my + c2)
-    luminance = (2 * mx * my + c1) / (mx * mx + my * my + c1)
-    return (luminance * contrast).mean((1, 2, 3)), contrast.mean((1, 2, 3))
-
-
-def _multi_scale(x: Tensor, y: Tensor) -> Doubles:
-    count = scales(min(x.shape[2:]))
-    weights = np.array(SCALES[:count]) / sum(SCALES[:count])
-    product = torch.ones(len(x), dtype=torch.float64)
-    for level, weight in enumerate(weights, 1):
-        whole, contrast = _similarity(x, y)
-        product = product * (whole if level == count else contrast).clamp(min=0) ** float(weight)
-        x, y = F.avg_pool2d(x, 2), F.avg_pool2d(y, 2)
-    values: Doubles = product.numpy()
-    return values
+    return torch.from_numpy(pixels.astype(np.float64) / 127.5 - 1).permute(0, 3, 1, 2)
 
 
 def _entropy_terms(p: Doubles) -> Doubles:
