@@ -1,9 +1,14 @@
-"""Rooms above the models ask what a model can do, and never which family it is of; read from their imports."""
+"""What the imports of all modules must keep to: read from their source, those within functions included.
+
+Rooms above the models ask what a model can do, and never which family it is of; and no modules import each other in a circle, which the
+order of the rooms (``lint-imports``) keeps from happening between rooms alone.
+"""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -25,9 +30,18 @@ EXCEPTIONS = {
 FILES = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
 
 
-def imported(source: str, package: str) -> Iterator[tuple[str, str]]:
-    """Every (module, name) that a file imports at any depth; the name is empty for ``import module``."""
-    for node in ast.walk(ast.parse(source)):
+def imported(source: str, package: str, *, running: bool = False) -> Iterator[tuple[str, str]]:
+    """Every (module, name) that a file imports at any depth; the name is empty for ``import module``.
+
+    Those under ``if TYPE_CHECKING`` never run, and are left out where ``running`` asks for the others alone.
+    """
+    waiting: list[ast.AST] = [ast.parse(source)]
+    while waiting:
+        node = waiting.pop()
+        if running and isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            waiting += node.orelse
+            continue
+        waiting += ast.iter_child_nodes(node)
         if isinstance(node, ast.Import):
             yield from ((alias.name, "") for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -49,6 +63,38 @@ def families_in(source: str, package: str) -> set[str]:
         elif module.startswith("calotype.models.") and module not in NEUTRAL:
             found.add(module)
     return found
+
+
+def graph() -> dict[str, set[str]]:
+    """The modules of the package that each of its modules imports, but for annotations alone."""
+    files = {".".join(("calotype", *p.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__"): p for p in ROOT.rglob("*.py")}
+    found = {}
+    for name, path in files.items():
+        package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+        pairs = imported(path.read_text(encoding="utf-8"), package, running=True)
+        needed = {whole if (whole := f"{module}.{given}") in files else module for module, given in pairs}
+        found[name] = {other for other in needed if other in files} - {name}
+    return found
+
+
+def circle(needs: Mapping[str, set[str]]) -> list[str]:
+    """Modules that import each other in a circle, the first of them once more at the end; empty where there are none."""
+    try:
+        TopologicalSorter(needs).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    needs = graph()
+    assert len(needs) > 200
+    assert "calotype.types" in needs["calotype.tasks.sample"]
+    assert circle(needs) == []
+
+
+def test_a_circle_is_seen() -> None:
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) in (["b", "c", "b"], ["c", "b", "c"])
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -73,6 +119,7 @@ def test_the_exceptions_are_still_needed() -> None:
         "from calotype.models import gan",
         "from calotype import models",
         "from ..models.gan import GAN",
+        "if TYPE_CHECKING:\n    from calotype.models.gan import GAN",
         "def late():\n    from calotype.models.diffusion import Diffusion",
     ],
 )

@@ -12,6 +12,7 @@ from PIL import Image
 
 from calotype.data import Loader, check, load, prepare
 from calotype.data.check import recipe_for
+from calotype.data.check_text import describe
 from calotype.data.duplicates import PAIRS, Near, exact_groups, miniature, near_pairs
 from calotype.errors import UserError
 from tests.fuzz import attempt
@@ -32,7 +33,7 @@ def test_hostile_folder(hostile: Path) -> None:
     assert found.sizes.common[0][0] == "40x40"
     assert {"really-a-png.jpg", "no extension", "deep/er/nested.bmp"} in [set(group) for group in found.exact]
     json.dumps(found.to_dict())
-    text = "\n".join(found.lines())
+    text = "\n".join(describe(found))
     for word in ("bad/truncated.jpg: cut off", "20 usable images, 11 unusable", "--size", "four times as long"):
         assert word in text
 
@@ -62,7 +63,7 @@ def test_duplicates_across_the_split_are_called_out(write_tree: Write) -> None:
     assert {tuple(pair[:2]) for pair in found.near} == {("test/b.jpg", "train/5.png"), ("train/7.png", "train/copy.jpg")}
     assert set(found.across_examples) == {("test/a.png", "train/3.png"), ("test/b.jpg", "train/5.png")}
     assert found.across == 2
-    assert any("WARNING" in line for line in found.lines())
+    assert any("WARNING" in line for line in describe(found))
 
 
 def changed(image: Image.Image) -> dict[str, Image.Image]:
@@ -141,7 +142,7 @@ def test_what_a_prepared_file_left_out_is_listed(hostile: Path, tmp_path: Path) 
         assert found.kind == "prepared"
         assert set(found.skipped) == set(skipped)
         assert found.others == OTHERS
-    assert any(line.startswith("  unusable  bad/half.png: cut off") for line in found.lines())
+    assert any(line.startswith("  unusable  bad/half.png: cut off") for line in describe(found))
     assert set(load(str(tmp_path / "a.calotype"), size=8).train.skipped) == set(skipped)
     assert check("mnist5k").skipped == ()
 
@@ -169,7 +170,7 @@ def test_sizes_are_of_upright_images(write_tree: Write) -> None:
         load(str(folder))
     long = check(str(write_tree({"a.png": smooth(300, 4), "b.png": smooth(90, 80), "c.png": smooth(1, 2)})))
     assert (long.sizes.widths, long.sizes.heights) == ((1, 300), (2, 80))
-    assert "widths 1 to 300, heights 2 to 80, median 300x4" in long.lines()[1]
+    assert "widths 1 to 300, heights 2 to 80, median 300x4" in describe(long)[1]
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 11])
@@ -182,19 +183,19 @@ def test_the_batch_advised_is_one_that_training_takes(write_tree: Write, count: 
     with pytest.raises(UserError, match="too few for a batch"):
         Loader(split.train, found.train + 1, seed=0)
     assert found.advice.batch == {1: 1, 2: 2, 3: 2, 4: 4, 11: 4}[count]
-    text = "\n".join(found.lines())
+    text = "\n".join(describe(found))
     assert ("none held out" in text) == (count < 11)
     assert "0 held out" not in text
 
 
 def test_numbers_agree_with_their_words(write_tree: Write) -> None:
     files: dict[str, Image.Image | bytes] = {f"{n}.png": smooth(48, 48, n) for n in range(4)}
-    alone = "\n".join(check(str(write_tree(files))).lines())
+    alone = "\n".join(describe(check(str(write_tree(files)))))
     assert "0 images repeat another" in alone
     assert "0 pairs are nearly the same" in alone
     assert "near duplicates: miniatures" not in alone
     files |= {"same.png": smooth(48, 48, 1), "near.jpg": encode(smooth(48, 48, 2), "JPEG", quality=70), "note.txt": b"hello"}
-    paired = "\n".join(check(str(write_tree(files))).lines())
+    paired = "\n".join(describe(check(str(write_tree(files)))))
     assert "1 image repeats another" in paired
     assert "1 pair is nearly the same" in paired
     assert "near duplicates: miniatures" in paired

@@ -15,6 +15,7 @@ import pytest
 from data_samples import encode, smooth
 
 from calotype.data import check, load, prepare
+from calotype.data.check_text import describe
 from calotype.data.images import Skipped, distinct, fingerprint
 from calotype.data.prepared import read_prepared
 from calotype.engine.run import Run
@@ -184,7 +185,7 @@ def test_text_in_a_header_is_made_printable(whole: bytes, tmp_path: Path, classe
     train = load(str(tmp_path / "a.calotype")).train
     assert train.classes == ("\ufffd[31mcat", "\ufffd[31mcat (2)")
     assert train.skipped == (Skipped("a\ufffdb", "\ufffd]0;title\ufffd"),)
-    lines = "\n".join(check(str(tmp_path / "a.calotype")).lines())
+    lines = "\n".join(describe(check(str(tmp_path / "a.calotype"))))
     assert "\x1b" not in lines
     assert "\x07" not in lines
 

@@ -18,6 +18,7 @@ from PIL import Image
 
 from calotype.cli import main
 from calotype.data import check, load, prepare
+from calotype.data.check_text import describe
 from calotype.data.decode import decode_tiles
 from calotype.data.files import Zip
 from calotype.data.images import Skipped, told
@@ -190,7 +191,7 @@ def test_nothing_to_train_on_is_said(write_tree: Write) -> None:
     source = str(write_tree(files | {"train/a.png": GOOD["0.png"][:-20]}))
     with pytest.raises(UserError, match=r"no usable image to train on: all 20 are held out; of the others train/a.png: cut off"):
         load(source)
-    assert "nothing to train on" in "\n".join(check(source).lines())
+    assert "nothing to train on" in "\n".join(describe(check(source)))
     only_strays: dict[str, Image.Image | bytes] = {f"{name}/{n}.png": GOOD["0.png"][:-20] for name in "ab" for n in range(3)}
     source = str(write_tree(only_strays | {"stray.png": GOOD["0.png"]}))
     for read in (check, load):

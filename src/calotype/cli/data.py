@@ -13,6 +13,7 @@ import tyro
 
 from calotype.cli.parse import parse
 from calotype.data import check, prepare
+from calotype.data.check_text import describe
 from calotype.data.images import some
 from calotype.data.prepared import prepared_path
 from calotype.engine.display import Terminal, progress
@@ -79,7 +80,7 @@ def _check(words: list[str]) -> int:
     options = parse(CheckOptions, words, "calotype data check")
     with closing(Terminal()) as display:
         found = check(options.source, progress=progress(display.show, "looking"), compared=partial(display.show, "comparing"))
-    print(json.dumps(found.to_dict()) if options.json else "\n".join(found.lines()))
+    print(json.dumps(found.to_dict()) if options.json else "\n".join(describe(found)))
     return 0
 
 

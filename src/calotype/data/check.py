@@ -90,12 +90,6 @@ class Check:
         """Everything as JSON can hold it."""
         return asdict(self)
 
-    def lines(self) -> list[str]:
-        """Everything as lines for a terminal."""
-        from calotype.data.check_text import describe
-
-        return describe(self)
-
 
 @dataclass(frozen=True)
 class _Seen:
