@@ -35,7 +35,7 @@ def here(runs: Path) -> Path:
     """Five pictures, and a model for each command."""
     export("denoise", runs / "denoiser", 3, Source(3, 1, ("sigma",), "noise:0-55"))
     export("upscale", runs / "upscaler", 3, Source(3, 2, (), "downsample:2"))
-    export("cyclegan", runs / "translator", 3, Source(3, 1, (), "unpaired"))
+    export("cyclegan", runs / "translator", 3, Source(3, paired=False))
     (runs / "in").mkdir()
     pixels = np.random.default_rng(0).integers(0, 256, (5, 24, 30, 3)).astype(np.uint8)
     for index, one in enumerate(pixels):

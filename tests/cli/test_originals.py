@@ -39,7 +39,7 @@ def here(runs: Path) -> Path:
     export("denoise", runs / "grey", 1, Source(1, 1, (), "noise:25"))
     export("upscale", runs / "upscaler", 3, Source(3, 2, (), "downsample:2"))
     export("inpaint", runs / "filler", 3, Source(3, 1, ("mask",), "mask:box"))
-    export("cyclegan", runs / "translator", 3, Source(3, 1, (), "unpaired"))
+    export("cyclegan", runs / "translator", 3, Source(3, paired=False))
     picture(runs / "truth/a.png", 41, 54)
     picture(runs / "truth/deep/b.png", 40, 53)
     return runs
@@ -235,5 +235,5 @@ def test_a_translator_says_first_which_way_it_goes(here: Path, capsys: pytest.Ca
     assert first == "calotype: a2b, from the pictures that were its source to those that it was trained to make; --direction b2a goes back"
     first = run(capsys, "translate", "translator", "truth", "back", "--direction", "b2a")[2].splitlines()[0]
     assert first.startswith("calotype: b2a, from those that it was trained to make to the pictures that were its source; a2b is")
-    export("cut", here / "cut", 3, Source(3, 1, (), "unpaired"))
+    export("cut", here / "cut", 3, Source(3, paired=False))
     assert "this model knows no way back" in run(capsys, "translate", "cut", "truth", "cuts")[2].splitlines()[0]

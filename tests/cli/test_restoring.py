@@ -122,13 +122,13 @@ def test_a_failed_file_gives_exit_code_1_and_all_others(denoiser: str, photos: P
 
 
 def test_a_translator_goes_both_ways(runs: Path, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    both = export("cyclegan", runs / "both", 1, Source(3, 1, (), "unpaired"))
+    both = export("cyclegan", runs / "both", 1, Source(3, paired=False))
     assert run(capsys, "translate", both, "photos", "b")[0] == 0
     assert Image.open("b/a.png").mode == "L"
     assert run(capsys, "translate", both, "photos", "a", "--direction", "b2a")[0] == 0
     assert Image.open("a/a.png").mode == "RGB"
-    for recipe, how in (("pix2pix", "paired"), ("cut", "unpaired")):
-        one = export(recipe, runs / recipe, 3, Source(3, 1, (), how))
+    for recipe, paired in (("pix2pix", True), ("cut", False)):
+        one = export(recipe, runs / recipe, 3, Source(3, paired=paired))
         assert run(capsys, "translate", one, "photos/a.png", f"{recipe}.png", "--direction", "a2b")[0] == 0
         code, _, err = run(capsys, "translate", one, "photos/a.png", "d.png", "--direction", "b2a")
         assert (code, err.count("\n"), f"a {recipe} model translates one way only" in err) == (2, 1, True)
@@ -173,7 +173,7 @@ def test_mistakes_are_told_in_one_line(
     if "gan" in words:
         export("gan", runs / "gan", 1, None)
     if "negative" in words:
-        export("cyclegan", runs / "negative", 3, Source(3, 1, (), "unpaired invert"))
+        export("cyclegan", runs / "negative", 3, Source(3, degradation="invert", paired=False))
     before = sorted(runs.rglob("*"))
     code, out, err = run(capsys, *words)
     assert (code, out) == (2, "")
@@ -232,7 +232,7 @@ def test_exact_and_tiny_pictures_have_their_words(denoiser: str, photos: Path, c
 
 
 def test_a_translator_is_scored_by_pairs_that_a_name_makes(runs: Path, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    negative = export("cyclegan", runs / "negative", 3, Source(3, 1, (), "unpaired invert"))
+    negative = export("cyclegan", runs / "negative", 3, Source(3, degradation="invert", paired=False))
     code, out, err = run(capsys, "translate", negative, "photos", "--degrade", "invert", "--score", "--json")
     facts = json.loads(out)
     assert (code, len(facts["files"]), facts["degrade"]) == (0, 2, "invert")

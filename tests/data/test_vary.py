@@ -101,7 +101,7 @@ def test_a_partner_is_in_step_or_in_an_order_of_its_own(paired: bool) -> None:
     assert batch.condition.source is not None
     pairs = zip(back(batch.image)[:, 0, 0, 0], back(batch.condition.source)[:, 0, 0, 0], strict=True)
     assert all(int(b) == int(a) + 100 for a, b in pairs) is paired
-    assert loader.spec.source == Source(1, 1, (), "paired" if paired else "unpaired")
+    assert loader.spec.source == Source(1, paired=paired)
 
 
 def test_paired_patches_are_cut_at_the_same_place() -> None:
