@@ -33,6 +33,7 @@ from calotype.engine.device import keep_big_blocks, trainable
 from calotype.engine.distributed import World
 from calotype.engine.trainer import Progress, Trainer
 from calotype.models import GANConfig
+from calotype.networks.mlp import MLPDiscriminatorConfig, MLPGeneratorConfig
 from calotype.recipes import named
 from calotype.types import Step
 
@@ -174,7 +175,8 @@ def main() -> None:
     keep_big_blocks()
     dcgan, mlp = named("dcgan"), named("gan")
     assert isinstance(mlp.model, GANConfig)
-    plain = replace(mlp.model, width=128, depth=4, dropout=0.0, generator_norm="none")
+    generator, discriminator = MLPGeneratorConfig(width=128, depth=4, norm="none"), MLPDiscriminatorConfig(width=128, depth=4)
+    plain = replace(mlp.model, generator=generator, discriminator=discriminator)
     cases = {
         "dcgan": Case("DCGAN, 32x32", replace(dcgan, data=replace(dcgan.data, size=32), train=replace(dcgan.train, batch=64)), 20),
         "mlp": Case("MLP GAN 4x128, 28x28, from image files", replace(mlp, model=plain, train=replace(mlp.train, batch=64)), 100),

@@ -61,9 +61,26 @@ def small(name: str, steps: int = 6, **model: Any) -> Config:
     """The recipe as it is but for its size: its losses, penalties, optimizers and schedules are what is under test."""
     config = named(name)
     train = replace(config.train, batch=8, minutes=None, steps=steps, threads=1)
-    model = {**NARROW[type(config.model)], **model}
     data = small_data(config.data) if from_source(name) else config.data
-    return replace(config, model=replace(config.model, **model), data=data, train=train, log=Logging(every=2, checkpoints=2, grid=4))
+    return replace(
+        config,
+        model=changed(config.model, **{**NARROW[type(config.model)], **model}),
+        data=data,
+        train=train,
+        log=Logging(every=2, checkpoints=2, grid=4),
+    )
+
+
+def changed(config: Any, **settings: Any) -> Any:
+    """A configuration with other settings, those of its parts by dotted names; what no GAN has by itself is that of both its networks."""
+    for name, value in settings.items():
+        if isinstance(config, GANConfig) and "." not in name and not hasattr(config, name):
+            both = [side for side in ("generator", "discriminator") if hasattr(getattr(config, side), name)]
+            config = changed(config, **{f"{side}.{name}": value for side in both})
+            continue
+        first, _, rest = name.partition(".")
+        config = replace(config, **{first: changed(getattr(config, first), **{rest: value}) if rest else value})
+    return config
 
 
 def from_source(name: str) -> bool:

@@ -20,7 +20,8 @@ def test_every_recipe_survives_json_and_knows_its_name(name: str) -> None:
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [
-        ("model.widht", 3, "did you mean model.width?"),
+        ("model.generator.widht", 3, "did you mean model.generator.width?"),
+        ("model.generator.network", "vae", "model.generator: input tag 'vae'"),
         ("train.batch", 0, "train.batch"),
         ("train.batch", "many", "train.batch"),
         ("train.batch", 2.5, "train.batch"),

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import pytest
 
 from calotype import earlier
+from calotype.models import GANConfig
+from calotype.networks.dcgan import DCGANDiscriminatorConfig, DCGANGeneratorConfig
+from calotype.networks.mlp import MLPDiscriminatorConfig, MLPGeneratorConfig
 from calotype.settings import checked
 from calotype.types import ImageSpec, Source
 
@@ -29,3 +33,19 @@ def test_what_a_model_was_made_from(old: dict[str, Any], new: Source) -> None:
 @pytest.mark.parametrize("odd", [None, 3, [], {"source": None}, {"source": 3}, {"source": {"how": 3}}, {"source": []}])
 def test_what_is_not_as_expected_is_left_to_the_reader(odd: Any) -> None:
     assert earlier.spec(odd) == odd
+
+
+FLAT = {"kind": "gan", "latent": 7, "width": 8, "discriminator_width": None, "generator_norm": "layer", "discriminator_norm": "none"}
+FLAT |= {"depth": 2, "activation": "relu", "dropout": 0.25, "spectral": True, "minibatch_std": True, "pace": 2.0, "smooth": 0.9}
+
+
+def test_the_flat_settings_of_a_gan_are_those_of_its_networks() -> None:
+    made = checked(GANConfig, earlier.model({**FLAT, "network": "dcgan"}))
+    assert made.generator == DCGANGeneratorConfig(width=8, norm="layer")
+    assert made.discriminator == DCGANDiscriminatorConfig(width=8, norm="none", dropout=0.25, spectral=True, minibatch_std=True)
+    assert (made.latent, made.pace, made.smooth) == (7, 2.0, 0.9)
+    made = checked(GANConfig, earlier.config({"model": {**FLAT, "network": "mlp", "discriminator_width": 16}})["model"])
+    assert made.generator == MLPGeneratorConfig(width=8, depth=2, activation="relu", norm="layer")
+    assert isinstance(made.discriminator, MLPDiscriminatorConfig)
+    assert (made.discriminator.width, made.discriminator.depth, made.discriminator.dropout) == (16, 2, 0.25)
+    assert earlier.model(asdict(made)) == asdict(made)

@@ -16,6 +16,7 @@ from calotype.errors import UserError
 from calotype.models import DiffusionConfig, GANConfig
 from calotype.recipes import named
 from calotype.settings import Channels, Count, Part, Positive, Seed, Share, Text, checked, shown, value
+from tests.small import changed as changed_in
 
 
 @pytest.mark.parametrize(
@@ -47,7 +48,10 @@ def test_a_value_is_what_its_type_says_or_one_line(kind: Any, good: list[Any], b
 def test_the_range_is_that_of_the_field_wherever_it_stands() -> None:
     config = named("dcgan")
     for changed, tells in (
-        (replace(config, model=replace(config.model, width=10**6)), "model.width: give a whole number from 1 to 65,536, not 1000000"),
+        (
+            replace(config, model=changed_in(config.model, **{"generator.width": 10**6})),
+            "model.generator.width: give a whole number from 1 to 65,536, not 1000000",
+        ),
         (
             replace(config, optimizer=Optimizer(betas=(0.5, 1.0))),
             "optimizer.betas.1: give a number from 0 to below 1, not 1.0",

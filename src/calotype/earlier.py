@@ -9,6 +9,27 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 
+def config(facts: Any) -> Any:
+    """The settings of a run, as `calotype.config.Config` has them."""
+    return _within(facts, "model", model)
+
+
+def model(facts: Any) -> Any:
+    """The settings of a model."""
+    if not isinstance(facts, Mapping) or facts.get("kind") != "gan" or "network" not in facts:
+        return facts
+    new = dict(facts)
+    network, width, narrow = (new.pop(name, None) for name in ("network", "width", "discriminator_width"))
+    both = {name: new.pop(name) for name in ("depth", "activation") if name in new}
+    both = {"network": network, **(both if network == "mlp" else {})}
+    generator, discriminator = {**both, "width": width}, {**both, "width": narrow or width}
+    for side, part in (("generator_norm", generator), ("discriminator_norm", discriminator)):
+        if side in new:
+            part["norm"] = new.pop(side)
+    discriminator |= {name: new.pop(name) for name in ("dropout", "spectral", "minibatch_std") if name in new}
+    return {**new, "generator": generator, "discriminator": discriminator}
+
+
 def spec(facts: Any) -> Any:
     """What images are like, as `calotype.types.ImageSpec` has it."""
     return _within(facts, "source", _source)

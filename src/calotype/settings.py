@@ -162,7 +162,8 @@ def _plain(thing: object) -> object:
 def _refuse_unknown(kind: Any, data: object, prefix: str) -> None:
     if not isinstance(data, Mapping):
         return
-    kind = _chosen(kind, data.get("kind"))
+    there = _dataclasses(kind)
+    kind = there[0] if len(there) == 1 else next((one for one in there if data.get(_tag(one)[0]) == _tag(one)[1]), None)
     if kind is None:  # a plain value, or a family that there is not, of which the validation tells
         return
     hints = get_type_hints(kind, include_extras=True)
@@ -183,12 +184,24 @@ def _members(kind: Any) -> list[Any]:
     return [kind]
 
 
-def _chosen(kind: Any, tag: object) -> Any:
-    """The dataclass that ``kind`` is, or that of its family ``tag``; None where there is none."""
-    there = [member for member in _members(kind) if is_dataclass(member)]
-    if len(there) == 1:
-        return there[0]
-    return next((member for member in there if next((f.default for f in fields(member) if f.name == "kind"), None) == tag), None)
+def _dataclasses(kind: Any) -> list[Any]:
+    return [member for member in _members(kind) if is_dataclass(member)]
+
+
+def _tag(kind: Any) -> tuple[str, object]:
+    """What tells a dataclass from others in its place: the name of the field that has one value only, and the value."""
+    hints = get_type_hints(kind)
+    return next(((f.name, f.default) for f in fields(kind) if len(get_args(hints[f.name])) == 1), ("", None))
+
+
+def tag_of(kind: type) -> str:
+    """The name of the field that tells a dataclass from others in its place."""
+    return _tag(kind)[0]
+
+
+def choices(kind: Any) -> dict[object, Any]:
+    """The dataclasses that a type allows, by the value that tells them apart."""
+    return {_tag(member)[1]: member for member in _dataclasses(kind)}
 
 
 def _walked(kind: Any, places: tuple[int | str, ...]) -> tuple[list[str], Any]:
@@ -197,7 +210,7 @@ def _walked(kind: Any, places: tuple[int | str, ...]) -> tuple[list[str], Any]:
     for place in places:
         members = _members(kind)
         if sum(map(is_dataclass, members)) > 1:
-            kind = _chosen(kind, place)
+            kind = choices(kind).get(place)
             continue
         path.append(str(place))
         if is_dataclass(members[0]):

@@ -28,7 +28,23 @@ from calotype.types import ImageSpec
 from scripts import demo
 from tests.small import small
 
-TINY = ["gan", "--steps", "4", "--model.width", "8", "--train.batch", "8", "--train.threads", "1", "--log.grid", "4", "--device", "cpu"]
+TINY = [
+    "gan",
+    "--steps",
+    "4",
+    "--model.generator.width",
+    "8",
+    "--model.discriminator.width",
+    "8",
+    "--train.batch",
+    "8",
+    "--train.threads",
+    "1",
+    "--log.grid",
+    "4",
+    "--device",
+    "cpu",
+]
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
@@ -103,7 +119,9 @@ def test_a_run_repeats_from_its_own_config_file(runs: Path, capsys: pytest.Captu
         (["tarin"], "unknown command 'tarin'"),
         (["train", "dcgna"], "did you mean dcgan?"),
         (["train", "DCGAN"], "did you mean dcgan?"),
-        (["train", "gan", "--model.widht", "3"], "unknown option --model.widht: did you mean --model.width?"),
+        (["train", "vae", "--model.widht", "3"], "unknown option --model.widht: did you mean --model.width?"),
+        (["train", "gan", "--model.generator.widht", "3"], "unknown option --model.generator.widht: did you mean --model.generator.width?"),
+        (["train", "gan", "--model.generator.network", "vae"], "--model.generator.network: 'vae' is none of mlp, dcgan"),
         (["train", "gan", "--optimizer.lrr", "3"], "unknown option --optimizer.lrr: did you mean --optimizer.lr?"),
         (["train", "gan", "--stepz=3", "--seed", "2"], "unknown option --stepz: did you mean --steps?"),
         (["train", "gan", "--lr", "3"], "unknown option --lr: did you mean --optimizer.lr?"),

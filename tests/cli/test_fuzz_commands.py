@@ -66,7 +66,7 @@ LINES: dict[str, tuple[type, str]] = {
 SLOW = {"--train.compile"}  # what is right, but takes longer than an attempt may
 
 RUNS = {
-    "gan": ["gan", "--model.width", "8"],
+    "gan": ["gan", "--model.generator.width", "8", "--model.discriminator.width", "8"],
     "vae": ["vae", "--model.width", "8"],
     "flow": ["flow-matching", "--model.width", "8"],
     "pixelcnn": ["pixelcnn", "--model.width", "8", "--model.depth", "1"],

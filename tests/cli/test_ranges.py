@@ -51,8 +51,8 @@ def _leaves(kind: Any) -> list[tuple[str, Any]]:
         (["--seed", "-1"], "--seed: give a whole number from 0 to 9,223,372,036,854,775,807, not -1"),
         (["--optimizer.lr", "inf"], "--optimizer.lr: give a number above 0 and up to 1,000,000,000, not inf"),
         (["--optimizer.betas", "0.5", "1"], "--optimizer.betas: give a number from 0 to below 1, not 1.0"),
-        (["--model.width", "1000000"], "--model.width: give a whole number from 1 to 65,536, not 1000000"),
-        (["--model.discriminator-width", "0"], "--model.discriminator-width: give a whole number from 1 to 65,536, not 0"),
+        (["--model.generator.width", "1000000"], "--model.generator.width: give a whole number from 1 to 65,536, not 1000000"),
+        (["--model.discriminator.width", "0"], "--model.discriminator.width: give a whole number from 1 to 65,536, not 0"),
     ],
 )
 def test_the_line_says_the_option_and_its_range(words: list[str], said: str) -> None:
@@ -62,5 +62,7 @@ def test_the_line_says_the_option_and_its_range(words: list[str], said: str) -> 
 
 
 def test_numbers_at_the_ends_of_their_range_are_taken() -> None:
-    options = parse(Training, ["--minutes", "1e9", "--seed", str(2**63 - 1), "--model.width", "65536"], "it", Training(GANConfig()))
-    assert (options.train.minutes, options.train.seed, options.model.width) == (1e9, 2**63 - 1, 65536)
+    options = parse(
+        Training, ["--minutes", "1e9", "--seed", str(2**63 - 1), "--model.generator.width", "65536"], "it", Training(GANConfig())
+    )
+    assert (options.train.minutes, options.train.seed, options.model.generator.width) == (1e9, 2**63 - 1, 65536)

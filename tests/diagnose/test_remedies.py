@@ -39,7 +39,7 @@ def test_options_of_remedies_exist(text: str, capsys: pytest.CaptureFixture[str]
         assert main(["train", having[0], *shlex.split(words), "--show-config"]) == 0
 
 
-FAMILIES = ("dcgan", "vae", "cyclegan", "denoise")  # a recipe for each set of settings that remedies name
+FAMILIES = ("dcgan", "vae", "pixelcnn", "cyclegan", "denoise")  # a recipe for each set of settings that remedies name
 HELP: dict[str, str] = {}
 
 

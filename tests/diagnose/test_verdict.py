@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy.stats import norm
 
 from calotype.diagnose.verdict import Finding, Status, Verdict, cannot_tell, conclude, fitting, tail, worst_first
+from calotype.models import GANConfig
+from calotype.networks.dcgan import DCGANDiscriminatorConfig
 
 
 def found(name: str = "blur", effect: float = 1.0, **more: object) -> Finding:
@@ -119,6 +122,12 @@ def test_settings_of_other_families_and_those_taken_already_are_no_remedies() ->
     assert fitting(verdict, {"width": 3, "depth": 1}).remedies == ("--train.ema 0.1", "a larger --model.width")
     assert fitting(verdict, {"width": 3, "minibatch_std": False, "beta": 1}).remedies == remedies
     assert fitting(verdict, {"width": 3, "minibatch_std": True, "beta": 2}).remedies == ("--train.ema 0.1", "a larger --model.width")
+    nested = Verdict(
+        "a", "FAIL", "", remedies=("--model.discriminator.dropout 0.3", "--model.dropout 0.3", "a larger --model.generator.width")
+    )
+    assert fitting(nested, vars(GANConfig())).remedies == (nested.remedies[0], nested.remedies[2])
+    taken = replace(GANConfig(), discriminator=DCGANDiscriminatorConfig(dropout=0.3))
+    assert fitting(nested, vars(taken)).remedies == (nested.remedies[2],)
 
 
 def test_worst_comes_first() -> None:

@@ -15,8 +15,32 @@ from tests.small import final_state
 
 def torchrun(folder: Path, processes: int) -> str:
     """What the processes print together."""
-    words = ["--standalone", f"--nproc-per-node={processes}", "-m", "calotype", "train", "gan", "--minutes", "0.01", "--model.width", "16"]
-    words += ["--model.dropout", "0", "--train.batch", "16", "--log.every", "1", "--device", "cpu", "--out", str(folder)]
+    words = [
+        "--standalone",
+        f"--nproc-per-node={processes}",
+        "-m",
+        "calotype",
+        "train",
+        "gan",
+        "--minutes",
+        "0.01",
+        "--model.generator.width",
+        "16",
+    ]
+    words += [
+        "--model.discriminator.width",
+        "16",
+        "--model.discriminator.dropout",
+        "0",
+        "--train.batch",
+        "16",
+        "--log.every",
+        "1",
+        "--device",
+        "cpu",
+        "--out",
+        str(folder),
+    ]
     done = subprocess.run([sys.executable, "-m", "torch.distributed.run", *words], check=True, capture_output=True, timeout=240, text=True)
     return done.stdout
 

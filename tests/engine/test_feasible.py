@@ -19,6 +19,7 @@ from calotype.models import blank, build
 from calotype.recipes import PUBLISHED, RECIPES, named
 from calotype.types import ImageSpec, Model
 from tests.fuzz import attempt
+from tests.small import changed as small_changed
 from tests.small import small, spec_of, split_of
 
 CPU = torch.device("cpu")
@@ -29,7 +30,7 @@ def changed(config: Config, **settings: Any) -> Config:
     """Other settings, each named by its section and itself: ``model_eta``."""
     for path, value in settings.items():
         section, _, name = path.partition("_")
-        config = replace(config, **{section: replace(getattr(config, section), **{name: value})})  # type: ignore[arg-type]
+        config = replace(config, **{section: small_changed(getattr(config, section), **{name: value})})
     return config
 
 
@@ -44,8 +45,6 @@ def changed(config: Config, **settings: Any) -> Config:
         ("flow-matching", {"model_guidance_interval": (0.0, 0.5), "model_guidance": 1.0}, {"model_guidance": 3.0}, DIGITS),
         ("gan", {"model_penalty_weight": 2.0}, {"model_penalty": "r1"}, DIGITS),
         ("gan", {"model_penalty_every": 2}, {"model_penalty": "r1"}, DIGITS),
-        ("dcgan", {"model_depth": 4}, {"model_network": "mlp"}, DIGITS),
-        ("dcgan", {"model_activation": "tanh"}, {"model_network": "mlp"}, DIGITS),
         ("pixelcnn", {"model_heads": 2}, {"model_network": "transformer"}, DIGITS),
         ("pixelcnn", {"model_segment": 2}, {"model_network": "transformer"}, DIGITS),
         ("pixelcnn", {"model_components": 5}, {"model_output": "mixture"}, DIGITS),
@@ -144,7 +143,7 @@ def test_batch_normalization_of_vectors_needs_a_second_image(runs: Path) -> None
         room(alone, DIGITS)
     with pytest.raises(UserError, match=r"give a --train\.batch of 4 or more"):
         feasible.require_room(two, DIGITS, CPU, World(size=2))
-    for config in (two, changed(alone, model_generator_norm="layer"), changed(small("dcgan"), train_batch=1)):
+    for config in (two, changed(alone, **{"model_generator.norm": "layer"}), changed(small("dcgan"), train_batch=1)):
         room(config, DIGITS)
         Trainer(config, split_of("gan"), Progress(steps=2), CPU, World()).step(watch=True)
 
@@ -152,7 +151,7 @@ def test_batch_normalization_of_vectors_needs_a_second_image(runs: Path) -> None
 def test_one_held_out_image_is_no_batch_to_normalize_over() -> None:
     split = split_of("gan")
     alone = replace(split, holdout=split.holdout.take(slice(0, 1)))
-    config = changed(small("gan"), model_discriminator_norm="batch")
+    config = changed(small("gan"), **{"model_discriminator.norm": "batch"})
     assert Trainer(config, alone, Progress(steps=2), CPU, World()).holdout is None
     assert Trainer(small("dcgan"), alone, Progress(steps=2), CPU, World()).holdout is not None
 

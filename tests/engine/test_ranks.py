@@ -153,7 +153,8 @@ def stepped(trainer, watch=False):
         os.kill(os.getpid(), int(sys.argv[1]))
     return log
 Trainer.step = stepped
-words = "train gan --steps 8 --log.checkpoints 2 --model.width 16 --train.batch 8 --device cpu --report False --out run"
+words = "train gan --steps 8 --log.checkpoints 2 --model.generator.width 16 --model.discriminator.width 16"
+words += " --train.batch 8 --device cpu --report False --out run"
 sys.exit(main(words.split()))
 """
 

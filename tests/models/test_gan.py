@@ -11,31 +11,41 @@ from torch import Tensor, nn
 from calotype.errors import UserError
 from calotype.losses.adversarial import LOSSES
 from calotype.models.gan import GAN, GANConfig
+from calotype.networks.mlp import MLPDiscriminatorConfig, MLPGeneratorConfig
 from calotype.settings import checked
 from calotype.types import Batch, Condition, ImageSpec, Noise, Step
+from tests.small import changed
 
 SPEC = ImageSpec(12, 1, ("zero", "one", "two"))
-SMALL = GANConfig(latent=6, width=4)
-PLAIN = replace(SMALL, discriminator_norm="none")
+SMALL = changed(GANConfig(latent=6), width=4)
+PLAIN = changed(SMALL, **{"discriminator.norm": "none"})
+
+
+def mlp(g_norm: str = "batch", d_norm: str = "none", dropout: float = 0.0, **game: Any) -> GANConfig:
+    generator = MLPGeneratorConfig(width=16, norm=g_norm)  # type: ignore[arg-type]
+    return GANConfig(generator=generator, discriminator=MLPDiscriminatorConfig(width=16, norm=d_norm, dropout=dropout), latent=6, **game)  # type: ignore[arg-type]
+
 
 VARIANTS: dict[str, GANConfig] = {
-    "mlp": replace(PLAIN, network="mlp", width=16, generator_norm="none", dropout=0.2),
-    "mlp batch norm": replace(SMALL, network="mlp", width=16),
-    "mlp conditional": replace(PLAIN, network="mlp", width=16, conditional=True),
+    "mlp": mlp("none", dropout=0.2),
+    "mlp batch norm": mlp("batch", "batch"),
+    "mlp conditional": mlp(conditional=True),
+    "mixed": replace(PLAIN, discriminator=mlp(d_norm="layer", dropout=0.1).discriminator),
+    "mixed the other way": replace(mlp(), discriminator=SMALL.discriminator),
     "dcgan": SMALL,
     "dcgan conditional": replace(SMALL, conditional=True),
     "smooth and noisy": replace(SMALL, smooth=0.9, instance_noise=0.2),
     "minimax": replace(PLAIN, loss="minimax"),
     "lsgan": replace(SMALL, loss="least_squares", smooth=0.9),
-    "spectral": replace(PLAIN, loss="hinge", spectral=True, minibatch_std=True, pace=2.0),
-    "spectral conditional": replace(PLAIN, loss="hinge", spectral=True, conditional=True),
+    "spectral": changed(PLAIN, loss="hinge", spectral=True, minibatch_std=True, pace=2.0),
+    "spectral conditional": changed(PLAIN, loss="hinge", spectral=True, conditional=True),
     "wgan": replace(SMALL, loss="wasserstein", clip_weights=0.01, critic_steps=2),
-    "wgan-gp": replace(SMALL, loss="wasserstein", discriminator_norm="layer", penalty="gradient", critic_steps=2),
+    "wgan-gp": changed(SMALL, loss="wasserstein", penalty="gradient", critic_steps=2, **{"discriminator.norm": "layer"}),
     "wgan-lp": replace(PLAIN, loss="wasserstein", penalty="gradient_one_sided"),
     "dragan": replace(PLAIN, penalty="dragan"),
     "r1": replace(PLAIN, penalty="r1"),
     "r2": replace(PLAIN, penalty="r2"),
-    "rpgan": replace(PLAIN, loss="relativistic_pairing", penalty="r1_r2", generator_norm="none"),
+    "rpgan": changed(PLAIN, loss="relativistic_pairing", penalty="r1_r2", **{"generator.norm": "none"}),
     "rpgan conditional": replace(PLAIN, loss="relativistic_pairing", penalty="r1_r2", conditional=True, penalty_every=2),
     "ragan": replace(SMALL, loss="relativistic_average"),
 }
@@ -279,12 +289,12 @@ def test_labels_of_samples() -> None:
         ({"smooth": 0.9, "loss": "hinge"}, "smoothing"),
         ({"penalty": "gradient"}, "batch normalization"),
         ({"clip_weights": 0.1, "spectral": True}, "spectral"),
-        ({"network": "mlp", "generator_norm": "instance"}, "instance"),
+        ({"generator": MLPGeneratorConfig(norm="instance")}, "instance"),
     ],
 )
 def test_contradictions_are_the_users_error(change: dict[str, Any], match: str) -> None:
     with pytest.raises(UserError, match=match):
-        GAN(replace(SMALL, **change), SPEC)
+        GAN(changed(SMALL, **change), SPEC)
 
 
 def test_without_labels_a_conditional_model_does_without() -> None:
@@ -298,7 +308,15 @@ def test_without_labels_a_conditional_model_does_without() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"latent": 0}, {"dropout": 1.0}, {"smooth": 1.1}, {"loss": "hinges"}, {"pace": 0.0}, {"penalty_every": 0}]
+    "change",
+    [
+        {"latent": 0},
+        {"discriminator": {"network": "dcgan", "dropout": 1.0}},
+        {"smooth": 1.1},
+        {"loss": "hinges"},
+        {"pace": 0.0},
+        {"penalty_every": 0},
+    ],
 )
 def test_values_out_of_range_are_the_users_error(change: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=next(iter(change))):

@@ -88,8 +88,8 @@ def test_weights_of_less_precision_are_taken(folder: Path) -> None:
         ("spec.source", {"channels": 1, "conditioning": ["x"]}, "spec.source.conditioning.0: "),
         ("spec", None, "spec: "),
         ("spec.depth", 3, "unknown setting spec.depth"),
-        ("model.width", 10**30, "config.json is damaged .it holds a number of 31 digits"),
-        ("model.width", 65_536, "layers.*not torch.float32"),
+        ("model.generator.width", 10**30, "config.json is damaged .it holds a number of 31 digits"),
+        ("model.generator.width", 65_536, "layers.*not torch.float32"),
         ("model.latent", 65_536, "layers.*not torch.float32"),
         ("model.kind", "magic", "model: input tag 'magic' is none of"),
         ("model", [], "model: "),
@@ -111,7 +111,7 @@ def test_a_configuration_that_claims_more_than_the_weights_hold_costs_nothing(fo
 @pytest.mark.parametrize(
     ("recipe", "path", "value", "tells"),
     [
-        ("gan", "model.depth", 1000, "larger model than|missing"),
+        ("gan", "model.generator.depth", 1000, "larger model than|missing"),
         ("flow-matching", "model.multipliers", [1] * 8, "multipliers and depth describe the same levels"),
         ("realnvp", "model.depth", 1000, "larger model than"),
         ("glow", "model.blocks", 1000, "larger model than"),

@@ -288,7 +288,7 @@ def test_curves_that_belong_together_share_a_panel() -> None:
 
 
 def test_settings_are_cut_out_of_remedies() -> None:
-    assert pieces("--model.minibatch-std True") == [(True, "--model.minibatch-std True")]
+    assert pieces("--model.discriminator.minibatch-std True") == [(True, "--model.discriminator.minibatch-std True")]
     assert pieces("another recipe, such as calotype train rpgan")[1] == (True, "calotype train rpgan")
     assert pieces("--train.ema 0.1 for smoother weights")[0] == (True, "--train.ema 0.1")
     assert pieces("more images") == [(False, "more images")]

@@ -92,7 +92,7 @@ def test_settings_are_those_that_decide_what_a_run_computes() -> None:
         changed("train", steps=7),
         changed("train", steps=None, minutes=1.0),
         changed("train", batch=9),
-        changed("model", width=9),
+        changed("model", latent=9),
         changed("optimizer", lr=3e-5),
         changed("data", flip=True),
         changed("log", evaluate=5, patience=2),

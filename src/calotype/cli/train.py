@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, get_type_hints
 
 import tyro
 
+from calotype import earlier
 from calotype.cli.parse import parse
 from calotype.cli.spoiling import OPTIONS, spoiled
 from calotype.config import BUDGETS, Config, Data, Logging, More, Optimizer, Schedule, Training, to_json, with_one_budget
@@ -25,7 +27,7 @@ from calotype.report.card import Report
 from calotype.report.evaluate import evaluate
 from calotype.report.files import save
 from calotype.report.words import text
-from calotype.settings import checked
+from calotype.settings import checked, choices, tag_of
 from calotype.tasks.sample import load
 
 PROG = "calotype train [RECIPE]"
@@ -89,6 +91,7 @@ def run(words: list[str]) -> int:
 def _trained(words: list[str], display: Terminal, world: World) -> tuple[Options, Result] | None:
     """The options and what came of them; None where the settings were printed alone."""
     default, words = _default(words)
+    default = _with_networks(default, words)
     start = Options(
         default.model, data=default.data, train=default.train, optimizer=default.optimizer, schedule=default.schedule, log=default.log
     )
@@ -154,11 +157,27 @@ def _default(words: list[str]) -> tuple[Config, list[str]]:
     return named(name or DEFAULT, "published" if preset == "published" else "laptop"), rest
 
 
+def _with_networks(default: Config, words: list[str]) -> Config:
+    """The settings with the networks that ``words`` ask for in the place of the default's, each with its own usual settings."""
+    model: Any = default.model
+    for name, hint in get_type_hints(type(model), include_extras=True).items():
+        kinds = choices(hint)
+        if len(kinds) > 1:
+            own = getattr(model, name)
+            option = f"--model.{name}.{tag_of(type(own))}"
+            asked = _value(words, option)
+            if asked is not None and asked not in kinds:
+                raise UserError(f"{option}: {asked!r} is none of {', '.join(map(str, kinds))}")
+            if asked is not None and not isinstance(own, kinds[asked]):
+                model = replace(model, **{name: kinds[asked]()})
+    return replace(default, model=model)
+
+
 def _config_in(file: Path) -> Config:
     """A configuration by itself, or the one inside a run's config.json."""
     try:
         whole = parse_json(read_bytes(file, JSON_BYTES))
-        return checked(Config, whole.get("config", whole))
+        return checked(Config, earlier.config(whole.get("config", whole)))
     except OSError as error:
         raise UserError(f"cannot read --config {file}: {error.strerror or error}") from None
     except ValueError as error:

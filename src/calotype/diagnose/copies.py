@@ -17,6 +17,7 @@ BLIND = 0.1  # share of copies that a PASS must have been able to see
 REMEDIES = (
     "more training images, without duplicates (calotype data check)",
     "a smaller --model.width",
+    "a smaller --model.generator.width",
     "a shorter --minutes",
     "--data.flip True (not for digits or text)",
     "--optimizer.weight-decay 0.01 --optimizer.name adamw",

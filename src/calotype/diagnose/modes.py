@@ -19,11 +19,12 @@ NAME = "mode-collapse"
 USUAL = 0.1  # coverage of real images by real images below which nothing can be measured by it
 RARE = 0.002  # p-value of an estimated share: stricter than elsewhere, because classes that look alike are taken for each other
 DOUBT, LOWER = 0.025, 0.005  # corrected p-values of counts: of a share under the half, and of one that is lower at all
+MALFORMED = ("a longer --minutes", "a larger --model.width", "a larger --model.generator.width", "--model.conditional True")
 REMEDIES = (
-    "--model.minibatch-std True",
+    "--model.discriminator.minibatch-std True",
     "calotype train rpgan",
     "--model.penalty r1 --model.penalty-weight 0.1",
-    "--model.spectral True --model.discriminator-norm none",
+    "--model.discriminator.spectral True --model.discriminator.norm none",
     "--model.conditional True",
 )
 
@@ -62,7 +63,7 @@ def coverage(generated: Mapping[str, Estimate], floor: Mapping[str, Estimate]) -
         evidence=f"The coverage is {made.value:.3f}; as many real images reach {real.value:.3f}. The density is "
         f"{generated['density'].value:.2f}; of real images {floor['density'].value:.2f}.",
         measure="share of the coverage of real images that is missing",
-        remedies=("a longer --minutes", "a larger --model.width", "--model.conditional True") if malformed else REMEDIES,
+        remedies=MALFORMED if malformed else REMEDIES,
         data={"coverage": made.value, "coverage_floor": real.value},
     )
 

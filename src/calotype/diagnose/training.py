@@ -110,7 +110,7 @@ def overfitting_discriminator(records: Sequence[Record]) -> Finding | Verdict:
         remedies=(
             "more training images",
             "--data.flip True (not for digits or text)",
-            "--model.dropout 0.3",
+            "--model.discriminator.dropout 0.3",
             "--model.penalty r1",
             "a shorter --minutes",
         ),

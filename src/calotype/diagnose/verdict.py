@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, is_dataclass, replace
 from statistics import NormalDist
 from typing import Any, Literal
 
@@ -116,7 +116,7 @@ def fitting(
         run: Further settings of its training by their full names, such as ``train.ema``, as far as they are known.
         labels: Whether its images have classes, without which none can be learned.
     """
-    own = {f"model.{name}".replace("_", "-"): str(value) for name, value in settings.items()}
+    own = {f"model.{name}".replace("_", "-"): str(value) for name, value in _flat(settings)}
     known = own | {name.replace("_", "-"): str(value) for name, value in (run or {}).items()}
 
     def fits(remedy: str) -> bool:
@@ -124,7 +124,7 @@ def fitting(
             return False
         if (option := re.search(r"--option ([a-z_]+)=", remedy)) and f"model.{option[1].replace('_', '-')}" not in own:
             return False
-        asked = re.findall(r"--([a-z]+\.[a-z-]*[a-z])(?: ([^ -]\S*))?", remedy)
+        asked = re.findall(r"--([a-z]+\.[a-z.-]*[a-z])(?: ([^ -]\S*))?", remedy)
         if any(name.startswith("model.") and name not in own for name, _ in asked):
             return False
         if not labels and any(name == "model.conditional" for name, _ in asked):
@@ -147,6 +147,16 @@ def of_files(verdict: Verdict) -> Verdict:
     """The verdict on images of which nothing is known but the files, with what can be done about these."""
     says = verdict.says.replace("judge more with a larger --count of calotype evaluate", "put more of them into the folder")
     return replace(verdict, says=says, remedies=OF_FILES.get(verdict.name, ()) if verdict.remedies else ())
+
+
+def _flat(settings: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Settings by their dotted names, those of networks included."""
+    for name, value in settings.items():
+        inner = vars(value) if is_dataclass(value) else value
+        if isinstance(inner, Mapping):
+            yield from _flat(inner, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
 
 
 def worst_first(verdicts: Iterable[Verdict]) -> list[Verdict]:

@@ -17,6 +17,7 @@ from pydantic import Field
 from safetensors.torch import save as pack_tensors
 
 import calotype
+from calotype import earlier
 from calotype.config import Config
 from calotype.engine.log import Log
 from calotype.engine.model_card import command_for, model_card
@@ -146,7 +147,7 @@ class Run:
         except DamagedError as error:
             raise DamagedError(f"{error}: restore it from a copy") from None
         try:
-            config = checked(Config, facts["config"])
+            config = checked(Config, earlier.config(facts["config"]))
             checked(Resolved, facts["resolved"])
             if not isinstance(facts["data"]["fingerprint"], str):
                 raise UserError("data.fingerprint: it should be a string")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -14,13 +14,23 @@ from torch import Tensor, nn
 from calotype.errors import UserError
 from calotype.losses import regularizers
 from calotype.losses.adversarial import LOSSES, LossName
-from calotype.networks.blocks import ActivationName, NormName, evaluating
-from calotype.networks.dcgan import DCGANDiscriminator, DCGANGenerator
-from calotype.networks.mlp import MLPDiscriminator, MLPGenerator
-from calotype.settings import Count, Depth, NotNegative, Part, Positive, Width, unless
+from calotype.networks.blocks import evaluating
+from calotype.networks.dcgan import DCGANDiscriminator, DCGANDiscriminatorConfig, DCGANGenerator, DCGANGeneratorConfig
+from calotype.networks.mlp import MLPDiscriminator, MLPDiscriminatorConfig, MLPGenerator, MLPGeneratorConfig
+from calotype.settings import Count, Depth, NotNegative, Positive, Width, unless
 from calotype.types import Batch, Condition, ImageSpec, Model, Noise, Player, SamplingOptions, Step
 
 PenaltyName = Literal["none", "gradient", "gradient_one_sided", "r1", "r2", "r1_r2", "dragan"]
+
+
+GeneratorConfig = Annotated[MLPGeneratorConfig | DCGANGeneratorConfig, Field(discriminator="network")]
+DiscriminatorConfig = Annotated[MLPDiscriminatorConfig | DCGANDiscriminatorConfig, Field(discriminator="network")]
+
+GENERATORS: dict[type, Any] = {MLPGeneratorConfig: MLPGenerator, DCGANGeneratorConfig: DCGANGenerator}
+"""Built as ``network(shape, latent=, classes=, **settings)``: (N, latent) and labels (N,) or None to (N, C, H, W) in [-1, 1]."""
+
+DISCRIMINATORS: dict[type, Any] = {MLPDiscriminatorConfig: MLPDiscriminator, DCGANDiscriminatorConfig: DCGANDiscriminator}
+"""Built as ``network(shape, classes=, **settings)``: (N, C, H, W) and labels to logits (N,); ``mixes_batch`` where images meet in it."""
 
 
 @dataclass(frozen=True)
@@ -28,19 +38,11 @@ class GANConfig:
     """A generator, a discriminator and the game between them."""
 
     kind: Literal["gan"] = "gan"  # the family
-    network: Literal["mlp", "dcgan"] = "dcgan"  # fully connected, or convolutional
+    generator: GeneratorConfig = field(default_factory=DCGANGeneratorConfig)
+    discriminator: DiscriminatorConfig = field(default_factory=DCGANDiscriminatorConfig)
     loss: LossName = "non_saturating"  # what the two players play for
     conditional: bool = False  # learn the classes where the data have labels
     latent: Width = 100  # numbers that an image is made from
-    width: Width = 64  # units of a hidden layer (mlp), channels of the largest hidden map (dcgan)
-    discriminator_width: Width | None = None  # the generator's where none is given
-    depth: Depth = 3  # hidden layers (mlp)
-    activation: ActivationName = "leaky_relu"  # of the hidden layers (mlp)
-    generator_norm: NormName = "batch"  # normalization of the generator's hidden layers
-    discriminator_norm: NormName = "batch"  # normalization of the discriminator's hidden layers
-    dropout: Part = 0.0  # share of the discriminator's features that are dropped in training
-    spectral: bool = False  # spectral normalization of the discriminator
-    minibatch_std: bool = False  # show the discriminator how much a batch varies, against mode collapse
     critic_steps: Depth = 1  # turns of the discriminator for each of the generator
     pace: Positive = 1.0  # learning rate of the discriminator relative to the generator's
     penalty: PenaltyName = "none"  # on the gradient of the discriminator
@@ -54,7 +56,6 @@ class GANConfig:
         """As `calotype.types.MayIdle` says."""
         return {
             **unless(spec.classes, "images with labels", "conditional"),
-            **unless(self.network == "mlp", "--model.network mlp", "depth", "activation"),
             **unless(self.penalty != "none", "a --model.penalty", "penalty_weight", "penalty_every"),
         }
 
@@ -72,8 +73,8 @@ class GAN(Model):
         self.config = config
         self.spec = spec
         self.conditional = config.conditional and bool(spec.classes)
-        self.bf16_pays = config.network != "mlp"
-        self.least_batch = 2 if config.network == "mlp" and "batch" in (config.generator_norm, config.discriminator_norm) else 1
+        self.bf16_pays = config.generator.network != "mlp"
+        self.least_batch = 2 if any(c.network == "mlp" and c.norm == "batch" for c in (config.generator, config.discriminator)) else 1
         self.double_backward = config.penalty != "none"
         self.adversarial = LOSSES[config.loss]
         self._loss = partial(self.adversarial.function, target=config.smooth) if self.adversarial.smooths else self.adversarial.function
@@ -223,34 +224,15 @@ class GAN(Model):
         return {"d_real": self._belief(on_real), "d_fake": self._belief(on_fake)}
 
 
-def _networks(config: GANConfig, spec: ImageSpec) -> tuple[nn.Module, MLPDiscriminator | DCGANDiscriminator]:
-    c, classes = config, len(spec.classes) if config.conditional else 0
-    narrow = c.discriminator_width or c.width
-    if c.network == "dcgan":
-        return DCGANGenerator(spec.shape, latent=c.latent, width=c.width, norm=c.generator_norm, classes=classes), DCGANDiscriminator(
-            spec.shape,
-            width=narrow,
-            norm=c.discriminator_norm,
-            dropout=c.dropout,
-            classes=classes,
-            spectral=c.spectral,
-            minibatch_std=c.minibatch_std,
-        )
-    generator = MLPGenerator(
-        spec.shape, latent=c.latent, width=c.width, depth=c.depth, activation=c.activation, norm=c.generator_norm, classes=classes
-    )
-    discriminator = MLPDiscriminator(
-        spec.shape,
-        width=narrow,
-        depth=c.depth,
-        activation=c.activation,
-        norm=c.discriminator_norm,
-        dropout=c.dropout,
-        classes=classes,
-        spectral=c.spectral,
-        minibatch_std=c.minibatch_std,
-    )
-    return generator, discriminator
+def _networks(config: GANConfig, spec: ImageSpec) -> tuple[nn.Module, nn.Module]:
+    classes = len(spec.classes) if config.conditional else 0
+    generator = GENERATORS[type(config.generator)](spec.shape, latent=config.latent, classes=classes, **_settings(config.generator))
+    return generator, DISCRIMINATORS[type(config.discriminator)](spec.shape, classes=classes, **_settings(config.discriminator))
+
+
+def _settings(config: GeneratorConfig | DiscriminatorConfig) -> dict[str, Any]:
+    """What a network is built with."""
+    return {f.name: getattr(config, f.name) for f in fields(config) if f.name != "network"}
 
 
 def _auc(above: Tensor, below: Tensor) -> Tensor:
@@ -263,9 +245,9 @@ def _check(config: GANConfig) -> None:
     if config.smooth != 1 and not LOSSES[config.loss].smooths:
         able = ", ".join(name for name, loss in LOSSES.items() if loss.smooths)
         raise UserError(f"label smoothing is not defined for the {config.loss} loss: set --model.smooth 1 or use one of {able}")
-    if config.penalty.startswith("gradient") and config.discriminator_norm == "batch":
+    if config.penalty.startswith("gradient") and config.discriminator.norm == "batch":
         raise UserError(
-            "a gradient penalty judges each image by itself, which batch normalization prevents: --model.discriminator-norm layer"
+            "a gradient penalty judges each image by itself, which batch normalization prevents: --model.discriminator.norm layer"
         )
-    if config.clip_weights is not None and config.spectral:
+    if config.clip_weights is not None and config.discriminator.spectral:
         raise UserError("clipped weights and spectral normalization do the same work: set one of them only")

@@ -90,7 +90,7 @@ def find(path: str | os.PathLike[str], wanted: str = "a run folder, or its model
         raise UserError(f"{printable(str(path))} holds no trained model: give {wanted}")
     facts = read_json(folder / CONFIG)
     try:
-        brought = {"model": lambda model: model, "spec": earlier.spec}
+        brought = {"model": earlier.model, "spec": earlier.spec}
         of = checked(_Facts, {name: bring(facts[name]) for name, bring in brought.items() if name in facts})
         _require_sense(of.spec)
         return Stored(folder, of.model, of.spec, printable(str(facts.get("recipe", "")))[:100])

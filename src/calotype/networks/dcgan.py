@@ -7,7 +7,9 @@ are those of ``size_chain`` (4 -> 7 -> 14 -> 28), and a kernel of 3 makes the od
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 from torch import Tensor, nn
 
@@ -23,6 +25,28 @@ from calotype.networks.blocks import (
     make_norm,
     size_chain,
 )
+from calotype.settings import Part, Width
+
+
+@dataclass(frozen=True)
+class DCGANGeneratorConfig:
+    """A convolutional generator."""
+
+    network: Literal["dcgan"] = "dcgan"  # mlp: fully connected; dcgan: convolutional
+    width: Width = 64  # channels of the largest hidden map
+    norm: NormName = "batch"  # normalization of the hidden layers
+
+
+@dataclass(frozen=True)
+class DCGANDiscriminatorConfig:
+    """A convolutional discriminator."""
+
+    network: Literal["dcgan"] = "dcgan"  # mlp: fully connected; dcgan: convolutional
+    width: Width = 64  # channels of the largest hidden map
+    norm: NormName = "batch"  # normalization of the hidden layers
+    dropout: Part = 0.0  # share of the channels that are dropped in training
+    spectral: bool = False  # spectral normalization
+    minibatch_std: bool = False  # show it how much a batch varies, against mode collapse
 
 
 class DCGANGenerator(nn.Module):
@@ -99,7 +123,7 @@ def _plan(shape: tuple[int, int, int], width: int) -> tuple[list[int], list[int]
     """Sizes from the image down to the base, and the channels of each map after the image."""
     size = shape[1]
     if not 8 <= size <= 256:
-        raise UserError(f"the dcgan network takes images of 8 to 256 pixels, not {size}: give another --data.size or --model.network mlp")
+        raise UserError(f"the dcgan network takes images of 8 to 256 pixels, not {size}: give another --data.size, or mlp networks")
     sizes = size_chain(size)
     return sizes, [width * min(2**i, 8) for i in range(len(sizes) - 1)]
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
+from typing import Literal
 
 from torch import Tensor, nn
 
@@ -18,6 +20,32 @@ from calotype.networks.blocks import (
     add_spectral_norm,
     make_flat_norm,
 )
+from calotype.settings import Depth, Part, Width
+
+
+@dataclass(frozen=True)
+class MLPGeneratorConfig:
+    """A fully connected generator."""
+
+    network: Literal["mlp"] = "mlp"  # mlp: fully connected; dcgan: convolutional
+    width: Width = 256  # units of a hidden layer
+    depth: Depth = 3  # hidden layers
+    activation: ActivationName = "leaky_relu"  # of the hidden layers
+    norm: NormName = "batch"  # normalization of the hidden layers
+
+
+@dataclass(frozen=True)
+class MLPDiscriminatorConfig:
+    """A fully connected discriminator."""
+
+    network: Literal["mlp"] = "mlp"  # mlp: fully connected; dcgan: convolutional
+    width: Width = 256  # units of a hidden layer
+    depth: Depth = 3  # hidden layers
+    activation: ActivationName = "leaky_relu"  # of the hidden layers
+    norm: NormName = "none"  # normalization of the hidden layers
+    dropout: Part = 0.0  # share of the features that are dropped in training
+    spectral: bool = False  # spectral normalization
+    minibatch_std: bool = False  # show it how much a batch varies, against mode collapse
 
 
 class MLPGenerator(nn.Module):
