@@ -144,3 +144,26 @@ def test_a_batch_that_parts_cannot_share_is_said() -> None:
     config = replace(config, train=replace(config.train, batch=2, accumulate=2))
     with pytest.raises(UserError, match=r"give a --train\.batch of 4"):
         feasible.require_room(config, spec_of("gan"), torch.device("cpu"), World())
+
+
+@pytest.mark.parametrize("name", ["dcgan", "wgan-gp", "rpgan", "flow-matching", "vae"])
+def test_the_order_of_the_weights_in_memory_changes_no_step(name: str) -> None:
+    """Fused optimizers go through parameter and gradient as they lie in memory, and a penalty's gradient may lie otherwise."""
+    config = small(name)
+    config = replace(config, train=replace(config.train, precision="fp32"), optimizer=Optimizer("adam", lr=1e-3, betas=(0.0, 0.99)))
+    config = replace(config, schedule=Schedule())
+    either = [trainer_of(replace(config, train=replace(config.train, channels_last=last))) for last in (True, False)]
+    for trainer in either:
+        trainer.step()
+    for player in either[0].players:
+        changed, same_sign = 0, 0
+        first = {id(p): n for n, p in either[0].model.named_parameters()}
+        others = dict(either[1].model.named_parameters())
+        start = dict(trainer_of(config).model.named_parameters())
+        for parameter in either[0].owned[player.name].parameters:
+            key = first[id(parameter)]
+            a, b = parameter - start[key], others[key] - start[key]
+            moved = (a.abs() > 1e-4) & (b.abs() > 1e-4)
+            changed += int(moved.sum())
+            same_sign += int((a.sign() == b.sign())[moved].sum())
+        assert same_sign > 0.97 * changed > 0  # Adam's first step is the sign of the gradient
