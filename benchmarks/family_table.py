@@ -38,12 +38,13 @@ import calotype
 from calotype import pictures
 from calotype.engine import checkpoint
 from calotype.engine.display import Terminal
+from calotype.evaluation.result import Report, to_json
+from calotype.evaluation.scores import GIVEN
+from calotype.evaluation.wording import number
 from calotype.files import read_json, write_atomic, write_json, write_text
 from calotype.recipes import RECIPES, named
-from calotype.report.card import Report, to_json
-from calotype.report.drawing import logarithmic, number
+from calotype.report.drawing import logarithmic
 from calotype.report.files import save
-from calotype.report.scores import GIVEN
 
 REPRESENTATIVES = ("rpgan", "hvae", "tarflow", "pixelcnn", "flow-matching")
 """A recipe of each family."""

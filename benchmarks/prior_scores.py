@@ -36,8 +36,8 @@ from calotype.metrics.features_kinds import digits
 from calotype.metrics.features_space import FeatureSpace
 from calotype.metrics.manifold import wilson
 from calotype.networks.recognizer import Recognizer
-from calotype.tasks.pixels import to_tensor
-from calotype.tasks.problem import problem
+from calotype.tasks.inverse_problem import problem
+from calotype.tasks.model_inputs import to_tensor
 from calotype.types import ImageSpec, Noise
 
 NOTES = """

@@ -23,8 +23,8 @@ import torch
 import calotype
 from calotype import pictures
 from calotype.engine.run import Run
+from calotype.evaluation.result import Report
 from calotype.files import write_text
-from calotype.report.card import Report
 
 RECIPES = ("denoise", "upscale", "deblur", "dejpeg", "inpaint", "enhance", "colorize", "real")
 SIDE = 150  # pixels of the pieces in the picture

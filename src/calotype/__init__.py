@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from calotype.config import More
     from calotype.engine.display import Display
     from calotype.engine.train import resume, train
+    from calotype.evaluation.evaluate import evaluate
     from calotype.pictures import save_grid, save_images
-    from calotype.report.evaluate import evaluate
     from calotype.tasks.restore import restore_pixels
     from calotype.tasks.restoring import restore
     from calotype.tasks.sample import Generator, load

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from calotype.cli import main
-from calotype.cli.spoiling import OPTIONS
+from calotype.cli.recipe_shortcuts import OPTIONS
 from calotype.recipes import RECIPES
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from calotype.data import load
 from calotype.data.files import Folder, Zip
-from calotype.data.tree import arrange
+from calotype.data.folder_layout import arrange
 from calotype.errors import UserError
 from calotype.tasks.inputs import open_inputs
 

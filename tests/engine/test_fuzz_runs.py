@@ -18,8 +18,8 @@ from calotype.engine.run import Run
 from calotype.engine.train import train
 from calotype.engine.trainer import Progress, Trainer
 from calotype.errors import DamagedError
+from calotype.evaluation import cost, evidence
 from calotype.files import sha256, write_json
-from calotype.report import cost, evidence
 from tests.fuzz import attempt, mutations
 from tests.small import tiny_gan
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from calotype.evaluation.scores import mean_over, overfitting
 from calotype.metrics.features import Extracted
 from calotype.metrics.score import Estimate
-from calotype.report.scores import mean_over, overfitting
 
 
 def test_the_interval_of_a_mean_over_three_networks_is_that_of_student():

@@ -9,12 +9,12 @@ import pytest
 
 from calotype.diagnose.verdict import Verdict, not_asked
 from calotype.errors import UserError
+from calotype.evaluation import ranking
+from calotype.evaluation.result import Data, Report
 from calotype.metrics.score import Score
-from calotype.report import ranking
-from calotype.report.card import Data, Report
 from calotype.report.compare import by_recipe
 from calotype.report.page import compare_html
-from calotype.report.words import QUESTIONS
+from calotype.report.text import QUESTIONS
 from tests.report.test_page import Page, fd, whole
 
 

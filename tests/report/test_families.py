@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
+from calotype.evaluation.result import Cost, Evaluations, Report, Units
 from calotype.metrics.score import Score
-from calotype.report.card import Cost, Evaluations, Report, Units
 from calotype.report.compare import told
 from calotype.report.families import incompatible, proven, trained_alike
 from calotype.report.page import compare_html, html
-from calotype.report.words import text
+from calotype.report.text import text
 from tests.report.test_compare import named
 from tests.report.test_page import Page, fd, whole
 

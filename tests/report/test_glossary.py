@@ -9,17 +9,18 @@ import pytest
 
 from calotype.degrade import classical, parse
 from calotype.diagnose.verdict import RANK, Verdict
+from calotype.evaluation.restored import MODEL
+from calotype.evaluation.result import VERDICTS, Level, Report, Restoration
+from calotype.evaluation.scores import KINDS, RESTORED
+from calotype.evaluation.wording import space_in_words
 from calotype.metrics.features import coarse, pick
 from calotype.models import build
 from calotype.recipes import RECIPES
 from calotype.report import glossary
-from calotype.report.card import VERDICTS, Level, Report, Restoration
 from calotype.report.compare import compare_html
-from calotype.report.glossary import QUESTIONS, TERMS, anchor, space_in_words, term_of, terms_in
+from calotype.report.glossary import QUESTIONS, TERMS, anchor, term_of, terms_in
 from calotype.report.page import html
-from calotype.report.restored import MODEL
-from calotype.report.scores import KINDS, RESTORED
-from calotype.report.words import explain
+from calotype.report.text import explain
 from calotype.types import ImageSpec, Noise
 from tests.report.test_page import Page, fd, whole
 from tests.small import small, spec_of
@@ -78,8 +79,8 @@ def linked(page: Page) -> set[str]:
 
 
 def restorer() -> Report:
+    from calotype.evaluation.result import Method
     from calotype.metrics.score import Estimate
-    from calotype.report.card import Method
 
     methods = (Method(MODEL, Estimate(25.0), Estimate(0.8)), Method("nl-means", Estimate(24.0), Estimate(0.7), Estimate(1.0)))
     each = {MODEL: (25.0, 25.0), "nl-means": (24.0, 24.0)}

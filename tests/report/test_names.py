@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from calotype.diagnose.verdict import Verdict
-from calotype.report.card import ClassCounts, Curves, Data, Event, LadderRow, Report, Series
+from calotype.evaluation.result import ClassCounts, Curves, Data, Event, LadderRow, Report, Series
 from calotype.report.compare import told
 from calotype.report.files import save, save_comparison
 from calotype.report.page import compare_html, html
-from calotype.report.words import text
+from calotype.report.text import text
 from tests.report.test_page import EVIL, Page, whole
 
 

@@ -13,9 +13,7 @@ import pytest
 from PIL import Image
 
 from calotype.diagnose.verdict import Verdict, cannot_tell, not_asked
-from calotype.metrics.score import Score
-from calotype.report import plots
-from calotype.report.card import (
+from calotype.evaluation.result import (
     VERDICTS,
     ClassCounts,
     Curves,
@@ -29,9 +27,11 @@ from calotype.report.card import (
     Series,
     Spectrum,
 )
-from calotype.report.markup import SHEET_BYTES, alike, prose, sheet
+from calotype.metrics.score import Score
+from calotype.report import plots
+from calotype.report.html import SHEET_BYTES, alike, prose, sheet
 from calotype.report.page import compare_html, html
-from calotype.report.words import headline, pieces, tally, text
+from calotype.report.text import headline, pieces, tally, text
 
 EVIL = '<script>alert("$x$")</script>&amp; $\\frac #010203 url(#a) id="b" '
 VOID = {"meta", "link", "img", "br", "path", "use", "rect"}

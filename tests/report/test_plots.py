@@ -12,8 +12,8 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
+from calotype.evaluation.result import ClassCounts, Curves, Evaluations, Event, Extrapolation, Level, Series, Spectrum, Units
 from calotype.report import drawing, plots, plots_models
-from calotype.report.card import ClassCounts, Curves, Evaluations, Event, Extrapolation, Level, Series, Spectrum, Units
 from calotype.report.drawing import told_apart
 from tests.report.test_page import fd
 

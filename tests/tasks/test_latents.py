@@ -19,7 +19,7 @@ from calotype.errors import UserError
 from calotype.models import build
 from calotype.tasks import latents
 from calotype.tasks.complete import complete
-from calotype.tasks.pixels import given
+from calotype.tasks.model_inputs import given
 from calotype.tasks.sample import Generator
 from calotype.types import Condition, ImageSpec, Model, Noise
 from tests.small import small

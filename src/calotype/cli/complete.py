@@ -19,7 +19,7 @@ from calotype.engine.display import Terminal, progress
 from calotype.files import unused
 from calotype.settings import Count, Seed, Share, Walk
 from calotype.tasks.complete import complete, require_rows
-from calotype.tasks.pixels import given
+from calotype.tasks.model_inputs import given
 from calotype.tasks.sample import load
 
 

@@ -13,14 +13,14 @@ import tyro
 from calotype.cli.parse import parse
 from calotype.data.fit import check_options
 from calotype.engine.display import Terminal
+from calotype.evaluation.evaluate import apart, opened, require_alike, source_of
+from calotype.evaluation.request import Request
+from calotype.evaluation.result import to_json
+from calotype.evaluation.target import FULL
 from calotype.files import unused
-from calotype.report.card import to_json
 from calotype.report.compare import told
-from calotype.report.evaluate import apart, opened, require_alike, source_of
 from calotype.report.files import require_folder, require_page, save, save_comparison
-from calotype.report.request import Request
-from calotype.report.subject import FULL
-from calotype.report.words import text
+from calotype.report.text import text
 from calotype.settings import Count, Pixels, Seed
 
 Size = Annotated[Pixels | None, tyro.conf.arg(metavar="PIXELS")]

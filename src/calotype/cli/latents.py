@@ -22,12 +22,12 @@ from calotype.data import Images
 from calotype.data.images import some
 from calotype.engine.display import Terminal, progress
 from calotype.errors import UserError
+from calotype.evaluation.neighbors import Nearest, beside_each, facts, pool, told
+from calotype.evaluation.request import Request
 from calotype.files import unused
-from calotype.report.neighbors import Nearest, beside_each, facts, pool, told
-from calotype.report.request import Request
 from calotype.settings import Count, Depth, Seed
 from calotype.tasks import latents
-from calotype.tasks.pixels import given, labels_for, to_tensor
+from calotype.tasks.model_inputs import given, labels_for, to_tensor
 from calotype.tasks.sample import Generator, load
 
 USAGE = """usage: calotype latents reconstruct|interpolate|neighbors|plane RUN [OPTIONS]

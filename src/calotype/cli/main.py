@@ -8,25 +8,36 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from importlib import import_module
+from typing import NamedTuple
 
 from calotype import __version__
 from calotype.errors import CalotypeError, ElsewhereError, UserError, printable, unforeseen
 
+
+class Command(NamedTuple):
+    """A command: the module of this room that has it, which no other command waits for, its function there, and what it does."""
+
+    module: str
+    function: str
+    text: str
+
+
 COMMANDS = {
-    "train": "train a model, or continue a run",
-    "sample": "draw images from a trained model",
-    "complete": "finish images of which the upper part is given",
-    "restore": "mend pictures: denoise, deblur, fill in, enhance, color; with --prior by any diffusion model",
-    "upscale": "make pictures larger",
-    "translate": "turn pictures of one kind into another",
-    "degrade": "spoil pictures, for tests of restoration; color to gray",
-    "neighbors": "find the real images nearest to generated ones, by name",
-    "latents": "reconstruct, interpolate, find neighbors: look into the latents of a model",
-    "evaluate": "judge a run, a model or a folder of images: scores, verdicts, a page",
-    "compare": "judge several of them alike, on one page",
-    "selftest": "measure what the verdicts see and miss, on your own images",
-    "data": "check a source of images, or prepare it for fast loading",
-    "recipes": "list the recipes",
+    "train": Command("train", "run", "train a model, or continue a run"),
+    "sample": Command("sample", "run", "draw images from a trained model"),
+    "complete": Command("complete", "run", "finish images of which the upper part is given"),
+    "restore": Command("restore", "run", "mend pictures: denoise, deblur, fill in, enhance, color; with --prior by any diffusion model"),
+    "upscale": Command("restore", "run_upscale", "make pictures larger"),
+    "translate": Command("translate", "run", "turn pictures of one kind into another"),
+    "degrade": Command("degrade", "run", "spoil pictures, for tests of restoration; color to gray"),
+    "neighbors": Command("neighbors", "run", "find the real images nearest to generated ones, by name"),
+    "latents": Command("latents", "run", "reconstruct, interpolate, find neighbors: look into the latents of a model"),
+    "evaluate": Command("evaluate", "run", "judge a run, a model or a folder of images: scores, verdicts, a page"),
+    "compare": Command("evaluate", "run_compare", "judge several of them alike, on one page"),
+    "selftest": Command("selftest", "run", "measure what the verdicts see and miss, on your own images"),
+    "data": Command("data", "run", "check a source of images, or prepare it for fast loading"),
+    "recipes": Command("recipes", "run", "list the recipes"),
 }
 
 
@@ -110,68 +121,9 @@ def _command(words: list[str]) -> int:
         return 0
     if words[0] not in COMMANDS:
         raise UserError(f"unknown command {words[0]!r}: choose one of {', '.join(COMMANDS)}; calotype --help tells more")
-    return _runner(words[0])(words[1:])
-
-
-def _runner(name: str) -> Callable[[list[str]], int]:
-    # imported here: a command must not wait for what another one needs
-    match name:
-        case "train":
-            from calotype.cli import train
-
-            return train.run
-        case "sample":
-            from calotype.cli import sample
-
-            return sample.run
-        case "complete":
-            from calotype.cli import complete
-
-            return complete.run
-        case "restore":
-            from calotype.cli import restore
-
-            return restore.run
-        case "upscale":
-            from calotype.cli import restore
-
-            return restore.run_upscale
-        case "translate":
-            from calotype.cli import translate
-
-            return translate.run
-        case "degrade":
-            from calotype.cli import degrade
-
-            return degrade.run
-        case "neighbors":
-            from calotype.cli import neighbors
-
-            return neighbors.run
-        case "latents":
-            from calotype.cli import latents
-
-            return latents.run
-        case "evaluate":
-            from calotype.cli import evaluate
-
-            return evaluate.run
-        case "compare":
-            from calotype.cli import evaluate
-
-            return evaluate.run_compare
-        case "selftest":
-            from calotype.cli import selftest
-
-            return selftest.run
-        case "data":
-            from calotype.cli import data
-
-            return data.run
-        case _:
-            from calotype.cli import recipes
-
-            return recipes.run
+    command = COMMANDS[words[0]]
+    run: Callable[[list[str]], int] = getattr(import_module(f"calotype.cli.{command.module}"), command.function)
+    return run(words[1:])
 
 
 def _overview() -> str:
@@ -181,7 +133,7 @@ def _overview() -> str:
         "",
         "Train image generators, learn how far they can be trusted, put them to work.",
         "",
-        *(f"  {name:<{width}}  {what}" for name, what in COMMANDS.items()),
+        *(f"  {name:<{width}}  {command.text}" for name, command in COMMANDS.items()),
         "",
         "calotype train                          a minute on two cores: handwritten digits that did not exist before",
         "calotype train dcgan --data my/photos --size 64 --minutes 30",

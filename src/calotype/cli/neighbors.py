@@ -21,14 +21,14 @@ from calotype.data.embedded import NAMES
 from calotype.data.fit import fit_array
 from calotype.engine.display import Terminal
 from calotype.errors import UserError
+from calotype.evaluation.neighbors import beside_each, facts, neighbors, pool, shape_of_images, told
+from calotype.evaluation.request import Request
+from calotype.evaluation.target import run_of
 from calotype.files import absent, unused
 from calotype.metrics.features import pick
 from calotype.models import stored
-from calotype.report.neighbors import beside_each, facts, neighbors, pool, shape_of_images, told
-from calotype.report.request import Request
-from calotype.report.subject import run_of
 from calotype.settings import Count, Pixels, Seed
-from calotype.tasks.pixels import given
+from calotype.tasks.model_inputs import given
 from calotype.tasks.sample import Generator, load
 
 

@@ -24,15 +24,15 @@ from calotype.data.images import some
 from calotype.degrade import Degradation, Degraded
 from calotype.engine.display import Terminal
 from calotype.errors import DamagedError, UserError
+from calotype.evaluation.run_info import Known
 from calotype.files import expanded, obstacle, read_json, write_json
-from calotype.report.known import Known
 from calotype.settings import Count, NotNegative, Positive, Seed, Walk
 from calotype.tasks.batch import Outcome
 from calotype.tasks.inputs import Inputs, open_inputs
+from calotype.tasks.inverse_problem import OPTIONS, TaskName, problem
 from calotype.tasks.prior import MethodName, Restored, joined, restore_with_prior
 from calotype.tasks.prior_pictures import EACH, OWN, measurements, truths
 from calotype.tasks.prior_scores import Judged, apart, judge, together
-from calotype.tasks.problem import OPTIONS, TaskName, problem
 from calotype.tasks.sample import Generator, load
 from calotype.types import ImageSpec, Noise
 

@@ -11,7 +11,7 @@ import tyro
 
 from calotype.cli.parse import parse
 from calotype.engine.display import Terminal
-from calotype.report.selftest import selftest, table
+from calotype.selftest.measure import selftest, table
 from calotype.settings import Channels, Count, Pixels, Seed
 
 

@@ -12,7 +12,7 @@ import tyro
 
 from calotype import earlier
 from calotype.cli.parse import parse
-from calotype.cli.spoiling import OPTIONS, spoiled
+from calotype.cli.recipe_shortcuts import OPTIONS, spoiled
 from calotype.config import BUDGETS, Config, Data, Logging, More, Optimizer, Schedule, Training, to_json, with_one_budget
 from calotype.engine import distributed
 from calotype.engine.display import Terminal, clock
@@ -20,13 +20,13 @@ from calotype.engine.distributed import World
 from calotype.engine.run import Run
 from calotype.engine.train import Result, resume, train
 from calotype.errors import CalotypeError, UserError, unforeseen
+from calotype.evaluation.evaluate import evaluate
+from calotype.evaluation.result import Report
 from calotype.files import JSON_BYTES, parse_json, read_bytes
 from calotype.models import ModelConfig
 from calotype.recipes import DEFAULT, Preset, named
-from calotype.report.card import Report
-from calotype.report.evaluate import evaluate
 from calotype.report.files import save
-from calotype.report.words import text
+from calotype.report.text import text
 from calotype.settings import checked, choices, tag_of
 from calotype.tasks.sample import load
 

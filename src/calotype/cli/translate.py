@@ -12,7 +12,7 @@ from calotype.cli.restore import Common, Extras, work
 from calotype.config import Data
 from calotype.data.partner import AUTO, CLASSES, HALVES, RIGHT
 from calotype.errors import UserError
-from calotype.report.subject import run_of
+from calotype.evaluation.target import run_of
 from calotype.tasks.restore import Applied
 from calotype.types import Source
 

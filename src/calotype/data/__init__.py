@@ -3,6 +3,6 @@
 from calotype.data.check import Advice, Check, Sizes, check
 from calotype.data.images import Images, Progress, Skipped, Split
 from calotype.data.load import ACCEPTED, load, prepare
-from calotype.data.sampler import Loader, Vary
+from calotype.data.loader import Loader, Vary
 
 __all__ = ["ACCEPTED", "Advice", "Check", "Images", "Loader", "Progress", "Sizes", "Skipped", "Split", "Vary", "check", "load", "prepare"]

@@ -19,12 +19,12 @@ from calotype.data.arrays import Arrays
 from calotype.data.decode import Header, UnusableError, decode, read_header
 from calotype.data.duplicates import NEAR, SEARCHED, exact_groups, miniature, near_pairs
 from calotype.data.files import Files
+from calotype.data.folder_layout import STRAY, Tree, arrange
 from calotype.data.images import Pixels, Progress, Skipped, holdout_count, some
 from calotype.data.load import as_arrays, find
 from calotype.data.parallel import Room, ordered
 from calotype.data.prepare import nothing_usable, recommended_size
 from calotype.data.prepared import Prepared
-from calotype.data.tree import STRAY, Tree, arrange
 
 SHOWN = 10  # entries of a list that the text shows; the dictionary holds up to a hundred times as many
 

@@ -19,11 +19,11 @@ from calotype.data.audit import check_alignment, check_sizes, leaked
 from calotype.data.decode import UnusableError, decode
 from calotype.data.files import Files, Listing, open_zip
 from calotype.data.fit import Fit, check_options
+from calotype.data.folder_layout import natural
 from calotype.data.images import Images, Progress, Skipped, Split, make_images, some
 from calotype.data.load import cached, find, load, short_name
 from calotype.data.prepare import nothing_usable, survey
 from calotype.data.prepared import Prepared
-from calotype.data.tree import natural
 from calotype.errors import UserError
 from calotype.files import expanded
 

@@ -14,10 +14,10 @@ from calotype.data.arrays import Arrays
 from calotype.data.decode import Header, UnusableError, decode_fitted, decode_tiles, read_header
 from calotype.data.files import Files
 from calotype.data.fit import KEPT, SIZES, Fit, fit_array
+from calotype.data.folder_layout import STRAY, Tree, arrange
 from calotype.data.images import Pixels, Progress, Skipped, some
 from calotype.data.parallel import CHUNK, Room, ordered
 from calotype.data.prepared import Row, write_prepared
-from calotype.data.tree import STRAY, Tree, arrange
 from calotype.errors import UserError, printable
 
 TILE = 180  # pixels a side of the squares that photographs are cut into

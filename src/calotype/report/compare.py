@@ -7,12 +7,14 @@ from dataclasses import replace
 
 from calotype.diagnose.verdict import Status
 from calotype.errors import UserError, printable
+from calotype.evaluation.ranking import in_order, listed, obstacles, ranks, recipe_score, seed_spread, separated, shared, ties
+from calotype.evaluation.result import VERDICTS, Report
+from calotype.evaluation.scores import LIKELIHOOD
+from calotype.evaluation.wording import number, space_in_words
 from calotype.metrics.score import Score
 from calotype.report import compare_restoration, families, plots
-from calotype.report.card import VERDICTS, Report
-from calotype.report.drawing import BETTER, number, text
-from calotype.report.glossary import space_in_words
-from calotype.report.markup import (
+from calotype.report.drawing import BETTER, text
+from calotype.report.html import (
     alike,
     asked,
     document,
@@ -25,9 +27,7 @@ from calotype.report.markup import (
     tag,
     term,
 )
-from calotype.report.ranking import in_order, listed, obstacles, ranks, recipe_score, seed_spread, separated, shared, ties
-from calotype.report.scores import LIKELIHOOD
-from calotype.report.words import explain
+from calotype.report.text import explain
 
 
 def compare_html(reports: Sequence[Report]) -> str:

@@ -7,15 +7,16 @@ from collections.abc import Sequence
 import numpy as np
 
 from calotype.errors import UserError
+from calotype.evaluation.ranking import listed
+from calotype.evaluation.restored import MODEL
+from calotype.evaluation.result import Crop, Report, Restoration
+from calotype.evaluation.wording import number
 from calotype.metrics.score import Estimate, Score
 from calotype.report import plots
-from calotype.report.card import Crop, Report, Restoration
-from calotype.report.drawing import number, text
-from calotype.report.markup import asked, document, explained, linked, section, status_mark, table, tag, term
+from calotype.report.drawing import text
+from calotype.report.html import asked, document, explained, linked, section, status_mark, table, tag, term
 from calotype.report.page_restoration import piece, spanned
-from calotype.report.ranking import listed
-from calotype.report.restored import MODEL
-from calotype.report.words import minutes, signed
+from calotype.report.text import minutes, signed
 
 
 def page(reports: Sequence[Report]) -> str:

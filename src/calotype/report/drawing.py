@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from calotype.errors import printable
+from calotype.evaluation.wording import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -172,19 +173,6 @@ def in_tags(change: Callable[[str], str], drawing: str) -> str:
 def text(value: object) -> str:
     """Anything as text of the page, free of markup and of characters that are none."""
     return escape(printable(str(value)))
-
-
-def number(value: float | None) -> str:
-    """A number for people: three significant digits, no exponent where that can be avoided.
-
-    >>> [number(v) for v in (0.12345, 1234.5, 0.0, 0.00001234, None, float("nan"))]
-    ['0.123', '1,234', '0', '1.23e-05', 'unknown', 'unknown']
-    """
-    if value is None or not math.isfinite(value):
-        return "unknown"
-    if 1000 <= abs(value) < 1e9:
-        return f"{value:,.0f}"
-    return f"{value:.3g}"
 
 
 def logarithmic(scale: Callable[[str], None], axis: Axis) -> None:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from calotype.evaluation.ranking import in_order, listed, ranks
+from calotype.evaluation.result import Report
+from calotype.evaluation.scores import GIVEN, LIKELIHOOD
+from calotype.evaluation.wording import number
 from calotype.metrics.manifold import Z95
 from calotype.metrics.score import Score
 from calotype.report import plots_models
-from calotype.report.card import Report
-from calotype.report.drawing import number, text
+from calotype.report.drawing import text
 from calotype.report.glossary import SCORES
-from calotype.report.markup import linked, table, tag, term
-from calotype.report.ranking import in_order, listed, ranks
-from calotype.report.scores import GIVEN, LIKELIHOOD
-from calotype.report.words import is_likelihood, minutes
+from calotype.report.html import linked, table, tag, term
+from calotype.report.text import is_likelihood, minutes
 
 BOUNDS = ("ELBO", "IWAE", "dequantized bound", "variational bound")
 EXACT = "exact"

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from calotype.errors import UserError
+from calotype.evaluation.result import Report, to_json
 from calotype.files import obstacle, write_json, write_text
-from calotype.report.card import Report, to_json
 from calotype.report.compare import compare_html
 from calotype.report.page import html
 

@@ -8,13 +8,15 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from calotype.diagnose.verdict import Verdict
+from calotype.evaluation.result import Curves, Neighbors, Pixels, Report, Series
+from calotype.evaluation.scores import GAIN, RESTORED
+from calotype.evaluation.wording import number, space_in_words
 from calotype.metrics.score import Score
 from calotype.report import page_restoration, plots, plots_models
-from calotype.report.card import Curves, Neighbors, Pixels, Report, Series
 from calotype.report.compare import compare_html
-from calotype.report.drawing import BETTER, number, text
-from calotype.report.glossary import STATUSES, space_in_words
-from calotype.report.markup import (
+from calotype.report.drawing import BETTER, text
+from calotype.report.glossary import STATUSES
+from calotype.report.html import (
     alike,
     document,
     explained,
@@ -31,8 +33,7 @@ from calotype.report.markup import (
     term,
     tone,
 )
-from calotype.report.scores import GAIN, RESTORED
-from calotype.report.words import (
+from calotype.report.text import (
     cost_in_words,
     distance_in_words,
     evaluations_in_words,

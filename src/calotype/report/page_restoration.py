@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from calotype.evaluation.result import Crop, Method, Report
 from calotype.metrics.score import Estimate, Score
 from calotype.report import plots, plots_models
-from calotype.report.card import Crop, Method, Report
 from calotype.report.drawing import text
-from calotype.report.markup import linked, picture, sheet, table, tag, term
-from calotype.report.words import sentence, signed
+from calotype.report.html import linked, picture, sheet, table, tag, term
+from calotype.report.text import sentence, signed
 
 _SHOWN = 160  # CSS pixels of a piece
 _WHAT = {"before": "before", "after": "after", "again": "back again", "truth": "truth", "difference": "error"}

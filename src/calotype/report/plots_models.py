@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from calotype.evaluation.result import Evaluations, Level, Units
+from calotype.evaluation.wording import number
 from calotype.metrics.score import Interval
-from calotype.report.card import Evaluations, Level, Units
-from calotype.report.drawing import ALERT, BAND, INK, LINE, MADE, MUTED, OTHER, REAL, WIDTH, calm, draw, logarithmic, number, short
+from calotype.report.drawing import ALERT, BAND, INK, LINE, MADE, MUTED, OTHER, REAL, WIDTH, calm, draw, logarithmic, short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

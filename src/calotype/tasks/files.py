@@ -21,8 +21,8 @@ from calotype.data.reading import UnusableError, first_line, reading
 from calotype.data.samples import Samples, on_white, read, to_8bit
 from calotype.errors import CalotypeError, UserError
 from calotype.files import write_atomic
-from calotype.tasks.deep import write_png, write_tiff
 from calotype.tasks.facts import Chunks, chunks_of, exif_of, left_out, profile_of, resolution_of, sized, unkept
+from calotype.tasks.sixteen_bit import write_png, write_tiff
 
 _PROFILE = 255 * 65_519  # bytes of a color profile in a JPEG file (ICC.1, annex B.4), where Pillow would lose it
 QUALITY = 95  # of JPEG, WebP and AVIF, where none is asked for

@@ -16,11 +16,11 @@ from calotype.data.decode import MAX_BYTES, MAX_PIXELS, UnusableError, read_head
 from calotype.data.download import PUBLIC
 from calotype.data.embedded import NAMES
 from calotype.data.files import EXTENSIONS, Files, Folder
+from calotype.data.folder_layout import arrange, natural
 from calotype.data.images import Images, Skipped
 from calotype.data.kinds import looks_like_image
 from calotype.data.load import find, load
 from calotype.data.opening import DENSE
-from calotype.data.tree import arrange, natural
 from calotype.errors import UserError, printable
 from calotype.files import expanded, read_bytes
 from calotype.tasks.files import Picture, open_picture

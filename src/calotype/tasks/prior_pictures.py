@@ -21,7 +21,7 @@ from calotype.degrade.color import gray8
 from calotype.errors import UserError, printable
 from calotype.tasks.batch import Outcome
 from calotype.tasks.inputs import Inputs
-from calotype.tasks.pixels import to_tensor
+from calotype.tasks.model_inputs import to_tensor
 from calotype.types import ImageSpec
 
 OWN = ("overview.png", "result.json")  # what is made of all pictures together

@@ -1,0 +1,203 @@
+"""Batches of the endless order of the training images, each a pure function of (seed, images seen)."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from calotype.data.images import Images, Labels, Pixels, some
+from calotype.data.sampler import Order
+from calotype.degrade import Degradation
+from calotype.errors import UserError
+from calotype.types import Batch, Condition, ImageSpec, Noise, Source, mix
+
+_Rows = tuple[Pixels, Labels | None, Pixels | None]
+_SPOIL, _PARTNER = 3, 4  # streams of random numbers beside those of the sampler: what is spoiled how, and put beside what
+
+
+@dataclass(frozen=True)
+class Vary:
+    """What becomes of an image between its source and a batch."""
+
+    flip: bool = False  # half of the images, chosen anew in each epoch, are mirrored left and right
+    turn: bool = False  # mirrored and turned by quarters, all eight ways alike
+    patch: int | None = None  # a random square of so many pixels a side is cut out
+    degrade: Degradation | None = None  # makes ``Condition.source`` of the image, or of its partner
+    paired: bool = True  # whether source and image show the same; else the sources come in an order of their own
+
+    def spec(self, images: Images) -> ImageSpec:
+        """What a model needs to know of the batches."""
+        base = images.spec
+        size = min(self.patch or base.size, base.size)
+        if self.degrade is None and images.partner is None and self.paired:
+            return ImageSpec(size, base.channels, base.classes)
+        spoil = self.degrade
+        channels = (images.partner or images).spec.channels
+        return ImageSpec(
+            size,
+            base.channels,
+            base.classes,
+            Source(
+                channels if spoil is None else spoil.channels(channels),
+                1 if spoil is None else spoil.scale,
+                () if spoil is None else spoil.known,
+                "" if spoil is None else spoil.spec,
+                self.paired,
+            ),
+        )
+
+
+class Loader:
+    """Batches of a set of images, each a pure function of (seed, images seen).
+
+    Args:
+        images: The images. Memory-mapped ones are read ahead, one batch at a time, by one thread.
+        batch: Images in a batch over all ranks together.
+        seed: What decides order, cutting, mirroring and spoiling.
+        vary: What becomes of the images.
+        rank: The process that asks; it gets rows ``rank::world`` of each batch.
+        world: The number of processes.
+        device: Where batches go.
+
+    Raises:
+        UserError: If there are fewer images than ``batch``, or images are smaller than the patch.
+    """
+
+    def __init__(
+        self,
+        images: Images,
+        batch: int,
+        seed: int,
+        vary: Vary | None = None,
+        *,
+        rank: int = 0,
+        world: int = 1,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        if batch < 1 or not 0 <= rank < world <= batch:
+            raise UserError(f"a batch of {batch:,} cannot be shared by {world} processes: give at least one image to each")
+        if len(images) < batch:
+            raise UserError(
+                f"{images.name} has {some(len(images), 'image')} to train on, too few for a batch of {batch:,}: "
+                "give a smaller --train.batch or more images"
+            )
+        self.vary = vary or Vary()
+        self.images = images
+        self.spec = self.vary.spec(images)
+        self.batch = batch
+        self.seed = seed
+        self.rank = rank
+        self.world = world
+        self.device = torch.device(device)
+        partner, paired = images.partner, self.vary.paired
+        alone = partner is None and not paired  # then no image may ever be on both sides
+        self._targets = _Stream(images, seed, self.vary, rank, world, half=0 if alone else None)
+        self._sources = None
+        if partner is not None or alone:
+            own = seed if paired else mix(seed, _PARTNER)
+            self._sources = _Stream(partner or images, own, self.vary, rank, world, half=1 if alone else None)
+        self._mapped = _is_mapped(images.pixels) or (partner is not None and _is_mapped(partner.pixels))
+        self._thread: ThreadPoolExecutor | None = None
+        self._ahead: tuple[int, Future[_Rows]] | None = None
+
+    def batch_at(self, seen: int) -> Batch:
+        """The images number ``seen`` to ``seen + batch - 1`` of the endless order.
+
+        Images are float32 in [-1, 1], (n, C, H, W) over memory in the order (n, H, W, C), with ``n`` this rank's part
+        of the batch; labels, where there are any, are int64; ``Condition.source`` is there where ``vary`` or a partner makes it.
+        """
+        pixels, labels, partner = self._read_ahead(seen) if self._mapped else self._gather(seen)
+        image = self._to_image(pixels)
+        source = None if partner is None else self._to_image(partner)
+        if self.vary.degrade is not None:
+            noise = Noise(len(image), mix(self.seed, _SPOIL, self.rank), seen, self.device)
+            source = self.vary.degrade(image if source is None else source, noise).source
+        return Batch(image, Condition(None if labels is None else self._to_device(torch.from_numpy(labels)), source))
+
+    def _to_image(self, pixels: Pixels) -> Tensor:
+        image = self._to_device(torch.from_numpy(pixels))
+        # In this order 0 and 255 become exactly -1 and 1, and the 256 levels are symmetric around zero.
+        return image.to(torch.float32).sub_(127.5).mul_(1 / 127.5).permute(0, 3, 1, 2)
+
+    def _gather(self, seen: int) -> _Rows:
+        pixels, labels = self._targets.rows(seen, self.batch)
+        return pixels, labels, None if self._sources is None else self._sources.rows(seen, self.batch)[0]
+
+    def _read_ahead(self, seen: int) -> _Rows:
+        """The rows of a batch, from the guess where it was right; only the one thread touches the file and the order."""
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, "calotype-data")
+        ahead, self._ahead = self._ahead, None
+        right = ahead is not None and ahead[0] == seen
+        future = ahead[1] if ahead is not None and right else self._thread.submit(self._gather, seen)
+        rows = future.result()
+        self._ahead = (seen + self.batch, self._thread.submit(self._gather, seen + self.batch))
+        return rows
+
+    def _to_device(self, tensor: Tensor) -> Tensor:
+        if self.device.type == "cpu":
+            return tensor
+        if self.device.type == "cuda":
+            return tensor.pin_memory().to(self.device, non_blocking=True)
+        return tensor.to(self.device)
+
+
+class _Stream:
+    """The endless order of one set of images, cut and turned as ``vary`` says. Two of one seed and length stay in step.
+
+    ``half`` takes every other image only, from the first (0) or the second (1) on.
+    """
+
+    def __init__(self, images: Images, seed: int, vary: Vary, rank: int, world: int, half: int | None = None) -> None:
+        self._images, self._vary, self._rank, self._world, self._half = images, vary, rank, world, half
+        if half is not None and len(images) < 2:
+            raise UserError(f"{images.name} holds one image, and images without partners are divided into two sides: give more images")
+        self._order = Order(len(images) if half is None else len(images) // 2, seed)
+        self._shape = images.pixels.shape[1:]
+        self._table = images.pixels.reshape(len(images), -1)  # rows are copied faster than blocks
+        scale = 1 if vary.degrade is None else vary.degrade.scale
+        if vary.patch is not None and vary.patch > self._shape[0]:
+            raise UserError(
+                f"the images of {images.name} are {self._shape[0]} pixels a side, too small for patches of {vary.patch}: "
+                f"give --data.patch {self._shape[0] // scale * scale} or less"
+            )
+
+    def rows(self, seen: int, batch: int) -> tuple[Pixels, Labels | None]:
+        """Pixels (n, H, W, C) uint8 and labels (n,) int64 of this rank's rows of a batch, copied."""
+        vary, mine = self._vary, slice(self._rank, None, self._world)
+        rows, mirrored = self._order.cut(seen, batch, vary.flip)
+        rows = rows[mine] if self._half is None else 2 * rows[mine] + self._half
+        labels = None if self._images.labels is None else self._images.labels[rows]
+        if vary.patch is None and not vary.turn:
+            pixels = np.take(self._table, rows, axis=0).reshape(len(rows), *self._shape)
+        else:
+            places = self._order.numbers(seen, batch)[mine]
+            pixels = np.stack([self._cut(int(row), place) for row, place in zip(rows, places, strict=True)])
+        if mirrored is not None:
+            mirrored = mirrored[mine]
+            pixels[mirrored] = pixels[mirrored, :, ::-1]
+        return pixels, labels
+
+    def _cut(self, row: int, place: NDArray[np.float64]) -> Pixels:
+        """A random square of one image, in a random one of its eight positions."""
+        side = self._vary.patch or self._shape[0]
+        top, left = (int(u * (self._shape[0] - side + 1)) for u in place[:2])
+        pixels = self._images.pixels[row, top : top + side, left : left + side]
+        if not self._vary.turn:
+            return np.asarray(pixels)
+        way = int(place[2] * 8)
+        return np.rot90(pixels[:, ::-1] if way & 4 else pixels, way & 3)
+
+
+def _is_mapped(array: np.ndarray | None) -> bool:
+    """Whether an array, or what it is a view of, lies in a memory-mapped file."""
+    while isinstance(array, np.ndarray):
+        if isinstance(array, np.memmap):
+            return True
+        array = array.base
+    return False

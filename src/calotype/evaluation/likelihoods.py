@@ -1,0 +1,178 @@
+"""What a model with a likelihood or an encoder is asked: how well it foresees unseen images, and which latents it uses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from calotype.data import Images
+from calotype.diagnose import likelihood
+from calotype.diagnose.verdict import Finding, Verdict, cannot_tell, not_asked
+from calotype.engine.display import Say, progress
+from calotype.errors import UserError
+from calotype.evaluation.result import Units
+from calotype.evaluation.scores import GIVEN, LIKELIHOOD, bounded
+from calotype.evaluation.target import Subject
+from calotype.evaluation.wording import number
+from calotype.metrics.likelihood import active_units, bits_of, bits_per_dim, gap, intricacy
+from calotype.metrics.score import Score
+from calotype.tasks.model_inputs import labels_for, to_tensor
+from calotype.tasks.sample import Generator
+from calotype.types import Condition, HasPosterior, Likelihood, mix
+
+QUICK, SHORT, SLOW = 500, 250, 100  # held-out images that are asked of: in full, in a short report, and by what takes long
+LARGEST = 35 * 35  # pixels of an image from which on fewer are asked of
+BATCH = 50
+MOST_UNITS = 512  # bars of the picture of divergences
+LIKELY = "likelihood-overfit"
+OTHER_SIZE = "Images are compared at another size than the model's own: leave out --size."
+NO_HOLDOUT = "There are no held-out images: name some with --holdout."
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the model itself says."""
+
+    scores: list[Score] = field(default_factory=list)
+    findings: list[Finding | Verdict] = field(default_factory=list)
+    units: Units | None = None
+    notes: tuple[str, ...] = ()
+
+
+def ask(subject: Subject, seed: int, *, slow: bool, say: Say | None = None) -> Told:
+    """Bits per dimension of held-out images by every likelihood of the model, and the verdicts that need the model itself.
+
+    ``slow`` asks of more images, and for the likelihoods that take long, too. A folder of images can be asked nothing.
+    """
+    generator = subject.generator
+    if generator is None:
+        return Told(findings=[not_asked(name, "A folder of images has no model to ask.") for name in ("posterior-collapse", LIKELY)])
+    if subject.images.shape[1] != generator.spec.size:
+        return Told(findings=[cannot_tell(name, OTHER_SIZE) for name in ("posterior-collapse", LIKELY)])
+    held, train = (None if images is None else known(generator, images) for images in (subject.holdout, subject.train))
+    told = _bits(generator, held, train, subject, _Pace(seed, slow, say))
+    collapse, units = _latents(generator, held if held is not None and len(held) >= likelihood.FEWEST_IMAGES else train)
+    return replace(told, findings=[collapse, *told.findings], units=units)
+
+
+@dataclass(frozen=True)
+class _Pace:
+    seed: int
+    slow: bool
+    say: Say | None
+
+
+@dataclass(frozen=True)
+class Known:
+    """Real images as a model takes them."""
+
+    pixels: NDArray[np.uint8]  # (N, H, W, C)
+    label: NDArray[np.int64] | None
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def some(self, count: int, seed: int) -> Known:
+        """``count`` of them by chance, the same ones each time."""
+        rows = np.sort(np.random.default_rng([seed, 13]).permutation(len(self))[:count])
+        return Known(self.pixels[rows], None if self.label is None else self.label[rows])
+
+    def batch(self, rows: slice, device: torch.device) -> tuple[torch.Tensor, Condition]:
+        """Images (N, C, H, W) in [-1, 1] and what is known of them."""
+        label = None if self.label is None else torch.from_numpy(self.label[rows]).to(device)
+        return to_tensor(self.pixels[rows]).to(device), Condition(label)
+
+
+def known(generator: Generator, images: Images) -> Known | None:
+    """Images with the labels that the model knows them by; None where they are none, or a conditional model lacks their labels."""
+    if not len(images):
+        return None
+    if not generator.model.conditional:
+        return Known(images.pixels, None)
+    labels = labels_for(images, generator.spec)
+    return None if labels is None else Known(images.pixels, labels)
+
+
+def _bits(generator: Generator, held: Known | None, train: Known | None, subject: Subject, pace: _Pace) -> Told:
+    ways = generator.model.likelihoods()
+    if not ways:
+        return Told(findings=[not_asked(LIKELY, likelihood.NO_LIKELIHOOD)])
+    if held is None:
+        labelled = subject.holdout is not None and len(subject.holdout) > 0
+        why = "The model was trained with classes that the held-out images do not have." if labelled else NO_HOLDOUT
+        return Told(findings=[cannot_tell(LIKELY, why)])
+    scores, notes = [], []
+    finding: Finding | Verdict = cannot_tell(LIKELY, "Its likelihoods take so long that they are asked of few images.")
+    of_train = False
+    for way in (w for w in ways if pace.slow or not w.slow):
+        some = held.some(count(generator, len(held), SLOW if way.slow else QUICK if pace.slow else SHORT), pace.seed)
+        try:
+            nats = nats_of(generator, way, some, pace)
+            estimate = bits_per_dim(nats, generator.spec.shape)
+            where = way.kind + (GIVEN if some.label is not None else "")
+            if estimate.value > 8:
+                notes.append(f"{number(estimate.value)} bits/dim ({way.kind}) say nothing: a model that knows nothing has 8")
+            span = bounded(LIKELIHOOD, estimate.interval)
+            scores.append(Score(LIKELIHOOD, estimate.value, span, None, len(some), len(some), where, "lower"))
+            if not way.slow and not of_train:
+                of_train = True
+                finding = _overfit(generator, way, some, nats, train, subject, pace)
+        except UserError:
+            notes.append(f"the likelihood of the model ({way.kind}) is not finite for some held-out images")
+    return Told(scores, [finding], notes=tuple(notes))
+
+
+def count(generator: Generator, there: int, most: int) -> int:
+    """How many of so many images are asked of: fewer where they are large."""
+    return min(there, max(2, most * LARGEST // max(LARGEST, generator.spec.size**2)))
+
+
+@torch.no_grad()
+def nats_of(generator: Generator, way: Likelihood, images: Known, pace: _Pace) -> NDArray[np.float64]:
+    """Nats of each image, (N,)."""
+    rng = torch.Generator(generator.device).manual_seed(mix(pace.seed, 17))
+    parts, said = [], progress(pace.say, f"asking for likelihoods ({way.kind})")
+    for start in range(0, len(images), BATCH):
+        x, condition = images.batch(slice(start, start + BATCH), generator.device)
+        parts.append(way.nats(x, condition, rng).cpu().double().numpy())
+        if said is not None:
+            said(min(start + BATCH, len(images)), len(images))
+    return np.concatenate(parts)
+
+
+def _overfit(
+    generator: Generator, way: Likelihood, held: Known, nats: NDArray[np.float64], train: Known | None, subject: Subject, pace: _Pace
+) -> Finding | Verdict:
+    """Held-out against as many training images."""
+    if train is None:
+        return cannot_tell(LIKELY, "There are no training images to compare with: name them with --data.")
+    seen, shape = train.some(len(held), pace.seed), generator.spec.shape
+    of_held, of_seen = bits_of(nats, shape), bits_of(nats_of(generator, way, seen, pace), shape)
+    try:
+        found = gap(of_held, of_seen, intricacy(held.pixels), intricacy(seen.pixels))
+    except UserError as error:
+        return cannot_tell(LIKELY, str(error))
+    lines = [r for r in subject.records if "event" not in r]
+    return likelihood.likelihood_overfit(found, min(len(held), len(seen)), likelihood.widens(lines))
+
+
+@torch.no_grad()
+def _latents(generator: Generator, images: Known | None) -> tuple[Finding | Verdict, Units | None]:
+    """Which latents vary with the image, and how much each says of it."""
+    model, name = generator.model, "posterior-collapse"
+    if not isinstance(model, HasPosterior):
+        return not_asked(name, likelihood.NO_ENCODER), None
+    if images is None:
+        return cannot_tell(name, "There are no images to encode: name some with --holdout or --data."), None
+    some = images.some(QUICK, 0)
+    parts = [model.posterior(*some.batch(slice(start, start + BATCH), generator.device)) for start in range(0, len(some), BATCH)]
+    means, divergence = (torch.cat([part[i].float().cpu() for part in parts]).flatten(1).numpy() for i in range(2))
+    finding = likelihood.posterior_collapse(means, divergence)
+    if not isinstance(finding, Finding):
+        return finding, None
+    nats = np.sort(divergence.mean(0))[::-1]
+    rows = np.linspace(0, len(nats) - 1, min(len(nats), MOST_UNITS)).round().astype(int)
+    return finding, Units(int(active_units(means).sum()), len(nats), tuple(nats[rows].tolist()))

@@ -1,0 +1,182 @@
+"""From a translator to a report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from calotype import pictures as edge
+from calotype.data import Loader, Split
+from calotype.diagnose import training, translation
+from calotype.diagnose.translation import Translated
+from calotype.diagnose.verdict import Finding, Verdict, conclude, fitting
+from calotype.engine.images import judging, open_images
+from calotype.errors import UserError
+from calotype.evaluation import evidence, result
+from calotype.evaluation.beside import gone, reading
+from calotype.evaluation.request import Request
+from calotype.evaluation.run_info import Known
+from calotype.evaluation.scores import KINDS, mean_of
+from calotype.evaluation.target import SELECTED, taken
+from calotype.files import name_of
+from calotype.metrics.features import pick
+from calotype.metrics.frechet import frechet_estimate
+from calotype.metrics.quality import Convention, convention_for
+from calotype.metrics.score import Score
+from calotype.tasks.sample import Generator
+from calotype.types import Batch, Condition
+
+FULL, SHORT = 200, 48
+"""Pictures that a report translates, and those of a short one."""
+
+MEGAPIXELS = 4.0, 0.6  # of all of them together, at most
+SHOWN = 6
+WAYS = {"a2b": "Sources translated (a2b)", "b2a": "Images translated (b2a)"}
+"""What each direction makes."""
+
+REALS = 2_000  # training pictures of the other side that a distance is taken to
+
+
+@dataclass(frozen=True)
+class _One:
+    """One direction, measured."""
+
+    direction: str
+    found: Translated
+    again: Tensor | None  # translated back
+
+
+def opened(path: Path, generator: Generator, request: Request) -> Callable[[], result.Report]:
+    """The work of judging a translator by pictures that its run held out, or by those that its settings make of ``data``.
+
+    Raises:
+        UserError: for a model without its run, and where nothing is held out.
+    """
+    known = Known.of(path, request)
+    if known.config is None:
+        raise UserError(f"{path} is a model by itself, which does not say what it was trained to translate: judge its run")
+    options = known.config.data
+    if known.split is None and request.data is None:
+        raise UserError(gone(options))
+    split = known.split or open_images(replace(options, source=request.data or ""), request.progress(reading(request.data or "")))
+    known = replace(known, split=split)
+    batch, paired = _batch(known, split, generator, request)
+    return lambda: _judged(path, generator, known, split, batch, paired, request)
+
+
+def _judged(path: Path, generator: Generator, known: Known, split: Split, batch: Batch, paired: bool, request: Request) -> result.Report:
+    assert known.config is not None
+    seed, short, said = request.seed, request.short, request.progress("translating")
+    ways = generator.model.directions
+    began, made = time.perf_counter(), []
+    for place, way in enumerate(ways):
+        found = translation.translate(generator.model, batch, paired, way, seed)
+        made.append((way, found))
+        if said is not None:
+            said(place + 1, len(ways))
+    seconds = time.perf_counter() - began
+    megapixels = sum(found.made[:, 0].numel() for _, found in made) / 1e6
+    several = [_One(way, found, None if found.back is None else found.back(found.made)) for way, found in made]
+    findings = [f for one in several for f in _named(translation.findings(one.found), one.direction, len(several) > 1)]
+    verdicts = conclude([*findings, training.overfitting_discriminator(_lines(known)), training.divergence(known.records)])
+    convention = convention_for(None, generator.spec.channels)
+    scores = [s for one in several for s in _scores(one, convention, len(several) > 1)]
+    scores += [] if short else _distances(several, split, len(several) > 1)
+    how = str(generator.spec.source or "")
+    return result.Report(
+        subject=name_of(path),
+        scores=tuple(scores),
+        verdicts=tuple(fitting(v, vars(known.config.model), recipe=known.config.recipe, run=taken(known.config)) for v in verdicts),
+        about=known.about(generator) | {"translates from": how, "judged on": split.train.name},
+        data=known.data,
+        protocol={"pictures": f"{len(batch.image)}, {'paired' if paired else 'not paired'}", "convention": convention.text},
+        seed=seed,
+        short=short,
+        recipe=generator.recipe or None,
+        settings=known.settings,
+        train_seed=known.train_seed,
+        notes=(SELECTED,) if known.selected else (),
+        pictures=result.Pictures(crops=_crops(several)),
+        curves=evidence.curves(known.records),
+        cost=known.cost(generator, seconds / megapixels),
+    )
+
+
+def _lines(known: Known) -> list[dict[str, object]]:
+    return [r for r in known.records if "event" not in r]
+
+
+def _batch(known: Known, split: Split, generator: Generator, request: Request) -> tuple[Batch, bool]:
+    """Held-out pictures with their sources, and whether both show the same."""
+    assert known.config is not None
+    data, count = request.data, request.count if request.count is not None else (SHORT if request.short else FULL)
+    images = split.holdout if len(split.holdout) or data is None else split.train
+    fewest = (
+        len(images) if images.partner is None else min(len(images), len(images.partner))
+    )  # none may come twice: it would be its own double
+    if fewest < 2:
+        raise UserError(
+            "the run held no pictures out: name some with --data"
+            if data is None
+            else f"{data} holds too few pictures to judge by: name others"
+        )
+    vary = replace(judging(known.config.data, images), patch=None)
+    count = max(2, min(count, fewest, int(MEGAPIXELS[request.short] * 1e6 / images.spec.size**2)))
+    batch = Loader(images, count, request.seed, vary, device=generator.device).batch_at(0)
+    return Batch(batch.image, Condition(source=batch.condition.source)), vary.paired
+
+
+def _named(found: Sequence[Finding | Verdict], direction: str, several: bool) -> list[Finding | Verdict]:
+    """Findings that say of which direction they are."""
+    return [replace(f, evidence=f"{WAYS[direction]}: {f.evidence}") if several and f.evidence else f for f in found]
+
+
+def _scores(one: _One, convention: Convention, several: bool) -> list[Score]:
+    if not one.found.paired:
+        return []
+    made, truth = (t.float().clamp(-1, 1).cpu() for t in (one.found.made, one.found.image))
+    convention = convention if made.shape[1] == 3 or convention.space == "gray" else replace(convention, space="gray")
+    rows = (("PSNR", convention.psnr(made, truth).clamp(max=80)), ("SSIM", convention.ssim(made, truth)))
+    found = []
+    for name, values in rows:
+        estimate, label = mean_of(name, values.double().numpy()), f"{name}, {one.direction}" if several else name
+        found.append(Score(label, estimate.value, estimate.interval, None, len(made), len(made), convention.text, "higher"))
+    return found
+
+
+def _distances(several: Sequence[_One], split: Split, two: bool) -> list[Score]:
+    """The Frechet distance of translations from training pictures of the other side; the floor is that of held-out ones."""
+    found = []
+    for one in several:
+        others = split.train if one.direction == "a2b" else split.train.partner
+        if others is None:  # the sources are made of the images, and there is no set of them apart
+            continue
+        real, space = np.asarray(others.pixels[:REALS]), pick(None, others.spec)[0]
+        drawn, held, reals = (space.of(x).features for x in (edge.to_uint8(one.found.made), edge.to_uint8(one.found.image), real))
+        if min(len(drawn), len(reals)) <= 2 * space.dimension:
+            continue
+        estimate, floor = frechet_estimate(drawn, reals), frechet_estimate(held, reals).value
+        name = "FD" + (f", {one.direction}" if two else "")
+        found.append(Score(name, estimate.value, estimate.interval, floor, len(drawn), len(reals), space.label, KINDS["FD"]))
+    return found
+
+
+def _crops(several: Sequence[_One]) -> tuple[result.Crop, ...]:
+    """The first pictures of each direction, not selected."""
+    crops = []
+    for one in several:
+        source, made, image = one.found.source, one.found.made, one.found.image
+        before = edge.to_uint8(edge.like(source, made))
+        after, truth = edge.to_uint8(made), edge.to_uint8(image)
+        again: NDArray[np.uint8] | None = None if one.again is None else edge.to_uint8(edge.like(one.again, made))
+        title = WAYS[one.direction]
+        for row in range(min(SHOWN, len(after))):
+            back = None if again is None else again[row]
+            crops.append(result.Crop(title, before[row], after[row], truth[row] if one.found.paired else None, again=back))
+    return tuple(crops)

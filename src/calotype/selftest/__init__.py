@@ -1,0 +1,1 @@
+"""What the checks see and miss, measured on real images with planted failures."""
