@@ -2,9 +2,9 @@
 
     python benchmarks/large_picture.py RUN                      # 12 megapixels, 8-bit JPEG
     python benchmarks/large_picture.py RUN --megapixels 24 --deep --threads 1
-    python benchmarks/large_picture.py RUN --score              # spoiled again and scored, which takes the middle of such a picture
+    python benchmarks/large_picture.py RUN --score              # degraded again and scored, which takes the middle of such a picture
 
-RUN is a restorer that keeps the size of pictures. The picture is made of the embedded photographs and spoiled by noise. `calotype
+RUN is a restorer that keeps the size of pictures. The picture is made of the embedded photographs and degraded by noise. `calotype
 restore` runs in a process of its own, whose peak of resident memory is printed; that of a 64x64 picture stands beside it, as what Python,
 PyTorch and the model take by themselves. Then a smaller picture is restored whole and by tiles, and the largest difference is printed in
 levels of 255.

@@ -133,9 +133,9 @@ def without(side: str, count: int, reader: Recognizer) -> Row:
     degraded = degradation(truth, Noise(len(truth)))
     images = {"truth": truth, **classical.baselines(degraded, degradation, (28, 28))}
     found: Row = {name: right(read(space, pictures.to_uint8(image.clamp(-1, 1))), labels) for name, image in images.items()}
-    assert degraded.known is not None
+    assert degraded.conditioning is not None
     with torch.no_grad():
-        chances = reader(torch.cat([degraded.image, degraded.known], 1)).softmax(1)
+        chances = reader(torch.cat([degraded.image, degraded.conditioning], 1)).softmax(1)
     return found | {"from the half": right(chances.argmax(1).numpy(), labels), "drawn": float(chances.square().sum(1).mean())}
 
 

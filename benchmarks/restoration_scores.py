@@ -4,10 +4,10 @@
     python benchmarks/restoration_scores.py RUN IMAGES.zip --degrade noise:25 --json
     python benchmarks/restoration_scores.py RUN IMAGES.zip --mirrored       # with borders as calotype restore treats them
 
-IMAGES.zip (or a folder) holds true images, grey or color, of any size; or, for super-resolution, pairs NAME_HR.png and NAME_LR.png
+IMAGES.zip (or a folder) holds true images, gray or color, of any size; or, for super-resolution, pairs NAME_HR.png and NAME_LR.png
 in folders image_SRF_2, image_SRF_3 ..., in which case the smaller images are those given, and the folder of the run's scale is read.
 
-Super-resolution is scored on the luma of MATLAB's rgb2ycbcr with as many border pixels cut off as the scale. A model for grey images
+Super-resolution is scored on the luma of MATLAB's rgb2ycbcr with as many border pixels cut off as the scale. A model for gray images
 is given the luma of color ones, and its result is scored as luma. Noise is Gaussian, left unclipped, seeded by the number of the image
 in the order of names; results are clipped and rounded. A model that can be told the noise level is told it. The first row is the
 untouched or bicubic image.
@@ -60,21 +60,21 @@ def read(path: Path) -> dict[str, bytes]:
 
 
 def picture(data: bytes) -> Tensor:
-    """(1, C, H, W) float32 in [-1, 1], grey or color as the file is."""
+    """(1, C, H, W) float32 in [-1, 1], gray or color as the file is."""
     image = Image.open(io.BytesIO(data))
     pixels = np.asarray(image if image.mode == "L" else image.convert("RGB"))
     return torch.from_numpy(pixels.reshape(*pixels.shape[:2], -1).transpose(2, 0, 1)[None].astype(np.float32) / 127.5 - 1)
 
 
 def fit(image: Tensor, channels: int, convention: Convention) -> Tensor:
-    """An image as a model for so many channels takes it: of color, the luma; of grey, three equal channels."""
+    """An image as a model for so many channels takes it: of color, the luma; of gray, three equal channels."""
     if image.shape[1] == channels:
         return image
     if channels == 3:
         return image.expand(-1, 3, -1, -1)
     if convention.space == "luma":
         return luma(image)
-    raise SystemExit("the model was trained on grey images, and these are in color: give grey ones")
+    raise SystemExit("the model was trained on gray images, and these are in color: give gray ones")
 
 
 def examples(files: dict[str, bytes], scale: int) -> list[tuple[str, Tensor, Tensor | None]]:
@@ -90,11 +90,11 @@ def examples(files: dict[str, bytes], scale: int) -> list[tuple[str, Tensor, Ten
     return found
 
 
-def told(source: Source, spoiled: degrade.Degraded, image: Tensor) -> Tensor:
+def told(source: Source, degraded: degrade.Degraded, image: Tensor) -> Tensor:
     """The source, with the noise level in its map where the model takes one."""
     if source.conditioning != ("sigma",):
-        return spoiled.source if source.conditioning else image
-    sigma = spoiled.operator.sigma
+        return degraded.source if source.conditioning else image
+    sigma = degraded.operator.sigma
     assert sigma is not None
     return torch.cat([image, torch.full_like(image[:, :1], float(sigma[0]) * 127.5 / LEVEL)], 1)
 
@@ -114,8 +114,11 @@ def scores(run: Path, images: Path, spec: str | None, mirrored: bool) -> dict[st
         given = fit(true, generator.model.spec.channels, convention)
         noise = Noise(1, SEED, number)
         if small is None:
-            spoiled = degradation(given, noise)
-            start, mask = told(source, spoiled, spoiled.image), None if spoiled.known is None else 1 - spoiled.known[:, -1:]
+            degraded = degradation(given, noise)
+            start, mask = (
+                told(source, degraded, degraded.image),
+                None if degraded.conditioning is None else 1 - degraded.conditioning[:, -1:],
+            )
         else:
             start, mask = fit(small, source.channels, convention), None
         made = applied.images(start) if mirrored else generator.model.sample(Noise(1, SEED, number), Condition(source=start))

@@ -127,7 +127,7 @@ def loop(trainer: Trainer) -> Callable[[int], None]:
             log = trainer.step(watch=(trainer.progress.step + 1) % trainer.config.log.every == 0)
             if log:
                 {name: float(value) for name, value in log.items()}
-                trainer.sound()
+                trainer.all_finite()
 
     return run
 

@@ -103,7 +103,7 @@ def readme(space: FeatureSpace, weights: bytes, accuracy: dict[str, float]) -> s
     count = sum(t.numel() for t in load(weights).values())
     return f"""# digits.safetensors
 
-The recognizer of grey 28x28 digits whose penultimate layer is the feature space `{space.label}`.
+The recognizer of gray 28x28 digits whose penultimate layer is the feature space `{space.label}`.
 
 - network: `calotype.networks.recognizer.Recognizer`, {count:,} parameters, stored as float16 and used as float32
 - trained on: 9,000 of the 10,000 MNIST test digits for {EPOCHS:g} epochs, moved, turned and scaled at random

@@ -15,7 +15,7 @@ from calotype.config import Config, Data, Logging
 from calotype.data import Split
 from calotype.data.images import Images, make_images
 from calotype.engine import checkpoint
-from calotype.engine.images import open_images, vary_of
+from calotype.engine.images import augmentation_of, open_images
 from calotype.models import (
     MODELS,
     AutoregressiveConfig,
@@ -46,7 +46,7 @@ NARROW: dict[type, dict[str, Any]] = {
     ClassifierConfig: {"width": 16},
     AutoregressiveConfig: {"width": 8, "depth": 2},
     VAEConfig: {"width": 8},
-    HVAEConfig: {"width": 8, "rungs": 1},
+    HVAEConfig: {"width": 8, "latent_blocks": 1},
     VQVAEConfig: {"width": 8, "codes": 16, "prior_width": 16, "prior_depth": 1, "prior_heads": 2},
     RestorerConfig: {"width": 8, "depth": 1},
     CycleGANConfig: {"width": 4, "discriminator_width": 8},
@@ -116,7 +116,7 @@ def spec_of(name: str, size: int | None = None, channels: int | None = None) -> 
         return make_images(np.zeros((1, side, side, channels or like.spec.channels), np.uint8), None, (), "blank")
 
     images = replace(blank(train, channels), partner=None if train.partner is None else blank(train.partner, None))
-    return replace(vary_of(small(name).data), patch=None).spec(images)
+    return replace(augmentation_of(small(name).data), patch=None).spec(images)
 
 
 def condition_for(spec: ImageSpec, n: int, size: int | tuple[int, int] | None = None, seed: int = 0) -> Condition:

@@ -43,9 +43,41 @@ def test_the_flat_settings_of_a_gan_are_those_of_its_networks() -> None:
     made = checked(GANConfig, earlier.model({**FLAT, "network": "dcgan"}))
     assert made.generator == DCGANGeneratorConfig(width=8, norm="layer")
     assert made.discriminator == DCGANDiscriminatorConfig(width=8, norm="none", dropout=0.25, spectral=True, minibatch_std=True)
-    assert (made.latent, made.pace, made.smooth) == (7, 2.0, 0.9)
+    assert (made.latent, made.discriminator_lr_mult, made.smooth) == (7, 2.0, 0.9)
     made = checked(GANConfig, earlier.config({"model": {**FLAT, "network": "mlp", "discriminator_width": 16}})["model"])
     assert made.generator == MLPGeneratorConfig(width=8, depth=2, activation="relu", norm="layer")
     assert isinstance(made.discriminator, MLPDiscriminatorConfig)
     assert (made.discriminator.width, made.discriminator.depth, made.discriminator.dropout) == (16, 2, 0.25)
     assert earlier.model(asdict(made)) == asdict(made)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ({"kind": "diffusion", "path": "straight"}, {"kind": "diffusion", "path": "rectified"}),
+        ({"kind": "diffusion", "path": "linear"}, {"kind": "diffusion", "path": "vp-linear"}),
+        ({"kind": "diffusion", "path": "cosine"}, {"kind": "diffusion", "path": "vp-cosine"}),
+        ({"kind": "diffusion", "path": "exploding"}, {"kind": "diffusion", "path": "ve"}),
+        ({"kind": "diffusion", "path": 3}, {"kind": "diffusion", "path": 3}),
+        ({"kind": "hvae", "rungs": 3}, {"kind": "hvae", "latent_blocks": 3}),
+        ({"kind": "gan", "pace": 2.0}, {"kind": "gan", "discriminator_lr_mult": 2.0}),
+        ({"kind": "vae", "pace": 2.0}, {"kind": "vae", "pace": 2.0}),
+        ({"kind": ["gan"]}, {"kind": ["gan"]}),
+        (3, 3),
+    ],
+)
+def test_settings_have_the_names_of_today(old: Any, new: Any) -> None:
+    assert earlier.model(old) == new
+    assert earlier.model(new) == new
+
+
+def test_tensors_and_events_have_the_names_of_today() -> None:
+    names = ["model/encoder.trunk.layers.0.weight", "crown.base.bias", "average/trunked.crown", "optimizer/generator/3/exp_avg"]
+    assert [earlier.parameter(name) for name in names] == [
+        "model/encoder.backbone.layers.0.weight",
+        "decoder.base.bias",
+        "average/trunked.crown",
+        "optimizer/generator/3/exp_avg",
+    ]
+    assert earlier.record({"event": "retreat", "step": 3}) == {"event": "rollback", "step": 3}
+    assert earlier.record({"event": "score", "step": 3}) == {"event": "score", "step": 3}

@@ -32,7 +32,7 @@ from tests.small import changed as changed_in
         ),
         (Share, [0, 1.0], [-0.1, 1.1, math.nan], "give a number from 0 to 1"),
         (Part, [0, 0.999], [1, 1.0, math.inf], "give a number from 0 to below 1"),
-        (Channels, [1, 3], [0, 2, 4], "give 1 .grey. or 3 .color."),
+        (Channels, [1, 3], [0, 2, 4], "give 1 .gray. or 3 .color."),
         (Text, ["", "x" * 4096], ["x" * 4097], "give at most 4,096 characters"),
     ],
 )
@@ -75,7 +75,7 @@ def test_a_number_of_numpy_and_a_path_are_what_they_stand_for() -> None:
     config = replace(named("dcgan"), data=Data(source=Path("photos")), train=Training(steps=np.int64(3)))  # type: ignore[arg-type]
     assert checked(Config, config).data.source == "photos"
     assert checked(Config, config).train.steps == 3
-    assert checked(GANConfig, replace(GANConfig(), pace=np.float32(0.5))).pace == 0.5
+    assert checked(GANConfig, replace(GANConfig(), discriminator_lr_mult=np.float32(0.5))).discriminator_lr_mult == 0.5
 
 
 @pytest.mark.parametrize(

@@ -50,12 +50,12 @@ class Data:
     source: Annotated[Text, alias(aliases=("--data",))] = "mnist5k"
     # height and width in pixels; the source's own where none is given
     size: Annotated[Pixels | None, alias(aliases=("--size",))] = None
-    channels: Annotated[Literal[1, 3] | None, alias(aliases=("--channels",))] = None  # 1 grey, 3 color; else the source's own
+    channels: Annotated[Literal[1, 3] | None, alias(aliases=("--channels",))] = None  # 1 gray, 3 color; else the source's own
     fit: Literal["crop", "pad", "stretch", "tile"] = "crop"  # how an image becomes square; tile: cut whole into squares, unscaled
     flip: bool = False  # mirror left and right at random: right for most photographs, wrong for digits and text
     turn: bool = False  # mirror and turn by quarters at random: for restoration, where up and down do not matter
     patch: Annotated[Width, Field(ge=8)] | None = None  # train on random crops of this many pixels a side
-    # what spoils the images that a restorer learns to mend: noise:25, noise:0-55, blur:1.6, downsample:3, jpeg:30, mask:box, gray ...
+    # what degrades the images that a restorer learns to undo: noise:25, noise:0-55, blur:1.6, downsample:3, jpeg:30, mask:box, gray ...
     degrade: Text | None = None
     # what a translator learns to translate from: auto (trainA and trainB in the source), a folder, halves or halves:right (pictures side
     # by side), classes:cat,dog, or a transform of the images: gray, edges, invert, season; it takes the place of degrade
@@ -66,7 +66,7 @@ class Data:
 
 @dataclass(frozen=True)
 class Optimizer:
-    """How gradients become steps; the same for every player up to its pace."""
+    """How gradients become steps; the same for every player up to its learning-rate factor."""
 
     name: Literal["sgd", "adam", "adamw", "rmsprop", "adagrad"] = "adam"  # the rule that turns gradients into steps
     lr: Positive = 2e-4  # learning rate: how far a step goes

@@ -5,6 +5,7 @@ Nothing here judges: what is not as expected is left as it is, for the reader to
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,12 +17,30 @@ def config(facts: Any) -> Any:
 
 def model(facts: Any) -> Any:
     """The settings of a model."""
-    if not isinstance(facts, Mapping) or facts.get("kind") != "gan" or "network" not in facts:
+    if not isinstance(facts, Mapping):
         return facts
+    names = _SETTINGS.get(str(facts.get("kind")), {})
+    new: dict[str, Any] = {names.get(str(name), name): value for name, value in facts.items()}
+    if new.get("kind") == "diffusion" and isinstance(new.get("path"), str):
+        new["path"] = _PATHS.get(new["path"], new["path"])
+    return _gan(new) if new.get("kind") == "gan" and "network" in new else new
+
+
+def parameter(name: str) -> str:
+    """The name of a tensor of a model."""
+    return re.sub(r"(?<![^./])(trunk|crown)(?=\.)", lambda found: _MODULES[found[0]], name)
+
+
+def record(facts: dict[str, Any]) -> dict[str, Any]:
+    """A line of a log."""
+    return {**facts, "event": "rollback"} if facts.get("event") == "retreat" else facts
+
+
+def _gan(facts: Mapping[str, Any]) -> Any:
     new = dict(facts)
     network, width, narrow = (new.pop(name, None) for name in ("network", "width", "discriminator_width"))
-    both = {name: new.pop(name) for name in ("depth", "activation") if name in new}
-    both = {"network": network, **(both if network == "mlp" else {})}
+    kept = {name: new.pop(name) for name in ("depth", "activation") if name in new}
+    both: dict[str, Any] = {"network": network, **(kept if network == "mlp" else {})}
     generator, discriminator = {**both, "width": width}, {**both, "width": narrow or width}
     for side, part in (("generator_norm", generator), ("discriminator_norm", discriminator)):
         if side in new:
@@ -49,6 +68,9 @@ def _source(facts: Any) -> Any:
 
 
 _SOURCE = {"known": "conditioning"}
+_SETTINGS = {"gan": {"pace": "discriminator_lr_mult"}, "hvae": {"rungs": "latent_blocks"}}
+_PATHS = {"straight": "rectified", "linear": "vp-linear", "cosine": "vp-cosine", "exploding": "ve"}
+_MODULES = {"trunk": "backbone", "crown": "decoder"}
 
 
 def _within(facts: Any, name: str, change: Callable[[Any], Any]) -> Any:

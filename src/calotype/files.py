@@ -33,7 +33,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     """
     temporary = path.with_name(f".{path.name[:40]}.{secrets.token_hex(8)}.tmp")
     try:
-        with open(temporary, "xb") as stream:  # a new file under a name that nobody can foresee: no link is followed
+        with open(temporary, "xb") as stream:  # a new file under a name that nobody can predict: no link is followed
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
@@ -50,7 +50,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def not_linked(path: str, flags: int) -> int:
-    """An ``opener`` of `open` for files that are added to or locked under a name that others can foresee: no link there is followed.
+    """An ``opener`` of `open` for files that are added to or locked under a name that others can predict: no link there is followed.
 
     Raises ``OSError`` for a link and for what is no file, where the system tells.
     """

@@ -31,7 +31,7 @@ STEPS = 999_999_999  # of a run: names of checkpoints have nine digits
 
 def _gray_or_color(channels: int) -> int:
     if channels not in (1, 3):
-        raise ValueError("give 1 (grey) or 3 (color)")
+        raise ValueError("give 1 (gray) or 3 (color)")
     return channels
 
 
@@ -49,7 +49,7 @@ Part = Annotated[float, Field(ge=0, lt=1)]  # a share that leaves something
 Count = Annotated[int, Field(ge=1, le=STEPS)]
 Width = Annotated[int, Field(ge=1, le=WIDEST)]  # numbers side by side in a network
 Depth = Annotated[int, Field(ge=1, le=DEEPEST)]  # layers, blocks or steps, one after another
-Walk = Annotated[int, Field(ge=1, le=10_000)]  # steps of a solver
+SolverSteps = Annotated[int, Field(ge=1, le=10_000)]  # steps of a solver
 Pixels = Annotated[int, Field(ge=8, le=1024)]  # a side of the images that models are trained on
 Sigma = Annotated[float, Field(ge=0, le=255)]  # standard deviation on the scale of 0 to 255
 Quality = Annotated[int, Field(ge=1, le=100)]  # of lossy compression
@@ -112,7 +112,7 @@ def described(kind: type, names: Iterable[str]) -> tuple[Setting, ...]:
 def takes(kind: Any) -> str:
     """What a setting of a type takes, in words; empty for one that is no number, no choice and no truth value.
 
-    >>> takes(Walk | None), takes(Literal["a", "b"])
+    >>> takes(SolverSteps | None), takes(Literal["a", "b"])
     ('a whole number from 1 to 10,000', 'one of a, b')
     """
     members = _members(kind)

@@ -158,8 +158,8 @@ class Player:
     module: nn.Module
     loss: Loss
     every: int = 1  # plays at every ``every``-th step only (lazy regularization)
-    repeats: int = 1  # turns in one step, each with a fresh batch (n_critic)
-    pace: float = 1.0  # its learning rate relative to the optimizer's (two time-scale update rule, Heusel et al. 2017)
+    repeats: int = 1  # steps of its own in one step of the loop, each with a fresh batch (n_critic)
+    lr_mult: float = 1.0  # its learning rate relative to the optimizer's (two time-scale update rule, Heusel et al. 2017)
     after: Callable[[], None] | None = None  # called after each of its optimizer steps (weight clipping)
 
 
@@ -227,7 +227,7 @@ class Model(nn.Module):
     double_backward: bool = False  # whether a loss differentiates a gradient, which compiled networks cannot
 
     def players(self) -> Sequence[Player]:
-        """The players in the order of their turns. Together they own every trainable parameter, none of them twice."""
+        """The players in the order of their steps. Together they own every trainable parameter, none of them twice."""
         raise NotImplementedError
 
     def sample(self, noise: Noise, condition: Condition | None = None, options: SamplingOptions | None = None) -> Tensor:

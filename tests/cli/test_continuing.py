@@ -174,8 +174,8 @@ def test_a_picture_that_is_too_large_names_the_option_that_allows_it(here: Path,
 def test_pictures_in_tiles_may_be_larger_than_those_that_are_spoiled_whole(
     here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert most_of(Places("in"), spoiled=False) == 400_000_000 > most_of(Places("in"), spoiled=True) == 2**26
-    assert most_of(Places("in", megapixels=500), spoiled=True) == 500_000_000
+    assert most_of(Places("in"), degraded=False) == 400_000_000 > most_of(Places("in"), degraded=True) == 2**26
+    assert most_of(Places("in", megapixels=500), degraded=True) == 500_000_000
     monkeypatch.setattr(restoring, "MEGAPIXELS", 0.0007)
     monkeypatch.setattr(restoring, "MAX_PIXELS", 500)
     for more, limit in (([], "700"), (["--degrade", "noise:9"], "500"), (["--mask", "in/0.png"], "700")):

@@ -1,4 +1,4 @@
-"""Results scored against originals that a user has, and words for pictures that were spoiled first."""
+"""Results scored against originals that a user has, and words for pictures that were degraded first."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def picture(path: Path, height: int, width: int, channels: int = 3) -> None:
 def here(runs: Path) -> Path:
     """Originals, and the models."""
     export("denoise", runs / "denoiser", 3, Source(3, 1, ("sigma",), "noise:0-55"))
-    export("denoise", runs / "grey", 1, Source(1, 1, (), "noise:25"))
+    export("denoise", runs / "gray", 1, Source(1, 1, (), "noise:25"))
     export("upscale", runs / "upscaler", 3, Source(3, 2, (), "downsample:2"))
     export("inpaint", runs / "filler", 3, Source(3, 1, ("mask",), "mask:box"))
     export("cyclegan", runs / "translator", 3, Source(3, paired=False))
@@ -175,8 +175,8 @@ def test_python_scores_against_originals(here: Path, capsys: pytest.CaptureFixtu
         assert outcome.scored is not None
         assert outcome.written is None
         assert outcome.scored.own.psnr == words[outcome.file]["psnr"]
-    spoiled = calotype.restore("denoiser", "truth", degraded="noise:15", score=True, sigma=15, display=Display())
-    assert all(outcome.scored for outcome in spoiled)
+    degraded = calotype.restore("denoiser", "truth", degraded="noise:15", score=True, sigma=15, display=Display())
+    assert all(outcome.scored for outcome in degraded)
     with pytest.raises(UserError, match="OUT is missing"):
         calotype.restore("denoiser", "truth", display=Display())
 
@@ -190,12 +190,12 @@ def test_every_line_says_that_pictures_were_spoiled_first(here: Path, capsys: py
     words = ["truth", "large", "--score", "--compare", "look.png"]
     lines = last("upscale", "upscaler", *words)
     assert lines[-2:] == [
-        "2 pictures in large, spoiled first by downsample:2",
-        "before and after in look.png, spoiled first by downsample:2",
+        "2 pictures in large, degraded first by downsample:2",
+        "before and after in look.png, degraded first by downsample:2",
     ]
     assert lines[-3].startswith("downsample:2, seed 0; luma")
-    assert last("upscale", "upscaler", "truth/a.png", "b.png", "--score")[-1] == "b.png: 54x40, spoiled first by downsample:2"
-    assert last("restore", "denoiser", "truth", "clean", "--degrade", "noise:9") == ["2 pictures in clean, spoiled first by noise:9"]
+    assert last("upscale", "upscaler", "truth/a.png", "b.png", "--score")[-1] == "b.png: 54x40, degraded first by downsample:2"
+    assert last("restore", "denoiser", "truth", "clean", "--degrade", "noise:9") == ["2 pictures in clean, degraded first by noise:9"]
     assert last("upscale", "upscaler", "truth", "larger") == ["2 pictures in larger"]
     run(capsys, "degrade", "noise:15", "truth", "noisy")
     lines = last("restore", "denoiser", "noisy", "out", "--truth", "truth")
@@ -206,7 +206,7 @@ def test_every_line_says_that_pictures_were_spoiled_first(here: Path, capsys: py
 @pytest.mark.parametrize(
     ("words", "code", "tells"),
     [
-        ("upscale denoiser truth out", 2, "denoiser mends pictures in the size that they have: give it to calotype restore, or train"),
+        ("upscale denoiser truth out", 2, "denoiser restores pictures in the size that they have: give it to calotype restore, or train"),
         ("upscale translator truth out", 2, "translator translates pictures of one kind into another: give it to calotype translate, or"),
         ("translate denoiser truth out", 2, "give it to calotype restore, or train for calotype translate: calotype train cyclegan"),
         ("translate upscaler truth out", 2, "upscaler makes pictures 2 times larger: give it to calotype upscale, or train"),

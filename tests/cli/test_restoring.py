@@ -158,7 +158,7 @@ def test_a_translator_goes_both_ways(runs: Path, photos: Path, capsys: pytest.Ca
         (["restore", "denoiser", "photos", "out", "--compare", "photos"], "cannot write photos: it is a folder"),
         (["restore", "denoiser", "photos/a.png", ""], "OUT is empty"),
         (["restore", "denoiser", "", "out"], "IN is empty"),
-        (["translate", "denoiser", "photos", "out"], "mends pictures in the size that they have: give it to calotype restore"),
+        (["translate", "denoiser", "photos", "out"], "restores pictures in the size that they have: give it to calotype restore"),
         (["translate", "negative", "photos", "--score"], "say how with --degrade"),
         (["translate", "negative", "photos", "out", "--degrade", "invert", "--direction", "b2a"], "leave out --direction b2a"),
         (["restore", "denoiser", "photos", "out", "--quality", "0"], "--quality: give a whole number from 1 to 100, not 0"),

@@ -25,7 +25,7 @@ from calotype.types import Condition, Model, Noise, Step
 from tests.engine.test_resume import interrupt
 from tests.small import condition_for, final_state, from_source, same, small, spec_of, split_of
 
-IN_COLOR = {"colorize"}  # recipes that grey images are of no use to
+IN_COLOR = {"colorize"}  # recipes that gray images are of no use to
 SCALES = 12  # a multiple of every scale: sizes of images that have smaller sources
 DRAWING = [name for name in RECIPES if MODELS[type(named(name).model)].draws]
 every_recipe = pytest.mark.parametrize("name", RECIPES)

@@ -35,7 +35,7 @@ def bomb(width: int, height: int) -> bytes:
 def hostile_files() -> dict[str, bytes]:
     """Two dozen files that a folder of images may hold, by name."""
     color = smooth()
-    grey = color.convert("L")
+    gray = color.convert("L")
     ramp = np.linspace(0, 65535, 40 * 40).reshape(40, 40)
     turned = Image.Exif()
     turned[0x0112] = 6
@@ -45,18 +45,18 @@ def hostile_files() -> dict[str, bytes]:
     palette = color.quantize(16)
     frames = [smooth(seed=n).convert("P") for n in range(3)]
     layered = color.convert("RGBA")
-    layered.putalpha(grey)
+    layered.putalpha(gray)
     return {
         # usable
-        "grey.png": encode(grey, "PNG"),
-        "grey-alpha.png": encode(grey.convert("LA"), "PNG"),
+        "gray.png": encode(gray, "PNG"),
+        "gray-alpha.png": encode(gray.convert("LA"), "PNG"),
         "color.jpg": jpeg,
         "progressive.jpeg": encode(color, "JPEG", progressive=True),
         "layered.png": encode(layered, "PNG"),
         "palette-transparent.png": encode(palette, "PNG", transparency=0),
         "print.jpg": encode(color.convert("CMYK"), "JPEG"),
         "ycbcr.tif": encode(color.convert("YCbCr"), "TIFF", compression="jpeg"),
-        "bilevel.png": encode(grey.convert("1"), "PNG"),
+        "bilevel.png": encode(gray.convert("1"), "PNG"),
         "sixteen.png": encode(Image.fromarray(ramp.astype(np.uint16)), "PNG"),
         "integers.tif": encode(Image.fromarray(ramp.astype(np.int32)), "TIFF"),
         "floating.tif": encode(Image.fromarray((ramp / 65535).astype(np.float32)), "TIFF"),

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from calotype import degrade
-from calotype.data import Images, Loader, Vary, load
+from calotype.data import Augmentation, Images, Loader, load
 from calotype.data.images import make_images
 from calotype.errors import UserError
 from calotype.types import Source
@@ -30,7 +30,7 @@ def back(image: torch.Tensor) -> np.ndarray:
 
 def test_a_patch_is_cut_from_its_image_and_all_places_occur() -> None:
     images = pictures(4, size=10)
-    loader = Loader(images, 4, 0, Vary(patch=8))
+    loader = Loader(images, 4, 0, Augmentation(patch=8))
     assert loader.spec.size == 8
     order = Loader(images, 4, 0)
     places = set()
@@ -46,20 +46,20 @@ def test_a_patch_is_cut_from_its_image_and_all_places_occur() -> None:
 def test_turns_show_all_eight_positions_and_only_those() -> None:
     images = pictures(1, size=8)
     ways = {np.ascontiguousarray(np.rot90(m, k)).tobytes() for m in (images.pixels[0], images.pixels[0][:, ::-1]) for k in range(4)}
-    loader = Loader(images, 1, 0, Vary(turn=True))
+    loader = Loader(images, 1, 0, Augmentation(turn=True))
     seen = {back(loader.batch_at(i).image)[0].tobytes() for i in range(200)}
     assert len(ways) == 8
     assert seen == ways
 
 
 def test_a_degraded_source_goes_with_its_image_and_repeats() -> None:
-    loader = Loader(pictures(6, size=12), 4, 3, Vary(degrade=degrade.parse("downsample:3")))
+    loader = Loader(pictures(6, size=12), 4, 3, Augmentation(degrade=degrade.parse("downsample:3")))
     assert loader.spec.source == Source(1, 3, (), "downsample:3")
     batch, again = loader.batch_at(8), loader.batch_at(8)
     assert batch.condition.source is not None
     assert batch.condition.source.shape == (4, 1, 4, 4)
     assert torch.equal(batch.condition.source, again.condition.source)  # type: ignore[arg-type]
-    noisy = Loader(pictures(6, size=12), 4, 3, Vary(degrade=degrade.parse("noise:25")))
+    noisy = Loader(pictures(6, size=12), 4, 3, Augmentation(degrade=degrade.parse("noise:25")))
     first, other = noisy.batch_at(0), noisy.batch_at(6)  # the same images an epoch apart get other noise
     assert first.condition.source is not None
     assert other.condition.source is not None
@@ -68,7 +68,7 @@ def test_a_degraded_source_goes_with_its_image_and_repeats() -> None:
 
 
 def test_the_map_of_the_noise_level_tells_half_of_the_levels() -> None:
-    loader = Loader(pictures(64, size=8), 64, 0, Vary(degrade=degrade.parse("noise:0-50")))
+    loader = Loader(pictures(64, size=8), 64, 0, Augmentation(degrade=degrade.parse("noise:0-50")))
     assert loader.spec.source == Source(1, 1, ("sigma",), "noise:0-50")
     batch = loader.batch_at(0)
     assert batch.condition.source is not None
@@ -80,7 +80,7 @@ def test_the_map_of_the_noise_level_tells_half_of_the_levels() -> None:
 
 
 def test_unpaired_sources_of_one_set_are_never_its_targets() -> None:
-    loader = Loader(pictures(20), 4, 0, Vary(degrade=degrade.parse("noise:0"), paired=False))
+    loader = Loader(pictures(20), 4, 0, Augmentation(degrade=degrade.parse("noise:0"), paired=False))
     targets, sources = set(), set()
     for seen in range(0, 80, 4):
         batch = loader.batch_at(seen)
@@ -96,7 +96,7 @@ def test_unpaired_sources_of_one_set_are_never_its_targets() -> None:
 @pytest.mark.parametrize("paired", [True, False])
 def test_a_partner_is_in_step_or_in_an_order_of_its_own(paired: bool) -> None:
     images = replace(pictures(30), partner=pictures(30, offset=100))
-    loader = Loader(images, 10, 0, Vary(paired=paired))
+    loader = Loader(images, 10, 0, Augmentation(paired=paired))
     batch = loader.batch_at(0)
     assert batch.condition.source is not None
     pairs = zip(back(batch.image)[:, 0, 0, 0], back(batch.condition.source)[:, 0, 0, 0], strict=True)
@@ -106,14 +106,14 @@ def test_a_partner_is_in_step_or_in_an_order_of_its_own(paired: bool) -> None:
 
 def test_paired_patches_are_cut_at_the_same_place() -> None:
     pixels = pictures(8, size=16)
-    loader = Loader(replace(pixels, partner=pixels), 8, 0, Vary(patch=8, turn=True))
+    loader = Loader(replace(pixels, partner=pixels), 8, 0, Augmentation(patch=8, turn=True))
     batch = loader.batch_at(0)
     assert torch.equal(batch.image, batch.condition.source)  # type: ignore[arg-type]
 
 
 def test_a_patch_larger_than_the_images_is_refused() -> None:
     with pytest.raises(UserError, match=r"too small for patches of 48: give --data.patch 20"):
-        Loader(pictures(4), 4, 0, Vary(patch=48))
+        Loader(pictures(4), 4, 0, Augmentation(patch=48))
 
 
 def test_photographs_are_cut_into_tiles_and_held_out_whole(tmp_path) -> None:  # type: ignore[no-untyped-def]
@@ -143,19 +143,19 @@ def test_tiles_cover_an_image_and_none_straddles_the_holdout(tmp_path) -> None: 
 
 def test_every_process_has_its_own_noise() -> None:
     images = make_images(np.full((4, 16, 16, 1), 128, np.uint8), None, (), "gray", digest=np.zeros((4, 32), np.uint8))
-    parts = [Loader(images, 4, 0, Vary(degrade=degrade.parse("noise:25")), rank=rank, world=2).batch_at(0) for rank in (0, 1)]
+    parts = [Loader(images, 4, 0, Augmentation(degrade=degrade.parse("noise:25")), rank=rank, world=2).batch_at(0) for rank in (0, 1)]
     first, second = (part.condition.source[:, 0].flatten() for part in parts)  # type: ignore[index]
     assert abs(float(torch.corrcoef(torch.stack([first, second]))[0, 1])) < 0.2
 
 
 def test_one_image_has_no_two_sides() -> None:
     with pytest.raises(UserError, match="holds one image"):
-        Loader(pictures(1), 1, 0, Vary(degrade=degrade.parse("invert"), paired=False))
+        Loader(pictures(1), 1, 0, Augmentation(degrade=degrade.parse("invert"), paired=False))
 
 
 def test_a_patch_that_is_advised_fits_the_scale() -> None:
     with pytest.raises(UserError, match=r"--data\.patch 16 or less"):
-        Loader(pictures(2), 1, 0, Vary(patch=24, degrade=degrade.parse("downsample:8")))
+        Loader(pictures(2), 1, 0, Augmentation(patch=24, degrade=degrade.parse("downsample:8")))
 
 
 def test_one_tiny_picture_does_not_decide_the_tiles(tmp_path: Path) -> None:

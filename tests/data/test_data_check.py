@@ -73,11 +73,11 @@ def changed(image: Image.Image) -> dict[str, Image.Image]:
         "resized": image.resize((80, 80), Image.Resampling.BICUBIC),
         "brighter": image.point(lambda level: min(255, int(level * 1.08))),
         "noisy": Image.fromarray(np.clip(np.asarray(image).astype(int) + noise, 0, 255).astype(np.uint8)),
-        "grey": image.convert("L"),
+        "gray": image.convert("L"),
     }
 
 
-@pytest.mark.parametrize("kind", ["recompressed", "resized", "brighter", "noisy", "grey"])
+@pytest.mark.parametrize("kind", ["recompressed", "resized", "brighter", "noisy", "gray"])
 def test_near_duplicates_are_found_and_others_are_not(kind: str) -> None:
     originals = [smooth(64, 64, n) for n in range(40)]
     looks = [miniature(image) for image in (*originals, *(changed(image)[kind] for image in originals[:10]))]

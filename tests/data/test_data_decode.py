@@ -32,10 +32,10 @@ def test_transparency_becomes_white() -> None:
     assert image[0, 0].tolist() == [255, 255, 255]
     assert abs(image[0, 1] - [227, 127, 127]).max() <= 1
     assert image[5, 5].tolist() == [200, 0, 0]
-    grey = pixels(encode(layered.convert("LA"), "PNG"))
-    assert grey.ndim == 2
-    assert grey[0, 0] == 255
-    assert grey[5, 5] == 60
+    gray = pixels(encode(layered.convert("LA"), "PNG"))
+    assert gray.ndim == 2
+    assert gray[0, 0] == 255
+    assert gray[5, 5] == 60
 
 
 def test_palette_with_a_transparent_entry() -> None:
@@ -48,7 +48,7 @@ def test_palette_with_a_transparent_entry() -> None:
     assert pixels(encode(image, "PNG"))[1, 2].tolist() == [0, 0, 255]
 
 
-def test_grey_with_a_transparent_level() -> None:
+def test_gray_with_a_transparent_level() -> None:
     image = Image.new("L", (4, 4), 30)
     image.putpixel((0, 0), 7)
     out = pixels(encode(image, "PNG", transparency=7))
@@ -191,9 +191,9 @@ def test_large_jpeg_shrinks_as_a_png_does() -> None:
 
 
 def test_channels_on_request() -> None:
-    grey = decode_fitted(encode(smooth(), "PNG"), "x", 16, 1, "crop")
+    gray = decode_fitted(encode(smooth(), "PNG"), "x", 16, 1, "crop")
     color = decode_fitted(encode(smooth().convert("L"), "PNG"), "x", 16, 3, "crop")
-    assert grey.shape == (16, 16, 1)
+    assert gray.shape == (16, 16, 1)
     assert (color[..., 0] == color[..., 1]).all()
 
 
@@ -208,7 +208,7 @@ def test_header_knows_the_upright_size(kind: str, orientation: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("image", "grey"),
+    ("image", "gray"),
     [
         (smooth(), False),
         (smooth().convert("L"), True),
@@ -218,5 +218,5 @@ def test_header_knows_the_upright_size(kind: str, orientation: int) -> None:
         (smooth().convert("L").convert("P"), True),
     ],
 )
-def test_header_knows_grey(image: Image.Image, grey: bool) -> None:
-    assert read_header(io.BytesIO(encode(image, "PNG")), "x").grey is grey
+def test_header_knows_gray(image: Image.Image, gray: bool) -> None:
+    assert read_header(io.BytesIO(encode(image, "PNG")), "x").gray is gray

@@ -34,7 +34,7 @@ for _deep in (False, True):
 KINDS["progressive.jpg"] = encoded(Image.open(io.BytesIO(KINDS["RGB.png"])), "JPEG", progressive=True, comment=b"a")
 
 
-def mended(data: bytes) -> bytes:
+def restored(data: bytes) -> bytes:
     """A PNG whose checksums are right again, so that damage reaches what lies behind them."""
     out, place = bytearray(data), 8
     while data.startswith(b"\x89PNG") and place + 12 <= len(out):
@@ -49,7 +49,7 @@ def mended(data: bytes) -> bytes:
 @pytest.mark.parametrize("name", KINDS)
 def test_damaged_pictures_are_refused_with_a_reason(name: str, fuzz: int, tmp_path: Path) -> None:
     for number, damaged in enumerate(mutations(KINDS[name], max(2, fuzz // 20), seed=zlib.crc32(name.encode()))):
-        data = mended(damaged) if number % 2 else damaged
+        data = restored(damaged) if number % 2 else damaged
 
         def work(data: bytes = data, suffix: str = (".png", ".tif", ".jpg", ".webp", ".bmp")[number % 5]) -> None:
             save_picture(open_picture(data, name), tmp_path / f"a{suffix}")

@@ -6,9 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calotype.data import Loader, Vary, prepare
+from calotype.data import Augmentation, Loader, prepare
 from calotype.data.images import Images, make_images
-from calotype.data.loader import Order
+from calotype.data.loader import Sampler
 from calotype.data.prepared import read_prepared
 from calotype.errors import UserError
 
@@ -27,15 +27,15 @@ def numbered(count: int, labels: bool = True) -> Images:
 @settings(deadline=None, max_examples=50)
 @given(SMALL, SEEDS, st.integers(0, 10**6))
 def test_every_epoch_is_a_permutation(count: int, seed: int, epoch: int) -> None:
-    rows, _ = Order(count, seed).cut(epoch * count, count)
+    rows, _ = Sampler(count, seed).cut(epoch * count, count)
     assert sorted(rows) == list(range(count))
 
 
 @settings(deadline=None, max_examples=50)
 @given(SMALL, SEEDS, st.integers(0, 200), st.integers(1, 100), st.booleans())
 def test_order_is_a_pure_function_of_place(count: int, seed: int, seen: int, batch: int, flip: bool) -> None:
-    whole, mirrored = Order(count, seed).cut(0, seen + batch, flip)
-    rows, part = Order(count, seed).cut(seen, batch, flip)
+    whole, mirrored = Sampler(count, seed).cut(0, seen + batch, flip)
+    rows, part = Sampler(count, seed).cut(seen, batch, flip)
     assert rows.tolist() == whole[seen:].tolist()
     assert (part is None) == (not flip)
     if mirrored is not None and part is not None:
@@ -43,7 +43,7 @@ def test_order_is_a_pure_function_of_place(count: int, seed: int, seen: int, bat
 
 
 def test_epochs_and_seeds_differ() -> None:
-    orders = {tuple(Order(50, seed).order(epoch).tolist()) for seed in range(5) for epoch in range(5)}
+    orders = {tuple(Sampler(50, seed).order(epoch).tolist()) for seed in range(5) for epoch in range(5)}
     assert len(orders) == 25
 
 
@@ -51,9 +51,9 @@ def test_epochs_and_seeds_differ() -> None:
 @given(st.integers(4, 20), st.integers(1, 4), SEEDS, st.integers(0, 100))
 def test_ranks_partition_the_batch(batch: int, world: int, seed: int, seen: int) -> None:
     images = numbered(20)
-    whole = Loader(images, batch, seed, Vary(flip=True)).batch_at(seen)
+    whole = Loader(images, batch, seed, Augmentation(flip=True)).batch_at(seen)
     for rank in range(world):
-        part = Loader(images, batch, seed, Vary(flip=True), rank=rank, world=world).batch_at(seen)
+        part = Loader(images, batch, seed, Augmentation(flip=True), rank=rank, world=world).batch_at(seen)
         assert torch.equal(part.image, whole.image[rank::world])
         assert part.condition.label is not None
         assert whole.condition.label is not None
@@ -96,7 +96,7 @@ def test_a_batch_is_the_callers_own() -> None:
 
 
 def test_half_of_the_images_are_mirrored_anew_each_epoch() -> None:
-    loader = Loader(numbered(200), 200, 7, Vary(flip=True))
+    loader = Loader(numbered(200), 200, 7, Augmentation(flip=True))
     mirrored = [(loader.batch_at(200 * epoch).image[:, 0, 1, 0] < 0) for epoch in range(2)]
     assert 70 < mirrored[0].sum() < 130
     assert 60 < (mirrored[0] ^ mirrored[1]).sum() < 140
@@ -112,7 +112,7 @@ def test_memory_mapped_equals_in_memory(tmp_path: Path) -> None:
     assert not isinstance(held.pixels, np.memmap)
     assert isinstance(mapped.pixels, np.memmap)
     assert mapped.fingerprint == held.fingerprint
-    one, other = (Loader(images, 30, 3, Vary(flip=True), rank=1, world=2) for images in (held, mapped))
+    one, other = (Loader(images, 30, 3, Augmentation(flip=True), rank=1, world=2) for images in (held, mapped))
     assert other._mapped
     assert not one._mapped
     for seen in (0, 30, 60, 4990, 5020, 30, 30, 0, 123_456):  # guesses right and wrong, and across epochs

@@ -135,8 +135,8 @@ def test_every_format_is_there() -> None:
 
 
 @pytest.mark.parametrize("form", ["GIF", "PNG", "BMP", "PCX", "TIFF", "TGA"])
-@pytest.mark.parametrize("grey", [False, True])
-def test_a_palette_tells_whether_it_is_grey_without_its_pixels(form: str, grey: bool) -> None:
+@pytest.mark.parametrize("gray", [False, True])
+def test_a_palette_tells_whether_it_is_gray_without_its_pixels(form: str, gray: bool) -> None:
     image = Image.new("P", (9, 9))
-    image.putpalette([value for level in range(256) for value in ((level, level, level) if grey else (level, 255 - level, 7))])
-    assert read_header(io.BytesIO(encode(image, form)), f"a.{form.lower()}").grey is grey
+    image.putpalette([value for level in range(256) for value in ((level, level, level) if gray else (level, 255 - level, 7))])
+    assert read_header(io.BytesIO(encode(image, form)), f"a.{form.lower()}").gray is gray

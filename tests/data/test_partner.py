@@ -14,11 +14,11 @@ from data_samples import encode, smooth
 from PIL import Image, ImageOps
 
 from calotype.config import Data
-from calotype.data import Images, Loader, Split, Vary, load
+from calotype.data import Augmentation, Images, Loader, Split, load
 from calotype.data.audit import check_alignment, shift_between
 from calotype.data.images import make_images
 from calotype.data.partner import AUTO, Shape, has_sides, load_sides
-from calotype.engine.images import judging, open_images, vary_of
+from calotype.engine.images import augmentation_of, judging, open_images
 from calotype.errors import UserError
 from calotype.types import Source
 
@@ -29,7 +29,7 @@ def put(path: Path, image: Image.Image) -> None:
 
 
 def other(image: Image.Image) -> Image.Image:
-    """What a picture becomes on the other side: its negative in grey."""
+    """What a picture becomes on the other side: its negative in gray."""
     return ImageOps.invert(image).convert("L")
 
 
@@ -57,7 +57,7 @@ def opened(source: str | Path, **options: object) -> Split:
 
 
 def match(images: Images) -> bool:
-    """Whether every image is the negative in grey of its partner."""
+    """Whether every image is the negative in gray of its partner."""
     assert images.partner is not None
     assert len(images) == len(images.partner)
     expected = [np.asarray(other(Image.fromarray(p))) for p in images.partner.pixels]
@@ -85,8 +85,8 @@ def test_two_sides_are_found_by_their_folders(tmp_path: Path, zipped: bool) -> N
     assert (split.train.partner.pixels[0] == np.asarray(smooth(24, 24, 0))).all()
     # the sides of the source come before what the recipe would make of its images
     options = Data(str(source), partner="auto", degrade="invert", paired=False)
-    assert vary_of(options).degrade is None
-    assert vary_of(options).spec(split.train).source == Source(3, paired=False)
+    assert augmentation_of(options).degrade is None
+    assert augmentation_of(options).spec(split.train).source == Source(3, paired=False)
     assert not judging(options, split.holdout).paired
 
 
@@ -102,14 +102,14 @@ def test_a_source_of_one_side_is_spoiled_or_refused(tmp_path: Path) -> None:
     options = Data("mnist5k", partner="auto", degrade="invert", paired=False)
     split = open_images(options)
     assert split.train.partner is None
-    assert vary_of(options).spec(split.train).source == Source(1, degradation="invert", paired=False)
-    vary = judging(options, split.holdout)
-    assert vary.paired
-    batch = Loader(split.holdout, 8, 0, vary).batch_at(0)
+    assert augmentation_of(options).spec(split.train).source == Source(1, degradation="invert", paired=False)
+    augmentation = judging(options, split.holdout)
+    assert augmentation.paired
+    batch = Loader(split.holdout, 8, 0, augmentation).batch_at(0)
     assert batch.condition.source is not None
     assert (batch.condition.source == -batch.image).all()
     named = Data("mnist5k", partner="edges", degrade="invert")
-    assert vary_of(named).spec(split.train).source == Source(1, degradation="edges")
+    assert augmentation_of(named).spec(split.train).source == Source(1, degradation="edges")
     with pytest.raises(UserError, match="no folders trainA and trainB"):
         open_images(replace(options, degrade=None))
     put(tmp_path / "plain/a.png", smooth())
@@ -160,7 +160,7 @@ def test_parallel_folders_are_paired_by_name(tmp_path: Path, name: Callable[[int
     assert (len(split.train), len(split.holdout)) == (9, 3)
     assert match(split.train)
     assert match(split.holdout)
-    assert vary_of(Data(b, partner=a)).spec(split.train).source == Source(3, paired=True)
+    assert augmentation_of(Data(b, partner=a)).spec(split.train).source == Source(3, paired=True)
 
 
 def test_what_has_no_partner_or_is_damaged_goes_on_both_sides(tmp_path: Path) -> None:
@@ -266,7 +266,7 @@ def test_a_loader_keeps_pairs_together_and_unpaired_sides_apart(tmp_path: Path) 
     a, b = parallel(tmp_path)
     images = opened(b, partner=a, holdout=0.0).train
     for paired in (True, False):
-        batch = Loader(images, 8, 0, Vary(flip=True, patch=16, paired=paired)).batch_at(0)
+        batch = Loader(images, 8, 0, Augmentation(flip=True, patch=16, paired=paired)).batch_at(0)
         assert batch.condition.source is not None
         red = (batch.condition.source * batch.condition.source.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)
         apart = (red + batch.image).abs().amax((1, 2, 3))

@@ -32,7 +32,7 @@ def test_training_sees_what_restoring_reads(name: str) -> None:
     header = read_header(io.BytesIO(data), name)
     assert (header.height, header.width) == size
     if name != "P.gif":  # a palette may hold colors that are not used
-        assert header.grey == (read.pixels.shape[2] == 1) or (seen.reshape(*size, -1) == seen.reshape(*size, -1)[..., :1]).all()
+        assert header.gray == (read.pixels.shape[2] == 1) or (seen.reshape(*size, -1) == seen.reshape(*size, -1)[..., :1]).all()
 
 
 def test_the_table_holds_what_it_should() -> None:

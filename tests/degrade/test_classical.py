@@ -164,26 +164,26 @@ def dense_wiener(seen: NDArray[np.float64], blur: Operator, sigma: float) -> NDA
 @pytest.mark.parametrize("spec", ["blur:1.2", "defocus:1.7", "motion:5,30", "motion:4,0"])
 def test_deconvolution_is_the_dense_solution(shades: Tensor, spec: str, monkeypatch: pytest.MonkeyPatch) -> None:
     truth = shades[:, :, 40:60, 60:86].double()
-    spoiled = degrade.parse(f"{spec}+noise:3")(truth, Noise(1, 3))
-    blur = spoiled.operator.operators[0]  # type: ignore[attr-defined]
+    degraded = degrade.parse(f"{spec}+noise:3")(truth, Noise(1, 3))
+    blur = degraded.operator.operators[0]  # type: ignore[attr-defined]
     sigma = 3 / 127.5
-    expected = dense_wiener(spoiled.image[0, 0].numpy(), blur, sigma)
-    made = wiener(spoiled.image, blur, torch.tensor([sigma]))
-    assert closeness(made, truth) > closeness(spoiled.image, truth) + 2
-    unrest = np.abs(expected - spoiled.image[0, 0].numpy()).mean()
+    expected = dense_wiener(degraded.image[0, 0].numpy(), blur, sigma)
+    made = wiener(degraded.image, blur, torch.tensor([sigma]))
+    assert closeness(made, truth) > closeness(degraded.image, truth) + 2
+    unrest = np.abs(expected - degraded.image[0, 0].numpy()).mean()
     assert np.abs(made[0, 0].numpy() - expected).mean() < (0.1 if spec == "motion:5,30" else 1e-4) * unrest
     monkeypatch.setattr(deconvolution, "_CLOSE", 1e-7)
     monkeypatch.setattr(deconvolution, "_ROUNDS", 200)
-    exact = wiener(spoiled.image, blur, torch.tensor([sigma], dtype=torch.float64))
+    exact = wiener(degraded.image, blur, torch.tensor([sigma], dtype=torch.float64))
     np.testing.assert_allclose(exact[0, 0].numpy(), expected, atol=1e-4)
 
 
 def test_deconvolution_treats_channels_and_images_by_themselves(photo: Tensor) -> None:
     image = torch.cat([photo[:, :, :40, :50], photo[:, :, 40:80, 50:100]])
-    spoiled = degrade.parse("blur:0.8-2+noise:2")(image, Noise(2, 3))
-    assert spoiled.operator.sigma is not None
-    blur = spoiled.operator.operators[0]  # type: ignore[attr-defined]
-    both = wiener(spoiled.image, blur, spoiled.operator.sigma)
+    degraded = degrade.parse("blur:0.8-2+noise:2")(image, Noise(2, 3))
+    assert degraded.operator.sigma is not None
+    blur = degraded.operator.operators[0]  # type: ignore[attr-defined]
+    both = wiener(degraded.image, blur, degraded.operator.sigma)
     alone = degrade.parse("blur:0.8-2+noise:2")(image[1:], Noise(1, 3, 1))
     assert alone.operator.sigma is not None
     one = wiener(alone.image[:, 1:2], alone.operator.operators[0], alone.operator.sigma)  # type: ignore[attr-defined]
@@ -215,10 +215,10 @@ def dense_fill(image: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[
 @pytest.mark.parametrize(("height", "width"), [(40, 53), (12, 17)])
 def test_diffusion_solves_laplaces_equation(photo: Tensor, spec: str, height: int, width: int) -> None:
     truth = photo[:, :, :height, :width].double()
-    spoiled = degrade.parse(spec)(truth, Noise(1, 2))
-    assert spoiled.known is not None
-    made = diffuse(spoiled.image, spoiled.known)
-    known = spoiled.known[0, 0].numpy() == 1
+    degraded = degrade.parse(spec)(truth, Noise(1, 2))
+    assert degraded.conditioning is not None
+    made = diffuse(degraded.image, degraded.conditioning)
+    known = degraded.conditioning[0, 0].numpy() == 1
     for channel in range(3):
         expected = dense_fill(truth[0, channel].numpy(), known)
         np.testing.assert_allclose(made[0, channel].numpy(), expected, atol=0.01)
@@ -288,17 +288,17 @@ def test_stretching_leaves_half_a_percent_out_at_either_end(shades: Tensor) -> N
 def test_every_degradation_has_its_baselines(photo: Tensor, spec: str, names: list[str]) -> None:
     truth = photo[:, :, :48, :60]
     degradation = degrade.parse(spec)
-    spoiled = degradation(truth, Noise(1, 3))
-    before = spoiled.image.clone()
-    found = baselines(spoiled, degradation, (48, 60))
+    degraded = degradation(truth, Noise(1, 3))
+    before = degraded.image.clone()
+    found = baselines(degraded, degradation, (48, 60))
     assert list(found) == names
-    assert torch.equal(spoiled.image, before)
+    assert torch.equal(degraded.image, before)
     for image in found.values():
         assert image.shape == (1, degradation.channels(3), 48, 60)
         assert bool(torch.isfinite(image).all())
         assert not image.requires_grad
     if names[0] == "input":
-        assert torch.equal(found["input"], spoiled.image)
+        assert torch.equal(found["input"], degraded.image)
 
 
 @pytest.mark.parametrize(
@@ -324,11 +324,11 @@ def test_baselines_are_better_than_nothing(photo: Tensor, spec: str, name: str, 
 
 def test_recompression_is_the_mean_over_shifted_copies(photo: Tensor) -> None:
     degradation = degrade.parse("jpeg:15")
-    spoiled = degradation(photo, Noise(1))
-    made = baselines(spoiled, degradation, (128, 160))["recompression"]
+    degraded = degradation(photo, Noise(1))
+    made = baselines(degraded, degradation, (128, 160))["recompression"]
     copies = []
     for down, across in ((0, 0), (1, 3), (2, 6), (3, 1), (4, 4), (5, 7), (6, 2), (7, 5)):
-        moved = np.roll(spoiled.image[0].numpy(), (down, across), (1, 2))
+        moved = np.roll(degraded.image[0].numpy(), (down, across), (1, 2))
         copies.append(np.roll(compress(torch.from_numpy(moved), 15).numpy(), (-down, -across), (1, 2)))
     np.testing.assert_allclose(made[0].numpy(), np.mean(copies, 0), atol=1e-5)
 

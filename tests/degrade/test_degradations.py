@@ -98,12 +98,12 @@ def test_files_could_hold_it(spec: str, channels: int) -> None:
 @pytest.mark.parametrize("level", [0, 5, 25, 100])
 def test_noise_has_its_level_and_is_white_and_unclipped(level: int) -> None:
     image = torch.ones(4, 3, 64, 64)
-    spoiled = degrade.parse(f"noise:{level}")(image, Noise(4, 1))
-    noise = levels_of(spoiled.image - image) - 127.5
-    assert spoiled.operator.sigma is not None
-    assert spoiled.operator.sigma.tolist() == pytest.approx([level / 127.5] * 4)
+    degraded = degrade.parse(f"noise:{level}")(image, Noise(4, 1))
+    noise = levels_of(degraded.image - image) - 127.5
+    assert degraded.operator.sigma is not None
+    assert degraded.operator.sigma.tolist() == pytest.approx([level / 127.5] * 4)
     assert noise.std() == pytest.approx(level, rel=0.02)
-    assert spoiled.known is None
+    assert degraded.conditioning is None
     if level:
         assert noise.mean() == pytest.approx(0, abs=0.02 * level)
         assert stats.kstest(noise.flatten()[::7] / level, "norm").pvalue > 1e-3
@@ -112,34 +112,34 @@ def test_noise_has_its_level_and_is_white_and_unclipped(level: int) -> None:
 
 def test_a_range_of_levels_is_drawn_evenly_and_told_to_half_of_the_images() -> None:
     count = 400
-    spoiled = degrade.parse("noise:5-55")(torch.zeros(count, 1, 16, 16), Noise(count, 3))
-    assert spoiled.operator.sigma is not None
-    assert spoiled.known is not None
-    drawn = spoiled.operator.sigma.numpy() * 127.5
+    degraded = degrade.parse("noise:5-55")(torch.zeros(count, 1, 16, 16), Noise(count, 3))
+    assert degraded.operator.sigma is not None
+    assert degraded.conditioning is not None
+    drawn = degraded.operator.sigma.numpy() * 127.5
     assert stats.kstest((drawn - 5) / 50, "uniform").pvalue > 1e-3
-    found = levels_of(spoiled.image).std((1, 2, 3))
+    found = levels_of(degraded.image).std((1, 2, 3))
     np.testing.assert_allclose(found / drawn, 1, atol=0.25)
     assert np.corrcoef(found, drawn)[0, 1] > 0.98
-    told = spoiled.known[:, 0, 0, 0].numpy()
-    assert (spoiled.known == spoiled.known[:, :, :1, :1]).all()
+    told = degraded.conditioning[:, 0, 0, 0].numpy()
+    assert (degraded.conditioning == degraded.conditioning[:, :, :1, :1]).all()
     silent = told == -1
     assert 0.4 < silent.mean() < 0.6
     np.testing.assert_allclose(told[~silent], drawn[~silent] / 50, rtol=1e-5)
-    assert torch.equal(spoiled.source[:, 1:], spoiled.known)
+    assert torch.equal(degraded.source[:, 1:], degraded.conditioning)
 
 
 @pytest.mark.parametrize("photons", [4, 100])
 def test_photons_are_counted(photons: int) -> None:
     light = torch.tensor([0.1, 0.5, 1.0]).view(3, 1, 1, 1)
     image = (light * 2 - 1).expand(3, 1, 100, 100).contiguous()
-    spoiled = degrade.parse(f"poisson:{photons}")(image, Noise(3, 1))
-    counts = (spoiled.image.double() + 1) / 2 * photons
+    degraded = degrade.parse(f"poisson:{photons}")(image, Noise(3, 1))
+    counts = (degraded.image.double() + 1) / 2 * photons
     np.testing.assert_allclose(counts.numpy(), counts.round().numpy(), atol=1e-4)
     np.testing.assert_allclose(counts.mean((1, 2, 3)).numpy(), (light * photons).flatten().numpy(), rtol=0.05)
     np.testing.assert_allclose(counts.var((1, 2, 3)).numpy(), (light * photons).flatten().numpy(), rtol=0.08)
-    assert spoiled.operator.sigma is not None
-    found = (spoiled.image - image).std((1, 2, 3))
-    np.testing.assert_allclose(spoiled.operator.sigma.numpy(), found.numpy(), rtol=0.05)
+    assert degraded.operator.sigma is not None
+    found = (degraded.image - image).std((1, 2, 3))
+    np.testing.assert_allclose(degraded.operator.sigma.numpy(), found.numpy(), rtol=0.05)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -156,9 +156,9 @@ def test_jpeg_is_what_pillow_writes_and_reads(quality: int, channels: int) -> No
 
 
 def test_qualities_are_whole_and_both_ends_are_drawn() -> None:
-    spoiled = degrade.parse("jpeg:20-23")(images(80, 1, 8, 8), Noise(80, 1))
-    assert isinstance(spoiled.operator, Recompressed)
-    counts = np.bincount(spoiled.operator.qualities, minlength=24)
+    degraded = degrade.parse("jpeg:20-23")(images(80, 1, 8, 8), Noise(80, 1))
+    assert isinstance(degraded.operator, Recompressed)
+    counts = np.bincount(degraded.operator.qualities, minlength=24)
     assert counts.sum() == 80
     assert counts[20:24].sum() == 80
     assert counts[20:24].min() > 8
@@ -167,12 +167,12 @@ def test_qualities_are_whole_and_both_ends_are_drawn() -> None:
 def test_gray_is_that_of_pillow_to_the_last_bit() -> None:
     levels = np.random.default_rng(0).integers(0, 256, (3, 200, 300), dtype=np.uint8)
     theirs = np.asarray(Image.fromarray(levels.transpose(1, 2, 0)).convert("L"), np.float64)
-    spoiled = degrade.parse("gray")(tensor(levels)[None], Noise(1))
-    assert spoiled.image.shape == (1, 1, 200, 300)
-    assert np.array_equal(levels_of(spoiled.image[0, 0]).round(), theirs)
-    assert torch.equal(gray8(tensor(levels)[None]), spoiled.image)
+    degraded = degrade.parse("gray")(tensor(levels)[None], Noise(1))
+    assert degraded.image.shape == (1, 1, 200, 300)
+    assert np.array_equal(levels_of(degraded.image[0, 0]).round(), theirs)
+    assert torch.equal(gray8(tensor(levels)[None]), degraded.image)
     luma = 0.299 * levels[0] + 0.587 * levels[1] + 0.114 * levels[2]
-    np.testing.assert_allclose(levels_of(spoiled.operator.forward(tensor(levels)[None]))[0, 0], luma, atol=1e-3)
+    np.testing.assert_allclose(levels_of(degraded.operator.forward(tensor(levels)[None]))[0, 0], luma, atol=1e-3)
 
 
 def test_little_light_is_a_power_and_a_gain() -> None:
@@ -180,34 +180,34 @@ def test_little_light_is_a_power_and_a_gain() -> None:
     noise = Noise(50, 2)
     power, gain = 2 + 2 * noise.uniform().numpy(), 0.5 + 0.5 * noise.uniform().numpy()
     expected = gain[:, None, None, None] * (levels_of(image) / 255) ** power[:, None, None, None] * 255
-    spoiled = degrade.parse("dark:2-4")(image, Noise(50, 2))
-    assert np.abs(levels_of(spoiled.image) - expected).max() < 0.501
-    np.testing.assert_allclose(levels_of(spoiled.operator.forward(image)), expected, atol=2e-2)
-    assert (levels_of(spoiled.image).mean((1, 2, 3)) < 0.75 * levels_of(image).mean((1, 2, 3))).all()
+    degraded = degrade.parse("dark:2-4")(image, Noise(50, 2))
+    assert np.abs(levels_of(degraded.image) - expected).max() < 0.501
+    np.testing.assert_allclose(levels_of(degraded.operator.forward(image)), expected, atol=2e-2)
+    assert (levels_of(degraded.image).mean((1, 2, 3)) < 0.75 * levels_of(image).mean((1, 2, 3))).all()
 
 
 def test_low_contrast_is_a_line_through_one_gray() -> None:
     image = images(40)
-    spoiled = degrade.parse("contrast:0.3-0.8")(image, Noise(40, 2))
-    made = spoiled.operator.forward(image)
+    degraded = degrade.parse("contrast:0.3-0.8")(image, Noise(40, 2))
+    made = degraded.operator.forward(image)
     for row in range(40):
         slope, offset, correlation, *_ = stats.linregress(image[row].flatten().numpy(), made[row].flatten().numpy())
         assert correlation > 0.99999
         assert 0.3 <= slope <= 0.8
         assert -0.5 <= offset / (1 - slope) <= 0.5
-    assert float((spoiled.image - made.clamp(-1, 1)).abs().max()) < 0.501 / 127.5
+    assert float((degraded.image - made.clamp(-1, 1)).abs().max()) < 0.501 / 127.5
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_outlines_are_the_gradient_of_the_blurred_luma(channels: int) -> None:
     image = images(1, channels)
-    spoiled = degrade.parse("edges")(image, Noise(1))
+    degraded = degrade.parse("edges")(image, Noise(1))
     luma = image[0, 0].numpy() if channels == 1 else (image[0].numpy() * np.array([0.299, 0.587, 0.114])[:, None, None]).sum(0)
     smooth = ndimage.correlate(luma, np.outer([1, 2, 1], [1, 2, 1]) / 16)
     size = np.hypot(*(ndimage.sobel(smooth, axis) / 8 for axis in (0, 1)))
     expected = 1 - 2 * np.tanh(2.5 * size)
-    np.testing.assert_allclose(spoiled.operator.forward(image)[0, 0, 2:-2, 2:-2].numpy(), expected[2:-2, 2:-2], atol=1e-4)
-    assert float((spoiled.image[0, 0] - spoiled.operator.forward(image)[0, 0]).abs().max()) < 0.501 / 127.5
+    np.testing.assert_allclose(degraded.operator.forward(image)[0, 0, 2:-2, 2:-2].numpy(), expected[2:-2, 2:-2], atol=1e-4)
+    assert float((degraded.image[0, 0] - degraded.operator.forward(image)[0, 0]).abs().max()) < 0.501 / 127.5
     assert degrade.parse("edges").channels(channels) == 1
     assert float(degrade.parse("edges")(torch.full((1, channels, 8, 8), 0.3), Noise(1)).image.min()) == 1  # nothing to draw
 
@@ -229,13 +229,13 @@ def test_winter_takes_the_green_away_and_the_negative_is_its_own_inverse() -> No
 def holes(spec: str, n: int = 60, height: int = 40, width: int = 52) -> np.ndarray:
     """Where pixels are missing, (n, height, width) bool; what holds for every mask is checked on the way."""
     image = images(n, 3, height, width)
-    spoiled = degrade.parse(spec)(image, Noise(n, 4))
-    assert spoiled.known is not None
-    assert spoiled.known.shape == (n, 1, height, width)
-    assert set(spoiled.known.unique().tolist()) <= {0.0, 1.0}
-    assert torch.equal(spoiled.image, image * spoiled.known)
-    assert torch.equal(spoiled.operator.forward(image), spoiled.image)
-    return spoiled.known[:, 0].numpy() == 0
+    degraded = degrade.parse(spec)(image, Noise(n, 4))
+    assert degraded.conditioning is not None
+    assert degraded.conditioning.shape == (n, 1, height, width)
+    assert set(degraded.conditioning.unique().tolist()) <= {0.0, 1.0}
+    assert torch.equal(degraded.image, image * degraded.conditioning)
+    assert torch.equal(degraded.operator.forward(image), degraded.image)
+    return degraded.conditioning[:, 0].numpy() == 0
 
 
 def test_the_right_half_is_missing() -> None:
@@ -308,11 +308,11 @@ def test_a_composition_is_one_after_another_with_one_sequence_of_draws() -> None
 def test_two_maps_are_given_in_the_order_of_their_names() -> None:
     degradation = degrade.parse("noise:1-9+mask:half+downsample:2")
     made = degradation(images(3, 1), Noise(3, 1))
-    assert degradation.known == ("sigma", "mask")
-    assert made.known is not None
-    assert made.known.shape == (3, 2, 12, 18)
-    assert set(made.known[:, 1].unique().tolist()) == {0.0, 1.0}
-    assert (made.known[:, 0] == made.known[:, 0, :1, :1]).all()
+    assert degradation.conditioning == ("sigma", "mask")
+    assert made.conditioning is not None
+    assert made.conditioning.shape == (3, 2, 12, 18)
+    assert set(made.conditioning[:, 1].unique().tolist()) == {0.0, 1.0}
+    assert (made.conditioning[:, 0] == made.conditioning[:, 0, :1, :1]).all()
 
 
 @pytest.mark.parametrize("scale", [1, 2, 4])
@@ -320,19 +320,19 @@ def test_two_maps_are_given_in_the_order_of_their_names() -> None:
 def test_the_real_world_spoils_a_lot_and_differently(scale: int, channels: int) -> None:
     image = images(12, channels, 48, 64)
     degradation = degrade.parse(f"real:{scale}")
-    spoiled = degradation(image, Noise(12, 5))
-    assert spoiled.image.shape == (12, channels, 48 // scale, 64 // scale)
-    assert not spoiled.operator.linear
-    assert float(spoiled.image.abs().max()) <= 1
+    degraded = degradation(image, Noise(12, 5))
+    assert degraded.image.shape == (12, channels, 48 // scale, 64 // scale)
+    assert not degraded.operator.linear
+    assert float(degraded.image.abs().max()) <= 1
     small = torch.nn.functional.avg_pool2d(image, scale)
-    errors = (levels_of(spoiled.image) - levels_of(small)).std((1, 2, 3))
+    errors = (levels_of(degraded.image) - levels_of(small)).std((1, 2, 3))
     assert (errors > 3).all()
     assert (errors < 80).all()
     assert errors.max() > 1.3 * errors.min()
-    bias = (levels_of(spoiled.image) - levels_of(small)).mean((1, 2, 3))
+    bias = (levels_of(degraded.image) - levels_of(small)).mean((1, 2, 3))
     assert np.abs(bias).max() < 20  # neither brighter nor darker
-    again = spoiled.operator.forward(image)
-    assert again.shape == spoiled.image.shape
+    again = degraded.operator.forward(image)
+    assert again.shape == degraded.image.shape
     without = (levels_of(again) - levels_of(small)).std((1, 2, 3))
     assert without.mean() < errors.mean()  # the operator adds no noise
 

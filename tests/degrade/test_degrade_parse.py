@@ -39,12 +39,12 @@ def test_every_spec_is_read_back_as_it_was_written(spec: str) -> None:
     image = torch.rand(2, 3, 32, 40, generator=torch.Generator().manual_seed(0)) * 2 - 1
     one, other = (degradation(image, Noise(2, 9)) for degradation in (first, second))
     assert torch.equal(one.image, other.image)
-    assert (first.scale, first.known, first.channels(3)) == (second.scale, second.known, second.channels(3))
+    assert (first.scale, first.conditioning, first.channels(3)) == (second.scale, second.conditioning, second.channels(3))
     assert one.image.shape == (2, first.channels(3), 32 // first.scale, 40 // first.scale)
-    assert (one.known is None) == (first.known == ())
-    if one.known is not None:
-        assert one.known.shape == (2, len(first.known), *one.image.shape[2:])
-        assert one.source.shape[1] == first.channels(3) + len(first.known)
+    assert (one.conditioning is None) == (first.conditioning == ())
+    if one.conditioning is not None:
+        assert one.conditioning.shape == (2, len(first.conditioning), *one.image.shape[2:])
+        assert one.source.shape[1] == first.channels(3) + len(first.conditioning)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_numbers_are_written_in_digits_that_read_as_the_same(number: float) -> N
     [
         ("", "unknown degradation ''"),
         ("nose:25", "did you mean noise:0-55"),
-        ("grey", "did you mean gray"),
+        ("gray", "did you mean gray"),
         ("bicubic:3", "did you mean downsample:3"),
         ("inpaint", "did you mean mask:box"),
         ("xyzzy", "there are noise:0-55"),

@@ -66,8 +66,8 @@ def random(*shape: int, seed: int = 0) -> Tensor:
 def operator_of(spec: str, channels: int, size: tuple[int, int], n: int = 2) -> tuple[Operator, tuple[int, ...]]:
     """The operator that images of one shape draw, and the shape of what it makes of them."""
     image = random(n, channels, *size).clamp(-1, 1).float()
-    spoiled = degrade.parse(spec)(image, Noise(n, 5))
-    return spoiled.operator, tuple(spoiled.image.shape)
+    degraded = degrade.parse(spec)(image, Noise(n, 5))
+    return degraded.operator, tuple(degraded.image.shape)
 
 
 def sides(spec: str, height: int, width: int) -> tuple[int, int]:
@@ -111,9 +111,9 @@ def test_what_is_not_linear_says_so(spec: str) -> None:
 @pytest.mark.parametrize("spec", ["noise:10", "blur:2", "downsample:4", "jpeg:40+noise:5", "contrast:0.4"])
 def test_the_image_is_what_the_operator_makes_of_it_but_for_noise_and_rounding(spec: str) -> None:
     image = torch.rand(2, 3, 24, 20, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    spoiled = degrade.parse(spec)(image, Noise(2, 1))
-    apart = (spoiled.image - spoiled.operator.forward(image)).std()
-    sigma = spoiled.operator.sigma
+    degraded = degrade.parse(spec)(image, Noise(2, 1))
+    apart = (degraded.image - degraded.operator.forward(image)).std()
+    sigma = degraded.operator.sigma
     if sigma is None:
         assert float(apart) < 1 / 127.5
     else:

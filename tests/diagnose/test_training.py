@@ -106,10 +106,10 @@ def test_divergence_counts_retreats() -> None:
     line: dict[str, Any] = {"step": 1}
     assert judged(divergence([])).status == "CANNOT TELL"
     assert judged(divergence([line])).status == "PASS"
-    verdict = judged(divergence([line, {"event": "retreat", "step": 40}]))
+    verdict = judged(divergence([line, {"event": "rollback", "step": 40}]))
     assert (verdict.status, verdict.effect) == ("WARN", 1)
     assert "at steps 40" in verdict.evidence
-    assert judged(divergence([line, {"event": "retreat", "step": 40}, {"event": "gave up", "step": 40}])).status == "FAIL"
+    assert judged(divergence([line, {"event": "rollback", "step": 40}, {"event": "gave up", "step": 40}])).status == "FAIL"
 
 
 def samples(shift: list[float], n: int = 64) -> list[np.ndarray[Any, np.dtype[np.float32]]]:

@@ -91,14 +91,14 @@ def test_without_a_truth_the_input_fails_and_one_map_of_colors_is_doubtful(photo
 
 
 def test_what_only_drops_color_is_not_judged_without_a_truth_nor_with_one(photos: Tensor) -> None:
-    grey = degrade.parse("gray")(photos, Noise(len(photos))).image
+    gray = degrade.parse("gray")(photos, Noise(len(photos))).image
     for paired in (False, True):
-        (verdict,) = conclude([identity(Translated(photos, grey, grey, paired))])
+        (verdict,) = conclude([identity(Translated(photos, gray, gray, paired))])
         assert verdict.status == "CANNOT TELL"
-    (verdict,) = conclude([paired_error(Translated(photos, noisy(grey), grey, True))])
+    (verdict,) = conclude([paired_error(Translated(photos, noisy(gray), gray, True))])
     assert verdict.status == "PASS"
     assert "one flat color" in verdict.evidence
-    assert conclude([identity(Translated(grey, photos, photos, True))])[0].status == "PASS"
+    assert conclude([identity(Translated(gray, photos, photos, True))])[0].status == "PASS"
 
 
 def test_exchanged_light_and_dark_fails_with_and_without_a_truth(photos: Tensor) -> None:
@@ -127,29 +127,29 @@ def test_a_message_in_the_low_bits_is_found_and_an_honest_cycle_is_not_accused(p
     def coarse(x: Tensor) -> Tensor:
         return (x / step).round() * step
 
-    grey = photos.mean(1, keepdim=True).expand(-1, 3, -1, -1)
-    hiding = coarse(grey) + 2 * LEVEL * photos
+    gray = photos.mean(1, keepdim=True).expand(-1, 3, -1, -1)
+    hiding = coarse(gray) + 2 * LEVEL * photos
 
     def reads(x: Tensor) -> Tensor:
         return ((x - coarse(x)) / (2 * LEVEL)).clamp(-1, 1)
 
-    bad = Translated(photos, hiding, grey, False, back=reads)
+    bad = Translated(photos, hiding, gray, False, back=reads)
     assert float((reads(hiding) - photos).square().mean()) < 1e-8  # a perfect cycle
     (verdict,) = conclude([hidden(bad)])
     assert verdict.status == "FAIL"
-    assert float((hiding - coarse(grey)).abs().max()) <= 2 * LEVEL + 1e-6  # that nobody sees
+    assert float((hiding - coarse(gray)).abs().max()) <= 2 * LEVEL + 1e-6  # that nobody sees
     for translated, back in ((-photos, torch.neg), (0.25 * photos, lambda x: 4 * x), (soft(photos), lambda x: x)):
         honest = Translated(photos, translated, translated, False, back=back)
         assert conclude([hidden(honest)])[0].status == "PASS"
 
 
 def test_color_that_is_written_into_gray_as_a_pattern_is_found_although_noise_does_not_erase_it(photos: Tensor) -> None:
-    grey = degrade.parse("gray")(photos, Noise(len(photos))).image
+    gray = degrade.parse("gray")(photos, Noise(len(photos))).image
     warmth = soft(soft(photos[:, :1] - photos[:, 2:]))  # of red against blue, without its detail
     dots = 1 - 2 * ((torch.arange(64)[:, None] + torch.arange(64)) % 2).float()
 
     def writes(strength: float) -> Tensor:
-        return grey + strength * dots * warmth
+        return gray + strength * dots * warmth
 
     def reads(strength: float) -> Callable[[Tensor], Tensor]:
         def back(x: Tensor) -> Tensor:
@@ -159,7 +159,7 @@ def test_color_that_is_written_into_gray_as_a_pattern_is_found_although_noise_do
         return back
 
     for strength in (0.5, 0.25):
-        bad = Translated(photos, writes(strength), grey, True, back=reads(strength))
+        bad = Translated(photos, writes(strength), gray, True, back=reads(strength))
         assert conclude([hidden(bad)])[0].status == "PASS"  # noise of two levels does not disturb it
         (verdict,) = conclude([hidden(bad), carried(bad)])
         assert verdict.status == "FAIL"
@@ -174,13 +174,13 @@ def test_color_that_is_written_into_gray_as_a_pattern_is_found_although_noise_do
     def lighter(x: Tensor) -> Tensor:
         return 2 * ((x.clamp(-1, 1) + 1) / 2) ** (1 / 1.5) - 1
 
-    negative = -grey
+    negative = -gray
     for honest in (
-        Translated(photos, grey, grey, True, back=sepia),
-        Translated(photos, soft(grey), grey, True, back=sepia),
-        Translated(photos, noisy(grey), grey, True, back=sepia),
-        Translated(photos, darker(grey), grey, True, back=lambda x: sepia(lighter(x))),
-        Translated(grey, darker(negative), negative, True, back=lambda x: -lighter(x)),  # an error that both ways agree upon
+        Translated(photos, gray, gray, True, back=sepia),
+        Translated(photos, soft(gray), gray, True, back=sepia),
+        Translated(photos, noisy(gray), gray, True, back=sepia),
+        Translated(photos, darker(gray), gray, True, back=lambda x: sepia(lighter(x))),
+        Translated(gray, darker(negative), negative, True, back=lambda x: -lighter(x)),  # an error that both ways agree upon
     ):
         assert carried(honest).effect < 0.05
         assert conclude([carried(honest)])[0].status == "PASS"

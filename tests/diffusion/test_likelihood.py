@@ -64,7 +64,7 @@ def test_the_error_of_the_density_falls_with_the_square_of_the_step():
     expected = float(torch.distributions.MultivariateNormal(torch.zeros(4, dtype=torch.float64), blurred).log_prob(image))
 
     def error(steps):
-        levels = PATHS["exploding"].at(torch.linspace(3, -9, steps + 1))
+        levels = PATHS["ve"].at(torch.linspace(3, -9, steps + 1))
         found = ode_log_density(lambda x, at: x @ correlated(at.alpha, at.sigma, covariance).T, image, levels, exact_trace(covariance))
         return abs(float(found) - expected)
 
@@ -80,7 +80,7 @@ def test_the_mean_of_hutchinson_is_the_exact_trace():
     def denoise(state, level):
         return torch.tanh(state.flatten(1) @ weight).view_as(state) * level.alpha
 
-    level = PATHS["straight"].at(torch.zeros(1))[0]
+    level = PATHS["rectified"].at(torch.zeros(1))[0]
     jacobian = torch.autograd.functional.jacobian(lambda s: denoise(s, level), x).view(9, 9)
     probes = torch.tensor(list(product((-1.0, 1.0), repeat=9)), dtype=torch.float64).view(-1, 1, 3, 3)
     image, traces = hutchinson(probes)(denoise, x.expand(len(probes), -1, -1, -1), level)
@@ -96,7 +96,7 @@ def test_bits_of_the_ode_of_gaussian_images_are_those_of_their_density():
     rng = torch.Generator().manual_seed(0)
     continuous = spread * torch.randn(4000, 1, 2, 2, generator=rng)
     image = torch.round((continuous + 1) / BIN) * BIN - 1
-    levels = PATHS["linear"].at(torch.linspace(6, -5, 81))
+    levels = PATHS["vp-linear"].at(torch.linspace(6, -5, 81))
     nats = ode_log_density(
         lambda x, at: at.alpha * spread**2 / ((at.alpha * spread) ** 2 + at.sigma**2) * x,
         dequantized(image, rng),

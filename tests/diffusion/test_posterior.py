@@ -113,7 +113,7 @@ def test_where_all_pixels_depend_on_each_other_the_gradient_does_not_lead_too_fa
     assert (moved - RELAXED * exact).norm() < 0.1 * exact.norm()
 
 
-def draw(method, cov, seen, count, steps=60, name="straight", eta=0.85):
+def draw(method, cov, seen, count, steps=60, name="rectified", eta=0.85):
     rng, levels = torch.Generator().manual_seed(0), PATHS[name].walk(steps)
 
     def normal():

@@ -5,11 +5,11 @@ import torch
 
 from calotype.diffusion.guidance import guide, scale_at
 from calotype.diffusion.path import PATHS
-from calotype.diffusion.times import normal_log_ratios, stratified, uniform_log_ratios
+from calotype.diffusion.times import normal_half_log_snr, stratified, uniform_half_log_snr
 
 
 def test_normal_log_ratios_are_normal():
-    ratios = normal_log_ratios(4096, torch.Generator().manual_seed(0), mean=-0.5, spread=1.5).double()
+    ratios = normal_half_log_snr(4096, torch.Generator().manual_seed(0), mean=-0.5, spread=1.5).double()
     assert float(ratios.mean()) == pytest.approx(-0.5, abs=0.01)
     assert float(ratios.std()) == pytest.approx(1.5, abs=0.02)
     assert bool(ratios.isfinite().all())
@@ -26,7 +26,7 @@ def test_stratified_numbers_are_one_in_each_bin_in_random_order():
 
 @pytest.mark.parametrize("name", PATHS)
 def test_uniform_times_are_uniform_on_the_clock_of_the_path(name):
-    drawn = uniform_log_ratios(1000, torch.Generator().manual_seed(0), PATHS[name].schedule).sort().values
+    drawn = uniform_half_log_snr(1000, torch.Generator().manual_seed(0), PATHS[name].schedule).sort().values
     expected = PATHS[name].schedule((torch.arange(1000, dtype=torch.float64) + 0.5) / 1000).float()
     assert torch.allclose(drawn[50:950], expected[50:950], atol=0.03)
     assert bool(drawn.isfinite().all())

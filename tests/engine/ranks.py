@@ -17,7 +17,7 @@ from torch import Tensor
 
 from calotype import parallel
 from calotype.config import Config, Optimizer
-from calotype.engine import budget, checkpoint, keeper, train
+from calotype.engine import budget, checkpoint, selection, train
 from calotype.engine.checkpoint import Checkpoint
 from calotype.engine.distributed import World, joined
 from calotype.engine.optim import EMA_EVERY
@@ -227,7 +227,7 @@ def break_down(trainer: Trainer) -> None:
     raise RuntimeError("out of memory")
 
 
-def spoil(trainer: Trainer) -> None:
+def degrade(trainer: Trainer) -> None:
     with torch.no_grad():
         next(trainer.model.parameters()).fill_(float("nan"))
 
@@ -269,7 +269,7 @@ def no_space(run: Path, rank: int) -> None:
 
 def no_score(run: Path, rank: int) -> None:
     """The first process cannot take a score."""
-    with only(0, swapped(keeper.Keeper, "look", fails)):
+    with only(0, swapped(selection.ModelSelector, "look", fails)):
         train.train(tiny(evaluate=2), out=run)
 
 
@@ -289,7 +289,7 @@ def not_finite(run: Path, rank: int) -> Any:
     """A weight of the second process breaks: both go back to the last checkpoint."""
     states: list[dict[str, str]] = []
     with (
-        only(1, after(4, spoil)),
+        only(1, after(4, degrade)),
         only(1, swapped(checkpoint, "load_newest", fails)),
         after(6, lambda trainer: states.append(digests(trainer.state()))),
     ):

@@ -107,7 +107,7 @@ def test_minutes_are_steps_by_the_time_of_one() -> None:
 
 def test_what_a_step_takes_is_remembered_or_follows_from_the_log_or_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     config, split, said = small("gan"), split_of("gan"), []
-    monkeypatch.setattr(under_test, "_pace", lambda trainer, window: said.append(window) or 0.5)
+    monkeypatch.setattr(under_test, "_seconds_per_step", lambda trainer, window: said.append(window) or 0.5)
 
     def end(asked: Training | More, seconds: float, timed: float, step: int) -> int:
         progress = Progress(9, step, seconds=seconds, settings={"threads": 1, "seconds_per_step": timed, "bf16": False})
@@ -177,7 +177,7 @@ def test_threads_are_those_that_pay_whatever_the_budget(
         seen.append(torch.get_num_threads())
         return {1: alone, 2: together}[seen[-1]]
 
-    monkeypatch.setattr(under_test, "_pace", pace)
+    monkeypatch.setattr(under_test, "_seconds_per_step", pace)
     config = small("gan")
     named = {name: getattr(asked, name) for name in ("minutes", "steps", "epochs", "threads")}
     config = replace(config, train=replace(config.train, **named))
@@ -191,7 +191,7 @@ def test_threads_that_wait_for_each_other_are_not_waited_for() -> None:
     trainer, steps = trainer_of(small("gan"), split_of("gan")), []
     step = trainer.step
     trainer.step = lambda *args: steps.append(1) or step(*args)  # type: ignore[assignment,func-returns-value,method-assign]
-    under_test._pace(trainer, 0.5, beaten=0.0)
+    under_test._seconds_per_step(trainer, 0.5, beaten=0.0)
     assert len(steps) == 2
 
 
@@ -199,7 +199,7 @@ def test_threads_that_wait_for_each_other_are_not_waited_for() -> None:
 def test_the_number_of_threads_is_recorded_for_a_resume(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for paid, threads in ((0.1, 2), (9.0, 1)):
         torch.set_num_threads(2)
-        monkeypatch.setattr(under_test, "_pace", lambda *a, paid=paid: {1: 2.0, 2: paid}[torch.get_num_threads()])
+        monkeypatch.setattr(under_test, "_seconds_per_step", lambda *a, paid=paid: {1: 2.0, 2: paid}[torch.get_num_threads()])
         config = small("gan", steps=20)
         config = replace(config, train=replace(config.train, threads=None))
         run = train(config, out=tmp_path / str(threads), display=Display()).run

@@ -56,12 +56,12 @@ for turn in range(3):
             assert world.first(lambda: 10 * turn) == 10 * turn
             assert world.all(world.rank + turn) == [turn, 1 + turn]
             assert world.any(world.rank == 1)
-            if turn == 1 and world.leads:
+            if turn == 1 and world.is_main:
                 raise UserError("once")
     except UserError:
-        assert turn == 1 and world.leads
+        assert turn == 1 and world.is_main
     except ElsewhereError as error:
-        assert turn == 1 and not world.leads and error.exit_code == 2
+        assert turn == 1 and not world.is_main and error.exit_code == 2
 """
 
 

@@ -57,7 +57,7 @@ def test_every_recipe_trains_and_samples(name: str, monkeypatch: pytest.MonkeyPa
         trainer = Trainer(config, split, Progress(steps=100), THERE, World())
         for step in range(2):
             trainer.step(watch=step == 1)
-        assert trainer.sound()
+        assert trainer.all_finite()
         model, batch = trainer.best.eval(), trainer.loader.batch_at(0)
         few, rng = batch.condition[:2], torch.Generator(THERE).manual_seed(0)
         with torch.no_grad():

@@ -39,7 +39,7 @@ def changed(config: Config, **settings: Any) -> Config:
     [
         ("flow-matching", {"model_eta": 0.5}, {"model_solver": "ddim"}, DIGITS),
         ("flow-matching", {"model_snr_limit": 4.0}, {"model_weighting": "min-snr"}, DIGITS),
-        ("flow-matching", {"model_data_std": 0.4}, {"model_predict": "edm", "model_path": "exploding"}, DIGITS),
+        ("flow-matching", {"model_data_std": 0.4}, {"model_predict": "edm", "model_path": "ve"}, DIGITS),
         ("ddpm", {"model_time_mean": 0.5}, {"model_times": "normal"}, DIGITS),
         ("ddpm", {"model_time_spread": 2.0}, {"model_times": "normal"}, DIGITS),
         ("flow-matching", {"model_guidance_interval": (0.0, 0.5), "model_guidance": 1.0}, {"model_guidance": 3.0}, DIGITS),

@@ -268,7 +268,7 @@ def test_a_damaged_configuration_of_a_model_is_one_line(tmp_path: Path, content:
 def test_a_run_that_cannot_be_written_is_one_line(cut: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(under_test, "obstacle", lambda path, folder: "it is read-only" if path.name == "samples" else None)
-        with pytest.raises(UserError, match=r"cannot continue in .*samples: it is read-only; mend that, or copy the run"):
+        with pytest.raises(UserError, match=r"cannot continue in .*samples: it is read-only; repair that, or copy the run"):
             resume(cut)
     opens = os.open
 

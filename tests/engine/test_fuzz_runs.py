@@ -85,7 +85,7 @@ def test_a_damaged_log_tells_what_is_whole_of_it(tmp_path: Path, fuzz: int, trou
         more = {"d_sign": 0.1, "psnr_train": 30.0 + step, "psnr_holdout": 30.0, "bits_train": 1.0, "bits_holdout": 1 + 0.01 * step}
         log.write({"step": step, "images": 8 * step, "seconds": 0.1 * step, "holdout_images": 64, **terms, **more})
     log.write({"event": "score", "step": 82, "FD": 3.0, "bias": 0.1, "n": 80, "features": "r", "best": True})
-    log.write({"event": "retreat", "step": 84, "to": 82, "lr_scale": 0.5})
+    log.write({"event": "rollback", "step": 84, "to": 82, "lr_scale": 0.5})
     log.write({"event": "verdict", "step": 84, "name": "vanishing-gradient", "status": "WARN", "says": "it is stuck"})
     whole, records = log.path.read_bytes(), log.read()
     for judge in consumers():
@@ -98,7 +98,7 @@ def test_a_damaged_log_tells_what_is_whole_of_it(tmp_path: Path, fuzz: int, trou
             for judge in consumers():
                 judge(found)
             log.rewind(40)
-            assert [r for r in found if r["step"] <= 40 or r.get("event") == "retreat"] == log.read()
+            assert [r for r in found if r["step"] <= 40 or r.get("event") == "rollback"] == log.read()
 
         attempt(use)
 

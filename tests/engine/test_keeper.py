@@ -16,8 +16,8 @@ from calotype.config import Config, Logging
 from calotype.engine import checkpoint
 from calotype.engine import train as engine
 from calotype.engine.display import Terminal
-from calotype.engine.keeper import NOISE, Keeper
 from calotype.engine.run import Run
+from calotype.engine.selection import NOISE, ModelSelector
 from calotype.engine.trainer import Trainer
 from calotype.errors import TrainingError, UserError
 from calotype.metrics.features import for_selection, pick
@@ -62,7 +62,7 @@ def test_taking_scores_changes_nothing_and_a_resume_takes_them_again(runs: Path)
 
 def given(monkeypatch: pytest.MonkeyPatch, values: list[float]) -> None:
     """Let the scores be these, by the number of the score."""
-    monkeypatch.setattr(Keeper, "_distance", lambda self: (values[self.trainer.progress.step // 3 - 1], 0.1))
+    monkeypatch.setattr(ModelSelector, "_distance", lambda self: (values[self.trainer.progress.step // 3 - 1], 0.1))
 
 
 def test_patience_ends_a_run_that_no_longer_improves(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,7 +114,7 @@ def test_weights_that_are_not_finite_are_never_the_best(runs: Path, monkeypatch:
     assert [s["step"] for s in scores(runs / "run")] == [3, 6, 9, 12]
     assert torch.isfinite(calotype.load(result.run.best).sample(4)).all()
     events = [r["event"] for r in result.run.log().read() if "event" in r]
-    assert events.count("retreat") == 1
+    assert events.count("rollback") == 1
     # the lower rate is part of the checkpoint that the run went back to
     saved = checkpoint.load_newest(result.run.checkpoints)
     assert saved is not None
@@ -126,7 +126,7 @@ def test_a_run_that_is_given_up_says_so_in_its_log(runs: Path, monkeypatch: pyte
     with pytest.raises(TrainingError):
         calotype.train(config(steps=12), out=runs / "run")
     log = Run.open(runs / "run").log().read()
-    assert [r["event"] for r in log if r.get("event") in ("retreat", "gave up")] == ["retreat"] * 3 + ["gave up"]
+    assert [r["event"] for r in log if r.get("event") in ("rollback", "gave up")] == ["rollback"] * 3 + ["gave up"]
     assert Run.open(runs / "run").read_config()
     # killed and resumed, it knows how often it went back already
     with pytest.raises(TrainingError, match="after 3 retries"):

@@ -27,7 +27,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     records: list[dict[str, Any]] = [
         {"step": 2, "images": 16, "seconds": 0.25, "generator/loss": 0.693147, "d_auc": None},
         {"event": "score", "step": 2, "FD": 1.5, "n": 80, "features": "r", "best": True},
-        {"event": "retreat", "step": 5, "to": 2, "lr_scale": 0.5},
+        {"event": "rollback", "step": 5, "to": 2, "lr_scale": 0.5},
         {"step": 4, "images": 32, "seconds": 0.5, "generator/loss": -1e30, "d_auc": 0.5},
     ]
     for record in records:
@@ -57,7 +57,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
         {"step": None},
         {"loss": 1.0},
         {"step": 3, "event": 7},
-        {"step": 3, "event": ["retreat"]},
+        {"step": 3, "event": ["rollback"]},
         [3],
         "step",
         None,
@@ -90,7 +90,7 @@ def test_a_value_that_no_log_holds_is_left_out(tmp_path: Path) -> None:
     ],
 )
 def test_a_line_out_of_order_has_a_damaged_step(tmp_path: Path, steps: list[int], kept: list[int]) -> None:
-    event = {"event": "retreat", "step": 7, "to": 1, "lr_scale": 0.5}
+    event = {"event": "rollback", "step": 7, "to": 1, "lr_scale": 0.5}
     found = log(tmp_path, event, *({"step": step} for step in steps)).read()
     assert found[0] == event
     assert [record["step"] for record in found[1:]] == kept

@@ -12,8 +12,8 @@ import pytest
 from calotype.config import Config, Logging, More, Training
 from calotype.engine import budget
 from calotype.engine.checkpoint import load_newest
-from calotype.engine.keeper import Keeper
 from calotype.engine.run import Run
+from calotype.engine.selection import ModelSelector
 from calotype.engine.train import resume, train
 from calotype.engine.trainer import Trainer
 from calotype.errors import TrainingError, UserError
@@ -83,7 +83,7 @@ def test_a_run_killed_after_it_was_given_more_knows_so(runs: Path, monkeypatch: 
 
 def scored(monkeypatch: pytest.MonkeyPatch, **log: int) -> Config:
     """A training whose scores get no better after the first."""
-    monkeypatch.setattr(Keeper, "_distance", lambda self: (2.0, 0.1))
+    monkeypatch.setattr(ModelSelector, "_distance", lambda self: (2.0, 0.1))
     return replace(tiny_gan(40), log=Logging(**{"every": 2, "checkpoints": 4, "grid": 4, "evaluate": 3, "evaluate_images": 80, **log}))
 
 

@@ -148,8 +148,8 @@ def test_a_run_that_breaks_once_goes_back_and_finishes(runs: Path, monkeypatch: 
     assert result.complete
     assert finite(final_state(runs / "a"))
     events = [json.loads(line) for line in (runs / "a" / "log.jsonl").read_text().splitlines()]
-    retreat = next(e for e in events if "event" in e)
-    assert (retreat["event"], retreat["to"], retreat["lr_scale"]) == ("retreat", 4, 0.5)
+    rollback = next(e for e in events if "event" in e)
+    assert (rollback["event"], rollback["to"], rollback["lr_scale"]) == ("rollback", 4, 0.5)
     saved = checkpoint.load_newest(runs / "a" / "checkpoints")
     assert saved is not None
     assert saved.facts["lr_scale"] == 0.5

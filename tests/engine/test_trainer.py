@@ -79,14 +79,14 @@ def test_one_step_of_each_player(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_pace_scales_the_rate_of_its_player_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    trainer = toy(monkeypatch, second={"pace": 5.0})
+    trainer = toy(monkeypatch, second={"lr_mult": 5.0})
     trainer.step()
     assert weights(trainer) == [2.7, 3.6, 2.5, 3.5]
 
 
 def test_the_schedule_and_a_retreat_scale_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = toy(monkeypatch, schedule=Schedule("linear"))
-    trainer.progress.step, trainer.progress.lr_scale = 50, 0.5  # half of the budget is spent, and one retreat lies behind
+    trainer.progress.step, trainer.progress.lr_scale = 50, 0.5  # half of the budget is spent, and one rollback lies behind
     trainer.step()
     assert weights(trainer) == [2.925, 3.9, 2.975, 3.975]
 
@@ -201,17 +201,17 @@ def test_players_must_own_every_parameter_once() -> None:
 def test_a_break_is_seen_in_the_loss_the_gradient_and_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = toy(monkeypatch)
     trainer.step()
-    assert trainer.sound()
+    assert trainer.all_finite()
     with torch.no_grad():
         trainer.model.state_dict()["a.w"].fill_(float("inf"))
-    assert not trainer.sound()
+    assert not trainer.all_finite()
     trainer = toy(monkeypatch)
     with torch.no_grad():
         trainer.model.state_dict()["b.w"].fill_(float("nan"))
     trainer.step()
     with torch.no_grad():
         trainer.model.state_dict()["b.w"].fill_(0.0)
-    assert not trainer.sound()  # the loss was not finite, although the weights are again
+    assert not trainer.all_finite()  # the loss was not finite, although the weights are again
 
 
 def test_held_out_sources_are_shown_with_their_truth_even_where_training_has_none() -> None:
@@ -229,7 +229,7 @@ def test_held_out_sources_are_shown_with_their_truth_even_where_training_has_non
 
 
 @pytest.mark.parametrize("degrade", ["noise:0-9", "mask:box", "noise:0-9+mask:box"])
-def test_the_maps_of_a_grey_source_are_not_shown_as_its_colors(degrade: str) -> None:
+def test_the_maps_of_a_gray_source_are_not_shown_as_its_colors(degrade: str) -> None:
     config = small("inpaint")
     config = replace(config, data=Data("mnist5k", degrade=degrade))
     trainer = Trainer(config, load("mnist5k"), Progress(6), torch.device("cpu"), World())

@@ -23,7 +23,7 @@ from calotype.types import Condition, ImageSpec, Model, Noise, Player, SamplingO
 from tests.small import small
 
 CPU = torch.device("cpu")
-GREY = ImageSpec(28, 1)
+GRAY = ImageSpec(28, 1)
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Blend(Model):
 
     def __init__(self, digits: Images) -> None:
         super().__init__()
-        self.spec = GREY
+        self.spec = GRAY
         self.digits = torch.from_numpy(digits.pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
         self.network, self.idle = nn.Linear(3, 3), nn.Linear(50, 50)
 
@@ -50,7 +50,7 @@ class Blend(Model):
         for _ in range(2 * steps - 1):  # as a solver of second order
             self.network(torch.zeros(1, 3))
         which = (noise.uniform() * len(self.digits)).long()
-        return (self.digits[which] + noise.normal(*GREY.shape) / steps).clamp(-1, 1)
+        return (self.digits[which] + noise.normal(*GRAY.shape) / steps).clamp(-1, 1)
 
 
 def drawn(model: Model) -> Generator:
@@ -80,7 +80,7 @@ def test_only_what_takes_part_in_the_work_is_counted() -> None:
 
 
 def test_a_generator_is_asked_once_and_its_discriminator_never() -> None:
-    model = build(small("dcgan").model, GREY)
+    model = build(small("dcgan").model, GRAY)
     found = cost.of(replace(Subject("gan", np.zeros((2, 28, 28, 1), np.uint8)), generator=drawn(model)))
     assert found is not None
     discriminator = sum(p.numel() for player in model.players() if player.name == "discriminator" for p in player.module.parameters())
@@ -98,7 +98,7 @@ def test_going_through_an_image_pixel_by_pixel_makes_no_passes() -> None:
 
 
 def test_each_evaluation_of_a_solver_counts() -> None:
-    model = build(small("flow-matching").model, GREY)
+    model = build(small("flow-matching").model, GRAY)
     for steps, expected in ((1, {1, 2}), (6, {11, 12})):
         with cost.watched(model) as work:
             drawn(model).sample(1, steps=steps)
@@ -107,7 +107,7 @@ def test_each_evaluation_of_a_solver_counts() -> None:
 
 def test_the_course_of_the_training_is_that_of_the_weights() -> None:
     records = [{"step": i, "images": 64 * i, "seconds": 2.0 * i} for i in (10, 20, 30)] + [{"step": 30, "event": "score"}]
-    subject = Subject("x", np.zeros((2, 28, 28, 1), np.uint8), generator=drawn(build(small("dcgan").model, GREY)), records=records)
+    subject = Subject("x", np.zeros((2, 28, 28, 1), np.uint8), generator=drawn(build(small("dcgan").model, GRAY)), records=records)
     found = cost.of(replace(subject, steps=20, train_threads=2, seconds_per_1000=3.0))
     assert found is not None
     assert (found.steps, found.minutes, found.images_per_second) == (20, pytest.approx(2 / 3), 32)
@@ -137,6 +137,6 @@ def test_the_curve_keeps_to_its_time_and_to_models_that_take_steps(monkeypatch: 
     subject = Subject("x", split.holdout.pixels[:200], split.train, split.holdout, drawn(Blend(split.train)), seconds_per_1000=1e6)
     ground = Ground.of(subject, "digits", 0)
     assert cost.curve(subject, ground, 0) == ()
-    gan = replace(subject, generator=drawn(build(small("dcgan").model, GREY)))
+    gan = replace(subject, generator=drawn(build(small("dcgan").model, GRAY)))
     assert cost.curve(gan, ground, 0) == ()
     assert cost.curve(replace(subject, generator=None), ground, 0) == ()

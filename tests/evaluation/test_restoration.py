@@ -27,7 +27,7 @@ from calotype.evaluation import restoration, restored, result
 from calotype.evaluation.eval_images import Picture, of_source, within
 from calotype.evaluation.evaluate import evaluate
 from calotype.evaluation.restored import MODEL, Judge, Measured
-from calotype.evaluation.run_info import Known
+from calotype.evaluation.run_info import RunInfo
 from calotype.evaluation.schema import schema
 from calotype.metrics.quality import convention_for
 from calotype.report import compare
@@ -73,11 +73,11 @@ class Planted(Model):
 
 
 def measured(does: Callable[[Tensor], Tensor], how: str = "noise:25", shown: list[Picture] | None = None) -> tuple[Measured, Judge]:
-    spoil = parse(how)
+    degrade = parse(how)
     shown = shown or scenes()
     channels = shown[0].truth.shape[1]
-    spec = ImageSpec(SIZE, channels, (), Source(spoil.channels(channels), spoil.scale, spoil.known, how))
-    judge = Judge(Generator(Planted(spec, does), "planted", torch.device("cpu")), spoil, convention_for(spoil, channels), seed=0)
+    spec = ImageSpec(SIZE, channels, (), Source(degrade.channels(channels), degrade.scale, degrade.known, how))
+    judge = Judge(Generator(Planted(spec, does), "planted", torch.device("cpu")), degrade, convention_for(degrade, channels), seed=0)
     return judge.measure(shown), judge
 
 
@@ -133,7 +133,7 @@ def test_only_holes_are_scored_where_pixels_are_missing() -> None:
         return torch.where(torch.arange(source.shape[3]) < source.shape[3] // 2, truth_of(source), torch.tensor(128 / 127.5 - 1))
 
     found, judge = measured(fills, "mask:half")
-    degraded, truth = judge.spoiled(scenes(), 0)
+    degraded, truth = judge.degraded(scenes(), 0)
     holes = judge.holes(degraded)
     assert holes is not None
     error = ((fills(degraded.image) - truth).square() * holes).sum((1, 2, 3)) / (3 * holes.sum((1, 2, 3)))
@@ -154,7 +154,9 @@ def report(name: str, does: Callable[[Tensor], Tensor] = truth_of) -> result.Rep
     part = restoration.of(found, "noise:25", judge.convention.text, levels)
     scores = restoration._scores(found, judge.convention.text)
     shown = result.Pictures(crops=restoration.crops(found))
-    return result.Report(name, scores=scores, verdicts=verdicts, restoration=part, pictures=shown, cost=Known().cost(judge.generator, 1.5))
+    return result.Report(
+        name, scores=scores, verdicts=verdicts, restoration=part, pictures=shown, cost=RunInfo().cost(judge.generator, 1.5)
+    )
 
 
 def test_the_page_and_the_json_hold_it_all() -> None:
@@ -297,10 +299,10 @@ def test_a_translator_is_judged_too(name: str, ways: int, tmp_path: Path) -> Non
 def test_gray_and_large_pictures_are_restored_by_the_model_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     grays = scenes(3, channels=1)
     _, judge = measured(lambda source: source, "noise:25")
-    degraded, _ = judge.spoiled(grays, 0)
+    degraded, _ = judge.degraded(grays, 0)
     assert torch.allclose(judge.restored(degraded), degraded.image.clamp(-1, 1), atol=1e-6)
     _, judge = measured(lambda source: -source, "noise:25")
-    degraded, _ = judge.spoiled(scenes(2), 0)
+    degraded, _ = judge.degraded(scenes(2), 0)
     whole = judge.restored(degraded)
     monkeypatch.setattr(restored, "WHOLE", 100)
     assert torch.allclose(judge.restored(degraded), whole, atol=1e-6)

@@ -18,7 +18,7 @@ from zuko.transforms import (
     MonotonicAffineTransform,
 )
 
-from calotype.flows.autoregressive import Autoregressive
+from calotype.flows.autoregressive import AutoregressiveFlow
 from calotype.flows.base import Chain, Transform, normal_log_prob
 from calotype.flows.coupling import ChannelCoupling, CheckerboardCoupling
 from calotype.flows.linear import ActNorm, InvertibleConv
@@ -53,13 +53,13 @@ CASES: dict[str, tuple[Callable[[], Transform], tuple[int, ...]]] = {
     "even pixels": (lambda: CheckerboardCoupling(network(2, 4), 1.0, (2, 4, 4), odd=False), (2, 4, 4)),
     "odd pixels": (lambda: CheckerboardCoupling(network(1, 2), 1.0, (1, 4, 4), odd=True), (1, 4, 4)),
     "prior": (lambda: Standardize(nn.Linear(FEATURES, 2 * 12), 2.0), (3, 2, 2)),
-    "autoregressive": (lambda: Autoregressive(causal(5, 3), 2.0), (5, 3)),
-    "autoregressive, backwards": (lambda: Autoregressive(causal(5, 3), 2.0, backwards=True), (5, 3)),
+    "autoregressive": (lambda: AutoregressiveFlow(causal(5, 3), 2.0), (5, 3)),
+    "autoregressive, backwards": (lambda: AutoregressiveFlow(causal(5, 3), 2.0, backwards=True), (5, 3)),
     "logit": (lambda: Logit(0.05), (2, 3)),
     "scale": (lambda: Scale(3.0), (2, 3)),
     "histogram": (lambda: Histogram(7), (2, 3)),
     "multi-scale": (multi_scale, (1, 4, 4)),
-    "chain": (lambda: Chain([Scale(2.0), Patches(2, 4), Autoregressive(causal(4, 8), 1.0), Flat((4, 8))]), (2, 4, 4)),
+    "chain": (lambda: Chain([Scale(2.0), Patches(2, 4), AutoregressiveFlow(causal(4, 8), 1.0), Flat((4, 8))]), (2, 4, 4)),
     "squeeze": (Squeeze, (2, 4, 4)),
 }
 
@@ -89,13 +89,13 @@ def jacobian(transform: Transform, x: Tensor, context: Tensor | None) -> Tensor:
 @pytest.mark.parametrize("name", CASES)
 def test_the_log_determinant_is_that_of_the_jacobian(name: str) -> None:
     transform, x, context = case(name)
-    volume = transform(x, context)[1].detach()
-    assert volume.shape == (3,)
+    log_abs_det = transform(x, context)[1].detach()
+    assert log_abs_det.shape == (3,)
     for row in range(3):
         expected = torch.linalg.slogdet(jacobian(transform, x[row : row + 1], context[row : row + 1])).logabsdet
-        assert abs(float(volume[row] - expected)) <= 1e-8
+        assert abs(float(log_abs_det[row] - expected)) <= 1e-8
     if name != "squeeze":
-        assert float(volume.abs().min()) > 1e-2
+        assert float(log_abs_det.abs().min()) > 1e-2
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -121,8 +121,8 @@ def test_a_log_scale_keeps_its_bound_whatever_the_network_says() -> None:
     coupling = ChannelCoupling(network(1, 2, embedding=0), 0.5).double()
     with torch.no_grad():
         coupling.network.out.bias.fill_(1e6)  # type: ignore[union-attr, operator]
-    _, volume = coupling(torch.randn(2, 2, 4, 4, dtype=torch.float64))
-    assert torch.allclose(volume, torch.full((2,), 0.5 * 16, dtype=torch.float64))
+    _, log_abs_det = coupling(torch.randn(2, 2, 4, 4, dtype=torch.float64))
+    assert torch.allclose(log_abs_det, torch.full((2,), 0.5 * 16, dtype=torch.float64))
 
 
 def test_a_2d_density_integrates_to_one() -> None:
@@ -132,31 +132,33 @@ def test_a_2d_density_integrates_to_one() -> None:
     line = torch.linspace(-16, 16, 401, dtype=torch.float64)
     points = torch.cartesian_prod(line, line)[:, :, None, None]
     with torch.no_grad():
-        z, volume = flow(points)
-    mass = (normal_log_prob(z) + volume).exp()
+        z, log_abs_det = flow(points)
+    mass = (normal_log_prob(z) + log_abs_det).exp()
     assert abs(float(mass.sum()) * (32 / 400) ** 2 - 1) < 1e-3
-    assert float(volume.std()) > 0.05  # not a plain normal distribution
+    assert float(log_abs_det.std()) > 0.05  # not a plain normal distribution
 
 
 def test_a_2d_autoregressive_density_integrates_to_one() -> None:
     torch.manual_seed(2)
-    flow = scrambled(Chain([Autoregressive(causal(2, 1, 0), 1.0), Autoregressive(causal(2, 1, 0), 1.0, backwards=True), Flat((2, 1))]))
+    flow = scrambled(
+        Chain([AutoregressiveFlow(causal(2, 1, 0), 1.0), AutoregressiveFlow(causal(2, 1, 0), 1.0, backwards=True), Flat((2, 1))])
+    )
     line = torch.linspace(-16, 16, 401, dtype=torch.float64)
     with torch.no_grad():
-        z, volume = flow(torch.cartesian_prod(line, line)[:, :, None])
-    assert abs(float((normal_log_prob(z) + volume).exp().sum()) * (32 / 400) ** 2 - 1) < 1e-3
-    assert float(volume.std()) > 0.05
+        z, log_abs_det = flow(torch.cartesian_prod(line, line)[:, :, None])
+    assert abs(float((normal_log_prob(z) + log_abs_det).exp().sum()) * (32 / 400) ** 2 - 1) < 1e-3
+    assert float(log_abs_det.std()) > 0.05
 
 
 def test_a_1d_density_of_the_unit_interval_integrates_to_the_mass_between_its_ends() -> None:
     torch.manual_seed(2)
-    flow = scrambled(Chain([Histogram(4, margin=1e-3), Autoregressive(causal(1, 1, 0), 1.0), Flat((1, 1))]))
+    flow = scrambled(Chain([Histogram(4, margin=1e-3), AutoregressiveFlow(causal(1, 1, 0), 1.0), Flat((1, 1))]))
     cells = (torch.arange(100_000, dtype=torch.float64) + 0.5) / 100_000
     with torch.no_grad():
-        z, volume = flow(cells[:, None, None])
+        z, log_abs_det = flow(cells[:, None, None])
         low, high = torch.special.ndtr(flow(torch.tensor([0.0, 1.0]).double()[:, None, None])[0])
     assert 0.5 < float(high - low) < 1
-    assert abs(float((normal_log_prob(z) + volume).exp().mean()) - float(high - low)) < 1e-4
+    assert abs(float((normal_log_prob(z) + log_abs_det).exp().mean()) - float(high - low)) < 1e-4
 
 
 def test_what_is_spread_like_the_first_batch_becomes_standard_normal() -> None:
@@ -178,9 +180,9 @@ def test_a_histogram_stays_finite_at_the_ends_in_single_precision() -> None:
         histogram = Histogram(256)
         with torch.no_grad():
             histogram.logits.add_(4 * torch.randn(256))
-            z, volume = histogram(ends)
+            z, log_abs_det = histogram(ends)
             assert torch.isfinite(z).all()
-            assert torch.isfinite(volume).all()
+            assert torch.isfinite(log_abs_det).all()
             assert torch.allclose(histogram.inverse(z), ends, atol=1e-2)
 
 
@@ -210,17 +212,17 @@ def test_zuko_agrees_on_a_coupling() -> None:
     theirs = CouplingTransform(meta, torch.tensor([False, False, True, True]))
     x = torch.randn(50, 4, dtype=torch.float64)
     with torch.no_grad():
-        z, volume = ours(x[:, :, None, None])
+        z, log_abs_det = ours(x[:, :, None, None])
         expected, log_det = theirs.call_and_ladj(x)
         log_prob = NormalizingFlow(theirs, DiagNormal(torch.zeros(4).double(), torch.ones(4).double())).log_prob(x)
     assert torch.allclose(z.flatten(1), expected)
-    assert torch.allclose(volume, log_det)
-    assert torch.allclose(normal_log_prob(z) + volume, log_prob)
+    assert torch.allclose(log_abs_det, log_det)
+    assert torch.allclose(normal_log_prob(z) + log_abs_det, log_prob)
 
 
 def test_zuko_agrees_on_an_autoregressive_transform_and_its_inverse() -> None:
     torch.manual_seed(0)
-    ours = scrambled(Autoregressive(causal(4, 1, 0), 1.5))
+    ours = scrambled(AutoregressiveFlow(causal(4, 1, 0), 1.5))
 
     def meta(x: Tensor) -> DependentTransform:
         mean, raw = ours.network(x[:, :, None]).chunk(2, -1)  # type: ignore[operator]
@@ -230,10 +232,10 @@ def test_zuko_agrees_on_an_autoregressive_transform_and_its_inverse() -> None:
     theirs = AutoregressiveTransform(meta, passes=4)
     x = torch.randn(20, 4, dtype=torch.float64)
     with torch.no_grad():
-        z, volume = ours(x[:, :, None])
+        z, log_abs_det = ours(x[:, :, None])
         expected, log_det = theirs.call_and_ladj(x)
         assert torch.allclose(z[:, :, 0], expected)
-        assert torch.allclose(volume, log_det)
+        assert torch.allclose(log_abs_det, log_det)
         assert torch.allclose(ours.inverse(z)[:, :, 0], theirs.inv(z[:, :, 0]))
 
 
@@ -246,21 +248,21 @@ def test_zuko_agrees_on_an_invertible_convolution() -> None:
     theirs = ComposedTransform(LULinearTransform((lower + upper).detach()))
     x = torch.randn(7, 5, dtype=torch.float64)
     with torch.no_grad():
-        z, volume = ours(x[:, :, None, None])
+        z, log_abs_det = ours(x[:, :, None, None])
         expected, log_det = theirs.call_and_ladj(x)
     assert torch.allclose(z[:, :, 0, 0], expected @ ours.permutation.T)  # type: ignore[operator]
-    assert torch.allclose(volume, log_det)
+    assert torch.allclose(log_abs_det, log_det)
 
 
 class Fixed(nn.Module):
     """A causal network that says the same at every position: the context."""
 
-    def walk(self, count: int, context: Tensor) -> Callable[[Tensor | None], Tensor]:
+    def incremental(self, count: int, context: Tensor) -> Callable[[Tensor | None], Tensor]:
         return lambda before: context
 
 
 def test_guidance_moves_the_mean_and_the_log_scale_away() -> None:
-    transform = Autoregressive(Fixed(), 1e6)
+    transform = AutoregressiveFlow(Fixed(), 1e6)
     z = torch.randn(2, 3, 1, dtype=torch.float64)
     towards, away = torch.tensor([[1.0, 0.2]]).double().expand(2, 2), torch.tensor([[0.5, 0.1]]).double().expand(2, 2)
     assert torch.allclose(transform.inverse(z, towards), 1.0 + z * math.exp(0.2))

@@ -11,7 +11,7 @@ from calotype.losses.mixture import invert, mixture_log_prob, mixture_sample, mi
 EVERY = images_of(torch.arange(256))[:, None]
 
 
-def grey(seed, components=5):
+def gray(seed, components=5):
     return torch.randn(mixture_size(1, components), generator=torch.Generator().manual_seed(seed)) * 1.5
 
 
@@ -26,8 +26,8 @@ def narrow(components=2):
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_the_probabilities_of_256_greys_sum_to_one(seed):
-    chances = mixture_log_prob(EVERY, grey(seed).expand(256, -1)).double().exp()
+def test_the_probabilities_of_256_grays_sum_to_one(seed):
+    chances = mixture_log_prob(EVERY, gray(seed).expand(256, -1)).double().exp()
     assert abs(float(chances.sum()) - 1) < 2e-5
 
 
@@ -59,11 +59,11 @@ def test_it_is_the_mixture_of_products_of_conditional_logistics(channels):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_greys_are_drawn_as_often_as_their_probability_says(seed):
+def test_grays_are_drawn_as_often_as_their_probability_says(seed):
     n = 20_000
     uniform = torch.rand(n, 2, generator=torch.Generator().manual_seed(seed))
-    drawn = levels(mixture_sample(grey(seed).expand(n, -1), uniform)).flatten()
-    assert fits(torch.bincount(drawn, minlength=256), mixture_log_prob(EVERY, grey(seed).expand(256, -1)), n)
+    drawn = levels(mixture_sample(gray(seed).expand(n, -1), uniform)).flatten()
+    assert fits(torch.bincount(drawn, minlength=256), mixture_log_prob(EVERY, gray(seed).expand(256, -1)), n)
 
 
 def test_colors_are_drawn_as_often_as_their_probability_says():

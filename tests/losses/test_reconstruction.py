@@ -100,7 +100,7 @@ def test_an_even_mixture_over_all_values_costs_eight_bits():
     assert torch.allclose(bits, torch.full((256,), 8.0), atol=1e-4)
 
 
-def test_bernoulli_of_black_and_white_is_a_probability_and_of_grey_is_none():
+def test_bernoulli_of_black_and_white_is_a_probability_and_of_gray_is_none():
     logits = torch.tensor([-2.0, 0.3, 5.0])
     white, black = bernoulli(torch.ones(3), logits), bernoulli(-torch.ones(3), logits)
     assert torch.allclose(white.exp() + black.exp(), torch.ones(3))

@@ -108,8 +108,8 @@ def test_the_correlation_is_spearmans_and_only_judged_pixels_count():
     assert found.pixels == judged.sum()
     assert found.factor is None
     assert found.coverage_scaled is None
-    spoiled = np.where(judged, truth, 255 - truth)
-    assert calibration(samples, spoiled, judged).coverage == found.coverage
+    degraded = np.where(judged, truth, 255 - truth)
+    assert calibration(samples, degraded, judged).coverage == found.coverage
 
 
 def test_nineteen_samples_are_held_by_their_extremes():

@@ -24,7 +24,7 @@ from calotype.networks.inception import Inception
 from calotype.types import ImageSpec
 from tests.small import small
 
-GREY = ImageSpec(28, 1)
+GRAY = ImageSpec(28, 1)
 COLOR = ImageSpec(32, 3, ("cat", "dog"))
 
 
@@ -35,7 +35,7 @@ def split() -> Split:
 
 @pytest.fixture(scope="module")
 def digits() -> FeatureSpace:
-    return pick("digits", GREY)[0]
+    return pick("digits", GRAY)[0]
 
 
 def some(n: int = 30, size: int = 28, channels: int = 1, seed: int = 0) -> Images:
@@ -117,7 +117,7 @@ def test_features_keep_more_of_a_digit_than_its_class(digits: FeatureSpace, spli
 
 @pytest.mark.parametrize("name", ["digits", "random"])
 def test_an_image_has_the_same_features_in_any_company(name: str, split: Split) -> None:
-    for space in pick(name, GREY):
+    for space in pick(name, GRAY):
         pixels = split.train.pixels[:40]
         whole = space.of(pixels)
         assert whole.features.shape == (40, space.dimension)
@@ -134,7 +134,7 @@ def test_three_random_networks_differ_and_are_the_same_everywhere() -> None:
     spaces = pick("random", COLOR)
     assert [s.name for s in spaces] == ["random1", "random2", "random3"]
     assert len({s.hash for s in spaces}) == 3
-    assert [s.hash for s in pick("random", GREY)] == ["ebd534f6", "ce672f1f", "0c504e9f"]  # frozen: they name the networks in old reports
+    assert [s.hash for s in pick("random", GRAY)] == ["ebd534f6", "ce672f1f", "0c504e9f"]  # frozen: they name the networks in old reports
     assert all(s.accuracy is None and s.of(some(3, 32, 3).pixels).probabilities is None for s in spaces)
 
 
@@ -142,7 +142,7 @@ def test_the_hash_follows_the_weights(digits: FeatureSpace, runs: Path) -> None:
     for seed, name in ((0, "a"), (1, "b")):
         config = small("classifier", steps=2)
         train(replace(config, train=replace(config.train, seed=seed)), out=runs / name)
-    first, other = pick(str(runs / "a"), GREY)[0], pick(str(runs / "b" / "model"), GREY)[0]
+    first, other = pick(str(runs / "a"), GRAY)[0], pick(str(runs / "b" / "model"), GRAY)[0]
     assert len({digits.hash, first.hash, other.hash}) == 3
     assert first.name == "a"
     assert other.name == "b"
@@ -156,17 +156,17 @@ def test_the_hash_follows_the_weights(digits: FeatureSpace, runs: Path) -> None:
 
 def test_digits_are_judged_by_the_recognizer_and_everything_else_by_random_networks(split: Split) -> None:
     assert [s.name for s in pick(None, split.train.spec)] == ["digits"]
-    for spec in (GREY, ImageSpec(28, 1, ("shirt", "coat")), COLOR, ImageSpec(32, 1, tuple("0123456789"))):
+    for spec in (GRAY, ImageSpec(28, 1, ("shirt", "coat")), COLOR, ImageSpec(32, 1, tuple("0123456789"))):
         assert [s.name for s in pick(None, spec)] == ["random1", "random2", "random3"]
 
 
 @pytest.mark.parametrize(
     ("name", "spec", "message"),
     [
-        ("digits", COLOR, "the features 'digits' are of grey images of 28x28, and these are color of 32x32"),
-        ("digits", ImageSpec(32, 1), "these are grey of 32x32"),
-        ("digit", GREY, "no features 'digit': choose digits, random, inception, dinov2, or the run folder of a classifier"),
-        (".", GREY, "holds no trained model: give the run folder of a classifier"),
+        ("digits", COLOR, "the features 'digits' are of gray images of 28x28, and these are color of 32x32"),
+        ("digits", ImageSpec(32, 1), "these are gray of 32x32"),
+        ("digit", GRAY, "no features 'digit': choose digits, random, inception, dinov2, or the run folder of a classifier"),
+        (".", GRAY, "holds no trained model: give the run folder of a classifier"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_line(name: str, spec: ImageSpec, message: str, runs: Path) -> None:
@@ -177,7 +177,7 @@ def test_what_does_not_fit_is_refused_in_one_line(name: str, spec: ImageSpec, me
 
 
 def test_other_pixels_than_the_network_takes_are_refused(digits: FeatureSpace) -> None:
-    with pytest.raises(UserError, match="grey images of 28x28, and these are color of 28x28"):
+    with pytest.raises(UserError, match="gray images of 28x28, and these are color of 28x28"):
         digits.of(some(2, 28, 3).pixels)
     with pytest.raises(UserError, match="not from float32"):
         digits.of(np.zeros((2, 28, 28, 1), np.float32))  # type: ignore[arg-type]
@@ -188,12 +188,12 @@ def test_other_pixels_than_the_network_takes_are_refused(digits: FeatureSpace) -
 def test_a_generator_and_a_damaged_classifier_are_no_feature_space(runs: Path) -> None:
     train(small("gan", steps=1), out=runs / "gan")
     with pytest.raises(UserError, match="family gan, not a classifier"):
-        pick("gan", GREY)
+        pick("gan", GRAY)
     train(small("classifier", steps=1), out=runs / "good")
     weights = runs / "good" / "model" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-40])
     with pytest.raises(UserError, match="damaged or from another version"):
-        pick("good", GREY)
+        pick("good", GRAY)
 
 
 # the second space

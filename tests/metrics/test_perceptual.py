@@ -27,7 +27,7 @@ def photos() -> Tensor:
     return torch.cat([piece(name, 100, 100, 96, 96) for name in NAMES])
 
 
-def spoiled(photos: Tensor, spec: str) -> Tensor:
+def degraded(photos: Tensor, spec: str) -> Tensor:
     return degrade.parse(spec)(photos, Noise(len(photos), 1)).image
 
 
@@ -49,7 +49,7 @@ def test_features_are_compared_relative_to_their_size() -> None:
 
 
 def test_equal_images_are_no_distance_apart_and_both_ways_are_as_far(photos: Tensor) -> None:
-    other = spoiled(photos, "blur:2")
+    other = degraded(photos, "blur:2")
     found = perceptual_distance(photos, other)
     assert found.dtype == torch.float64
     assert found.shape == (4,)
@@ -63,7 +63,7 @@ def test_equal_images_are_no_distance_apart_and_both_ways_are_as_far(photos: Ten
 
 
 def test_it_is_the_mean_over_three_random_networks(photos: Tensor) -> None:
-    other = spoiled(photos, "jpeg:20")
+    other = degraded(photos, "jpeg:20")
     networks = [RandomNetwork(3, seed) for seed in RANDOM_SEEDS]
     theirs = torch.stack([feature_distance(network.maps(other), network.maps(photos)) for network in networks]).mean(0)
     torch.testing.assert_close(perceptual_distance(other, photos), theirs.double(), rtol=1e-4, atol=1e-7)
@@ -85,8 +85,8 @@ def test_what_no_file_would_hold_is_rounded_first(photos: Tensor) -> None:
 )
 @pytest.mark.parametrize("channels", [1, 3])
 def test_more_damage_is_farther_away(photos: Tensor, specs: tuple[str, ...], channels: int) -> None:
-    truth = spoiled(photos, "gray") if channels == 1 else photos
-    found = torch.stack([perceptual_distance(spoiled(truth, spec), truth) for spec in specs])
+    truth = degraded(photos, "gray") if channels == 1 else photos
+    found = torch.stack([perceptual_distance(degraded(truth, spec), truth) for spec in specs])
     assert bool((found.diff(dim=0) > 0).all())
 
 
@@ -117,7 +117,7 @@ def test_at_the_same_psnr_light_is_nothing_and_lost_detail_is_much(photos: Tenso
 
 
 def test_large_images_are_looked_at_in_squares(photos: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
-    other = spoiled(photos, "noise:20")
+    other = degraded(photos, "noise:20")
     monkeypatch.setattr(perceptual, "SQUARE", 50)  # four squares of 48 pixels
     pieces = [(x, y) for x in (0, 48) for y in (0, 48)]
     apart = [perceptual_distance(other[:, :, x : x + 48, y : y + 48], photos[:, :, x : x + 48, y : y + 48]) for x, y in pieces]

@@ -1,4 +1,4 @@
-"""The family that colors grey images."""
+"""The family that colors gray images."""
 
 from __future__ import annotations
 
@@ -44,21 +44,21 @@ def test_the_bins_are_the_colors_of_a_screen() -> None:
     assert float(far.max()) < 15  # no color is far from all of them
 
 
-def test_the_grey_image_is_kept() -> None:
-    grey = torch.linspace(-1, 1, 256).view(1, 1, 16, 16)
+def test_the_gray_image_is_kept() -> None:
+    gray = torch.linspace(-1, 1, 256).view(1, 1, 16, 16)
     for color in ([0.0, 0.0], [40.0, 30.0], [-100.0, 90.0], [90.0, -100.0]):
-        made = colored(grey, torch.tensor(color).view(1, 2, 1, 1).expand(1, 2, 16, 16))
+        made = colored(gray, torch.tensor(color).view(1, 2, 1, 1).expand(1, 2, 16, 16))
         assert float(made.abs().max()) <= 1
         # 8-bit colors have a luma that is at most one level off
-        assert float((gray8(torch.from_numpy(to_uint8(made)).permute(0, 3, 1, 2) / 127.5 - 1) - grey).abs().max()) < 1.01 / 127.5
-        assert (color == [0.0, 0.0]) == torch.allclose(made, grey.expand(-1, 3, -1, -1), atol=1e-5)
+        assert float((gray8(torch.from_numpy(to_uint8(made)).permute(0, 3, 1, 2) / 127.5 - 1) - gray).abs().max()) < 1.01 / 127.5
+        assert (color == [0.0, 0.0]) == torch.allclose(made, gray.expand(-1, 3, -1, -1), atol=1e-5)
 
 
 def test_the_true_colors_give_the_true_image() -> None:
     images = photographs()
     made = colored(gray8(images), lab_of(images)[:, 1:])
     assert float((made - images).abs().mean()) < 0.02
-    assert float((gray8(images) - images).abs().mean()) > 0.05  # which the grey one is not
+    assert float((gray8(images) - images).abs().mean()) > 0.05  # which the gray one is not
 
 
 def test_soft_labels_are_near_their_color_and_common_ones_weigh_less() -> None:
@@ -88,7 +88,7 @@ def test_an_untrained_network_loses_the_logarithm_of_the_bins() -> None:
     assert float(terms["loss"]) == pytest.approx(float(torch.tensor(float(len(net.bins))).log()), rel=1e-4)
 
 
-def test_it_learns_colors_by_heart_and_beats_the_palette() -> None:
+def test_it_learns_colors_memorized_and_beats_the_palette() -> None:
     net, given = model(width=16, rebalance=0.0), batch()
     optimizer = torch.optim.Adam(net.network.parameters(), 5e-3)
     for index in range(80):
@@ -107,24 +107,24 @@ def test_it_learns_colors_by_heart_and_beats_the_palette() -> None:
         (ImageSpec(24, 3), "leave --data.degrade at gray"),
     ],
 )
-def test_what_is_not_grey_and_color_is_refused(spec: ImageSpec, text: str) -> None:
+def test_what_is_not_gray_and_color_is_refused(spec: ImageSpec, text: str) -> None:
     with pytest.raises(UserError, match=text):
         Colorizer(ColorizerConfig(), spec)
 
 
 def test_a_palette_is_the_mean_color_of_each_gray_level() -> None:
     net, given = model(), batch()
-    grey, color = given.condition.source, lab_of(given.image)[:, 1:]
-    assert grey is not None
-    net._tint(grey, color)
-    level = ((grey[:, 0] + 1) * 127.5).round().long()
+    gray, color = given.condition.source, lab_of(given.image)[:, 1:]
+    assert gray is not None
+    net._tint(gray, color)
+    level = ((gray[:, 0] + 1) * 127.5).round().long()
     common = int(level.flatten().bincount().argmax())
     expected = color.permute(0, 2, 3, 1)[level == common].mean(0)
     assert torch.allclose(net.tint[common, :2] / net.tint[common, 2], expected, atol=0.05)
-    made = net.by_palette(grey)
-    assert torch.allclose(gray8(made), grey, atol=1.01 / 127.5)
+    made = net.by_palette(gray)
+    assert torch.allclose(gray8(made), gray, atol=1.01 / 127.5)
     assert len(made.permute(0, 2, 3, 1)[level == common].unique(dim=0)) == 1
-    flat = colored(grey, expected.view(1, 2, 1, 1).expand(len(grey), 2, *grey.shape[2:]))
+    flat = colored(gray, expected.view(1, 2, 1, 1).expand(len(gray), 2, *gray.shape[2:]))
     assert float((made - given.image).square().mean()) < float((flat - given.image).square().mean())
 
 

@@ -42,9 +42,9 @@ def loss(made, images, seed=0):
 SETTINGS = {
     "flow matching": {},
     "flow matching on v": {"predict": "v", "weighting": "output", "times": "uniform"},
-    "ddpm": {"path": "linear", "predict": "noise", "weighting": "output", "times": "uniform"},
-    "improved ddpm": {"path": "cosine", "predict": "v", "weighting": "min-snr", "times": "uniform"},
-    "edm": {"path": "exploding", "predict": "edm", "weighting": "output", "time_mean": 1.2, "time_spread": 1.2},
+    "ddpm": {"path": "vp-linear", "predict": "noise", "weighting": "output", "times": "uniform"},
+    "improved ddpm": {"path": "vp-cosine", "predict": "v", "weighting": "min-snr", "times": "uniform"},
+    "edm": {"path": "ve", "predict": "edm", "weighting": "output", "time_mean": 1.2, "time_spread": 1.2},
 }
 every_setting = pytest.mark.parametrize("setting", SETTINGS.values(), ids=SETTINGS)
 
@@ -58,12 +58,12 @@ class Exact(nn.Module):
 
     def forward(self, entering, time, label=None):
         # the clock, turned round
-        ratio = torch.logit(time.double(), eps=1e-9) if self.config.path == "straight" else -4 * time.double()
+        ratio = torch.logit(time.double(), eps=1e-9) if self.config.path == "rectified" else -4 * time.double()
         alpha, sigma = (t.view(-1, 1, 1, 1) for t in self.scales(ratio))
         mix = mix_of(self.config.predict, alpha, sigma, self.config.data_std)
-        x = entering / mix.enter
+        x = entering / mix.c_in
         image = alpha * self.spread**2 / ((alpha * self.spread) ** 2 + sigma**2) * x
-        return ((image - mix.skip * x) / mix.out).float()
+        return ((image - mix.c_skip * x) / mix.c_out).float()
 
 
 class Oracle(nn.Module):
@@ -306,7 +306,7 @@ def test_noise_is_found_again_behind_an_image(setting):
 
 
 def test_fresh_noise_of_ddim_follows_its_option():
-    made = model(path="cosine", predict="v", weighting="output", solver="ddim", steps=10)
+    made = model(path="vp-cosine", predict="v", weighting="output", solver="ddim", steps=10)
     assert torch.equal(made.sample(Noise(2)), made.sample(Noise(2), options=DiffusionSampling(solver="euler")))
     assert not torch.allclose(made.sample(Noise(2), options=DiffusionSampling(eta=0.5)), made.sample(Noise(2)), atol=1e-3)
     assert torch.allclose(

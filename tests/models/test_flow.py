@@ -54,13 +54,13 @@ def test_the_volume_of_a_whole_flow_is_that_of_its_jacobian(name: str, pixels: P
     x, label = torch.rand(1, 3, 4, 4, dtype=torch.float64), torch.tensor([1])
     context = model._context(label, 1)
     with torch.no_grad():
-        z, volume = model.flow(x, context)
+        z, log_abs_det = model.flow(x, context)
         assert torch.allclose(model.flow.inverse(z, context), x, atol=1e-8)
         if pixels == "scale":  # the others put what is far out at an end of the interval
             other, _ = model.flow(model.flow.inverse(0.5 * z, context), context)
             assert torch.allclose(other, 0.5 * z, atol=1e-8)
     jacobian = torch.autograd.functional.jacobian(lambda v: model.flow(v, context)[0], x).reshape(48, 48)
-    assert abs(float(volume - torch.linalg.slogdet(jacobian).logabsdet)) <= 1e-8
+    assert abs(float(log_abs_det - torch.linalg.slogdet(jacobian).logabsdet)) <= 1e-8
 
 
 @every_flow
@@ -92,8 +92,8 @@ def cell(model: DequantizedFlow, x: Tensor, label: Tensor | None, nodes: int) ->
     measure = measure + torch.log(spread / 256).sum()
     label = None if label is None else label.expand(len(points))
     with torch.no_grad():
-        z, volume = model.flow(points, model._context(label, len(points)))
-    return float(torch.logsumexp(normal_log_prob(z) + volume + measure, 0))
+        z, log_abs_det = model.flow(points, model._context(label, len(points)))
+    return float(torch.logsumexp(normal_log_prob(z) + log_abs_det + measure, 0))
 
 
 def bounds(model: DequantizedFlow, x: Tensor, label: Tensor | None, draws: int) -> tuple[float, float, float]:

@@ -37,7 +37,7 @@ VARIANTS: dict[str, GANConfig] = {
     "smooth and noisy": replace(SMALL, smooth=0.9, instance_noise=0.2),
     "minimax": replace(PLAIN, loss="minimax"),
     "lsgan": replace(SMALL, loss="least_squares", smooth=0.9),
-    "spectral": changed(PLAIN, loss="hinge", spectral=True, minibatch_std=True, pace=2.0),
+    "spectral": changed(PLAIN, loss="hinge", spectral=True, minibatch_std=True, discriminator_lr_mult=2.0),
     "spectral conditional": changed(PLAIN, loss="hinge", spectral=True, conditional=True),
     "wgan": replace(SMALL, loss="wasserstein", clip_weights=0.01, critic_steps=2),
     "wgan-gp": changed(SMALL, loss="wasserstein", penalty="gradient", critic_steps=2, **{"discriminator.norm": "layer"}),
@@ -314,7 +314,7 @@ def test_without_labels_a_conditional_model_does_without() -> None:
         {"discriminator": {"network": "dcgan", "dropout": 1.0}},
         {"smooth": 1.1},
         {"loss": "hinges"},
-        {"pace": 0.0},
+        {"discriminator_lr_mult": 0.0},
         {"penalty_every": 0},
     ],
 )
@@ -324,7 +324,7 @@ def test_values_out_of_range_are_the_users_error(change: dict[str, Any]) -> None
     checked(GANConfig, GANConfig())
 
 
-def test_signs_of_a_discriminator_that_learns_by_heart() -> None:
+def test_signs_of_a_discriminator_that_learns_memorized() -> None:
     model = make(replace(PLAIN, latent=6))
 
     class Mean(nn.Module):

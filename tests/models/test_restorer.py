@@ -1,4 +1,4 @@
-"""The family that mends images: regression from what was spoiled."""
+"""The family that restores images: regression from what was degraded."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def batch_of(spec: str, channels: int = 1) -> Batch:
 
 
 def model_for(spec: str, channels: int = 1, size: int = 24, **options: object) -> Restorer:
-    spoil: Degradation = degrade.parse(spec)
-    source = Source(spoil.channels(channels), spoil.scale, spoil.known, spoil.spec)
+    degradation: Degradation = degrade.parse(spec)
+    source = Source(degradation.channels(channels), degradation.scale, degradation.known, degradation.spec)
     config = replace(RestorerConfig(width=8, depth=1), **options)  # type: ignore[arg-type]
     return Restorer(config, ImageSpec(size, channels, (), source))
 
@@ -123,7 +123,7 @@ def test_an_adversarial_weight_brings_a_second_player() -> None:
     assert [p.name for p in trainer.players] == ["restorer", "discriminator"]
     for _ in range(2):
         log = trainer.step(watch=True)
-    assert float(log["restorer/loss"]) == pytest.approx(float(log["restorer/distance"]) + 0.1 * float(log["restorer/deceit"]), rel=1e-4)
+    assert float(log["restorer/loss"]) == pytest.approx(float(log["restorer/distance"]) + 0.1 * float(log["restorer/loss_g_adv"]), rel=1e-4)
     assert float(log["discriminator/loss"]) > 0
     given = trainer.loader.batch_at(0)
     fresh = [p.loss(given, Step(0, torch.Generator()))["loss"] for p in reversed(trainer.players)]  # in any order
@@ -144,8 +144,8 @@ def test_a_perceptual_weight_adds_a_distance_in_features() -> None:
     assert float(terms["loss"]) == pytest.approx(float(terms["distance"]) + 0.3 * float(expected), rel=1e-4)
     with torch.no_grad():
         both = model_for("noise:25", channels=3, perceptual=0.3, adversarial=0.1).players()[0].loss(given, step())
-    assert both.keys() == {"loss", "distance", "perceptual", "deceit"}
-    parts = float(both["distance"]) + 0.3 * float(both["perceptual"]) + 0.1 * float(both["deceit"])
+    assert both.keys() == {"loss", "distance", "perceptual", "loss_g_adv"}
+    parts = float(both["distance"]) + 0.3 * float(both["perceptual"]) + 0.1 * float(both["loss_g_adv"])
     assert float(both["loss"]) == pytest.approx(parts, rel=1e-4)
 
 

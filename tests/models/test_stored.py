@@ -82,7 +82,7 @@ def test_weights_of_less_precision_are_taken(folder: Path) -> None:
     [
         ("spec.size", 8192, "spec.size: give a whole number from 1 to 4,096, not 8192"),
         ("spec.size", 4000, "the dcgan network takes images of 8 to 256 pixels, not 4000"),
-        ("spec.channels", 2, "spec.channels: give 1 .grey. or 3 .color., not 2"),
+        ("spec.channels", 2, "spec.channels: give 1 .gray. or 3 .color., not 2"),
         ("spec.classes", ["c"] * 3_000_000, "spec.classes: give at most 65,536 values"),
         ("spec.classes", [7], "spec.classes.0: "),
         ("spec.source", {"channels": 1, "conditioning": ["x"]}, "spec.source.conditioning.0: "),
@@ -116,7 +116,7 @@ def test_a_configuration_that_claims_more_than_the_weights_hold_costs_nothing(fo
         ("realnvp", "model.depth", 1000, "larger model than"),
         ("glow", "model.blocks", 1000, "larger model than"),
         ("pixelcnn", "model.depth", 1000, "larger model than"),
-        ("hvae", "model.rungs", 1000, "larger model than"),
+        ("hvae", "model.latent_blocks", 1000, "larger model than"),
         ("vqvae", "model.prior_depth", 1000, "larger model than"),
         ("classifier", "spec.size", 4096, "larger model than|missing"),
         ("denoise", "model.depth", 10**9, "model.depth: give a whole number from 1 to 1,000"),

@@ -95,7 +95,7 @@ def test_sides_of_different_channels_are_translated_both_ways() -> None:
     back = model.sample(Noise(3), Condition(source=forth), options=CycleGANSampling(direction="b2a"))
     assert forth.shape == (3, 3, 16, 16)
     assert back.shape == (3, 1, 16, 16)
-    assert "identity" not in model.players()[1].loss(data, step())  # there is none between grey and color
+    assert "identity" not in model.players()[1].loss(data, step())  # there is none between gray and color
     with pytest.raises(UserError, match="b2a translates pictures of 3 channels, not 1"):
         model.sample(Noise(3), data.condition, options=CycleGANSampling(direction="b2a"))
     with pytest.raises(UserError, match="a2b translates pictures of 1 channel, not 3"):

@@ -1,4 +1,4 @@
-"""The VAE: its bounds against exact integrals, its linear case against probabilistic PCA, its collapse and what mends it."""
+"""The VAE: its bounds against exact integrals, its linear case against probabilistic PCA, its collapse and what restores it."""
 
 import math
 
@@ -38,7 +38,7 @@ def vae(spec=PLAIN, **options):
 
 
 def hvae(spec=PLAIN, **options):
-    return noisy(HVAE(HVAEConfig(**{"width": 8, "latent": 3, "channels": 2, "rungs": 1, **options}), spec))
+    return noisy(HVAE(HVAEConfig(**{"width": 8, "latent": 3, "channels": 2, "latent_blocks": 1, **options}), spec))
 
 
 def images(n=4, spec=PLAIN, seed=0):
@@ -90,7 +90,7 @@ def test_the_divergence_in_closed_form_is_the_drawn_one(make):
     with torch.no_grad():
         inference = model._infer(model._encode(many), None, rng(2))
     closed = sum(level.flatten(1).sum(1) for level in inference.kl)
-    gap = closed + inference.log_ratio
+    gap = closed + inference.half_log_snr
     error = float(gap.std()) / len(gap) ** 0.5
     assert float(gap.mean()) == pytest.approx(0, abs=4.5 * error)
     assert error < 0.05 * float(closed.mean())
@@ -267,7 +267,7 @@ def test_the_prior_of_each_class_is_a_change_of_units():
     want = kl_divergence(Normal(mean, log_scale.exp()), Normal(center, log_spread.exp()))
     assert torch.allclose(inference.kl[0][:1, :, 0], want, rtol=1e-4)
     assert float((want - kl_standard(mean, log_scale)).abs().max()) > 0.1
-    gap = want.sum() + inference.log_ratio
+    gap = want.sum() + inference.half_log_snr
     assert float(gap.mean()) == pytest.approx(0, abs=4.5 * float(gap.std()) / 5000**0.5)
 
 

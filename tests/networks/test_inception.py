@@ -76,7 +76,7 @@ def test_logits_leave_the_bias_out(network: Inception) -> None:
     assert not torch.allclose(logits, network.fc(features), atol=1e-4)
 
 
-def test_grey_is_color_with_three_equal_channels(network: Inception) -> None:
+def test_gray_is_color_with_three_equal_channels(network: Inception) -> None:
     x = torch.rand(1, 1, 40, 40) * 255
     assert torch.allclose(network(x)[0], network(x.repeat(1, 3, 1, 1))[0], atol=1e-5)
 

@@ -113,7 +113,7 @@ def whole(subject: str = "dcgan-0001", size: int = 12, channels: int = 1) -> Rep
         train_seed=0,
         notes=("N is small",),
         pictures=Pictures(images, images[::-1].copy(), near, near),
-        curves=Curves(series, (Event(500, "went back to step 400", "retreat"),)),
+        curves=Curves(series, (Event(500, "went back to step 400", "rollback"),)),
         classes=ClassCounts(("a", "b"), (490, 10), (250, 250), ((0.96, 0.99), (0.01, 0.04)), "digits@1a2b"),
         spectrum=Spectrum((0.1, 0.2, 0.3, 0.4, 0.5), tuple(v * 0.8 for v in line), line, tuple(v * 1.2 for v in line), line),
         ladder=(LadderRow("blur of 1 pixel", {"FD": 20.0, "coverage": 0.4}), LadderRow("5% copies", {"FD": 1.1, "coverage": 0.97})),

@@ -13,7 +13,7 @@ import torch
 from calotype.config import Config, from_json, to_json
 from calotype.engine import feasible
 from calotype.engine.distributed import World
-from calotype.engine.images import vary_of
+from calotype.engine.images import augmentation_of
 from calotype.engine.run import Run
 from calotype.engine.trainer import Progress, Trainer
 from calotype.errors import TrainingError, UserError
@@ -33,7 +33,7 @@ WILD: tuple[Any, ...] = (
 )
 """What a setting may be given: the edges of ranges and what lies beyond, and values of other types."""
 
-SLOW = {"compile", "device", "critic_steps", "rungs", "depth", "blocks", "layers", "prior_depth", "segment"}
+SLOW = {"compile", "device", "critic_steps", "latent_blocks", "depth", "blocks", "layers", "prior_depth", "segment"}
 """Settings of which a large value is right, but takes longer than an attempt may."""
 
 
@@ -114,7 +114,7 @@ def test_any_value_of_any_setting_trains_or_is_told_in_one_line(recipe: str, fuz
 def step(recipe: str, raw: object) -> None:
     """One step of a training, with all that comes before it."""
     config, split = from_json(Config, json.dumps(raw)), split_of(recipe)
-    spec = vary_of(config.data).spec(split.train)
+    spec = augmentation_of(config.data).spec(split.train)
     feasible.require_effect(config, spec)
     feasible.require_room(config, spec, torch.device("cpu"), World())
     Trainer(config, split, Progress(steps=3), torch.device("cpu"), World()).step(watch=True)

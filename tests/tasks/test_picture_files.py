@@ -184,8 +184,8 @@ def test_what_cannot_be_kept_is_said(tmp_path: Path) -> None:
     assert save_picture(deep, tmp_path / "a.jpg") == ("JPEG holds no transparency: laid on white", "JPEG holds 8 of its 16 bits")
     assert save_picture(deep, tmp_path / "a.webp") == ("WEBP holds 8 of its 16 bits",)
     assert "no color profile" in save_picture(deep, tmp_path / "a.bmp")[-1]
-    grey = Picture(random(20, 20, 1), icc=SRGB)
-    assert "color profile does not fit" in save_picture(grey, tmp_path / "g.png")[0]
+    gray = Picture(random(20, 20, 1), icc=SRGB)
+    assert "color profile does not fit" in save_picture(gray, tmp_path / "g.png")[0]
     cmyk = open_picture(encoded(Image.fromarray(random(8, 8, 3)).convert("CMYK"), "JPEG"), "a.jpg")
     assert cmyk.notes == ("CMYK became RGB",)
     assert cmyk.pixels.shape == (8, 8, 3)

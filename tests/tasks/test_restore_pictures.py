@@ -18,7 +18,7 @@ from calotype.errors import CalotypeError, UserError
 from calotype.models.restorer import Restorer, RestorerConfig
 from calotype.tasks.restore import Applied, Way, apply, warning
 from calotype.tasks.sample import Generator
-from calotype.tasks.score import Scored, Scores, mean, score, spoil
+from calotype.tasks.score import Scored, Scores, degraded_case, mean, score
 from calotype.types import Condition, ImageSpec, Noise, Source
 from tests.stand import Stand, given_to, stand
 
@@ -31,12 +31,12 @@ def larger(x: Tensor) -> Tensor:
     return x[:, :1].repeat_interleave(2, 2).repeat_interleave(2, 3)
 
 
-def test_a_grey_restorer_mends_each_channel_of_a_color_picture() -> None:
+def test_a_gray_restorer_mends_each_channel_of_a_color_picture() -> None:
     picture = random(3, 30, 41)
     assert torch.allclose(apply(stand(Source(1, degradation="noise:25"), 1, lambda x: x.square()), picture), picture.square())
 
 
-def test_a_grey_upscaler_enlarges_the_luma_and_interpolates_the_rest() -> None:
+def test_a_gray_upscaler_enlarges_the_luma_and_interpolates_the_rest() -> None:
     picture = random(3, 20, 30) * 0.3
     made = apply(stand(Source(1, 2, degradation="downsample:2"), 1, larger), picture)
     luma = Luma()
@@ -46,15 +46,15 @@ def test_a_grey_upscaler_enlarges_the_luma_and_interpolates_the_rest() -> None:
     assert torch.allclose(made[None] - base, (made[None] - base)[:, :1].expand(-1, 3, -1, -1), atol=1e-5)  # the chroma is bicubic
 
 
-def test_other_models_of_one_channel_see_color_in_grey() -> None:
+def test_other_models_of_one_channel_see_color_in_gray() -> None:
     picture = random(3, 20, 30)
-    grey = Luma().forward(picture[None])[0]
-    assert torch.allclose(apply(stand(Source(1, paired=False), 1, lambda x: -x), picture), -grey)
+    gray = Luma().forward(picture[None])[0]
+    assert torch.allclose(apply(stand(Source(1, paired=False), 1, lambda x: -x), picture), -gray)
     colored = apply(stand(Source(1, degradation="gray"), 3, lambda x: x.expand(-1, 3, -1, -1)), picture)
-    assert torch.allclose(colored, grey.expand(3, -1, -1))
+    assert torch.allclose(colored, gray.expand(3, -1, -1))
 
 
-def test_grey_stays_grey_where_it_is_mended_and_not_where_it_is_translated() -> None:
+def test_gray_stays_gray_where_it_is_mended_and_not_where_it_is_translated() -> None:
     picture = random(1, 20, 30)
     shift = torch.tensor([0.0, 0.1, -0.4]).view(1, 3, 1, 1)
     assert torch.allclose(
@@ -134,12 +134,12 @@ def test_what_is_spoiled_depends_on_seed_and_number_alone() -> None:
     applied = Applied(stand(Source(3, conditioning=("sigma",), degradation="noise:0-55"), 3, lambda x: x[:, :3]), Way(seed=3))
     noisy = degrade.parse("noise:25")
     picture = random(3, 20, 30)
-    first = spoil(applied, picture, noisy, 1)
-    assert torch.equal(first.given, spoil(applied, picture, noisy, 1).given)
-    assert not torch.equal(first.given, spoil(applied, picture, noisy, 2).given)
-    assert first.known is not None
-    assert torch.equal(first.known, torch.full((1, 20, 30), 0.5))
-    blind = spoil(applied, picture, noisy, 1, blind=True).known
+    first = degraded_case(applied, picture, noisy, 1)
+    assert torch.equal(first.given, degraded_case(applied, picture, noisy, 1).given)
+    assert not torch.equal(first.given, degraded_case(applied, picture, noisy, 2).given)
+    assert first.conditioning is not None
+    assert torch.equal(first.conditioning, torch.full((1, 20, 30), 0.5))
+    blind = degraded_case(applied, picture, noisy, 1, blind=True).known
     assert blind is not None
     assert bool((blind == BLIND).all())
     assert float((first.given - picture).std() * 127.5) == pytest.approx(25, rel=0.05)
@@ -147,25 +147,25 @@ def test_what_is_spoiled_depends_on_seed_and_number_alone() -> None:
 
 def test_spoiling_cuts_to_the_scale_and_refuses_what_does_not_fit() -> None:
     applied = Applied(stand(Source(1, 2, degradation="downsample:2"), 1, larger))
-    spoiled = spoil(applied, random(3, 21, 33), degrade.parse("downsample:2"))
-    assert (spoiled.truth.shape, spoiled.given.shape) == ((1, 3, 20, 32), (3, 10, 16))
+    case = degraded_case(applied, random(3, 21, 33), degrade.parse("downsample:2"))
+    assert (case.truth.shape, case.given.shape) == ((1, 3, 20, 32), (3, 10, 16))
     with pytest.raises(UserError, match="2 times larger, and --degrade noise:25 keeps it: put downsample:2"):
-        spoil(applied, random(3, 21, 33), degrade.parse("noise:25"))
+        degraded_case(applied, random(3, 21, 33), degrade.parse("noise:25"))
     with pytest.raises(UserError, match="too small to be made 2 times smaller"):
-        spoil(applied, random(3, 1, 33), degrade.parse("downsample:2"))
+        degraded_case(applied, random(3, 1, 33), degrade.parse("downsample:2"))
 
 
 def test_scores_are_those_of_the_result() -> None:
     applied = Applied(stand(Source(1, degradation="noise:25"), 1, lambda x: x))
     noisy = degrade.parse("noise:25")
-    spoiled = spoil(applied, random(1, 64, 64) * 0.2, noisy)
-    untouched = score(spoiled, noisy, spoiled.given)
-    better = score(spoiled, noisy, (spoiled.given + spoiled.truth[0]) / 2)
+    case = degraded_case(applied, random(1, 64, 64) * 0.2, noisy)
+    untouched = score(case, noisy, case.given)
+    better = score(case, noisy, (case.given + case.truth[0]) / 2)
     assert untouched.own.psnr == pytest.approx(20.17, abs=0.5)
     assert better.own.psnr == pytest.approx(untouched.own.psnr + 6.02, abs=0.1)
     assert untouched.baselines["input"].psnr == pytest.approx(untouched.own.psnr, abs=1e-6)
     assert better.own.ssim > untouched.own.ssim
-    exact = score(spoiled, noisy, spoiled.truth[0])
+    exact = score(case, noisy, case.truth[0])
     assert exact.as_json()["psnr"] is None
     assert mean([untouched, better])["psnr"] == pytest.approx(untouched.own.psnr + 3.01, abs=0.1)
     assert "8 bit" in mean([better])["convention"]
@@ -288,33 +288,33 @@ def test_what_is_flat_is_flat_up_to_its_borders(network: str, unshuffle: int) ->
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16])
-def test_a_color_picture_whose_channels_are_equal_is_mended_as_the_grey_one_that_it_is(kind: type) -> None:
+def test_a_color_picture_whose_channels_are_equal_is_mended_as_the_gray_one_that_it_is(kind: type) -> None:
     rng, top = np.random.default_rng(0), np.iinfo(kind).max
-    grey = rng.integers(0, top, (20, 30, 1), kind, endpoint=True)
+    gray = rng.integers(0, top, (20, 30, 1), kind, endpoint=True)
     shift = torch.tensor([0.0, 0.1, -0.4]).view(1, 3, 1, 1)
     for source in (Source(3, degradation="blur:1.6"), Source(3, degradation="dark:1-3")):
         applied = Applied(stand(source, 3, lambda x: x * 0.9 + shift))
-        made, _ = applied.pixels(np.repeat(grey, 3, 2))
+        made, _ = applied.pixels(np.repeat(gray, 3, 2))
         assert made.shape == (20, 30, 3)
         assert (made == made[..., :1]).all()
-        np.testing.assert_array_equal(made[..., :1], applied.pixels(grey)[0])
-        picture = torch.from_numpy(grey.transpose(2, 0, 1).astype(np.float32) / top * 2 - 1)
+        np.testing.assert_array_equal(made[..., :1], applied.pixels(gray)[0])
+        picture = torch.from_numpy(gray.transpose(2, 0, 1).astype(np.float32) / top * 2 - 1)
         assert torch.equal(applied.tensor(picture.expand(3, -1, -1)), applied.tensor(picture).expand(3, -1, -1))
-        nearly = np.repeat(grey, 3, 2)
+        nearly = np.repeat(gray, 3, 2)
         nearly[7, 9, 1] ^= 1
         made, _ = applied.pixels(nearly)
         assert not (made == made[..., :1]).all()
     colorizer = Applied(stand(Source(1, degradation="gray"), 3, lambda x: x + shift))
     translator = Applied(stand(Source(3, paired=False), 3, lambda x: x + shift))
     for applied in (colorizer, translator):
-        made, _ = applied.pixels(np.repeat(grey, 3, 2))
+        made, _ = applied.pixels(np.repeat(gray, 3, 2))
         assert not (made == made[..., :1]).all()
 
 
-def test_a_grey_picture_in_color_is_spoiled_and_scored_as_the_grey_one_that_it_is() -> None:
+def test_a_gray_picture_in_color_is_spoiled_and_scored_as_the_gray_one_that_it_is() -> None:
     applied = Applied(stand(Source(3, degradation="noise:25"), 3, lambda x: x))
-    grey, noisy = random(1, 20, 30), degrade.parse("noise:25")
-    spoiled, alone = (spoil(applied, picture, noisy) for picture in (grey.expand(3, -1, -1), grey))
-    assert torch.equal(spoiled.given, alone.given)
-    assert spoiled.truth.shape == (1, 1, 20, 30)
-    assert spoil(applied, random(3, 20, 30), noisy).truth.shape == (1, 3, 20, 30)
+    gray, noisy = random(1, 20, 30), degrade.parse("noise:25")
+    case, alone = (degraded_case(applied, picture, noisy) for picture in (gray.expand(3, -1, -1), gray))
+    assert torch.equal(case.given, alone.given)
+    assert case.truth.shape == (1, 1, 20, 30)
+    assert degraded_case(applied, random(3, 20, 30), noisy).truth.shape == (1, 3, 20, 30)

@@ -11,20 +11,20 @@ from calotype import degrade
 from calotype.degrade import Degraded
 from calotype.metrics.perceptual import perceptual_distance, perceptual_name
 from calotype.metrics.quality import convention_for, published_bicubic
-from calotype.tasks.score import Scored, Scores, Spoiled, mean, score
+from calotype.tasks.score import Case, Scored, Scores, mean, score
 from calotype.types import Noise
 from tests.degrade.photographs import piece
 
 
-def spoiled(spec: str, channels: int = 3, side: int = 60) -> Spoiled:
+def degraded(spec: str, channels: int = 3, side: int = 60) -> Case:
     truth = piece("chelsea", 60, 100, side, side)
     truth = degrade.parse("gray")(truth, Noise(1)).image if channels == 1 else truth
-    return Spoiled(truth, degrade.parse(spec)(truth, Noise(1, 3)), None)
+    return Case(truth, degrade.parse(spec)(truth, Noise(1, 3)), None)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_result_and_every_baseline_are_scored_alike(channels: int) -> None:
-    one, degradation = spoiled("noise:25", channels), degrade.parse("noise:25")
+    one, degradation = degraded("noise:25", channels), degrade.parse("noise:25")
     found = score(one, degradation, one.given)
     assert list(found.baselines) == ["input", "wiener", "nl-means"]
     assert found.own.as_json() == found.baselines["input"].as_json()  # nothing was done to it
@@ -39,7 +39,7 @@ def test_the_result_and_every_baseline_are_scored_alike(channels: int) -> None:
 
 
 def test_large_pictures_have_an_ms_ssim() -> None:
-    one = spoiled("blur:1.6", 1, 180)
+    one = degraded("blur:1.6", 1, 180)
     found = score(one, degrade.parse("blur:1.6"), one.given)
     assert found.own.ms_ssim is not None
     assert 0.7 < found.own.ms_ssim < 0.999
@@ -47,7 +47,7 @@ def test_large_pictures_have_an_ms_ssim() -> None:
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_bicubic_is_scored_as_in_publications(channels: int) -> None:
-    one, degradation = spoiled("downsample:3", channels), degrade.parse("downsample:3")
+    one, degradation = degraded("downsample:3", channels), degrade.parse("downsample:3")
     convention = convention_for(degradation, channels)
     made = torch.zeros_like(one.truth)[0]
     found = score(one, degradation, made)
@@ -57,13 +57,13 @@ def test_bicubic_is_scored_as_in_publications(channels: int) -> None:
     assert bicubic.ssim == pytest.approx(float(convention.ssim(exact, one.truth)), abs=1e-9)
     assert bicubic.perceptual is not None
     assert "as in publications" in found.convention
-    both = score(spoiled("noise:1+downsample:3", channels), degrade.parse("noise:1+downsample:3"), made)
+    both = score(degraded("noise:1+downsample:3", channels), degrade.parse("noise:1+downsample:3"), made)
     assert "as in publications" not in both.convention
     assert both.baselines["bicubic"].psnr == pytest.approx(bicubic.psnr, abs=0.1)
 
 
 def test_holes_alone_count_where_pixels_are_missing() -> None:
-    one, degradation = spoiled("mask:half"), degrade.parse("mask:half")
+    one, degradation = degraded("mask:half"), degrade.parse("mask:half")
     kept = one.truth[0].clone()
     kept[:, :, :30] = 0  # what was known is lost, what was missing is right
     assert score(one, degradation, kept).own.psnr == math.inf

@@ -17,7 +17,7 @@ from calotype.cli.sample import picture_name, require_grid, require_place, write
 from calotype.data.images import some
 from calotype.engine.display import Terminal, progress
 from calotype.files import unused
-from calotype.settings import Count, Seed, Share, Walk
+from calotype.settings import Count, Seed, Share, SolverSteps
 from calotype.tasks.complete import complete, require_rows
 from calotype.tasks.model_inputs import given
 from calotype.tasks.sample import load
@@ -38,7 +38,7 @@ class Options:
     images: tuple[str, ...]  # image files, folders, zips or data sets (of those, held-out images)
     count: Count = 8  # images of each source
     keep: Share = 0.5  # share of each image, from the top, that is kept
-    samples: Walk = 6  # completions of each
+    samples: SolverSteps = 6  # completions of each
     label: str | None = None  # class to draw (conditional models); that of the images where their source knows it
     seed: Seed = 0  # another seed, other completions
     out: Path | None = None  # the picture to write, replaced where it exists; else complete.png, complete-2.png ..., whichever is free
@@ -61,7 +61,7 @@ def run(words: list[str]) -> int:
         said = progress(display.show, "completing")
         made = complete(generator, found.image, options.keep, label=labels, samples=options.samples, seed=options.seed, progress=said)
     kept = found.image.clone()
-    kept[:, :, round(options.keep * kept.shape[2]) :] = 0  # grey, which no completion is
+    kept[:, :, round(options.keep * kept.shape[2]) :] = 0  # gray, which no completion is
     rows = torch.cat([kept[:, None], made, found.image[:, None]], 1)
     write_grid(out, pictures.to_uint8(rows.flatten(0, 1)), rows.shape[1])
     facts = {"images": len(found), "samples": options.samples, "written": str(out)}

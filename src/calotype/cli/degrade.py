@@ -23,7 +23,7 @@ from calotype.tasks.places import existing_of, targets
 
 @dataclass(frozen=True)
 class Options:
-    """Spoil pictures, or make others of them, without any model: for tests of restoration, and color -> gray.
+    """Degrade pictures, or make others of them, without any model: for tests of restoration, and color -> gray.
 
     SPEC is a name with its value or range (then drawn for each picture), several joined by +:
     {kinds}
@@ -31,7 +31,7 @@ class Options:
     Examples:
     calotype degrade gray photos/ gray/
     calotype degrade noise:25 photo.png noisy.png
-    calotype degrade blur:0.5-3+jpeg:30-95 photos/ spoiled/ --seed 7
+    calotype degrade blur:0.5-3+jpeg:30-95 photos/ degraded/ --seed 7
     """
 
     spec: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SPEC")]  # what happens to the pictures
@@ -53,7 +53,7 @@ Options.__doc__ = str(Options.__doc__).format(
 
 
 def run(words: list[str]) -> int:
-    """Spoil; prints where the results are."""
+    """Degrade; prints where the results are."""
     options = parse(Options, words, "calotype degrade")
     degradation = degrade.parse(options.spec)
     existing, out = existing_of(options.overwrite, options.skip_existing), Path(options.out)

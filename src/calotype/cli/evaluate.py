@@ -35,7 +35,7 @@ class Options:
     anything else name them, and what needs the one that is missing says CANNOT TELL.
 
     A model that makes images from images is judged by the pictures that its run held out, or by those of --data in their own sizes: they
-    are spoiled, restored, and compared with the truth and with methods that need no training.
+    are degraded, restored, and compared with the truth and with methods that need no training.
 
     Examples:
     calotype evaluate runs/flow-matching-mnist5k-0001

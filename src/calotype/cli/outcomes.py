@@ -20,7 +20,7 @@ class About:
     """What was asked for, as far as it is told again."""
 
     out: Path | None = None
-    spoiled: str | None = None  # the degradation that came first
+    degraded: str | None = None  # the degradation that came first
     truth: str | None = None  # where the originals are
     seed: int = 0
     compare: Path | None = None  # where before and after are
@@ -41,7 +41,7 @@ def facts(outcomes: Sequence[Outcome], about: About) -> dict[str, Any]:
         **({"mean": mean(scored)} if scored else {}),
         "failed": [{"file": outcome.file, "error": outcome.error} for outcome in outcomes if outcome.error],
         "existing": [outcome.file for outcome in outcomes if outcome.kept],
-        "degrade": about.spoiled,
+        "degrade": about.degraded,
         "truth": about.truth,
         "seed": about.seed,
         "compare": str(about.compare) if about.compare else None,
@@ -54,7 +54,7 @@ def told(outcomes: Sequence[Outcome], about: About) -> str:
     if scored := [(outcome.file, outcome.scored) for outcome in outcomes if outcome.scored]:
         every = [one for _, one in scored]
         lines += [*_table(scored), "", "PSNR in dB, SSIM, perceptual distance (less is better)"]
-        against = f"{about.spoiled}, seed {about.seed}" if about.truth is None else f"against the originals in {about.truth}"
+        against = f"{about.degraded}, seed {about.seed}" if about.truth is None else f"against the originals in {about.truth}"
         lines.append(f"{against}; {means(every).convention}")
         lines += remarks(every) if len(every) > 1 else []
     lines += written(outcomes, about)
@@ -115,7 +115,7 @@ def stopped(stop: Interrupted, words: Sequence[str], out: str | None, skips: boo
 
 def _first(about: About) -> str:
     """What was done to the pictures before anything else."""
-    return f", spoiled first by {about.spoiled}" if about.spoiled else ""
+    return f", degraded first by {about.degraded}" if about.degraded else ""
 
 
 def _table(scored: Sequence[tuple[str, Scored]]) -> list[str]:

@@ -24,9 +24,9 @@ from calotype.data.images import some
 from calotype.degrade import Degradation, Degraded
 from calotype.engine.display import Terminal
 from calotype.errors import DamagedError, UserError
-from calotype.evaluation.run_info import Known
+from calotype.evaluation.run_info import RunInfo
 from calotype.files import expanded, obstacle, read_json, write_json
-from calotype.settings import Count, NotNegative, Positive, Seed, Walk
+from calotype.settings import Count, NotNegative, Positive, Seed, SolverSteps
 from calotype.tasks.batch import Outcome
 from calotype.tasks.inputs import Inputs, open_inputs
 from calotype.tasks.inverse_problem import OPTIONS, TaskName, problem
@@ -45,7 +45,7 @@ ROWS, DRAWN = 12, 4  # of overview.png: rows, and samples in each
 class Options:
     """Restore pictures with a model that was trained to draw such pictures, and see how far the result can be believed.
 
-    IN is what was measured of pictures of the prior's size. With --score or --degrade it is the truth: it is spoiled first, then
+    IN is what was measured of pictures of the prior's size. With --score or --degrade it is the truth: it is degraded first, then
     restored, and the result is compared with it. OUT is a folder: mean.png is the mean of the possible originals, the best single
     answer; std.png shows how far they differ; samples/ holds them; overview.png shows all of it side by side; result.json has the
     numbers, among them the residual of the measurement beside its noise, and whether 90% intervals hold 90% of the truth. Of several
@@ -56,15 +56,15 @@ class Options:
 
     Examples:
     calotype restore --prior runs/flow-matching-mnist5k-0001 mnist5k halves --task inpaint --score
-    calotype restore --prior runs/flow-matching-photos-0001 damaged.png mended --task inpaint --mask scratches.png
+    calotype restore --prior runs/flow-matching-photos-0001 damaged.png restored --task inpaint --mask scratches.png
     """
 
     source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="IN")]  # a picture, folder, zip or data set (held-out images)
     out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]  # a folder for what is made
     prior: Path  # a run, or a model/ folder: diffusion, flow matching, GAN, VAE or flow
     task: TaskName | None = None  # what was done to the pictures; needed without --degrade
-    samples: Walk = 20  # possible originals of each; from 19 on the intervals assume nothing of them
-    score: bool = False  # spoil IN first as the task says, and compare the results with it
+    samples: SolverSteps = 20  # possible originals of each; from 19 on the intervals assume nothing of them
+    score: bool = False  # degrade IN first as the task says, and compare the results with it
     degrade: str | None = None  # the same in another way: blur:2+noise:5, mask:box, motion:9 ...
     # of inpainting, the missing pixels: right (or half, the default), left, lower, upper, or a picture that is white where they are missing
     mask: str | None = None
@@ -72,7 +72,7 @@ class Options:
     scale: Count | None = None  # of super-resolution; 2 where none is given
     blur: Positive | None = None  # of deblurring: standard deviation of the Gaussian in pixels; 1.6 where none is given
     method: MethodName = "auto"  # dps for diffusion models, inversion for others; diffpir and ddrm are quicker and less exact
-    steps: Walk | None = None  # of the method; as many as are good for it where none is given
+    steps: SolverSteps | None = None  # of the method; as many as are good for it where none is given
     label: str | None = None  # class of the pictures, where it is known
     overwrite: bool = False  # replace results that exist
     count: Count | None = None  # pictures at most: all of a file, folder or zip where none is given, and the first 20 of a data set
@@ -98,7 +98,7 @@ class _Work:
         if self.truth:
             return self.degradation(image, noise)
         blank = self.degradation(torch.zeros(len(image), *generator.spec.shape), noise)
-        return replace(blank, image=image if blank.known is None else image * blank.known)  # a mask is all that these tell of
+        return replace(blank, image=image if blank.conditioning is None else image * blank.conditioning)  # a mask is all that these tell of
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def run(words: list[str]) -> int:
         raise UserError(f"{options.prior} makes pictures of pictures, and a prior draws them: leave out --prior, or name a generator")
     with open_inputs(options.source, options.out, _most(options)) as inputs:
         work = _work(options, generator, inputs)
-    if work.truth and Known.of(options.prior).learned_from(options.source):
+    if work.truth and RunInfo.of(options.prior).learned_from(options.source):
         print(f"calotype: {options.prior} was trained on pictures of {options.source}: others may be restored less well", file=sys.stderr)
     with closing(Terminal()) as display:
         done = _restored(options, generator, work, display)
@@ -160,7 +160,7 @@ def _work(options: Options, generator: Generator, inputs: Inputs) -> _Work:
 def _named(name: str, options: Options, spec: ImageSpec) -> Degradation:
     """The degradation that is spelled out."""
     if both := [option for option in ("sigma", *OPTIONS) if getattr(options, option) is not None]:
-        raise UserError(f"--{both[0]} and --degrade both say how IN is spoiled: put it into --degrade, joined by +")
+        raise UserError(f"--{both[0]} and --degrade both say how IN is degraded: put it into --degrade, joined by +")
     degradation = degrade.parse(name)
     degradation.channels(spec.channels)  # some need color, and say so
     if spec.size % degradation.scale:

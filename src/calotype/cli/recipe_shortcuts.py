@@ -29,7 +29,7 @@ OPTIONS: dict[str, Short] = {
 }
 
 
-def spoiled(config: Config, default: Config, given: Mapping[str, str | None], named: Collection[str] = ()) -> Config:
+def degraded(config: Config, default: Config, given: Mapping[str, str | None], named: Collection[str] = ()) -> Config:
     """``config`` with the degradation that the short options in ``given`` ask for, and a patch that fits its scale.
 
     ``named`` are the options that somebody wrote: a --data.patch of their own stays.

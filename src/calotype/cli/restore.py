@@ -43,7 +43,7 @@ class Common:
     quality: Quality | None = None  # 1 to 100, of JPEG, WebP and AVIF: 95 where none is given
     overwrite: bool = False  # replace results that exist; the pictures themselves are never overwritten
     skip_existing: bool = False  # leave pictures alone that have a result, and go on with the others: what continues a folder
-    truth: str | None = None  # originals of the pictures, under their names: score the results against them; nothing is spoiled
+    truth: str | None = None  # originals of the pictures, under their names: score the results against them; nothing is degraded
     compare: Path | None = None  # write a picture of before and after, side by side, of up to six files
     count: Count | None = None  # only the first so many pictures
     max_megapixels: Positive | None = None  # of a picture at most: 400 where none are given, 67 with --degrade
@@ -54,12 +54,12 @@ class Common:
 
 @dataclass(frozen=True)
 class Restore(Common):
-    """Mend pictures with a trained model: denoise, deblur, fill in, enhance or color them, whatever it was trained for.
+    """Restore pictures with a trained model: denoise, deblur, fill in, enhance or color them, whatever it was trained for.
 
-    Pictures may have any size; depth (8 or 16 bits), grey or color, transparency, EXIF data and color profile are kept. Results have
+    Pictures may have any size; depth (8 or 16 bits), gray or color, transparency, EXIF data and color profile are kept. Results have
     the format that their name says, and in a folder the names of the pictures. OUT may be left out with --score.
 
-    With --degrade the pictures are spoiled first, with noise keyed by --seed and the number of the picture, and with --score the
+    With --degrade the pictures are degraded first, with noise keyed by --seed and the number of the picture, and with --score the
     results are compared with them: PSNR and SSIM beside what needs no training, in the convention that fits.
 
     With --json: {"files": [{"file", "height", "width", "written", "notes"}], "failed": [{"file", "error"}], "degrade", "seed", "compare"}.
@@ -78,9 +78,9 @@ class Restore(Common):
 
     sigma: Sigma | None = None  # noise level of the pictures, on the scale of 0 to 255, for a model that takes one; else it is guessed
     mask: Path | None = None  # picture that is white where pixels are to be made up, for a model that fills in
-    # spoil the pictures first: noise:25, blur:1.6, downsample:3, mask:half, jpeg:30, gray ..., joined by +
+    # degrade the pictures first: noise:25, blur:1.6, downsample:3, mask:half, jpeg:30, gray ..., joined by +
     degrade: str | None = None
-    score: bool = False  # score the results against the pictures before they were spoiled
+    score: bool = False  # score the results against the pictures before they were degraded
     blind: bool = False  # with --degrade: do not tell the model how noisy the pictures are
 
 
@@ -88,7 +88,7 @@ class Restore(Common):
 class Upscale(Common):
     """Make pictures larger with a trained model, by the factor that it was trained for.
 
-    Pictures may have any size; depth (8 or 16 bits), grey or color, transparency, EXIF data and color profile are kept. Results have
+    Pictures may have any size; depth (8 or 16 bits), gray or color, transparency, EXIF data and color profile are kept. Results have
     the format that their name says, and in a folder the names of the pictures. OUT may be left out with --score.
 
     With --score the pictures are made smaller first (bicubic, as MATLAB does it, or as --degrade says), and the enlarged ones
@@ -100,7 +100,7 @@ class Upscale(Common):
     calotype upscale runs/upscale-photos-0001 set5/ --score
     """
 
-    degrade: str | None = None  # spoil the pictures first: downsample:3, blur:1.6+downsample:3, for example
+    degrade: str | None = None  # degrade the pictures first: downsample:3, blur:1.6+downsample:3, for example
     score: bool = False  # score the results against the pictures before they were made smaller
 
 
@@ -141,8 +141,8 @@ def run_upscale(words: list[str]) -> int:
     options = parse(Upscale, words, "calotype upscale")
 
     def extras(applied: Applied) -> Extras:
-        spoiled = f"downsample:{applied.source.scale}" if options.score and options.truth is None else None
-        return Extras("enlarging", {}, options.degrade or spoiled, options.score)
+        degraded = f"downsample:{applied.source.scale}" if options.score and options.truth is None else None
+        return Extras("enlarging", {}, options.degrade or degraded, options.score)
 
     return work("upscale", words, options, extras)
 
@@ -187,7 +187,7 @@ def _require_command(generator: Generator, model: Path, command: str) -> None:
     if right == command:
         return
     does = {
-        "restore": "mends pictures in the size that they have",
+        "restore": "restores pictures in the size that they have",
         "upscale": f"makes pictures {source.scale} times larger",
         "translate": "translates pictures of one kind into another",
     }[right]

@@ -12,7 +12,7 @@ import tyro
 
 from calotype import earlier
 from calotype.cli.parse import parse
-from calotype.cli.recipe_shortcuts import OPTIONS, spoiled
+from calotype.cli.recipe_shortcuts import OPTIONS, degraded
 from calotype.config import BUDGETS, Config, Data, Logging, More, Optimizer, Schedule, Training, to_json, with_one_budget
 from calotype.engine import distributed
 from calotype.engine.display import Terminal, clock
@@ -82,7 +82,7 @@ def run(words: list[str]) -> int:
     if done is None:
         return 0
     options, result = done
-    if result.leads:
+    if result.is_main:
         report = _judged(result, options.train.device, display) if options.report and result.complete else None
         _tell(result, report, options.json)
     return 0 if result.complete else 130
@@ -100,10 +100,10 @@ def _trained(words: list[str], display: Terminal, world: World) -> tuple[Options
     short = {kind.option: getattr(options, kind.option) for kind in OPTIONS.values()}
     named = {word.partition("=")[0] for word in words}
     asked = [name for name in BUDGETS if named & {f"--{name}", f"--train.{name}"}]
-    config = with_one_budget(default, spoiled(config, default, short, named), asked)
+    config = with_one_budget(default, degraded(config, default, short, named), asked)
     more = _more(options, asked)
     if options.show_config:
-        if world.leads:
+        if world.is_main:
             print(to_json(config), end="")
         return None
     if options.resume is None:

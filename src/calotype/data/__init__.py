@@ -3,6 +3,20 @@
 from calotype.data.check import Advice, Check, Sizes, check
 from calotype.data.images import Images, Progress, Skipped, Split
 from calotype.data.load import ACCEPTED, load, prepare
-from calotype.data.loader import Loader, Vary
+from calotype.data.loader import Augmentation, Loader
 
-__all__ = ["ACCEPTED", "Advice", "Check", "Images", "Loader", "Progress", "Sizes", "Skipped", "Split", "Vary", "check", "load", "prepare"]
+__all__ = [
+    "ACCEPTED",
+    "Advice",
+    "Augmentation",
+    "Check",
+    "Images",
+    "Loader",
+    "Progress",
+    "Sizes",
+    "Skipped",
+    "Split",
+    "check",
+    "load",
+    "prepare",
+]

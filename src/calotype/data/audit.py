@@ -77,8 +77,8 @@ def _edges(pixels: Pixels) -> NDArray[np.float64]:
     """The size of the gradient in the middle of an image, fading out to its border."""
     height, width = (min(side, _SIDE) for side in pixels.shape[:2])
     top, left = (pixels.shape[0] - height) // 2, (pixels.shape[1] - width) // 2
-    grey = pixels[top : top + height, left : left + width].mean(2)
-    down, right = np.gradient(grey)
+    gray = pixels[top : top + height, left : left + width].mean(2)
+    down, right = np.gradient(gray)
     size: NDArray[np.float64] = np.hypot(down, right)
     faded: NDArray[np.float64] = (size - size.mean()) * np.outer(np.hanning(height), np.hanning(width))
     return faded

@@ -72,7 +72,7 @@ class Check:
     modes: dict[str, int]
     formats: dict[str, int]
     animated: int
-    grey: int  # images without any color, however they are stored
+    gray: int  # images without any color, however they are stored
     classes: dict[str, int]
     train: int
     holdout: int
@@ -101,7 +101,7 @@ class _Seen:
     animated: bool
     width: int
     height: int
-    grey: bool
+    gray: bool
     digest: bytes
     hash: int
     small: Pixels
@@ -176,9 +176,9 @@ def _check_arrays(source: str, kind: str, arrays: Arrays, progress: Progress | N
 def _look(name: str, image: Image.Image, header: Header) -> _Seen:
     pixels = np.asarray(image)
     digest = hashlib.sha256(f"{image.mode}{image.size}".encode() + pixels.tobytes()).digest()
-    grey = pixels.ndim == 2 or bool((pixels == pixels[:, :, :1]).all())
+    gray = pixels.ndim == 2 or bool((pixels == pixels[:, :, :1]).all())
     mark, small = miniature(image)
-    return _Seen(name, header.format, header.mode, header.animated, image.width, image.height, grey, digest, mark, small)
+    return _Seen(name, header.format, header.mode, header.animated, image.width, image.height, gray, digest, mark, small)
 
 
 def _report(
@@ -194,7 +194,7 @@ def _report(
     near = near_pairs(hashes, np.stack([seen[i].small for i in searched]), progress=compared)
     close = [(int(searched[pair.first]), int(searched[pair.second]), pair.difference) for pair in near]
     across = [(a, b) for a, b in _pairs(exact, close) if (a in held) != (b in held)]
-    grey = sum(row.grey for row in seen)
+    gray = sum(row.gray for row in seen)
     sizes = _sizes(seen)
     labels: NDArray[np.int64] | None = tree.labels
     classes = {} if labels is None else dict(zip(tree.classes, np.bincount(labels, minlength=len(tree.classes)).tolist(), strict=True))
@@ -208,7 +208,7 @@ def _report(
         modes=dict(Counter(row.mode for row in seen).most_common()),
         formats=dict(Counter(row.format for row in seen).most_common()),
         animated=sum(row.animated for row in seen),
-        grey=grey,
+        gray=gray,
         classes=classes,
         train=len(seen) - len(held),
         holdout=len(held),
@@ -219,7 +219,7 @@ def _report(
         near_pairs=len(close),
         across=len(across),
         across_examples=tuple((seen[a].name, seen[b].name) for a, b in across[: 100 * SHOWN]),
-        advice=_advise(len(seen) - len(held), sizes, grey == len(seen), classes),
+        advice=_advise(len(seen) - len(held), sizes, gray == len(seen), classes),
         notes=tuple(_notes(seen, classes, len(unique), len(held), bool(close))),
     )
 
@@ -246,23 +246,23 @@ def _sizes(seen: list[_Seen]) -> Sizes:
 
 
 def recipe_for(size: int, channels: int) -> str:
-    """The recipe to begin with: flow matching for small grey images such as digits, where it is best after a minute; else ``dcgan``."""
+    """The recipe to begin with: flow matching for small gray images such as digits, where it is best after a minute; else ``dcgan``."""
     return "flow-matching" if channels == 1 and size <= 32 else "dcgan"
 
 
-def _advise(train: int, sizes: Sizes, grey: bool, classes: dict[str, int]) -> Advice:
+def _advise(train: int, sizes: Sizes, gray: bool, classes: dict[str, int]) -> Advice:
     short = min(sizes.median)
     square = sizes.different == 1 and sizes.median[0] == sizes.median[1] and 8 <= short <= 64
     size = short if square else recommended_size(short)
-    channels = 1 if grey else 3
+    channels = 1 if gray else 3
     recipe = recipe_for(size, channels)
     batch = 64
     while batch > 1 and (4 * batch > train if batch > 4 else batch > train):
         batch //= 2
     reasons = {
         "size": f"all images are {short}x{short}" if square else f"half of the images are at least {short} pixels on their shorter side",
-        "channels": "no image has any color" if grey else "there are images in color",
-        "recipe": "small and grey, like digits" if recipe == "flow-matching" else "the general choice, which is quick at this size",
+        "channels": "no image has any color" if gray else "there are images in color",
+        "recipe": "small and gray, like digits" if recipe == "flow-matching" else "the general choice, which is quick at this size",
         "batch": "the usual one"
         if batch == 64
         else f"{train:,} images to train on make at least four such batches"
@@ -290,9 +290,9 @@ def _notes(seen: list[_Seen], classes: dict[str, int], unique: int, held: int, n
     if long:
         are, them = some(long, "image", " is", " are"), "it" if long == 1 else "them"
         yield f"{are} more than four times as long as wide: cropping keeps little of {them}; consider calotype train --data.fit pad"
-    coded = sum(row.grey and row.mode not in ("1", "L", "LA", "I", "F") and not row.mode.startswith("I;16") for row in seen)
-    if coded and all(row.grey for row in seen):
-        yield "all images are grey although some are stored in color: train with calotype train --channels 1"
+    coded = sum(row.gray and row.mode not in ("1", "L", "LA", "I", "F") and not row.mode.startswith("I;16") for row in seen)
+    if coded and all(row.gray for row in seen):
+        yield "all images are gray although some are stored in color: train with calotype train --channels 1"
     if unique > SEARCHED:
         yield f"near duplicates were searched among {SEARCHED:,} of the images"
     if near:

@@ -34,7 +34,7 @@ def _contents(found: Check) -> list[str]:
     return [
         f"  size      {ranges}{_counts(dict(sizes.common))}{rest}",
         *_oblong(found),
-        f"  modes     {_counts(found.modes)}" + (f"; {found.grey:,} without color" if found.grey else ""),
+        f"  modes     {_counts(found.modes)}" + (f"; {found.gray:,} without color" if found.gray else ""),
         f"  formats   {_counts(found.formats)}{animated}",
         f"  classes   {_counts(found.classes) if found.classes else 'none'}",
         f"  split     {found.train:,} to train on, {split}",

@@ -17,7 +17,7 @@ _JPEG_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
 def check_complete(data: bytes) -> None:
     """Raise ``UnusableError`` for a JPEG or PNG file that is cut off or damaged in ways that decoders let pass.
 
-    A decoder paints what is missing grey or black: a JPEG file must reach its end marker (a download that was filled up
+    A decoder paints what is missing gray or black: a JPEG file must reach its end marker (a download that was filled up
     with zeros does not), every chunk of a PNG file that holds pixels must have its checksum, up to the end chunk, and WebP
     and AVIF files must not end in zeros.
     """

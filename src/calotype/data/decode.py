@@ -1,4 +1,4 @@
-"""One image file to training pixels: 8 bits, grey or color, transparency laid on white; or a reason why not. Nothing is ever half read.
+"""One image file to training pixels: 8 bits, gray or color, transparency laid on white; or a reason why not. Nothing is ever half read.
 
 What becomes of formats, modes and depths: see `calotype.data.samples`. 16 bits are divided by 257 and rounded; color profiles are ignored
 but by CMYK.

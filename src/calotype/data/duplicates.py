@@ -41,10 +41,10 @@ class Near:
 
 def miniature(image: Image.Image) -> tuple[int, Pixels]:
     """The difference hash and the (24, 24) uint8 miniature of an image of mode L or RGB."""
-    grey = image.convert("L")
-    table = np.asarray(grey.resize((9, 8), Image.Resampling.LANCZOS)).astype(np.int16)
+    gray = image.convert("L")
+    table = np.asarray(gray.resize((9, 8), Image.Resampling.LANCZOS)).astype(np.int16)
     bits = np.packbits((table[:, 1:] - table[:, :-1] > _STEP).ravel())
-    return int(bits.view(np.uint64)[0]), np.asarray(grey.resize((_SIDE, _SIDE), Image.Resampling.LANCZOS))
+    return int(bits.view(np.uint64)[0]), np.asarray(gray.resize((_SIDE, _SIDE), Image.Resampling.LANCZOS))
 
 
 def exact_groups(digest: NDArray[np.uint8]) -> list[list[int]]:

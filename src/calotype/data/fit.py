@@ -26,7 +26,7 @@ def check_options(size: int | None, channels: int | None, fit: str) -> None:
     if size is not None and not SIZES[0] <= size <= SIZES[1]:
         raise UserError(f"size {size} is out of range: give a size from {SIZES[0]} to {SIZES[1]} pixels")
     if channels not in (None, 1, 3):
-        raise UserError(f"channels {channels} is not possible: give 1 (grey) or 3 (color)")
+        raise UserError(f"channels {channels} is not possible: give 1 (gray) or 3 (color)")
     if fit not in get_args(Fit):
         raise UserError(f"fit {fit!r} is unknown: give one of {', '.join(get_args(Fit))}")
 

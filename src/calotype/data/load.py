@@ -47,7 +47,7 @@ def load(
         source: ``mnist5k`` (embedded), ``mnist``, ``fashion-mnist`` or ``cifar10`` (downloaded once), a folder or zip of
             images (class folders become labels), a folder with the original IDX or CIFAR files, or a prepared file.
         size: Height and width in pixels, 8 to 1024; the source's own where all images are squares of one size.
-        channels: 1 or 3; by default 1 where all images are grey.
+        channels: 1 or 3; by default 1 where all images are gray.
         fit: How an image that is not square becomes so: ``crop`` its middle, ``pad`` it with black, ``stretch`` it.
         holdout: The share of each class held out, at most 10,000 images; a split that the source itself has comes first.
         cache: Folder for downloads and decoded images; by default ``$CALOTYPE_CACHE``, else ``~/.cache/calotype``.

@@ -11,17 +11,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from calotype.data.images import Images, Labels, Pixels, some
-from calotype.data.sampler import Order
+from calotype.data.sampler import Sampler
 from calotype.degrade import Degradation
 from calotype.errors import UserError
 from calotype.types import Batch, Condition, ImageSpec, Noise, Source, mix
 
 _Rows = tuple[Pixels, Labels | None, Pixels | None]
-_SPOIL, _PARTNER = 3, 4  # streams of random numbers beside those of the sampler: what is spoiled how, and put beside what
+_DEGRADE, _PARTNER = 3, 4  # streams of random numbers beside those of the sampler: what is degraded how, and put beside what
 
 
 @dataclass(frozen=True)
-class Vary:
+class Augmentation:
     """What becomes of an image between its source and a batch."""
 
     flip: bool = False  # half of the images, chosen anew in each epoch, are mirrored left and right
@@ -36,17 +36,17 @@ class Vary:
         size = min(self.patch or base.size, base.size)
         if self.degrade is None and images.partner is None and self.paired:
             return ImageSpec(size, base.channels, base.classes)
-        spoil = self.degrade
+        degradation = self.degrade
         channels = (images.partner or images).spec.channels
         return ImageSpec(
             size,
             base.channels,
             base.classes,
             Source(
-                channels if spoil is None else spoil.channels(channels),
-                1 if spoil is None else spoil.scale,
-                () if spoil is None else spoil.known,
-                "" if spoil is None else spoil.spec,
+                channels if degradation is None else degradation.channels(channels),
+                1 if degradation is None else degradation.scale,
+                () if degradation is None else degradation.conditioning,
+                "" if degradation is None else degradation.spec,
                 self.paired,
             ),
         )
@@ -58,7 +58,7 @@ class Loader:
     Args:
         images: The images. Memory-mapped ones are read ahead, one batch at a time, by one thread.
         batch: Images in a batch over all ranks together.
-        seed: What decides order, cutting, mirroring and spoiling.
+        seed: What decides order, cutting, mirroring and degrading.
         vary: What becomes of the images.
         rank: The process that asks; it gets rows ``rank::world`` of each batch.
         world: The number of processes.
@@ -73,7 +73,7 @@ class Loader:
         images: Images,
         batch: int,
         seed: int,
-        vary: Vary | None = None,
+        augmentation: Augmentation | None = None,
         *,
         rank: int = 0,
         world: int = 1,
@@ -86,21 +86,21 @@ class Loader:
                 f"{images.name} has {some(len(images), 'image')} to train on, too few for a batch of {batch:,}: "
                 "give a smaller --train.batch or more images"
             )
-        self.vary = vary or Vary()
+        self.augmentation = augmentation or Augmentation()
         self.images = images
-        self.spec = self.vary.spec(images)
+        self.spec = self.augmentation.spec(images)
         self.batch = batch
         self.seed = seed
         self.rank = rank
         self.world = world
         self.device = torch.device(device)
-        partner, paired = images.partner, self.vary.paired
+        partner, paired = images.partner, self.augmentation.paired
         alone = partner is None and not paired  # then no image may ever be on both sides
-        self._targets = _Stream(images, seed, self.vary, rank, world, half=0 if alone else None)
+        self._targets = _Stream(images, seed, self.augmentation, rank, world, half=0 if alone else None)
         self._sources = None
         if partner is not None or alone:
             own = seed if paired else mix(seed, _PARTNER)
-            self._sources = _Stream(partner or images, own, self.vary, rank, world, half=1 if alone else None)
+            self._sources = _Stream(partner or images, own, self.augmentation, rank, world, half=1 if alone else None)
         self._mapped = _is_mapped(images.pixels) or (partner is not None and _is_mapped(partner.pixels))
         self._thread: ThreadPoolExecutor | None = None
         self._ahead: tuple[int, Future[_Rows]] | None = None
@@ -109,14 +109,14 @@ class Loader:
         """The images number ``seen`` to ``seen + batch - 1`` of the endless order.
 
         Images are float32 in [-1, 1], (n, C, H, W) over memory in the order (n, H, W, C), with ``n`` this rank's part
-        of the batch; labels, where there are any, are int64; ``Condition.source`` is there where ``vary`` or a partner makes it.
+        of the batch; labels, where there are any, are int64; ``Condition.source`` is there where ``augmentation`` or a partner makes it.
         """
         pixels, labels, partner = self._read_ahead(seen) if self._mapped else self._gather(seen)
         image = self._to_image(pixels)
         source = None if partner is None else self._to_image(partner)
-        if self.vary.degrade is not None:
-            noise = Noise(len(image), mix(self.seed, _SPOIL, self.rank), seen, self.device)
-            source = self.vary.degrade(image if source is None else source, noise).source
+        if self.augmentation.degrade is not None:
+            noise = Noise(len(image), mix(self.seed, _DEGRADE, self.rank), seen, self.device)
+            source = self.augmentation.degrade(image if source is None else source, noise).source
         return Batch(image, Condition(None if labels is None else self._to_device(torch.from_numpy(labels)), source))
 
     def _to_image(self, pixels: Pixels) -> Tensor:
@@ -148,35 +148,35 @@ class Loader:
 
 
 class _Stream:
-    """The endless order of one set of images, cut and turned as ``vary`` says. Two of one seed and length stay in step.
+    """The endless order of one set of images, cut and turned as ``augmentation`` says. Two of one seed and length stay in step.
 
     ``half`` takes every other image only, from the first (0) or the second (1) on.
     """
 
-    def __init__(self, images: Images, seed: int, vary: Vary, rank: int, world: int, half: int | None = None) -> None:
-        self._images, self._vary, self._rank, self._world, self._half = images, vary, rank, world, half
+    def __init__(self, images: Images, seed: int, augmentation: Augmentation, rank: int, world: int, half: int | None = None) -> None:
+        self._images, self._augmentation, self._rank, self._world, self._half = images, augmentation, rank, world, half
         if half is not None and len(images) < 2:
             raise UserError(f"{images.name} holds one image, and images without partners are divided into two sides: give more images")
-        self._order = Order(len(images) if half is None else len(images) // 2, seed)
+        self._sampler = Sampler(len(images) if half is None else len(images) // 2, seed)
         self._shape = images.pixels.shape[1:]
         self._table = images.pixels.reshape(len(images), -1)  # rows are copied faster than blocks
-        scale = 1 if vary.degrade is None else vary.degrade.scale
-        if vary.patch is not None and vary.patch > self._shape[0]:
+        scale = 1 if augmentation.degrade is None else augmentation.degrade.scale
+        if augmentation.patch is not None and augmentation.patch > self._shape[0]:
             raise UserError(
-                f"the images of {images.name} are {self._shape[0]} pixels a side, too small for patches of {vary.patch}: "
+                f"the images of {images.name} are {self._shape[0]} pixels a side, too small for patches of {augmentation.patch}: "
                 f"give --data.patch {self._shape[0] // scale * scale} or less"
             )
 
     def rows(self, seen: int, batch: int) -> tuple[Pixels, Labels | None]:
         """Pixels (n, H, W, C) uint8 and labels (n,) int64 of this rank's rows of a batch, copied."""
-        vary, mine = self._vary, slice(self._rank, None, self._world)
-        rows, mirrored = self._order.cut(seen, batch, vary.flip)
+        augmentation, mine = self._augmentation, slice(self._rank, None, self._world)
+        rows, mirrored = self._sampler.cut(seen, batch, augmentation.flip)
         rows = rows[mine] if self._half is None else 2 * rows[mine] + self._half
         labels = None if self._images.labels is None else self._images.labels[rows]
-        if vary.patch is None and not vary.turn:
+        if augmentation.patch is None and not augmentation.turn:
             pixels = np.take(self._table, rows, axis=0).reshape(len(rows), *self._shape)
         else:
-            places = self._order.numbers(seen, batch)[mine]
+            places = self._sampler.numbers(seen, batch)[mine]
             pixels = np.stack([self._cut(int(row), place) for row, place in zip(rows, places, strict=True)])
         if mirrored is not None:
             mirrored = mirrored[mine]
@@ -185,10 +185,10 @@ class _Stream:
 
     def _cut(self, row: int, place: NDArray[np.float64]) -> Pixels:
         """A random square of one image, in a random one of its eight positions."""
-        side = self._vary.patch or self._shape[0]
+        side = self._augmentation.patch or self._shape[0]
         top, left = (int(u * (self._shape[0] - side + 1)) for u in place[:2])
         pixels = self._images.pixels[row, top : top + side, left : left + side]
-        if not self._vary.turn:
+        if not self._augmentation.turn:
             return np.asarray(pixels)
         way = int(place[2] * 8)
         return np.rot90(pixels[:, ::-1] if way & 4 else pixels, way & 3)

@@ -25,7 +25,7 @@ DENSE = 8  # bytes for each pixel that it may hold, packed in a file or unpacked
 MAX_BYTES = 256 * 2**20  # of a file, as its folder or archive declares it
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "AVIF", "JPEG2000", "ICO", "QOI", "PCX", "SGI")
 _ORIENTATION, _SIDEWAYS = 0x0112, {5, 6, 7, 8}  # the EXIF tag, and its values that turn the image by a quarter
-_GREY = {"1", "L", "LA", "La", "I", "F"}
+_GRAY = {"1", "L", "LA", "La", "I", "F"}
 _PALETTES = {"RGB", "RGBA", "RGBX", "BGR", "BGRX", "BGRA", "RGB;L"}
 _UNKNOWN = re.compile(
     r"unknown (?!data org)|unsupported|not (yet )?supported|cannot handle|unable to determine|not available|unrecognized", re.IGNORECASE
@@ -43,7 +43,7 @@ class Header:
     mode: str
     width: int  # upright, as far as the header tells
     height: int
-    grey: bool
+    gray: bool
     animated: bool
     memory: int = 0  # bytes that its pixels take as they are decoded
 
@@ -65,7 +65,7 @@ def read_header(file: BinaryIO, name: str, limit: int = MAX_PIXELS) -> Header:
     with reading("its header cannot be read"):
         if deep := tiff.layout(file):
             check_deep(deep, limit)
-            return Header("TIFF", deep.mode, *deep.upright, deep.grey, deep.pages, deep.memory)
+            return Header("TIFF", deep.mode, *deep.upright, deep.gray, deep.pages, deep.memory)
         file.seek(0)
         try:
             image = opened(file, name, limit)
@@ -100,7 +100,7 @@ def loaded(image: ImageFile.ImageFile, limit: int) -> Image.Image:
         tiff.make_room(image)
     image.load()
     _check_size(image.size, limit)  # an icon may hold more than its header says
-    with suppress(Exception):  # broken EXIF data does not spoil the pixels
+    with suppress(Exception):  # broken EXIF data does not degrade the pixels
         ImageOps.exif_transpose(image, in_place=True)
     return image
 
@@ -171,7 +171,7 @@ def _identified(file: BinaryIO, name: str, start: bytes) -> ImageFile.ImageFile:
 
 
 def _describe(image: Image.Image) -> Header:
-    grey = image.mode in _GREY or image.mode.startswith("I;16") or (image.mode == "P" and _grey_palette(image))
+    gray = image.mode in _GRAY or image.mode.startswith("I;16") or (image.mode == "P" and _gray_palette(image))
     frames = getattr(image, "is_animated", False) if image.format not in ("MPO", "HEIF") else False
     width, height = image.size
     with suppress(Exception):  # of broken EXIF data
@@ -179,10 +179,10 @@ def _describe(image: Image.Image) -> Header:
             width, height = height, width
     wide = any(";16" in word for word in words_of(image)) or image.mode in ("I", "F")
     memory = width * height * (DENSE if wide else len(image.getbands()) if len(image.getbands()) < 2 else 4)
-    return Header(image.format or "?", image.mode, width, height, grey, bool(frames), memory)
+    return Header(image.format or "?", image.mode, width, height, gray, bool(frames), memory)
 
 
-def _grey_palette(image: Image.Image) -> bool:
+def _gray_palette(image: Image.Image) -> bool:
     """Whether a palette holds no color, without decoding the pixels."""
     if image.palette is None or (image.palette.rawmode or image.palette.mode) not in _PALETTES:
         return False

@@ -94,8 +94,8 @@ def recommended_size(short_side: int) -> int:
 
 
 def choose_channels(seen: Survey) -> int:
-    """1 where every file says that it is grey, else 3."""
-    return 1 if all(header.grey for header in seen.headers.values()) else 3
+    """1 where every file says that it is gray, else 3."""
+    return 1 if all(header.gray for header in seen.headers.values()) else 3
 
 
 def write_files(files: Files, out: Path, name: str, size: int | None, channels: int | None, fit: Fit, progress: Progress | None) -> None:

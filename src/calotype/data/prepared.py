@@ -159,7 +159,7 @@ def read_prepared(path: Path, *, verify: bool = False, in_memory: int | None = N
             or a quarter of the machine's memory, whichever is less.
 
     Raises:
-        DamagedError: If anything that was verified is wrong, a UserError that says how to mend it.
+        DamagedError: If anything that was verified is wrong, a UserError that says how to repair it.
     """
     try:
         with path.open("rb") as file:

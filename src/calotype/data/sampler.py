@@ -16,7 +16,7 @@ def _frozen(*keys: int) -> np.random.RandomState:
     return np.random.RandomState([key & 0xFFFFFFFF, key >> 32])
 
 
-class Order:
+class Sampler:
     """Epoch after epoch of ``count`` images: each epoch is a permutation keyed by (seed, epoch)."""
 
     def __init__(self, count: int, seed: int) -> None:
@@ -26,7 +26,7 @@ class Order:
         self._flips: dict[int, NDArray[np.bool_]] = {}
         self._numbers: dict[int, NDArray[np.float64]] = {}
 
-    def order(self, epoch: int) -> NDArray[np.int64]:
+    def permutation(self, epoch: int) -> NDArray[np.int64]:
         """The permutation of one epoch, (count,) int64."""
         if epoch not in self._orders:
             self._orders = {e: o for e, o in self._orders.items() if e == epoch - 1}  # a batch may straddle two epochs
@@ -56,11 +56,11 @@ class Order:
         """Which images are number ``seen`` to ``seen + batch - 1``, (batch,) int64, and which of them are mirrored."""
         epoch, start = divmod(seen, self.count)
         if start + batch <= self.count:
-            return self.order(epoch)[start : start + batch], self.flips(epoch)[start : start + batch] if flip else None
+            return self.permutation(epoch)[start : start + batch], self.flips(epoch)[start : start + batch] if flip else None
         rows, mirrored = [], []
         while batch > 0:
             stop = min(self.count, start + batch)
-            rows.append(self.order(epoch)[start:stop])
+            rows.append(self.permutation(epoch)[start:stop])
             if flip:
                 mirrored.append(self.flips(epoch)[start:stop])
             epoch, start, batch = epoch + 1, 0, batch - (stop - start)

@@ -1,6 +1,6 @@
 """Pixels and transparency of a picture in a file, of any format, mode and depth: the one reader for training and for restoring.
 
-What becomes of the modes: palettes become grey or color, CMYK color (by the file's own profile, where it has one), LAB, YCbCr and others
+What becomes of the modes: palettes become gray or color, CMYK color (by the file's own profile, where it has one), LAB, YCbCr and others
 too; a transparent color becomes transparency. Depths above 8 bits become 16, so that white is 65,535: a white that the file states is
 believed; 32-bit integers are divided by 65,535 where they lie in 0..65535, else the image's own range is stretched; floating point in
 [0, 1] is taken as it is, in [0, 255] divided by 255, and any other range stretched. Of an animation the first frame counts; an
@@ -28,7 +28,7 @@ from calotype.data.reading import UnusableError
 Samples = NDArray[Any]
 Rows = tiff.Rows
 
-_GREY = {"1", "L", "LA", "La"}
+_GRAY = {"1", "L", "LA", "La"}
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def read_opened(image: ImageFile.ImageFile, data: bytes, name: str, limit: int) 
         return _from_png(image, data, name, words[0], limit)
     upright = loaded(image, limit)
     if upright.mode in ("I", "F") or upright.mode.startswith("I;16"):
-        return _from_grey(upright, bits)
+        return _from_gray(upright, bits)
     return _from_8bit(upright, [f"only 8 of its {bits} bits could be read"] if bits > 8 else [])
 
 
@@ -98,15 +98,15 @@ def _from_8bit(image: Image.Image, notes: list[str]) -> Content:
 
 def layers(image: Image.Image) -> tuple[Image.Image, Image.Image | None, list[str]]:
     """Pixels (mode L or RGB) and transparency (mode L) of an image of 8 bits, and what there is to say."""
-    mode, grey = image.mode, image.mode in _GREY
+    mode, gray = image.mode, image.mode in _GRAY
     if image.has_transparency_data:
-        layered = image.convert("LA" if grey else "RGBA")
-        return layered.convert("L" if grey else "RGB"), layered.getchannel("A"), []
+        layered = image.convert("LA" if gray else "RGBA")
+        return layered.convert("L" if gray else "RGB"), layered.getchannel("A"), []
     if mode == "LAB":
         return _from_lab(image), None, []
     if mode == "CMYK":
         return _from_cmyk(image), None, ["CMYK became RGB"]
-    target = "L" if grey else "RGB"
+    target = "L" if gray else "RGB"
     return image if mode == target else image.convert(target), None, []
 
 
@@ -162,7 +162,7 @@ def _range(rows: Rows, shape: tuple[int, ...]) -> tuple[float, float]:
     return low, max(high, low + 1e-300 + abs(low) * 1e-12)
 
 
-def _from_grey(image: Image.Image, bits: int) -> Content:
+def _from_gray(image: Image.Image, bits: int) -> Content:
     """A loaded image of mode I, F or one of those of 16 bits."""
 
     def rows(top: int, bottom: int) -> Samples:
@@ -189,7 +189,7 @@ def _where(pixels: Samples, key: tuple[int, ...]) -> Samples:
 def _from_png(image: ImageFile.ImageFile, data: bytes, name: str, word: str, limit: int) -> Content:
     """Several channels of 16 bits, of which Pillow keeps one byte: that which the raw mode names. Asked for each, it gives both.
 
-    Grey with transparency it shows as color: there, the four bytes of a pixel are taken as they are.
+    Gray with transparency it shows as color: there, the four bytes of a pixel are taken as they are.
     """
     other = opened(io.BytesIO(data), name, limit)
     if word == "LA;16B":

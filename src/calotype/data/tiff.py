@@ -1,6 +1,6 @@
 """TIFF files of more than 8 bits, or odd ones, of which Pillow reads few and fewer in full: it unpacks their bytes, made samples here.
 
-To Pillow such a file is shown as a grey picture of 8 bits, a pixel for each byte, by changing entries of its directory (TIFF 6.0,
+To Pillow such a file is shown as a gray picture of 8 bits, a pixel for each byte, by changing entries of its directory (TIFF 6.0,
 section 2; BigTIFF has longer ones); a large one as several, of some strips or rows of tiles each. What strips, tiles and lossless
 compressions do to bytes is then Pillow's work; predictors (section 14), byte order, packed samples and separate planes are undone here.
 """
@@ -60,15 +60,15 @@ class Layout:
         return self.size[::-1] if self.orientation in (5, 6, 7, 8) else self.size
 
     @property
-    def grey(self) -> bool:
+    def gray(self) -> bool:
         """Whether there is one color."""
         return self.colors == 1
 
     @property
     def mode(self) -> str:
         """The nearest of Pillow's modes."""
-        grey = "F" if self.kind == "f" else "I" if self.bits > 8 else "L"
-        return (grey if self.alpha == 0 else "LA") if self.grey else "RGB" if self.alpha == 0 else "RGBA"
+        gray = "F" if self.kind == "f" else "I" if self.bits > 8 else "L"
+        return (gray if self.alpha == 0 else "LA") if self.gray else "RGB" if self.alpha == 0 else "RGBA"
 
     @property
     def memory(self) -> int:

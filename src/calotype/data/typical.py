@@ -35,4 +35,4 @@ def typical_shape(source: str) -> tuple[int, int, int] | None:
     if not headers:
         return None
     middle = sorted(headers, key=lambda header: header.width * header.height)[len(headers) // 2]
-    return middle.width, middle.height, 1 if all(header.grey for header in headers) else 3
+    return middle.width, middle.height, 1 if all(header.gray for header in headers) else 3

@@ -1,4 +1,4 @@
-"""Degradations: how images get spoiled, as operators that restoration is trained on, tested with and conditioned on."""
+"""Degradations: how images get degraded, as operators that restoration is trained on, tested with and conditioned on."""
 
 from calotype.degrade.base import Degradation, Degraded, Operator
 from calotype.degrade.parse import kinds, parse

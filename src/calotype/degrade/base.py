@@ -1,4 +1,4 @@
-"""What a degradation is: a distribution of operators that spoil images, drawn anew for every image."""
+"""What a degradation is: a distribution of operators that degrade images, drawn anew for every image."""
 
 from __future__ import annotations
 
@@ -87,24 +87,24 @@ class Function(Operator):
 
 @dataclass(frozen=True)
 class Degraded:
-    """Spoiled images."""
+    """Degraded images."""
 
     image: Tensor  # (N, C', h, w) float32 in [-1, 1]; beyond where noise is left unclipped
     operator: Operator  # how they came to be
-    known: Tensor | None = None  # (N, K, h, w) float32: maps that a restorer is given as well
+    conditioning: Tensor | None = None  # (N, K, h, w) float32: maps that a restorer is given as well
 
     @property
     def source(self) -> Tensor:
         """What a restorer sees: the image, and the maps behind its channels."""
-        return self.image if self.known is None else torch.cat([self.image, self.known], 1)
+        return self.image if self.conditioning is None else torch.cat([self.image, self.conditioning], 1)
 
 
 class Degradation(ABC):
-    """A way to spoil images, with the ranges that its parameters are drawn from."""
+    """A way to degrade images, with the ranges that its parameters are drawn from."""
 
     spec: str  # what was written to get it, such as "noise:0-55"; parsing it again gives the same
     scale: int = 1  # how many times smaller the result is
-    known: tuple[str, ...] = ()  # the maps that a restorer is given: "sigma" (noise level), "mask" (1 where pixels are known)
+    conditioning: tuple[str, ...] = ()  # the maps that a restorer is given: "sigma" (noise level), "mask" (1 where pixels are known)
 
     def channels(self, channels: int) -> int:
         """The channels of the result for images of so many."""
@@ -112,7 +112,7 @@ class Degradation(ABC):
 
     @abstractmethod
     def __call__(self, image: Tensor, noise: Noise) -> Degraded:
-        """Spoil images (N, C, H, W) in [-1, 1], whose sides are multiples of ``scale``; image i depends on row i of ``noise`` alone."""
+        """Degrade images (N, C, H, W) in [-1, 1], whose sides are multiples of ``scale``; image i depends on row i of ``noise`` alone."""
 
 
 def round8(image: Tensor) -> Tensor:

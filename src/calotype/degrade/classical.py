@@ -23,7 +23,7 @@ _SHIFTS = ((0, 0), (1, 3), (2, 6), (3, 1), (4, 4), (5, 7), (6, 2), (7, 5))  # of
 
 @torch.no_grad()
 def baselines(degraded: Degraded, degradation: Degradation, size: tuple[int, int]) -> dict[str, Tensor]:
-    """What classical methods make of spoiled images, (N, C', H, W) of ``size`` each, the input untouched first.
+    """What classical methods make of degraded images, (N, C', H, W) of ``size`` each, the input untouched first.
 
     "input" where the size is kept, "bicubic" where it is not; for noise also "wiener" (of the surroundings of each pixel) and
     "nl-means"; for blur "wiener" (deconvolution with the known blur); for holes "mean fill" and "diffusion fill"; for JPEG
@@ -41,9 +41,9 @@ def baselines(degraded: Degraded, degradation: Degradation, size: tuple[int, int
         found["wiener"] = wiener(image, blur, sigma)
     elif noisy:
         found |= {"wiener": local_wiener(image, sigma), "nl-means": nl_means(image, sigma)}
-    if "mask" in degradation.known and degraded.known is not None:
-        at = degradation.known.index("mask")
-        mask = degraded.known[:, at : at + 1]
+    if "mask" in degradation.conditioning and degraded.conditioning is not None:
+        at = degradation.conditioning.index("mask")
+        mask = degraded.conditioning[:, at : at + 1]
         found |= {"mean fill": mean_fill(image, mask), "diffusion fill": diffuse(image, mask)}
     if isinstance(degraded.operator, Recompressed):
         found["recompression"] = recompressed(image, degraded.operator)

@@ -65,11 +65,11 @@ class Composition(Degradation):
     def __init__(self, parts: Sequence[Degradation]) -> None:
         self.parts = tuple(parts)
         self.spec = "+".join(part.spec for part in parts)
-        self.known = tuple(name for part in parts for name in part.known)
+        self.conditioning = tuple(name for part in parts for name in part.conditioning)
         for part in parts:
             self.scale *= part.scale
-        if len(set(self.known)) < len(self.known):
-            twice = " and ".join(part.spec for part in parts if part.known)
+        if len(set(self.conditioning)) < len(self.conditioning):
+            twice = " and ".join(part.spec for part in parts if part.conditioning)
             raise UserError(f"{self.spec}: {twice} would both tell the restorer the same thing: leave one of them out, or fix its level")
 
     def channels(self, channels: int) -> int:
@@ -79,14 +79,14 @@ class Composition(Degradation):
         return channels
 
     def __call__(self, image: Tensor, noise: Noise) -> Degraded:
-        """Spoil the images by each in turn."""
+        """Degrade the images by each in turn."""
         operators, maps = [], []
         for part in self.parts:
             step = part(image, noise)
             image = step.image
             operators.append(step.operator)
-            if step.known is not None:
-                maps.append((step.known, part.known))
+            if step.conditioning is not None:
+                maps.append((step.conditioning, part.conditioning))
         known = [_fitted(given, names, image) for given, names in maps]
         return Degraded(image, Chain(operators), torch.cat(known, 1) if known else None)
 

@@ -29,7 +29,7 @@ class GaussianNoise(Degradation):
     def __init__(self, level: Range, shared: bool = False) -> None:
         self.level, self.shared = level, shared
         self.spec = f"noise:{level}" + (",shared" if shared else "")
-        self.known = () if level.fixed else ("sigma",)
+        self.conditioning = () if level.fixed else ("sigma",)
 
     def __call__(self, image: Tensor, noise: Noise) -> Degraded:
         """Add the noise."""
@@ -38,11 +38,11 @@ class GaussianNoise(Degradation):
         white = noise.normal(*image.shape[1:])
         if self.shared:
             white = torch.where((noise.uniform() < SHARED).view(-1, 1, 1, 1), white[:, :1], white)
-        spoiled = image + sigma.view(-1, 1, 1, 1) * white
-        if not self.known:
-            return Degraded(spoiled, Identity(sigma))
+        degraded = image + sigma.view(-1, 1, 1, 1) * white
+        if not self.conditioning:
+            return Degraded(degraded, Identity(sigma))
         told = torch.where(noise.uniform() < TOLD, level / LEVEL, torch.full_like(level, BLIND))
-        return Degraded(spoiled, Identity(sigma), told.view(-1, 1, 1, 1).expand(-1, 1, *image.shape[2:]))
+        return Degraded(degraded, Identity(sigma), told.view(-1, 1, 1, 1).expand(-1, 1, *image.shape[2:]))
 
 
 class PoissonNoise(Degradation):

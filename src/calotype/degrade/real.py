@@ -60,23 +60,23 @@ class Real(Degradation):
     def __call__(self, image: Tensor, noise: Noise) -> Degraded:
         """Send the images on their way."""
         size = image.shape[2] // self.scale, image.shape[3] // self.scale
-        spoiled, ways = [], []
+        degraded, ways = [], []
         for one, generator in zip(image[:, None], generators(noise), strict=True):
-            walk = _Walk(generator, one.cpu())
-            walk.through(_FIRST, (image.shape[2], image.shape[3]))
-            walk.take(_jpeg(walk.between(*_QUALITY)))
-            walk.through(_SECOND, size)
-            walk.finish(size)
-            spoiled.append(walk.image)
-            ways.append(walk.steps)
+            pipeline = _Pipeline(generator, one.cpu())
+            pipeline.through(_FIRST, (image.shape[2], image.shape[3]))
+            pipeline.take(_jpeg(pipeline.between(*_QUALITY)))
+            pipeline.through(_SECOND, size)
+            pipeline.finish(size)
+            degraded.append(pipeline.image)
+            ways.append(pipeline.steps)
 
         def forward(x: Tensor) -> Tensor:
             return torch.cat([_along(one, steps) for one, steps in zip(x[:, None], ways, strict=True)])
 
-        return Degraded(round8(torch.cat(spoiled)).to(image.device), Function(forward))
+        return Degraded(round8(torch.cat(degraded)).to(image.device), Function(forward))
 
 
-class _Walk:
+class _Pipeline:
     """One image (1, C, H, W) on its way, and the steps that it took."""
 
     def __init__(self, generator: torch.Generator, image: Tensor) -> None:

@@ -72,7 +72,7 @@ def likelihood_overfit(found: Gap, n: int, widening: bool | None = None) -> Find
         says={
             "PASS": "No sign that held-out images cost over .01 bits per dimension more than training images.",
             "CANNOT TELL": "Too few images to compare their likelihood.",
-            "FAIL": "The model has learned its training images by heart.",
+            "FAIL": "The model has memorized its training images.",
             "WARN": "The model foresees its training images better than unseen ones.",
         },
         evidence=(

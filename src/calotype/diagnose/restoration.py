@@ -1,4 +1,4 @@
-"""What can be wrong with a model that makes good images of spoiled ones: findings of the scores of each image."""
+"""What can be wrong with a model that makes good images of degraded ones: findings of the scores of each image."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ def overfit(found: Gap, count: int, grown: Growth | None) -> Finding:
         blind=1.5,
         says={
             "PASS": "Unseen images are restored about as well as those it was trained on.",
-            "FAIL": "It restores its training images better than unseen ones: it has learned them by heart.",
+            "FAIL": "It restores its training images better than unseen ones: it has memorized them.",
             "CANNOT TELL": "Too few images to compare training images with unseen ones.",
         },
         evidence=f"Training images gain {gap:+.2f} dB more over the best classical method than unseen ones that are as hard "

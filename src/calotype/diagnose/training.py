@@ -60,7 +60,7 @@ def vanishing_gradient(records: Sequence[Record]) -> Finding | Verdict:
         remedies=(
             "--model.loss non_saturating",
             "--model.loss relativistic_pairing --model.penalty r1_r2 --model.penalty-weight 0.1",
-            "--model.pace 0.25",
+            "--model.discriminator-lr-mult 0.25",
             "--model.instance-noise 0.1",
             "--model.smooth 0.9",
         ),
@@ -68,7 +68,7 @@ def vanishing_gradient(records: Sequence[Record]) -> Finding | Verdict:
 
 
 def overfitting_discriminator(records: Sequence[Record]) -> Finding | Verdict:
-    """Whether the discriminator tells training images from held-out ones, which it can only by heart.
+    """Whether the discriminator tells training images from held-out ones, which it can only from memory.
 
     Over the last half of the log: the area under the curve of its logits on training against held-out images, .5 where it
     cannot tell them apart; FAIL from .65, WARN from .58 (no source; Karras et al. 2020 use the share of training images taken
@@ -103,7 +103,7 @@ def overfitting_discriminator(records: Sequence[Record]) -> Finding | Verdict:
         says={
             "PASS": "No sign that it ranks a training image above an unseen real one in more than 58% of pairs.",
             "CANNOT TELL": "Too few log lines or held-out images to see it.",
-            "FAIL": "The discriminator knows the training images by heart, so its advice to the generator is memory.",
+            "FAIL": "The discriminator has memorized the training images, so its advice to the generator is memory.",
         },
         evidence=f"It ranks a training image above a held-out one in {100 * auc.mean():.0f}% of pairs; chance would in 50%.{sign}",
         measure="share of such pairs beyond a half",
@@ -122,12 +122,12 @@ def divergence(records: Sequence[Record]) -> Finding | Verdict:
     name = "divergence"
     if not records:
         return cannot_tell(name, NO_LOG)
-    retreats = [r for r in records if r.get("event") == "retreat"]
+    rollbacks = [r for r in records if r.get("event") == "rollback"]
     gone = any(r.get("event") == "gave up" for r in records)
-    steps = ", ".join(str(r.get("step")) for r in retreats[:5])
+    steps = ", ".join(str(r.get("step")) for r in rollbacks[:5])
     return Finding(
         name,
-        effect=2.0 if gone else float(bool(retreats)),
+        effect=2.0 if gone else float(bool(rollbacks)),
         warn=1,
         fail=2,
         says={
@@ -135,7 +135,7 @@ def divergence(records: Sequence[Record]) -> Finding | Verdict:
             "FAIL": "The training diverged and was given up.",
             "WARN": "The training diverged, went back to an earlier checkpoint and went on at a lower learning rate.",
         },
-        evidence=f"The training {_went(len(retreats))} back to an earlier checkpoint" + (f", at steps {steps}." if steps else "."),
+        evidence=f"The training {_went(len(rollbacks))} back to an earlier checkpoint" + (f", at steps {steps}." if steps else "."),
         remedies=("a lower --optimizer.lr", "--optimizer.clip 1", "--schedule.warmup 0.05", "--train.precision fp32"),
     )
 

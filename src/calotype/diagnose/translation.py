@@ -327,7 +327,7 @@ def _finding(
 
 
 def _in_channels(image: Tensor, channels: int) -> Tensor:
-    """The picture with one or three channels: grey repeated, color as its luma."""
+    """The picture with one or three channels: gray repeated, color as its luma."""
     if channels == image.shape[1]:
         return image
     return _luma(image) if channels == 1 else image.expand(-1, channels, -1, -1)
@@ -346,7 +346,7 @@ def _best_map(source: Tensor, made: Tensor) -> Tensor:
     """The linear map of colors, one for all pixels of all images, that brings ``source`` closest to ``made``, applied."""
     x, y = (t.movedim(1, -1).reshape(-1, t.shape[1]) for t in (source, made))
     x = torch.cat([x, torch.ones_like(x[:, :1])], 1)
-    ridge = 1e-9 * len(x) * torch.eye(x.shape[1], dtype=x.dtype, device=x.device)  # grey pictures in color have equal channels
+    ridge = 1e-9 * len(x) * torch.eye(x.shape[1], dtype=x.dtype, device=x.device)  # gray pictures in color have equal channels
     fitted: Tensor = x @ torch.linalg.solve(x.T @ x + ridge, x.T @ y)
     return fitted.reshape(*made.movedim(1, -1).shape).movedim(-1, 1)
 

@@ -1,7 +1,7 @@
 """How likely images are under a denoiser: along its differential equation, and by the variational bound.
 
 Both hold for every Gaussian path and every denoiser. They look at the state as image + s noise, so that a place is known by its
-log-ratio -log(s) alone. The noise end of the path is taken for pure noise.
+half log-SNR -log(s) alone. The noise end of the path is taken for pure noise.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from calotype.diffusion.path import Level, of_images
 from calotype.diffusion.samplers import Denoiser, noise_in
 
 Expected = Callable[[Tensor, Tensor], Tensor]
-"""The expected images given states image + s noise, (N, C, H, W), and their log-ratios -log(s), (N,)."""
+"""The expected images given states image + s noise, (N, C, H, W), and their half log-SNRs -log(s), (N,)."""
 
 Trace = Callable[[Denoiser, Tensor, Level], tuple[Tensor, Tensor]]
 """The expected images at a state, and the traces of their Jacobian with respect to it, (N,)."""
@@ -31,7 +31,7 @@ def ode_log_density(denoise: Denoiser, image: Tensor, levels: Sequence[Level], t
     """The log-density of images by the instantaneous change of variables (Chen et al. 2018; Song et al. 2021b, equation 39).
 
     Heun's method along the equation that `calotype.diffusion.samplers.heun` solves, two evaluations a step and no stochastic one;
-    the trace is integrated over the log-ratio, in which it changes slowly.
+    the trace is integrated over the half log-SNR, in which it changes slowly.
 
     Args:
         denoise: the expected image.
@@ -52,8 +52,8 @@ def ode_log_density(denoise: Denoiser, image: Tensor, levels: Sequence[Level], t
         guess = then.alpha * clean + then.sigma * noise
         again, slope_again = trace(denoise, guess, then)
         x = x + (then.alpha - now.alpha) / 2 * (clean + again) + (then.sigma - now.sigma) / 2 * (noise + noise_in(guess, again, then))
-        # in terms of x / alpha the flow away from the image expands by d - trace for each unit of the log-ratio
-        change = change + (now.log_ratio - then.log_ratio) * (dims - (now.alpha * slope + then.alpha * slope_again) / 2)
+        # in terms of x / alpha the flow away from the image expands by d - trace for each unit of the half log-SNR
+        change = change + (now.half_log_snr - then.half_log_snr) * (dims - (now.alpha * slope + then.alpha * slope_again) / 2)
     scale = last.sigma / last.alpha
     end = x / last.sigma
     return change - end.square().flatten(1).sum(1) / 2 - dims * (math.log(scale) + math.log(2 * math.pi) / 2)
@@ -72,14 +72,14 @@ def hutchinson(probe: Tensor) -> Trace:
     return trace
 
 
-def trusted(image: Tensor, state: Tensor, log_ratio: Tensor) -> Tensor:
+def trusted(image: Tensor, state: Tensor, half_log_snr: Tensor) -> Tensor:
     """The expected images where the prediction of a network may be wrong and the state, image + s noise, may not.
 
     A network that puts out the image itself has errors that do not shrink with the noise, and a likelihood would ask it for
     thousandths. Each pixel of the truth is taken to be the prediction up to a small normal error with probability ``RIGHT``, and
-    anything in [-1, 1] otherwise; this is the mean of that mixture given the state. (N, C, H, W), with log-ratios (N,).
+    anything in [-1, 1] otherwise; this is the mean of that mixture given the state. (N, C, H, W), with half log-SNRs (N,).
     """
-    noise = of_images(torch.exp(-2 * log_ratio), state)
+    noise = of_images(torch.exp(-2 * half_log_snr), state)
     total = noise + ERROR**2
     near = (ERROR**2 * state + noise * image) / total
     # how much likelier the state is where the prediction is wrong
@@ -97,12 +97,12 @@ def variational_bound(expected: Expected, image: Tensor, ends: tuple[float, floa
     """A lower bound of the log-probability of 8-bit images (Kingma et al. 2021, equations 11 to 17, in continuous time).
 
     What the noise end tells of the image, plus the weighted error of the denoiser over all noise levels, plus what the image still
-    costs at the first level. Unbiased with any number of evaluations, which are spread evenly over the log-ratios.
+    costs at the first level. Unbiased with any number of evaluations, which are spread evenly over the half log-SNRs.
 
     Args:
         expected: the denoiser.
         image: (N, C, H, W) of 8-bit values in [-1, 1].
-        ends: log-ratios of the noise end and of the image end.
+        ends: half log-SNRs of the noise end and of the image end.
         evaluations: of the denoiser for each image.
         rng: draws the noise.
 
@@ -120,9 +120,9 @@ def variational_bound(expected: Expected, image: Tensor, ends: tuple[float, floa
     return -prior - (high - low) / evaluations * errors + reconstruction(image, _noisy(image, last, rng), math.exp(-high))
 
 
-def _noisy(image: Tensor, log_ratio: Tensor, rng: torch.Generator) -> Tensor:
+def _noisy(image: Tensor, half_log_snr: Tensor, rng: torch.Generator) -> Tensor:
     noise = torch.randn(image.shape, generator=rng, device=image.device)
-    return image + of_images(torch.exp(-log_ratio), image) * noise
+    return image + of_images(torch.exp(-half_log_snr), image) * noise
 
 
 def reconstruction(image: Tensor, state: Tensor, scale: float) -> Tensor:

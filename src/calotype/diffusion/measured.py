@@ -70,8 +70,8 @@ class Measured:
             return x
         singulars = self.svd.singulars.to(x)
         clear = (singulars > CLEAR * singulars.amax()) & (of_images(self.sigma.to(x), x) == 0)
-        mended = self.svd.V(torch.where(clear, self.svd.Ut(self.y) / singulars.clamp(min=BLIND_TO), self.svd.Vt(x)))
-        return torch.where(clear.flatten(1).any(1).view(-1, 1, 1, 1), mended, x)
+        restored = self.svd.V(torch.where(clear, self.svd.Ut(self.y) / singulars.clamp(min=BLIND_TO), self.svd.Vt(x)))
+        return torch.where(clear.flatten(1).any(1).view(-1, 1, 1, 1), restored, x)
 
 
 def conjugate_gradients(matrix: Callable[[Tensor], Tensor], target: Tensor) -> Tensor:

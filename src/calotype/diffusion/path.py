@@ -1,6 +1,6 @@
 """Gaussian paths from noise to image: the state at a time is alpha image + sigma noise.
 
-A place on any path is known by its log-ratio, log(alpha / sigma): minus infinity is noise, plus infinity an image. It is half the
+A place on any path is known by its half log-SNR, log(alpha / sigma): minus infinity is noise, plus infinity an image. It is half the
 logarithm of the signal-to-noise ratio (Kingma et al. 2021), and minus the logarithm of the noise level of Karras et al. (2022).
 """
 
@@ -15,10 +15,10 @@ from torch import Tensor
 
 from calotype.precise import doubled
 
-PathName = Literal["straight", "linear", "cosine", "exploding"]
+PathName = Literal["rectified", "vp-linear", "vp-cosine", "ve"]
 
 STEPS = 1000  # of the noising chains whose schedules are known by their steps
-LARGEST, SMALLEST, CURVATURE = 80.0, 0.002, 7.0  # sigma of the exploding path and rho, how its times crowd at the image
+LARGEST, SMALLEST, CURVATURE = 80.0, 0.002, 7.0  # sigma of the variance-exploding path and rho, how its times crowd at the image
 
 
 class Level(NamedTuple):
@@ -28,31 +28,31 @@ class Level(NamedTuple):
     sigma: float  # share of the noise
 
     @property
-    def log_ratio(self) -> float:
+    def half_log_snr(self) -> float:
         """log(alpha / sigma), infinite at the ends of a path."""
         if not self.alpha:
             return -math.inf
         return math.log(self.alpha / self.sigma) if self.sigma else math.inf
 
 
-class Path(NamedTuple):
+class ProbabilityPath(NamedTuple):
     """A way from noise to image. All functions take and return tensors of one shape."""
 
-    scales: Callable[[Tensor], tuple[Tensor, Tensor]]  # of a log-ratio: alpha and sigma
-    schedule: Callable[[Tensor], Tensor]  # of a time, 0 at the noise and 1 at the image: the log-ratio, `doubled`
-    clock: Callable[[Tensor], Tensor]  # of a log-ratio: what a network is told of it
-    ends: tuple[float, float]  # log-ratios between which likelihoods and latents are computed
+    scales: Callable[[Tensor], tuple[Tensor, Tensor]]  # of a half log-SNR: alpha and sigma
+    schedule: Callable[[Tensor], Tensor]  # of a time, 0 at the noise and 1 at the image: the half log-SNR, `doubled`
+    c_noise: Callable[[Tensor], Tensor]  # of a half log-SNR: what a network is told of it
+    ends: tuple[float, float]  # half log-SNRs between which likelihoods and latents are computed
 
     def levels(self, times: Sequence[float]) -> list[Level]:
         """The places at times from 0 (noise) to 1 (image)."""
         return self.at(self.schedule(torch.tensor(times, dtype=torch.float64)))
 
-    def at(self, log_ratios: Tensor) -> list[Level]:
-        """The places with log-ratios (n,)."""
-        alpha, sigma = self.scales(doubled(log_ratios))
+    def at(self, half_log_snrs: Tensor) -> list[Level]:
+        """The places with half log-SNRs (n,)."""
+        alpha, sigma = self.scales(doubled(half_log_snrs))
         return [Level(a, s) for a, s in zip(alpha.tolist(), sigma.tolist(), strict=True)]
 
-    def walk(self, steps: int, shift: float = 1.0) -> list[Level]:
+    def timesteps(self, steps: int, shift: float = 1.0) -> list[Level]:
         """``steps + 1`` places from noise to image for a sampler. A ``shift`` above 1 puts more of them near the noise.
 
         A path that never quite reaches the image jumps there with the last step (Karras et al. 2022, equation 5).
@@ -120,30 +120,30 @@ def _curved(time: Tensor) -> Tensor:
     return -CURVATURE * torch.log(first + doubled(time) * (last - first))
 
 
-def _straight(log_ratio: Tensor) -> tuple[Tensor, Tensor]:
+def _rectified(half_log_snr: Tensor) -> tuple[Tensor, Tensor]:
     """alpha + sigma = 1."""
-    return torch.sigmoid(log_ratio), torch.sigmoid(-log_ratio)
+    return torch.sigmoid(half_log_snr), torch.sigmoid(-half_log_snr)
 
 
-def _preserving(log_ratio: Tensor) -> tuple[Tensor, Tensor]:
+def _variance_preserving(half_log_snr: Tensor) -> tuple[Tensor, Tensor]:
     """alpha ** 2 + sigma ** 2 = 1."""
-    return torch.sigmoid(2 * log_ratio).sqrt(), torch.sigmoid(-2 * log_ratio).sqrt()
+    return torch.sigmoid(2 * half_log_snr).sqrt(), torch.sigmoid(-2 * half_log_snr).sqrt()
 
 
-def _exploding(log_ratio: Tensor) -> tuple[Tensor, Tensor]:
+def _variance_exploding(half_log_snr: Tensor) -> tuple[Tensor, Tensor]:
     """alpha = 1."""
-    return torch.ones_like(log_ratio), torch.exp(-log_ratio)
+    return torch.ones_like(half_log_snr), torch.exp(-half_log_snr)
 
 
-def _log_noise(log_ratio: Tensor) -> Tensor:
+def _log_noise(half_log_snr: Tensor) -> Tensor:
     """A quarter of the logarithm of the noise level (Karras et al. 2022, table 1)."""
-    return -log_ratio / 4
+    return -half_log_snr / 4
 
 
-PATHS: dict[PathName, Path] = {
-    "straight": Path(_straight, lambda time: torch.logit(doubled(time)), torch.sigmoid, (-5.0, 6.0)),
-    "linear": Path(_preserving, _chain(linear_alpha_bar()), _log_noise, (-5.0, 6.0)),
-    "cosine": Path(_preserving, _chain(cosine_alpha_bar()), _log_noise, (-5.0, 6.0)),
-    "exploding": Path(_exploding, _curved, _log_noise, (-math.log(LARGEST), 6.0)),
+PATHS: dict[PathName, ProbabilityPath] = {
+    "rectified": ProbabilityPath(_rectified, lambda time: torch.logit(doubled(time)), torch.sigmoid, (-5.0, 6.0)),
+    "vp-linear": ProbabilityPath(_variance_preserving, _chain(linear_alpha_bar()), _log_noise, (-5.0, 6.0)),
+    "vp-cosine": ProbabilityPath(_variance_preserving, _chain(cosine_alpha_bar()), _log_noise, (-5.0, 6.0)),
+    "ve": ProbabilityPath(_variance_exploding, _curved, _log_noise, (-math.log(LARGEST), 6.0)),
 }
-"""straight: rectified flow (Liu et al. 2022; Lipman et al. 2022); linear, cosine: DDPM and its better schedule; exploding: EDM."""
+"""rectified: rectified flow (Liu et al. 2022; Lipman et al. 2022); vp-linear, vp-cosine: DDPM and its better schedule; ve: EDM."""

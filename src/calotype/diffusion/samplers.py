@@ -51,7 +51,7 @@ def ddpm(denoise: Denoiser, x: Tensor, levels: Sequence[Level], normal: Normal) 
 
 def posterior_variance(now: Level, then: Level) -> float:
     """The variance of q(x' | x, image) for x at ``now`` and x' at ``then``, nearer to the image (Ho et al. 2020, equation 7)."""
-    return -(then.sigma**2) * math.expm1(2 * (now.log_ratio - then.log_ratio)) if then.sigma else 0.0
+    return -(then.sigma**2) * math.expm1(2 * (now.half_log_snr - then.half_log_snr)) if then.sigma else 0.0
 
 
 def euler(denoise: Denoiser, x: Tensor, levels: Sequence[Level], normal: Normal | None = None) -> Tensor:
@@ -86,12 +86,12 @@ def trapezoid(denoise: Denoiser, x: Tensor, levels: Sequence[Level]) -> Tensor:
 def dpm_plus_plus(denoise: Denoiser, x: Tensor, levels: Sequence[Level], normal: Normal | None = None) -> Tensor:
     """DPM-Solver++ 2M (Lu et al. 2022b, algorithm 2): order 2, one evaluation a step.
 
-    It extrapolates the image from the last two; the first step and one that reaches the image, at an infinite log-ratio, use one.
+    It extrapolates the image from the last two; the first step and one that reaches the image, at an infinite half log-SNR, use one.
     """
     previous, before = None, 0.0
     for now, then in pairwise(levels):
         image = target = denoise(x, now)
-        width = then.log_ratio - now.log_ratio
+        width = then.half_log_snr - now.half_log_snr
         if previous is not None and then.sigma:
             target = image + width / (2 * before) * (image - previous)
         x = then.sigma / now.sigma * x - then.alpha * math.expm1(-width) * target

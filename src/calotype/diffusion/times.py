@@ -1,4 +1,4 @@
-"""Where between noise and image a model is trained: log-ratios, as `calotype.diffusion.path` has them."""
+"""Where between noise and image a model is trained: half log-SNRs, as `calotype.diffusion.path` has them."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ def stratified(n: int, rng: torch.Generator) -> Tensor:
     return share
 
 
-def normal_log_ratios(n: int, rng: torch.Generator, *, mean: float = 0.0, spread: float = 1.0) -> Tensor:
-    """``n`` normal log-ratios: more of them where the task is hard. (n,) float32.
+def normal_half_log_snr(n: int, rng: torch.Generator, *, mean: float = 0.0, spread: float = 1.0) -> Tensor:
+    """``n`` normal half log-SNRs: more of them where the task is hard. (n,) float32.
 
-    On the straight path these are the logit-normal times of Esser et al. (2024, section 3.1), on the exploding one the log-normal
+    On the rectified path these are the logit-normal times of Esser et al. (2024, section 3.1), on the exploding one the log-normal
     noise levels of Karras et al. (2022, table 1), whose P_mean is minus ``mean``.
     """
     # the quantile function is infinite at 0 and 1, which float32 can round to
     return mean + spread * normal_quantile(stratified(n, rng).clamp(1e-6, 1 - 1e-6))
 
 
-def uniform_log_ratios(n: int, rng: torch.Generator, schedule: Callable[[Tensor], Tensor]) -> Tensor:
+def uniform_half_log_snr(n: int, rng: torch.Generator, schedule: Callable[[Tensor], Tensor]) -> Tensor:
     """Log-ratios at ``n`` uniform times of a path's schedule, as in Ho et al. (2020). (n,) float32."""
     return schedule(stratified(n, rng).clamp(1e-6, 1 - 1e-6)).float().to(rng.device)

@@ -13,11 +13,11 @@ import torch
 
 from calotype.config import BUDGETS, Config, More, Training
 from calotype.data import Split
+from calotype.engine.batches import batches_before, steps_until
 from calotype.engine.display import Display
 from calotype.engine.distributed import World
-from calotype.engine.images import vary_of
+from calotype.engine.images import augmentation_of
 from calotype.engine.trainer import Progress, Trainer
-from calotype.engine.turns import batches_before, steps_until
 from calotype.errors import UserError
 from calotype.models import build
 from calotype.settings import STEPS
@@ -46,11 +46,11 @@ def budget(config: Config, split: Split, device: torch.device, world: World, dis
     trainer = _trial(config, split, {}, device, world)
     if free:
         torch.set_num_threads(1)
-    pace = _pace(trainer, window)
+    seconds_per_step = _seconds_per_step(trainer, window)
     if free:
-        pace = _faster(trainer, pace, window, threads)
-    pace = world.first(lambda: round(pace, 9))
-    return steps_of(config.train, config, split, pace), pace
+        seconds_per_step = _faster(trainer, seconds_per_step, window, threads)
+    seconds_per_step = world.first(lambda: round(seconds_per_step, 9))
+    return steps_of(config.train, config, split, seconds_per_step), seconds_per_step
 
 
 def _threaded(steps: int, threads: int, config: Config, split: Split, device: torch.device, world: World, display: Display) -> float:
@@ -60,14 +60,14 @@ def _threaded(steps: int, threads: int, config: Config, split: Split, device: to
         return 0.0
     display.say("timing threads ...")
     trainer = _trial(config, split, {}, device, world)
-    alone = _pace(trainer, GLANCE)
+    alone = _seconds_per_step(trainer, GLANCE)
     return round(alone if steps * alone < QUICK else _faster(trainer, alone, _window(steps * alone / 60), threads), 9)
 
 
 def _faster(trainer: Trainer, alone: float, window: float, threads: int) -> float:
     """The seconds of a step with all threads, where they pay against ``alone``, those of a step with one; else ``alone``, with one."""
     torch.set_num_threads(threads)
-    together = _pace(trainer, window, alone)
+    together = _seconds_per_step(trainer, window, alone)
     if alone > WORTH * together:
         return together
     torch.set_num_threads(1)
@@ -81,12 +81,12 @@ def further(
 
     A step takes as long as when the first ones were timed, or on average so far; where neither is known, a few are timed.
     """
-    pace = progress.settings["seconds_per_step"] or progress.seconds / max(progress.step, 1)
-    if asked.minutes is not None and not pace:
+    seconds_per_step = progress.settings["seconds_per_step"] or progress.seconds / max(progress.step, 1)
+    if asked.minutes is not None and not seconds_per_step:
         display.say("timing a few steps ...")
-        pace = _pace(_trial(config, split, progress.settings, device, world), _window(asked.minutes))
-        pace = world.first(lambda: round(pace, 9))
-    return steps_of(asked, config, split, pace, progress.step if isinstance(asked, More) else 0)
+        seconds_per_step = _seconds_per_step(_trial(config, split, progress.settings, device, world), _window(asked.minutes))
+        seconds_per_step = world.first(lambda: round(seconds_per_step, 9))
+    return steps_of(asked, config, split, seconds_per_step, progress.step if isinstance(asked, More) else 0)
 
 
 def _trial(config: Config, split: Split, settings: Mapping[str, Any], device: torch.device, world: World) -> Trainer:
@@ -101,7 +101,7 @@ def _window(minutes: float) -> float:
     return min(4.0, 0.05 * minutes * 60)
 
 
-def _pace(trainer: Trainer, window: float, beaten: float = math.inf) -> float:
+def _seconds_per_step(trainer: Trainer, window: float, beaten: float = math.inf) -> float:
     """The median seconds of a step, over about ``window`` seconds by the clock of the first process: all of them take as many steps.
 
     Two steps are enough where both take longer than ``beaten`` seconds: threads that wait for a busy core may take minutes for eight.
@@ -132,8 +132,8 @@ def _typical(times: list[float]) -> float:
     return statistics.median(times[min(LEAST, len(times) - 1) :])
 
 
-def steps_of(asked: Training | More, config: Config, split: Split, pace: float = 0.0, start: int = 0) -> int:
-    """The step at which a budget is spent that begins at step ``start``; ``pace`` is the seconds of a step, for minutes.
+def steps_of(asked: Training | More, config: Config, split: Split, seconds_per_step: float = 0.0, start: int = 0) -> int:
+    """The step at which a budget is spent that begins at step ``start``; ``seconds_per_step`` is the seconds of a step, for minutes.
 
     An epoch is spent when as many images were drawn as there are to train on. Where a player has several turns in a step, each of
     them draws a batch.
@@ -144,12 +144,12 @@ def steps_of(asked: Training | More, config: Config, split: Split, pace: float =
     if asked.steps is not None:
         return _bounded(start + asked.steps, asked)
     if asked.epochs is not None:
-        players = build(config.model, vary_of(config.data).spec(split.train)).players()
+        players = build(config.model, augmentation_of(config.data).spec(split.train)).players()
         batches = asked.epochs * len(split.train) / config.train.batch
         _bounded(batches / max(p.repeats for p in players), asked)
         return _bounded(steps_until(players, batches_before(players, start) + math.ceil(batches)), asked)
     assert asked.minutes is not None
-    return _bounded(start + max(1, round(_bounded(asked.minutes * 60 / pace, asked))), asked)
+    return _bounded(start + max(1, round(_bounded(asked.minutes * 60 / seconds_per_step, asked))), asked)
 
 
 def _bounded(steps: N, asked: Training | More) -> N:

@@ -20,6 +20,7 @@ from safetensors.torch import load as parse_tensors
 from safetensors.torch import save as pack_tensors
 from torch import Tensor
 
+from calotype import earlier
 from calotype.errors import DamagedError, printable
 from calotype.files import disk_full, has_space, json_text, read_json, sha256, sync_folder, write_atomic, write_json
 
@@ -121,7 +122,7 @@ def require_whole(path: Path) -> None:
 
 def _tensors(path: Path) -> dict[str, Tensor]:
     try:
-        return parse_tensors(path.read_bytes())
+        return {earlier.parameter(name): tensor for name, tensor in parse_tensors(path.read_bytes()).items()}
     except Exception as error:  # whatever a library may say of such a file
         raise DamagedError(f"{path.name} holds no tensors ({printable(str(error) or type(error).__name__)})") from None
 

@@ -44,7 +44,7 @@ class World:
     peers: Peers | None = field(default=None, repr=False)
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process writes files and prints."""
         return self.rank == 0
 
@@ -84,7 +84,7 @@ class World:
         """The first process's tensors by name, on the processor of all of them."""
         if self.size == 1:
             return dict(tensors)
-        packed = pack_tensors({name: t.detach().cpu().contiguous() for name, t in tensors.items()}) if self.leads else b""
+        packed = pack_tensors({name: t.detach().cpu().contiguous() for name, t in tensors.items()}) if self.is_main else b""
         size = self.first(lambda: len(packed))
         data = torch.frombuffer(bytearray(packed or size), dtype=torch.uint8)
         with together():
@@ -107,8 +107,8 @@ class Poll:
         if self._left:
             return False
         now = time.perf_counter()
-        pace = (now - self._since) / self._steps
-        said, steps = self.world.most(flag, min(max(1.0, ASK // pace), LONGEST) if self.world.leads else 0.0)
+        each = (now - self._since) / self._steps
+        said, steps = self.world.most(flag, min(max(1.0, ASK // each), LONGEST) if self.world.is_main else 0.0)
         self._left, self._steps, self._since = int(steps), int(steps), now
         return said > 0
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from calotype import data, degrade
 from calotype.config import Data
-from calotype.data import Images, Progress, Split, Vary, partner
+from calotype.data import Augmentation, Images, Progress, Split, partner
 from calotype.degrade import Degradation
 from calotype.errors import UserError
 from calotype.files import expanded
@@ -27,28 +27,30 @@ def open_images(options: Data, progress: Progress | None = None) -> Split:
     )
 
 
-def vary_of(options: Data) -> Vary:
+def augmentation_of(options: Data) -> Augmentation:
     """What becomes of the images on their way into a batch. Raises `UserError` for an unknown degradation."""
-    return Vary(options.flip, options.turn, options.patch, _spoil(options), options.paired)
+    return Augmentation(options.flip, options.turn, options.patch, _degradation(options), options.paired)
 
 
-def judging(options: Data, holdout: Images) -> Vary:
+def judging(options: Data, holdout: Images) -> Augmentation:
     """The same for held-out images that are judged: never mirrored or turned, and with the true image of each source wherever there is one.
 
     A model that learns without pairs is judged by pairs where its sources are made of the images (``paired`` of the result says so).
     """
-    vary = vary_of(options)
-    return replace(vary, flip=False, turn=False, paired=vary.paired or (holdout.partner is None and vary.degrade is not None))
+    augmentation = augmentation_of(options)
+    return replace(
+        augmentation, flip=False, turn=False, paired=augmentation.paired or (holdout.partner is None and augmentation.degrade is not None)
+    )
 
 
 def _has_partner(options: Data) -> bool:
-    """Whether the source has another side, or names one: then that is translated from, and nothing is spoiled."""
+    """Whether the source has another side, or names one: then that is translated from, and nothing is degraded."""
     if options.partner is None or _named(options.partner) is not None:
         return False
     return options.partner != partner.AUTO or partner.has_sides(options.source)
 
 
-def _spoil(options: Data) -> Degradation | None:
+def _degradation(options: Data) -> Degradation | None:
     named = None if options.partner is None else _named(options.partner)
     if named is not None:
         return named

@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
+from calotype import earlier
 from calotype.errors import CalotypeError, UserError, printable
 from calotype.files import disk_full, not_linked, parse_json, write_text
 from calotype.settings import STEPS
@@ -48,12 +49,12 @@ class Log:
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise UserError(f"cannot read {self.path}: {error.strerror or error}; mend that, or move it away") from None
+            raise UserError(f"cannot read {self.path}: {error.strerror or error}; repair that, or move it away") from None
         return _in_order([record for line in lines if (record := _record(line)) is not None])
 
     def rewind(self, step: int) -> None:
         """Forget what was logged after ``step``, because those steps will be taken again; that the run went back stays."""
-        kept = [r for r in self.read() if r["step"] <= step or r.get("event") == "retreat"]
+        kept = [r for r in self.read() if r["step"] <= step or r.get("event") == "rollback"]
         write_text(self.path, "".join(json.dumps(r) + "\n" for r in kept))
 
 
@@ -71,7 +72,7 @@ def _record(line: bytes) -> dict[str, Any] | None:
             record[printable(name)] = value
         elif event is not None and isinstance(value, str):
             record[printable(name)] = printable(value)
-    return record
+    return earlier.record(record)
 
 
 def _in_order(records: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -53,7 +53,7 @@ def model_card(config: Config, spec: ImageSpec, model: Model, step: int) -> str:
     if not model.draws:
         what, use = "classifier", "evaluate RUN --features ."
         warning = "It knows the kinds of images that it was trained on, and will name one of its classes for any other image too."
-    what, more = f"{what} of {spec.size}x{spec.size} {'color' if spec.channels == 3 else 'grey'} images", ""
+    what, more = f"{what} of {spec.size}x{spec.size} {'color' if spec.channels == 3 else 'gray'} images", ""
     if spec.source is not None:
         what, use, warning, how = _of_source(model, spec, spec.source)
         more = f"- from: {how}\n"
@@ -78,14 +78,16 @@ def _squared(config: Config) -> str:
 
 def _of_source(model: Model, spec: ImageSpec, source: Source) -> tuple[str, str, str, str]:
     """What a model that makes images from images is, how it is used, a warning, and what it was trained on."""
-    command, kind = command_for(model, source), "color" if spec.channels == 3 else "grey"
-    from_kind = "color" if source.channels == 3 else "grey"
+    command, kind = command_for(model, source), "color" if spec.channels == 3 else "gray"
+    from_kind = "color" if source.channels == 3 else "gray"
     use = f"{command} . in.png out.png"
     if command == "translate":
         what = f"translator of {from_kind} images into {kind} ones of any size"
         return what, use, "A translation is made up: it shows what is usual in the training images, not what was there.", f"`{source}`"
     what = f"model that makes {kind} images {source.scale} times larger" if source.scale > 1 else f"restorer of {kind} images"
-    warning = f"It mends what it was trained on, `{source}`, and no other damage; detail that is lost it guesses from the training images."
+    warning = (
+        f"It restores what it was trained on, `{source}`, and no other damage; detail that is lost it guesses from the training images."
+    )
     return (
         f"{what}, of any size",
         use,

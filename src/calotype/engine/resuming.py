@@ -66,7 +66,7 @@ def reached(run: Run, resolved: Mapping[str, Any], world: World, display: Displa
 def newest(run: Run, world: World, check: Callable[[Checkpoint], object]) -> Checkpoint | None:
     """The newest checkpoint that is whole and passes ``check``, as the first process finds it: another one might look while it is
     replaced, or see another disk."""
-    saved = checkpoint.load_newest(run.checkpoints, check) if world.leads else None
+    saved = checkpoint.load_newest(run.checkpoints, check) if world.is_main else None
     found = world.first(lambda: None if saved is None else (saved.facts, str(saved.path), saved.damaged))
     if found is None:
         return None

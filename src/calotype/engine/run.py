@@ -195,7 +195,7 @@ class Run:
         """Raise `UserError` where a training could not go on, because one of the run's folders cannot be written."""
         for folder in (self.folder, self.checkpoints, self.model, self.samples, self.best):
             if folder.exists() and (reason := obstacle(folder, folder=True)):
-                raise UserError(f"cannot continue in {folder}: {reason}; mend that, or copy the run to where you may write")
+                raise UserError(f"cannot continue in {folder}: {reason}; repair that, or copy the run to where you may write")
 
     def export(self, model: Model, config: Config, spec: ImageSpec, step: int, folder: Path | None = None) -> None:
         """Write what sampling needs into ``model/`` or another folder: weights, what they mean, and a card for people."""

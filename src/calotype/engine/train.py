@@ -23,15 +23,15 @@ from calotype.config import Config, More, from_json, to_json, with_one_budget
 from calotype.data import Split
 from calotype.data.images import some, told
 from calotype.diagnose.training import Watcher
-from calotype.engine import checkpoint, distributed, feasible, keeper, resuming
+from calotype.engine import checkpoint, distributed, feasible, resuming, selection
 from calotype.engine import device as machine
 from calotype.engine.budget import budget, further
 from calotype.engine.display import Display, Terminal
 from calotype.engine.distributed import Poll, World
-from calotype.engine.images import open_images, vary_of
-from calotype.engine.keeper import Keeper
+from calotype.engine.images import augmentation_of, open_images
 from calotype.engine.log import Log
 from calotype.engine.run import Run
+from calotype.engine.selection import ModelSelector
 from calotype.engine.trainer import Progress, Trainer
 from calotype.errors import LostError, TrainingError, UserError
 from calotype.files import has_space
@@ -39,7 +39,7 @@ from calotype.settings import checked
 from calotype.types import Noise
 
 CHECKPOINTS = 10  # in a run, where nothing else is asked for
-CALMER = 0.5  # the learning rate after a retreat, relative to the one before
+ROLLBACK_LR = 0.5  # the learning rate after a rollback, relative to the one before
 LIVE = ("d_real", "d_fake", "d_holdout", "loss_holdout")  # the scalars that are worth a place on the live line, beside the losses
 
 
@@ -55,7 +55,7 @@ class Result:
     steps: int
     seconds: float
     early: bool = False  # stopped because its scores no longer improved
-    leads: bool = True  # whether this process, of several that trained together, is the one that writes and prints
+    is_main: bool = True  # whether this process, of several that trained together, is the one that writes and prints
 
     @property
     def complete(self) -> bool:
@@ -73,18 +73,18 @@ def train(config: Config, *, out: str | Path | None = None, display: Display | N
     """
     out, display = None if out is None else Path(out), display or Terminal()
     with distributed.joined(world, display.close) as world, machine.enough_memory(SMALLER):
-        display = display if world.leads else Display()
+        display = display if world.is_main else Display()
         config = from_json(Config, world.first(lambda: to_json(_asked(config, out))))
         device = machine.take_device(config.train.device, world.local, world.size)
         torch.set_num_threads(world.first(lambda: _threads(config)))
         split = _load(config, display, world)
-        spec = vary_of(config.data).spec(split.train)
+        spec = augmentation_of(config.data).spec(split.train)
         feasible.require_effect(config, spec)
         feasible.require_room(config, spec, device, world)
-        keeper.require(config, split)
-        steps, pace = budget(config, split, device, world, display)
+        selection.require(config, split)
+        steps, seconds_per_step = budget(config, split, device, world, display)
         threads = torch.get_num_threads()
-        progress = Progress(steps=steps, settings={"threads": threads, "seconds_per_step": pace, "processes": world.size})
+        progress = Progress(steps=steps, settings={"threads": threads, "seconds_per_step": seconds_per_step, "processes": world.size})
         trainer = Trainer(config, split, progress, device, world)
         run = Run(Path(world.first(lambda: str(_create(out, f"{config.recipe}-{split.train.name}", trainer).folder))))
         with _training_in(run, world):
@@ -109,7 +109,7 @@ def resume(
     """
     folder, display = Path(folder), display or Terminal()
     with distributed.joined(world, display.close) as world, machine.enough_memory(SMALLER):
-        display = display if world.leads else Display()
+        display = display if world.is_main else Display()
         run = Run(folder)
         text, fingerprint, resolved, changed = world.first(lambda: resuming.settings(folder, config))
         config = from_json(Config, text)
@@ -121,8 +121,8 @@ def resume(
             split = _load(config, display, world)
             if split.fingerprint != fingerprint:
                 raise UserError(f"the images of {config.data.source} changed since the run began: restore them, or train anew")
-            feasible.require_room(config, vary_of(config.data).spec(split.train), device, world)
-            keeper.require(config, split)
+            feasible.require_room(config, augmentation_of(config.data).spec(split.train), device, world)
+            selection.require(config, split)
             ended = progress.early
             if asked is not None:
                 progress.steps = further(asked, progress, config, split, device, world, display)
@@ -162,7 +162,7 @@ def _loop(run: Run, trainer: Trainer, display: Display) -> Result:
     display.say(f"run {run.folder}: {_about(trainer)}")
     display.show("training", trainer.progress.step, trainer.progress.steps)
     every = config.log.checkpoints or math.ceil(trainer.progress.steps / CHECKPOINTS)
-    scorer = Keeper(run, trainer) if config.log.evaluate and world.leads else None
+    scorer = ModelSelector(run, trainer) if config.log.evaluate and world.is_main else None
     world.all(None)  # the first may have taken long to look at the real images
     watcher, asked = Watcher(log.read()), Poll(world)
     mark, marked = time.perf_counter(), trainer.progress.seen
@@ -175,13 +175,13 @@ def _loop(run: Run, trainer: Trainer, display: Display) -> Result:
             score = config.log.evaluate is not None and at.step % config.log.evaluate == 0
             keep = last or stop or at.step % every == 0
             if watch or keep or score:
-                if world.any(not trainer.sound()):
-                    _retreat(run, trainer, display)
+                if world.any(not trainer.all_finite()):
+                    _roll_back(run, trainer, display)
                     watcher = Watcher(log.read())
                 else:
                     now = time.perf_counter()
                     at.seconds += now - mark
-                    if world.leads and watch:
+                    if world.is_main and watch:
                         _report(trainer, scalars, (at.seen - marked) / (now - mark), log, watcher, display)
                     if score:
                         at.best, at.since, at.early = world.first(lambda: _scored(scorer, log, display))
@@ -192,16 +192,16 @@ def _loop(run: Run, trainer: Trainer, display: Display) -> Result:
                 break
     display.close()
     at = trainer.progress
-    return Result(run, at.step, at.steps, at.seconds, at.early, world.leads)
+    return Result(run, at.step, at.steps, at.seconds, at.early, world.is_main)
 
 
-def _scored(scorer: Keeper | None, log: Log, display: Display) -> tuple[float | None, int, bool]:
+def _scored(scorer: ModelSelector | None, log: Log, display: Display) -> tuple[float | None, int, bool]:
     """Take a score; returns the best one so far, how many came after it, and whether the training should end."""
     assert scorer is not None  # the first process has one
     event = scorer.look()
     log.write(event)
     at = scorer.trainer.progress
-    display.say(f"step {at.step:,}: {keeper.told(event, at.best)}")
+    display.say(f"step {at.step:,}: {selection.told(event, at.best)}")
     if at.early:
         display.say(f"{at.since} scores in a row brought nothing better: the training ends, and {scorer.run.best} holds the best weights")
     return at.best, at.since, at.early
@@ -246,11 +246,11 @@ def _grid(trainer: Trainer) -> Image.Image:
     assert condition.source is not None
     assert best.spec.source is not None
     source = condition.source[:, : best.spec.source.channels]  # behind it stand maps of what is known
-    shown = [pictures.like(source, made), made, *([batch.image[:count]] if loader.vary.paired else [])]
+    shown = [pictures.like(source, made), made, *([batch.image[:count]] if loader.augmentation.paired else [])]
     return pictures.grid(pictures.to_uint8(torch.stack(shown, 1).flatten(0, 1)), columns=len(shown) * max(1, 12 // len(shown) // 2))
 
 
-def _retreat(run: Run, trainer: Trainer, display: Display) -> None:
+def _roll_back(run: Run, trainer: Trainer, display: Display) -> None:
     """Go back to the last good checkpoint with a lower learning rate; `TrainingError` after too many times."""
     at, limit = trainer.progress, trainer.config.train.retries
     saved = resuming.newest(run, trainer.world, trainer.check)
@@ -258,16 +258,16 @@ def _retreat(run: Run, trainer: Trainer, display: Display) -> None:
     event = f"a loss, gradient or weight was not finite before step {at.step}"
     if saved is None or at.retries >= limit:
         display.close()
-        if trainer.world.leads:
+        if trainer.world.is_main:
             run.log().write({"event": "gave up", "step": at.step})
         raise TrainingError(
             f"{event}, after {at.retries} retries at a lower learning rate: {run.folder} is intact at step {good}; "
             f"train anew with a smaller --optimizer.lr, or with --optimizer.clip 1"
         )
-    retries, scale = at.retries + 1, at.lr_scale * CALMER
+    retries, scale = at.retries + 1, at.lr_scale * ROLLBACK_LR
     trainer.restore(saved)
     trainer.progress.retries, trainer.progress.lr_scale = retries, scale
-    record = {"event": "retreat", "step": at.step, "to": good, "lr_scale": scale}
+    record = {"event": "rollback", "step": at.step, "to": good, "lr_scale": scale}
     trainer.world.first(lambda: _went_back(run, trainer, record))
     display.say(f"{event}: back to step {good}, learning rate x {scale:g} (try {retries} of {limit})")
 
@@ -346,9 +346,9 @@ def _create(out: Path | None, stem: str, trainer: Trainer) -> Run:
 @contextmanager
 def _training_in(run: Run, world: World) -> Iterator[None]:
     """Hold the run's lock."""
-    handle = run.lock() if world.leads else None
+    handle = run.lock() if world.is_main else None
     try:
-        if world.leads:
+        if world.is_main:
             run.sweep()
         yield
     except LostError as error:

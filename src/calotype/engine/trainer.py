@@ -14,13 +14,13 @@ from torch import Tensor
 from calotype.config import Config
 from calotype.data import Images, Loader, Split
 from calotype.engine import device as machine
+from calotype.engine.batches import batches_at, batches_before
 from calotype.engine.checkpoint import Checkpoint
 from calotype.engine.distributed import World
 from calotype.engine.gradients import Owned, norm_of
-from calotype.engine.images import judging, vary_of
+from calotype.engine.images import augmentation_of, judging
 from calotype.engine.optim import EMA_EVERY, ema_decay, make_optimizer, memory, rate, update_average
 from calotype.engine.run import Resolved
-from calotype.engine.turns import batches_at, batches_before
 from calotype.errors import DamagedError, TrainingError, UserError, printable
 from calotype.models import build
 from calotype.models.stored import finite
@@ -106,10 +106,10 @@ class Trainer:
         for player in self.players:
             if at.step % player.every:
                 continue
-            for turn in range(player.repeats):
-                if turn == len(batches):
-                    batches.append(self.loader.batch_at(at.seen + turn * self.config.train.batch))
-                log.update(self._turn(player, batches[turn], step, scale, watch))
+            for repeat in range(player.repeats):
+                if repeat == len(batches):
+                    batches.append(self.loader.batch_at(at.seen + repeat * self.config.train.batch))
+                log.update(self._player_step(player, batches[repeat], step, scale, watch))
         self.world.average(self.statistics)
         at.step += 1
         at.seen += len(batches) * self.config.train.batch
@@ -131,13 +131,13 @@ class Trainer:
         self.world.average([means])
         return dict(zip(log, means.unbind(), strict=True))
 
-    def _turn(self, player: Player, batch: Batch, step: Step, scale: float, watch: bool) -> dict[str, Tensor]:
+    def _player_step(self, player: Player, batch: Batch, step: Step, scale: float, watch: bool) -> dict[str, Tensor]:
         owned = self.owned[player.name]
         terms = self._backward(player, batch, step)
         norm = self._shape_gradient(owned, watch)
         optimizer = self.optimizers[player.name]
         for group in optimizer.param_groups:
-            group["lr"] = self.config.optimizer.lr * player.pace * scale
+            group["lr"] = self.config.optimizer.lr * player.lr_mult * scale
         optimizer.step()
         owned.clear()
         if player.after is not None:
@@ -242,7 +242,7 @@ class Trainer:
         self.bf16 = self.progress.settings["bf16"]
         self.healthy = torch.ones_like(self.healthy)
 
-    def sound(self) -> bool:
+    def all_finite(self) -> bool:
         """Whether no loss or gradient since the last call, and no weight, is infinite or NaN."""
         return bool(self.healthy) and finite(self.model.state_dict())
 
@@ -265,12 +265,12 @@ def _loader(config: Config, images: Images, device: torch.device, world: World) 
     if config.train.batch % (world.size * config.train.accumulate):
         parts = f"{world.size} processes" if config.train.accumulate == 1 else f"{world.size * config.train.accumulate} parts"
         raise UserError(f"batch {config.train.batch} cannot be shared by {parts}: give a multiple with --train.batch")
-    vary = vary_of(config.data)
-    return Loader(images, config.train.batch, config.train.seed, vary, rank=world.rank, world=world.size, device=device)
+    augmentation = augmentation_of(config.data)
+    return Loader(images, config.train.batch, config.train.seed, augmentation, rank=world.rank, world=world.size, device=device)
 
 
 def _holdout(config: Config, images: Images, device: torch.device, least: int) -> Loader | None:
-    vary = judging(config.data, images)
-    divided = images.partner is None and not vary.paired  # into two sides, each of one image at least
+    augmentation = judging(config.data, images)
+    divided = images.partner is None and not augmentation.paired  # into two sides, each of one image at least
     count = min(len(images) // (2 if divided else 1), config.train.batch)
-    return Loader(images, count, config.train.seed, vary, device=device) if count >= least else None
+    return Loader(images, count, config.train.seed, augmentation, device=device) if count >= least else None

@@ -72,7 +72,7 @@ def of_run(data: Data, fingerprint: str, request: Request, own: ImageSpec, spec:
         return Beside(None, named(request, spec).holdout, (gone(data),))
     if split is None:
         found = named(request, spec)
-        unlike = f"the images of {request.data} are not those that the run was trained on: what it learned by heart may not show"
+        unlike = f"the images of {request.data} are not those that the run was trained on: what it memorized may not show"
         return replace(found, notes=(unlike, *found.notes) if request.divided else found.notes)
     train, held = (resized(images, spec.size) for images in (split.train, split.holdout))
     if request.holdout is None:
@@ -94,7 +94,7 @@ def own_split(data: Data, fingerprint: str, request: Request) -> Split | None:
         if split.fingerprint == fingerprint:
             return split
     except UserError as error:
-        why = f" ({str(error).partition(': ')[0]})"  # how to mend it for a training is of no use here
+        why = f" ({str(error).partition(': ')[0]})"  # how to repair it for a training is of no use here
     if request.data is None:
         raise UserError(f"the images of {source} changed since the run was trained{why}: name its training images, or others, with --data")
     return None

@@ -29,7 +29,7 @@ SMALLEST = 16  # pixels a side of a picture that can be judged, and half of that
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture to spoil and to restore."""
+    """One picture to degrade and to restore."""
 
     name: str
     truth: Tensor  # (1, C, H, W) float32 in [-1, 1]

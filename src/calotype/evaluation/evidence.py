@@ -129,7 +129,7 @@ def curves(records: Sequence[Mapping[str, Any]]) -> result.Curves | None:
 
 
 def _event(record: Mapping[str, Any]) -> str:
-    if record["event"] == "retreat":
+    if record["event"] == "rollback":
         return f"went back to step {record.get('to')}"
     if record["event"] == "score" and isinstance(distance := record.get("FD"), int | float):
         return f"scored {distance:.3g}" + (", the best so far" if record.get("best") else "")

@@ -53,20 +53,20 @@ def ask(subject: Subject, seed: int, *, slow: bool, say: Say | None = None) -> T
     if subject.images.shape[1] != generator.spec.size:
         return Told(findings=[cannot_tell(name, OTHER_SIZE) for name in ("posterior-collapse", LIKELY)])
     held, train = (None if images is None else known(generator, images) for images in (subject.holdout, subject.train))
-    told = _bits(generator, held, train, subject, _Pace(seed, slow, say))
+    told = _bits(generator, held, train, subject, _Effort(seed, slow, say))
     collapse, units = _latents(generator, held if held is not None and len(held) >= likelihood.FEWEST_IMAGES else train)
     return replace(told, findings=[collapse, *told.findings], units=units)
 
 
 @dataclass(frozen=True)
-class _Pace:
+class _Effort:
     seed: int
     slow: bool
     say: Say | None
 
 
 @dataclass(frozen=True)
-class Known:
+class LabelledImages:
     """Real images as a model takes them."""
 
     pixels: NDArray[np.uint8]  # (N, H, W, C)
@@ -75,10 +75,10 @@ class Known:
     def __len__(self) -> int:
         return len(self.pixels)
 
-    def some(self, count: int, seed: int) -> Known:
+    def some(self, count: int, seed: int) -> LabelledImages:
         """``count`` of them by chance, the same ones each time."""
         rows = np.sort(np.random.default_rng([seed, 13]).permutation(len(self))[:count])
-        return Known(self.pixels[rows], None if self.label is None else self.label[rows])
+        return LabelledImages(self.pixels[rows], None if self.label is None else self.label[rows])
 
     def batch(self, rows: slice, device: torch.device) -> tuple[torch.Tensor, Condition]:
         """Images (N, C, H, W) in [-1, 1] and what is known of them."""
@@ -86,17 +86,17 @@ class Known:
         return to_tensor(self.pixels[rows]).to(device), Condition(label)
 
 
-def known(generator: Generator, images: Images) -> Known | None:
+def known(generator: Generator, images: Images) -> LabelledImages | None:
     """Images with the labels that the model knows them by; None where they are none, or a conditional model lacks their labels."""
     if not len(images):
         return None
     if not generator.model.conditional:
-        return Known(images.pixels, None)
+        return LabelledImages(images.pixels, None)
     labels = labels_for(images, generator.spec)
-    return None if labels is None else Known(images.pixels, labels)
+    return None if labels is None else LabelledImages(images.pixels, labels)
 
 
-def _bits(generator: Generator, held: Known | None, train: Known | None, subject: Subject, pace: _Pace) -> Told:
+def _bits(generator: Generator, held: LabelledImages | None, train: LabelledImages | None, subject: Subject, effort: _Effort) -> Told:
     ways = generator.model.likelihoods()
     if not ways:
         return Told(findings=[not_asked(LIKELY, likelihood.NO_LIKELIHOOD)])
@@ -107,10 +107,10 @@ def _bits(generator: Generator, held: Known | None, train: Known | None, subject
     scores, notes = [], []
     finding: Finding | Verdict = cannot_tell(LIKELY, "Its likelihoods take so long that they are asked of few images.")
     of_train = False
-    for way in (w for w in ways if pace.slow or not w.slow):
-        some = held.some(count(generator, len(held), SLOW if way.slow else QUICK if pace.slow else SHORT), pace.seed)
+    for way in (w for w in ways if effort.slow or not w.slow):
+        some = held.some(count(generator, len(held), SLOW if way.slow else QUICK if effort.slow else SHORT), effort.seed)
         try:
-            nats = nats_of(generator, way, some, pace)
+            nats = nats_of(generator, way, some, effort)
             estimate = bits_per_dim(nats, generator.spec.shape)
             where = way.kind + (GIVEN if some.label is not None else "")
             if estimate.value > 8:
@@ -119,7 +119,7 @@ def _bits(generator: Generator, held: Known | None, train: Known | None, subject
             scores.append(Score(LIKELIHOOD, estimate.value, span, None, len(some), len(some), where, "lower"))
             if not way.slow and not of_train:
                 of_train = True
-                finding = _overfit(generator, way, some, nats, train, subject, pace)
+                finding = _overfit(generator, way, some, nats, train, subject, effort)
         except UserError:
             notes.append(f"the likelihood of the model ({way.kind}) is not finite for some held-out images")
     return Told(scores, [finding], notes=tuple(notes))
@@ -131,10 +131,10 @@ def count(generator: Generator, there: int, most: int) -> int:
 
 
 @torch.no_grad()
-def nats_of(generator: Generator, way: Likelihood, images: Known, pace: _Pace) -> NDArray[np.float64]:
+def nats_of(generator: Generator, way: Likelihood, images: LabelledImages, effort: _Effort) -> NDArray[np.float64]:
     """Nats of each image, (N,)."""
-    rng = torch.Generator(generator.device).manual_seed(mix(pace.seed, 17))
-    parts, said = [], progress(pace.say, f"asking for likelihoods ({way.kind})")
+    rng = torch.Generator(generator.device).manual_seed(mix(effort.seed, 17))
+    parts, said = [], progress(effort.say, f"asking for likelihoods ({way.kind})")
     for start in range(0, len(images), BATCH):
         x, condition = images.batch(slice(start, start + BATCH), generator.device)
         parts.append(way.nats(x, condition, rng).cpu().double().numpy())
@@ -144,13 +144,19 @@ def nats_of(generator: Generator, way: Likelihood, images: Known, pace: _Pace) -
 
 
 def _overfit(
-    generator: Generator, way: Likelihood, held: Known, nats: NDArray[np.float64], train: Known | None, subject: Subject, pace: _Pace
+    generator: Generator,
+    way: Likelihood,
+    held: LabelledImages,
+    nats: NDArray[np.float64],
+    train: LabelledImages | None,
+    subject: Subject,
+    effort: _Effort,
 ) -> Finding | Verdict:
     """Held-out against as many training images."""
     if train is None:
         return cannot_tell(LIKELY, "There are no training images to compare with: name them with --data.")
-    seen, shape = train.some(len(held), pace.seed), generator.spec.shape
-    of_held, of_seen = bits_of(nats, shape), bits_of(nats_of(generator, way, seen, pace), shape)
+    seen, shape = train.some(len(held), effort.seed), generator.spec.shape
+    of_held, of_seen = bits_of(nats, shape), bits_of(nats_of(generator, way, seen, effort), shape)
     try:
         found = gap(of_held, of_seen, intricacy(held.pixels), intricacy(seen.pixels))
     except UserError as error:
@@ -160,7 +166,7 @@ def _overfit(
 
 
 @torch.no_grad()
-def _latents(generator: Generator, images: Known | None) -> tuple[Finding | Verdict, Units | None]:
+def _latents(generator: Generator, images: LabelledImages | None) -> tuple[Finding | Verdict, Units | None]:
     """Which latents vary with the image, and how much each says of it."""
     model, name = generator.model, "posterior-collapse"
     if not isinstance(model, HasPosterior):

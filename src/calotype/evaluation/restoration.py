@@ -1,4 +1,4 @@
-"""From a model that makes good images of spoiled ones to a report."""
+"""From a model that makes good images of degraded ones to a report."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from calotype.evaluation.checks import Findings
 from calotype.evaluation.eval_images import Picture, degradation_of, of_images, of_source, within
 from calotype.evaluation.request import Request
 from calotype.evaluation.restored import MODEL, Judge, Measured
-from calotype.evaluation.run_info import Known
+from calotype.evaluation.run_info import RunInfo
 from calotype.evaluation.scores import GAIN, mean_of
 from calotype.evaluation.target import SELECTED
 from calotype.files import name_of
@@ -54,13 +54,13 @@ def opened(path: Path, request: Request) -> Callable[[], result.Report]:
     generator = load(path, request.device)
     if generator.model.translates:
         return translation.opened(path, generator, request)
-    known = Known.of(path, request)
+    known = RunInfo.of(path, request)
     pictures, training = _pictures(generator, known, path, request)
     return lambda: _judged(path, generator, known, pictures, training, request)
 
 
 def _judged(
-    path: Path, generator: Generator, known: Known, pictures: list[Picture], training: list[Picture], request: Request
+    path: Path, generator: Generator, known: RunInfo, pictures: list[Picture], training: list[Picture], request: Request
 ) -> result.Report:
     seed, short, say = request.seed, request.short, request.say
     degradation, channels = degradation_of(generator.spec), max(picture.truth.shape[1] for picture in pictures)
@@ -69,17 +69,17 @@ def _judged(
     measured = judge.measure(pictures, say)
     found = _findings(measured)
     if training:
-        by_heart = judge.measure(training, say, "restoring training images", show=False)
-        found.append(_overfit(by_heart, measured, known))
+        memorized = judge.measure(training, say, "restoring training images", show=False)
+        found.append(_overfit(memorized, measured, known))
     levels: tuple[result.Level, ...] = ()
-    if isinstance(degradation, GaussianNoise) and degradation.known:
+    if isinstance(degradation, GaussianNoise) and degradation.conditioning:
         sigmas, psnr = judge.levels(within(pictures, 0.25 * MEGAPIXELS[short]), LEVELS[short], say)
         found.append(findings.noise_level(sigmas, psnr["told"], psnr["not told"]))
         levels = tuple(result.Level(float(s), {name: float(v[i].mean()) for name, v in psnr.items()}) for i, s in enumerate(sigmas))
     return _report(path, generator, known, measured, found, convention, levels, request)
 
 
-def _pictures(generator: Generator, known: Known, path: Path, request: Request) -> tuple[list[Picture], list[Picture]]:
+def _pictures(generator: Generator, known: RunInfo, path: Path, request: Request) -> tuple[list[Picture], list[Picture]]:
     """Pictures to judge by, and training images beside them: those of its run, or whole ones from ``data`` where that is something else."""
     source, data, seed, megapixels = generator.spec.source, request.data, request.seed, MEGAPIXELS[request.short]
     count = request.count if request.count is not None else (SHORT if request.short else FULL)
@@ -87,7 +87,7 @@ def _pictures(generator: Generator, known: Known, path: Path, request: Request) 
     if data is not None and known.split is None:
         if degradation_of(generator.spec) is None:
             raise UserError("this model learned from pairs of pictures, and --data names single ones: leave it out")
-        own = generator.spec.channels if source.channels != generator.spec.channels else None  # a mended picture keeps its channels
+        own = generator.spec.channels if source.channels != generator.spec.channels else None  # a restored picture keeps its channels
         return within(of_source(data, own, count, seed, source.scale), megapixels), []
     if known.split is None:
         where = f"{path} is a model by itself" if known.config is None else gone(known.config.data)
@@ -110,7 +110,7 @@ def _findings(measured: Measured) -> Findings:
     ]
 
 
-def _overfit(train: Measured, holdout: Measured, known: Known) -> Finding | Verdict:
+def _overfit(train: Measured, holdout: Measured, known: RunInfo) -> Finding | Verdict:
     """How much more training images gain than unseen ones that the best classical method finds as hard and that hold as much detail."""
     best = holdout.ranked()[0]
     # less is better, as with bits
@@ -125,7 +125,7 @@ def _overfit(train: Measured, holdout: Measured, known: Known) -> Finding | Verd
 def _report(
     path: Path,
     generator: Generator,
-    known: Known,
+    known: RunInfo,
     measured: Measured,
     found: Findings,
     convention: Convention,
@@ -209,7 +209,7 @@ def _names(measured: Measured) -> str:
     return f"{len(measured.names):,}: {measured.names[0]} ... {measured.names[-1]}"
 
 
-def _notes(measured: Measured, known: Known, data: str | None) -> tuple[str, ...]:
+def _notes(measured: Measured, known: RunInfo, data: str | None) -> tuple[str, ...]:
     notes = [SELECTED] if known.selected else []
     if data is not None and known.learned_from(data):
         notes.append(f"the run was trained on pictures of {data}: leave out --data to judge it by those that it held out")

@@ -1,4 +1,4 @@
-"""Spoil pictures, restore them, and measure what came of it, beside what needs no training."""
+"""Degrade pictures, restore them, and measure what came of it, beside what needs no training."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Pixels = NDArray[np.uint8]
 
 MODEL = "this model"
 HIGHEST = 80.0  # dB: of images that are equal
-_SPOIL = 5  # the stream of random numbers of the damage, apart from those of training
+_DEGRADE = 5  # the stream of random numbers of the damage, apart from those of training
 WHOLE = 2**20  # pixels of a source that is restored at once
 _TOGETHER = 2**18  # pixels that are restored at once
 
@@ -64,7 +64,7 @@ class Judge:
 
     Args:
         generator: The model.
-        degradation: What spoils the pictures; None where they come with their sources.
+        degradation: What degrades the pictures; None where they come with their sources.
         convention: How scores are taken; of gray pictures always as they are.
         seed: Of the damage.
     """
@@ -82,7 +82,7 @@ class Judge:
         found, parts, _ = Measured(), [], self.applied.look  # which is looked at once, and not to be timed
         said = progress(say, what)
         for start, group in _alike(pictures):
-            degraded, truth = self.spoiled(group, start)
+            degraded, truth = self.degraded(group, start)
             began = time.perf_counter()
             made = self.restored(degraded)
             found.seconds += time.perf_counter() - began
@@ -111,10 +111,10 @@ class Judge:
             one = Judge(self.generator, parse(f"noise:{sigma:g}"), self.convention, self.seed)
             parts: dict[str, list[Doubles]] = {}
             for start, group in _alike(pictures):
-                degraded, truth = one.spoiled(group, start)
+                degraded, truth = one.degraded(group, start)
                 for name, value in (("told", sigma / LEVEL), ("not told", BLIND)):
-                    known = torch.full_like(degraded.image[:, :1], value)
-                    made = self.restored(replace(degraded, known=known))
+                    told = torch.full_like(degraded.image[:, :1], value)
+                    made = self.restored(replace(degraded, conditioning=told))
                     parts.setdefault(name, []).append(one.psnr(made, degraded, truth))
                 for name, made in one.baselines(degraded, truth).items():
                     parts.setdefault(name, []).append(one.psnr(made, degraded, truth))
@@ -124,20 +124,20 @@ class Judge:
                 said(place + 1, len(sigmas))
         return sigmas, {name: np.stack(values) for name, values in rows.items()}
 
-    def spoiled(self, group: Sequence[Picture], start: int) -> tuple[Degraded, Tensor]:
+    def degraded(self, group: Sequence[Picture], start: int) -> tuple[Degraded, Tensor]:
         """Pictures of one shape, the first of them number ``start``, and the truth (N, C, H, W)."""
         truth = torch.cat([picture.truth for picture in group])
         given = truth if group[0].source is None else torch.cat([p.source for p in group if p.source is not None])
         if self.degradation is None:
             return Degraded(given, Identity()), truth
-        return self.degradation(given, Noise(len(group), mix(self.seed, _SPOIL), start)), truth
+        return self.degradation(given, Noise(len(group), mix(self.seed, _DEGRADE), start)), truth
 
     @torch.no_grad()
     def restored(self, degraded: Degraded) -> Tensor:
         """What the model makes, (N, C, H, W) on the processor; of large pictures in tiles, and of gray ones as of files."""
         generator, wanted, image = self.generator, self.generator.spec.source, degraded.image
         if wanted is not None and (image.shape[2] * image.shape[3] > WHOLE or image.shape[1] != wanted.channels):
-            maps = image.new_empty(len(image), 0, *image.shape[2:]) if degraded.known is None else degraded.known
+            maps = image.new_empty(len(image), 0, *image.shape[2:]) if degraded.conditioning is None else degraded.conditioning
             return torch.stack([apply(generator, x, known=known) for x, known in zip(image, maps, strict=True)])
         return self.applied.images(degraded.source)
 
@@ -163,8 +163,10 @@ class Judge:
 
     def holes(self, degraded: Degraded) -> Tensor | None:
         """Which pixels are missing, (N, 1, H, W) float32; None where none are."""
-        maps = self.degradation.known if self.degradation else ()
-        return None if "mask" not in maps or degraded.known is None else (degraded.known[:, [maps.index("mask")]] < 0.5).float()
+        maps = self.degradation.conditioning if self.degradation else ()
+        return (
+            None if "mask" not in maps or degraded.conditioning is None else (degraded.conditioning[:, [maps.index("mask")]] < 0.5).float()
+        )
 
     def convention_of(self, truth: Tensor) -> Convention:
         """How scores of pictures like these are taken."""

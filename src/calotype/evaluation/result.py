@@ -100,7 +100,7 @@ class Event:
 
     step: int
     says: str  # a few words: "went back to step 400"
-    kind: str = "event"  # "retreat", "verdict" ...
+    kind: str = "event"  # "rollback", "verdict" ...
 
 
 @dataclass(frozen=True)
@@ -196,7 +196,7 @@ class Level:
 
 @dataclass(frozen=True)
 class Restoration:
-    """Images that were spoiled, restored, and compared with what they were."""
+    """Images that were degraded, restored, and compared with what they were."""
 
     degradation: str  # "noise:0-55", or "paired" where the source has both
     convention: str  # of the scores, in words

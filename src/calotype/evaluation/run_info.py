@@ -23,7 +23,7 @@ from calotype.tasks.sample import Generator
 
 
 @dataclass(frozen=True)
-class Known:
+class RunInfo:
     """A run, its settings, images and log; nothing of a model by itself."""
 
     config: Config | None = None
@@ -34,7 +34,7 @@ class Known:
     selected: bool = False  # whether the weights are those that a score chose
 
     @staticmethod
-    def of(path: Path, request: Request | None = None) -> Known:
+    def of(path: Path, request: Request | None = None) -> RunInfo:
         """What is known of the model at ``path``: a run, or weights inside one; with the images of the run where a judgement is asked for.
 
         Where pictures to judge by are named, the images of the run are those only if they are not where the run found them.
@@ -44,14 +44,14 @@ class Known:
         """
         run = run_of(path)
         if run is None:
-            return Known()
+            return RunInfo()
         config, facts = run.read_config()
         records = tuple(run.log().read())
         selected = path.resolve() == run.best.resolve()
         wanted = request is not None and (request.data is None or vanished(config.data.source))
         split = own_split(config.data, facts["data"]["fingerprint"], request) if request is not None and wanted else None
         steps = max((r.get("step", 0) for r in records if not selected or r.get("best")), default=0)
-        return Known(config, split, records, steps, facts["resolved"]["threads"], selected)
+        return RunInfo(config, split, records, steps, facts["resolved"]["threads"], selected)
 
     @property
     def settings(self) -> str:

@@ -164,7 +164,7 @@ def _restoration() -> Schema:
     )
     return _object(
         {
-            "degradation": _said(_TEXT, "how the images were spoiled"),
+            "degradation": _said(_TEXT, "how the images were degraded"),
             "convention": _said(_TEXT, "of the scores"),
             "images": _said(_list(_TEXT), "names, in the order of psnr"),
             "methods": _said(_list(method), "the model, then what needs no training, best first"),

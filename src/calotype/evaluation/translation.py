@@ -21,7 +21,7 @@ from calotype.errors import UserError
 from calotype.evaluation import evidence, result
 from calotype.evaluation.beside import gone, reading
 from calotype.evaluation.request import Request
-from calotype.evaluation.run_info import Known
+from calotype.evaluation.run_info import RunInfo
 from calotype.evaluation.scores import KINDS, mean_of
 from calotype.evaluation.target import SELECTED, taken
 from calotype.files import name_of
@@ -58,7 +58,7 @@ def opened(path: Path, generator: Generator, request: Request) -> Callable[[], r
     Raises:
         UserError: for a model without its run, and where nothing is held out.
     """
-    known = Known.of(path, request)
+    known = RunInfo.of(path, request)
     if known.config is None:
         raise UserError(f"{path} is a model by itself, which does not say what it was trained to translate: judge its run")
     options = known.config.data
@@ -70,7 +70,7 @@ def opened(path: Path, generator: Generator, request: Request) -> Callable[[], r
     return lambda: _judged(path, generator, known, split, batch, paired, request)
 
 
-def _judged(path: Path, generator: Generator, known: Known, split: Split, batch: Batch, paired: bool, request: Request) -> result.Report:
+def _judged(path: Path, generator: Generator, known: RunInfo, split: Split, batch: Batch, paired: bool, request: Request) -> result.Report:
     assert known.config is not None
     seed, short, said = request.seed, request.short, request.progress("translating")
     ways = generator.model.directions
@@ -108,11 +108,11 @@ def _judged(path: Path, generator: Generator, known: Known, split: Split, batch:
     )
 
 
-def _lines(known: Known) -> list[dict[str, object]]:
+def _lines(known: RunInfo) -> list[dict[str, object]]:
     return [r for r in known.records if "event" not in r]
 
 
-def _batch(known: Known, split: Split, generator: Generator, request: Request) -> tuple[Batch, bool]:
+def _batch(known: RunInfo, split: Split, generator: Generator, request: Request) -> tuple[Batch, bool]:
     """Held-out pictures with their sources, and whether both show the same."""
     assert known.config is not None
     data, count = request.data, request.count if request.count is not None else (SHORT if request.short else FULL)
@@ -126,10 +126,10 @@ def _batch(known: Known, split: Split, generator: Generator, request: Request) -
             if data is None
             else f"{data} holds too few pictures to judge by: name others"
         )
-    vary = replace(judging(known.config.data, images), patch=None)
+    augmentation = replace(judging(known.config.data, images), patch=None)
     count = max(2, min(count, fewest, int(MEGAPIXELS[request.short] * 1e6 / images.spec.size**2)))
-    batch = Loader(images, count, request.seed, vary, device=generator.device).batch_at(0)
-    return Batch(batch.image, Condition(source=batch.condition.source)), vary.paired
+    batch = Loader(images, count, request.seed, augmentation, device=generator.device).batch_at(0)
+    return Batch(batch.image, Condition(source=batch.condition.source)), augmentation.paired
 
 
 def _named(found: Sequence[Finding | Verdict], direction: str, several: bool) -> list[Finding | Verdict]:

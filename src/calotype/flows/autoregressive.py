@@ -1,4 +1,4 @@
-"""Autoregressive affine transforms: every token is scaled and shifted by what the ones before it say (Papamakarios et al. 2017)."""
+"""AutoregressiveFlow affine transforms: every token is scaled and shifted by what the ones before it say (Papamakarios et al. 2017)."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ class Sequential(Protocol):
         """(N, T, D) tokens to (N, T, 2 D), where row t depends on the tokens before t alone."""
         ...
 
-    def walk(self, count: int, context: Tensor | None = None) -> Walk:
+    def incremental(self, count: int, context: Tensor | None = None) -> IncrementalNetwork:
         """Begin at the first position of ``count`` sequences."""
         ...
 
 
-class Walk(Protocol):
-    """A walk along the positions that remembers what it has seen."""
+class IncrementalNetwork(Protocol):
+    """Steps along the positions that remembers what it has seen."""
 
     def __call__(self, before: Tensor | None) -> Tensor:
         """(N, 2 D) of the next position, given the token (N, D) at the one before it, none at the first."""
         ...
 
 
-class Autoregressive(Transform):
+class AutoregressiveFlow(Transform):
     """z_t = (x_t - mean_t) exp(-log_scale_t) for tokens (N, T, D), by a causal network (Zhai et al. 2024, equation 4).
 
     All tokens at once from data to latents, one after another from latents to data.
@@ -55,7 +55,7 @@ class Autoregressive(Transform):
         """Token by token; with ``guidance`` each mean and log-scale moves so much further away from that of the context ``away``."""
         z = self._ordered(z)
         network: Sequential = self.network  # type: ignore[assignment]
-        towards, other = network.walk(len(z), context), network.walk(len(z), away) if guidance else None
+        towards, other = network.incremental(len(z), context), network.incremental(len(z), away) if guidance else None
         tokens: list[Tensor] = []
         for latent in z.unbind(1):
             before = tokens[-1] if tokens else None

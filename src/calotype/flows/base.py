@@ -11,7 +11,7 @@ LOG_2_PI = 1.8378770664093453
 
 
 class Transform(nn.Module):
-    """An invertible map of (N, ...) tensors with the logarithm of the volume that it stretches.
+    """An invertible map of (N, ...) tensors with the logarithm of the absolute value of its Jacobian's determinant.
 
     The density of x follows from that of z = f(x): log p(x) = log p(z) + log |det dz/dx| (Rezende & Mohamed 2015). ``context`` are
     features (N, E) that the map may depend on; what does not need them leaves them alone.
@@ -42,8 +42,8 @@ class Chain(Transform):
         """All of them in order; the log-determinants add up."""
         total = x.new_zeros(len(x))
         for transform in parts(self.transforms):
-            x, volume = transform(x, context)
-            total = total + volume
+            x, log_abs_det = transform(x, context)
+            total = total + log_abs_det
         return x, total
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> Tensor:

@@ -23,8 +23,8 @@ class ActNorm(Transform):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """exp(log_scale) x + shift."""
-        volume = self.log_scale.sum() * (x.shape[2] * x.shape[3])
-        return torch.addcmul(self.shift, x, self.log_scale.exp()), volume.expand(len(x))
+        log_abs_det = self.log_scale.sum() * (x.shape[2] * x.shape[3])
+        return torch.addcmul(self.shift, x, self.log_scale.exp()), log_abs_det.expand(len(x))
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         """(z - shift) exp(-log_scale)."""

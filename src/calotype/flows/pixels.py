@@ -31,8 +31,8 @@ class Logit(Transform):
         """Elementwise, of any shape."""
         inner = self.margin + (1 - 2 * self.margin) * x
         up, down = inner.log(), torch.log1p(-inner)
-        volume = math.log(1 - 2 * self.margin) - up - down
-        return up - down, volume.flatten(1).sum(1)
+        log_abs_det = math.log(1 - 2 * self.margin) - up - down
+        return up - down, log_abs_det.flatten(1).sum(1)
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         """What the model puts outside of the interval comes out outside of it."""
@@ -83,8 +83,8 @@ class Histogram(Transform):
         below = start + height * (x * self.bins - index)
         # the sum of all heights may round to a little more than one
         z = normal_quantile(self.margin + (1 - 2 * self.margin) * below.clamp(0, 1))
-        volume = log_height + 0.5 * (z.square() + LOG_2_PI) + math.log(self.bins * (1 - 2 * self.margin))
-        return z, volume.flatten(1).sum(1)
+        log_abs_det = log_height + 0.5 * (z.square() + LOG_2_PI) + math.log(self.bins * (1 - 2 * self.margin))
+        return z, log_abs_det.flatten(1).sum(1)
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         """What the model puts beyond an end comes out at that end."""

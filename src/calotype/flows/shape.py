@@ -108,13 +108,13 @@ class MultiScale(Transform):
         """Latents of the first level first."""
         latents, total = [], x.new_zeros(len(x))
         for index, level in enumerate(parts(self.levels)):
-            x, volume = level(x, context)
-            total = total + volume
+            x, log_abs_det = level(x, context)
+            total = total + log_abs_det
             if index < len(self.splits):
                 latent, x = x.chunk(2, 1)
-                latent, volume = self.splits[index](latent, x)
+                latent, log_abs_det = self.splits[index](latent, x)
                 latents.append(latent.flatten(1))
-                total = total + volume
+                total = total + log_abs_det
         return torch.cat([*latents, x.flatten(1)], 1), total
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> Tensor:

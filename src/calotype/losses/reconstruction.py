@@ -18,9 +18,9 @@ START_LOG_SCALE = -2.0  # where a decoder that puts out zero begins
 
 
 def bernoulli(x: Tensor, logits: Tensor) -> Tensor:
-    """Cross-entropy, in nats and negated, between grey values and Bernoulli probabilities, of any shape.
+    """Cross-entropy, in nats and negated, between gray values and Bernoulli probabilities, of any shape.
 
-    For binary images this is a log-likelihood. For grey ones it is not the likelihood of anything: a share of ink is not an outcome
+    For binary images this is a log-likelihood. For gray ones it is not the likelihood of anything: a share of ink is not an outcome
     of a coin (Loaiza-Ganem & Cunningham 2019).
     """
     return -F.binary_cross_entropy_with_logits(logits.float(), x.float() * 0.5 + 0.5, reduction="none")

@@ -111,7 +111,7 @@ class FeatureLikelihood:
     """How likely real images are under a density around the generated ones."""
 
     score: Estimate  # 0 is as good as real images, higher is worse
-    gap: Estimate  # training minus holdout: above 0 where the generator has learned the training images by heart
+    gap: Estimate  # training minus holdout: above 0 where the generator has memorized the training images
 
 
 def feature_likelihood(x: Floats, train: Floats, holdout: Floats, seed: int = 0, rounds: int = 30) -> FeatureLikelihood:

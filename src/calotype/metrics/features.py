@@ -20,7 +20,7 @@ def pick(name: str | None, spec: ImageSpec, device: torch.device | str = "cpu") 
 
     Args:
         name: ``digits``, ``random`` (three networks), ``inception``, ``dinov2``, or the folder of a trained classifier. Where
-            none is given: ``digits`` for grey 28x28 images of the classes 0 to 9, else ``random``.
+            none is given: ``digits`` for gray 28x28 images of the classes 0 to 9, else ``random``.
         spec: of the real images.
         device: where the networks run.
 

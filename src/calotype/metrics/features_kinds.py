@@ -50,7 +50,7 @@ def of_classifier(name: str, model: Model, *, accuracy: float | None = None, dev
 
 
 def digits(device: torch.device | str = "cpu") -> FeatureSpace:
-    """The recognizer of grey 28x28 digits that the package carries; ``weights/README.md`` says how it was trained."""
+    """The recognizer of gray 28x28 digits that the package carries; ``weights/README.md`` says how it was trained."""
     resource = files("calotype.metrics").joinpath("weights", "digits.safetensors")
     raw = resource.read_bytes()
     length = int.from_bytes(raw[:8], "little")

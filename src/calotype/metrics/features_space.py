@@ -92,9 +92,9 @@ class FeatureSpace:
         """Raise `UserError` where the network does not take images of this size and number of channels."""
         if (self.size in (None, size)) and (self.channels in (None, channels)) and channels in (1, 3):
             return
-        kind = {1: "grey", 3: "color", None: "grey or color"}[self.channels]
+        kind = {1: "gray", 3: "color", None: "gray or color"}[self.channels]
         wanted = f"{kind} images" + (f" of {self.size}x{self.size}" if self.size else "")
-        given = {1: "grey", 3: "color"}.get(channels, f"{channels}-channel")
+        given = {1: "gray", 3: "color"}.get(channels, f"{channels}-channel")
         raise UserError(
             f"the features {self.name!r} are of {wanted}, and these are {given} of {size}x{size}: choose other --features, such as random"
         )

@@ -109,7 +109,7 @@ def convention_for(degradation: Degradation | None, channels: int) -> Convention
     whole: Literal["rgb", "gray"] = "gray" if channels == 1 else "rgb"
     if degradation is None:
         return Convention(whole)
-    holes = "mask" in degradation.known
+    holes = "mask" in degradation.conditioning
     if degradation.scale == 1:
         return Convention(whole, holes=holes)
     bicubic = "downsample" in degradation.spec

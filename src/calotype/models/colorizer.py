@@ -1,4 +1,4 @@
-"""A colorizer: for every place of a grey image, which colors are likely there."""
+"""A colorizer: for every place of a gray image, which colors are likely there."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ class ColorizerConfig:
 class Colorizer(Model):
     """Classifies colors in CIE Lab (Zhang et al. 2016): soft labels over bins of (a, b), rare ones weighing more, annealed means.
 
-    The result's Rec. 601 luma is the grey image's in every pixel: what `color -> grey` makes of it is the source again.
+    The result's Rec. 601 luma is the gray image's in every pixel: what `color -> gray` makes of it is the source again.
 
     Raises:
-        UserError: where images have no color, or sources are not grey.
+        UserError: where images have no color, or sources are not gray.
     """
 
     from_source = True
@@ -55,9 +55,9 @@ class Colorizer(Model):
     def __init__(self, config: ColorizerConfig, spec: ImageSpec) -> None:
         super().__init__()
         if spec.channels != 3:
-            raise UserError("colors are learned from color images, and these are grey: give others with --data")
+            raise UserError("colors are learned from color images, and these are gray: give others with --data")
         if spec.source is None or spec.source.channels != 1 or spec.source.scale != 1 or spec.source.conditioning:
-            raise UserError("a colorizer starts from grey images of the same size: leave --data.degrade at gray")
+            raise UserError("a colorizer starts from gray images of the same size: leave --data.degrade at gray")
         require_pairs(spec.source)
         self.config = config
         self.spec = spec
@@ -79,11 +79,11 @@ class Colorizer(Model):
 
     def sample(self, noise: Noise, condition: Condition | None = None, options: SamplingOptions | None = None) -> Tensor:
         """The colored images (N, 3, H, W) of ``condition.source`` (N, 1, H, W); ``noise`` has no part in it."""
-        grey = source_of(condition).float().clamp(-1, 1)
-        beliefs = (self._logits(grey) / self.config.temperature).softmax(1)
+        gray = source_of(condition).float().clamp(-1, 1)
+        beliefs = (self._logits(gray) / self.config.temperature).softmax(1)
         means = mixed(self.bins.T, beliefs)
         means = functional.interpolate(means, scale_factor=self.config.unshuffle, mode="bilinear", align_corners=False)
-        return colored(grey, means[:, :, : grey.shape[2], : grey.shape[3]])
+        return colored(gray, means[:, :, : gray.shape[2], : gray.shape[3]])
 
     @torch.no_grad()
     def watch(self, train: Batch, holdout: Batch, step: Step) -> dict[str, Tensor]:
@@ -95,21 +95,21 @@ class Colorizer(Model):
         return {**scores, "psnr_palette_holdout": _psnr(self.by_palette(source_of(holdout.condition)), holdout.image)}
 
     def baselines(self, source: Tensor) -> dict[str, Tensor]:
-        """Grey images (N, 1, H, W) in the mean colors of their gray levels, under the name "palette mean"."""
+        """Gray images (N, 1, H, W) in the mean colors of their gray levels, under the name "palette mean"."""
         return {"palette mean": self.by_palette(source.to(self.tint.device))}
 
-    def by_palette(self, grey: Tensor) -> Tensor:
-        """Grey images (N, 1, H, W) in the mean color of each gray level of the training images, (N, 3, H, W): what has to be beaten.
+    def by_palette(self, gray: Tensor) -> Tensor:
+        """Gray images (N, 1, H, W) in the mean color of each gray level of the training images, (N, 3, H, W): what has to be beaten.
 
         Levels that were never seen get the mean of all.
         """
         whole = self.tint.sum(0)
         means = (self.tint[:, :2] + whole[:2] / whole[2].clamp(min=1e-9) * 1e-3) / (self.tint[:, 2:] + 1e-3)
-        return colored(grey, means[_level(grey)].permute(0, 3, 1, 2))
+        return colored(gray, means[_level(gray)].permute(0, 3, 1, 2))
 
-    def _logits(self, grey: Tensor) -> Tensor:
+    def _logits(self, gray: Tensor) -> Tensor:
         """(N, 1, H, W) to (N, Q, h, w) float32, one place for ``unshuffle`` pixels a side."""
-        logits: Tensor = self.network(padded(grey, self.multiple))
+        logits: Tensor = self.network(padded(gray, self.multiple))
         return logits.float()
 
     def _loss(self, batch: Batch, step: Step) -> dict[str, Tensor]:
@@ -123,10 +123,10 @@ class Colorizer(Model):
         entropy = -(soft * log_p).sum(1)
         return {"loss": (weight * entropy).mean()}
 
-    def _tint(self, grey: Tensor, color: Tensor) -> None:
+    def _tint(self, gray: Tensor, color: Tensor) -> None:
         """Learn the mean colors of gray levels from images (N, 1, H, W) with colors (N, 2, H, W)."""
-        seen = torch.cat([color, torch.ones_like(grey)], 1).permute(0, 2, 3, 1).reshape(-1, 3)
-        part = torch.zeros_like(self.tint).index_add_(0, _level(grey).flatten(), seen)
+        seen = torch.cat([color, torch.ones_like(gray)], 1).permute(0, 2, 3, 1).reshape(-1, 3)
+        part = torch.zeros_like(self.tint).index_add_(0, _level(gray).flatten(), seen)
         self.tint.lerp_(average(part / len(seen)), MEMORY)
 
     @torch.no_grad()
@@ -157,22 +157,22 @@ def colors() -> Tensor:
     return plane[(rgb.abs() <= 1).all(1).any(1)[:, 0]]
 
 
-def colored(grey: Tensor, color: Tensor) -> Tensor:
-    """Grey images (N, 1, H, W) with the colors (a, b) of (N, 2, H, W), (N, 3, H, W) in [-1, 1]: of that luma exactly.
+def colored(gray: Tensor, color: Tensor) -> Tensor:
+    """Gray images (N, 1, H, W) with the colors (a, b) of (N, 2, H, W), (N, 3, H, W) in [-1, 1]: of that luma exactly.
 
     A color that is too strong for its luma is made weaker until a screen has it.
     """
-    light = lab_of(grey.expand(-1, 3, -1, -1))[:, :1]
+    light = lab_of(gray.expand(-1, 3, -1, -1))[:, :1]
     rgb = rgb_of(torch.cat([light, color], 1))
     chroma = rgb - Luma().forward(rgb)
-    room = torch.where(chroma > 0, 1 - grey, -1 - grey) / torch.where(chroma.abs() < 1e-6, torch.ones_like(chroma), chroma)
+    room = torch.where(chroma > 0, 1 - gray, -1 - gray) / torch.where(chroma.abs() < 1e-6, torch.ones_like(chroma), chroma)
     room = torch.where(chroma.abs() < 1e-6, torch.ones_like(room), room)
-    return (grey + chroma * room.amin(1, keepdim=True).clamp(0, 1)).clamp(-1, 1)
+    return (gray + chroma * room.amin(1, keepdim=True).clamp(0, 1)).clamp(-1, 1)
 
 
-def _level(grey: Tensor) -> Tensor:
+def _level(gray: Tensor) -> Tensor:
     """The gray level of each pixel, (N, H, W) int64 of (N, 1, H, W) in [-1, 1]."""
-    return (grey[:, 0].clamp(-1, 1) * 127.5 + 127.5).round().long()
+    return (gray[:, 0].clamp(-1, 1) * 127.5 + 127.5).round().long()
 
 
 def _psnr(made: Tensor, image: Tensor) -> Tensor:

@@ -68,8 +68,8 @@ class DequantizedFlow(Model):
         values = levels(images).to(images.dtype)
         noise, log_noise = self.dequantize(images_of(values).to(images.dtype), rng)
         points = self._padded((values + noise) / LEVELS, rng)
-        z, volume = self.flow(points, self._context(label, len(images)))
-        nats: Tensor = normal_log_prob(z) + volume - log_noise - math.log(LEVELS) * math.prod(self.spec.shape)
+        z, log_abs_det = self.flow(points, self._context(label, len(images)))
+        nats: Tensor = normal_log_prob(z) + log_abs_det - log_noise - math.log(LEVELS) * math.prod(self.spec.shape)
         return nats
 
     def likelihoods(self) -> Sequence[Likelihood]:

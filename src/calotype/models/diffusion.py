@@ -17,12 +17,12 @@ from calotype.diffusion.likelihood import BIN, dequantized, hutchinson, ode_log_
 from calotype.diffusion.path import PATHS, Level, PathName, add_noise, of_images
 from calotype.diffusion.prediction import Prediction, Weighting, mix_of, weight_of
 from calotype.diffusion.samplers import SOLVERS, Denoiser, SolverName, ddim, heun, trapezoid
-from calotype.diffusion.times import normal_log_ratios, uniform_log_ratios
+from calotype.diffusion.times import normal_half_log_snr, uniform_half_log_snr
 from calotype.errors import UserError
 from calotype.networks.blocks import evaluating
 from calotype.networks.dit import DiT
 from calotype.networks.unet import UNet
-from calotype.settings import WIDEST, Depth, NotNegative, Part, Positive, Real, Share, Walk, Width, unless
+from calotype.settings import WIDEST, Depth, NotNegative, Part, Positive, Real, Share, SolverSteps, Width, unless
 from calotype.types import Batch, Condition, ImageSpec, Likelihood, Model, Noise, Player, SamplingOptions, Step, chosen
 
 Levels = Annotated[tuple[Depth, ...], Field(max_length=8)]  # a number for each level of a UNet
@@ -44,17 +44,17 @@ class DiffusionConfig:
     heads: Annotated[int, Field(ge=0, le=WIDEST)] = 0  # of the attention, in a UNet at the lowest level; 0 for none
     embedding: Width = 128  # numbers that noise level and class become
     dropout: Part = 0.0  # share of features dropped in training
-    path: PathName = "straight"  # how image and noise mix: flow matching's, DDPM's two, or EDM's
+    path: PathName = "rectified"  # how image and noise mix: flow matching's, DDPM's two, or EDM's
     predict: Prediction = "image"  # what the network puts out; the image follows from it
     weighting: Weighting = "velocity"  # how errors at different noise levels weigh; output: as they come
     snr_limit: Positive = 5.0  # of min-snr: the signal-to-noise ratio from which an image weighs no more
     data_std: Positive = 0.5  # standard deviation of the images, which edm scales by
-    times: Literal["normal", "uniform"] = "normal"  # of training: normal log-ratios of image and noise, or uniform on the path's clock
-    time_mean: Real = -0.8  # of the log-ratio in training: above 0 trains more near the image, below 0 near the noise
-    time_spread: Positive = 1.0  # standard deviation of the log-ratio in training
+    times: Literal["normal", "uniform"] = "normal"  # of training: normal half log-SNRs of image and noise, or uniform on the path's clock
+    time_mean: Real = -0.8  # of the half log-SNR in training: above 0 trains more near the image, below 0 near the noise
+    time_spread: Positive = 1.0  # standard deviation of the half log-SNR in training
     label_dropout: Share = 0.1  # share of labels hidden in training, which guidance needs
     solver: SolverName = "heun"  # heun takes two evaluations a step, all others one; ddpm and ddim with eta add noise
-    steps: Walk = 8  # of the solver when sampling
+    steps: SolverSteps = 8  # of the solver when sampling
     eta: Share = 0.0  # of ddim: how much of the noise is drawn anew in each step
     shift: Positive = 1.0  # above 1 puts more steps near the noise
     guidance: NotNegative = 2.0  # towards the class: 1 for none, more for clearer and less varied images
@@ -77,7 +77,7 @@ class DiffusionConfig:
 class DiffusionSampling(SamplingOptions):
     """How a diffusion model draws."""
 
-    steps: Walk | None = None  # of the solver: more steps are finer
+    steps: SolverSteps | None = None  # of the solver: more steps are finer
     guidance: NotNegative | None = None  # towards the class: 1 for none, more for clearer and less varied images
     eta: Share | None = None  # of ddim: how much of the noise is drawn anew in each step
     solver: SolverName | None = None  # heun takes two evaluations a step, all others one; ddpm and ddim with eta add noise
@@ -118,15 +118,15 @@ class Diffusion(Model):
         """The weighted mean squared error of the image."""
         config, image = self.config, batch.image
         if config.times == "normal":
-            log_ratio = normal_log_ratios(len(image), rng, mean=config.time_mean, spread=config.time_spread)
+            half_log_snr = normal_half_log_snr(len(image), rng, mean=config.time_mean, spread=config.time_spread)
         else:
-            log_ratio = uniform_log_ratios(len(image), rng, self.path.schedule)
+            half_log_snr = uniform_half_log_snr(len(image), rng, self.path.schedule)
         noise = torch.randn(image.shape, generator=rng, device=image.device)
-        alpha, sigma = self.path.scales(log_ratio)
+        alpha, sigma = self.path.scales(half_log_snr)
         label = self._hidden(batch.condition.label, rng, label_dropout)
-        out = mix_of(config.predict, alpha, sigma, config.data_std).out
+        out = mix_of(config.predict, alpha, sigma, config.data_std).c_out
         weight = weight_of(config.weighting, alpha, sigma, out, config.snr_limit)
-        error = self._expected(add_noise(image, noise, alpha, sigma), log_ratio, label) - image
+        error = self._expected(add_noise(image, noise, alpha, sigma), half_log_snr, label) - image
         return (of_images(weight, image) * error.square()).mean()
 
     def _hidden(self, label: Tensor | None, rng: torch.Generator, share: float) -> Tensor | None:
@@ -136,16 +136,16 @@ class Diffusion(Model):
         drop = torch.rand(label.shape, generator=rng, device=label.device) < share
         return torch.where(drop, self.classes, label)
 
-    def _expected(self, x: Tensor, log_ratio: Tensor, label: Tensor | None) -> Tensor:
-        """The expected images (N, C, H, W) given states and their log-ratios (N,)."""
-        alpha, sigma = self.path.scales(log_ratio)
+    def _expected(self, x: Tensor, half_log_snr: Tensor, label: Tensor | None) -> Tensor:
+        """The expected images (N, C, H, W) given states and their half log-SNRs (N,)."""
+        alpha, sigma = self.path.scales(half_log_snr)
         mix = mix_of(self.config.predict, alpha, sigma, self.config.data_std)
-        out: Tensor = self.network(of_images(mix.enter, x) * x, self.path.clock(log_ratio), label).float()
-        return of_images(mix.skip, x) * x + of_images(mix.out, x) * out
+        out: Tensor = self.network(of_images(mix.c_in, x) * x, self.path.c_noise(half_log_snr), label).float()
+        return of_images(mix.c_skip, x) * x + of_images(mix.c_out, x) * out
 
     @torch.no_grad()
     def watch(self, train: Batch, holdout: Batch, step: Step) -> dict[str, Tensor]:
-        """The loss on images and labels that were never trained on: it rises where the network begins to learn by heart."""
+        """The loss on images and labels that were never trained on: it rises where the network begins to overfit."""
         with evaluating(self):
             return {"loss_holdout": self._error(holdout, step.rng, 0.0)}
 
@@ -184,7 +184,7 @@ class Diffusion(Model):
 
     def timesteps(self, steps: int) -> list[Level]:
         """``steps`` + 1 places on the path from noise to image, spaced as the configuration says."""
-        return self.path.walk(steps, self.config.shift)
+        return self.path.timesteps(steps, self.config.shift)
 
     def denoiser(self, label: Tensor | None = None, guidance: float = 1.0, *, clip: bool = False) -> Denoiser:
         """The expected image given a state and its place, of labels (N,) or of all classes together where none are given.
@@ -203,9 +203,9 @@ class Diffusion(Model):
             share = level.alpha / (level.alpha + level.sigma)
             scale = scale_at(share, guidance, self.config.guidance_interval)
             if label is None or scale == 1:
-                return self._expected(x, x.new_full((len(x),), level.log_ratio), label)
+                return self._expected(x, x.new_full((len(x),), level.half_log_snr), label)
             both = torch.cat([label, torch.full_like(label, self.classes)])
-            images = self._expected(torch.cat([x, x]), x.new_full((2 * len(x),), level.log_ratio), both)
+            images = self._expected(torch.cat([x, x]), x.new_full((2 * len(x),), level.half_log_snr), both)
             return guide(images[: len(x)], images[len(x) :], scale)
 
         return denoise
@@ -225,18 +225,18 @@ class Diffusion(Model):
         expect = self._careful(self._known(condition))
 
         def denoise(state: Tensor, level: Level) -> Tensor:
-            return expect(state / level.alpha, state.new_full((len(state),), level.log_ratio))
+            return expect(state / level.alpha, state.new_full((len(state),), level.half_log_snr))
 
         density = ode_log_density(denoise, dequantized(x, rng), self._way_back(), hutchinson(probe))
         return density + x[0].numel() * math.log(BIN)
 
     def _careful(self, label: Tensor | None) -> Callable[[Tensor, Tensor], Tensor]:
-        """The expected image given states image + s noise and their log-ratios, as likelihoods ask for it."""
+        """The expected image given states image + s noise and their half log-SNRs, as likelihoods ask for it."""
 
-        def expect(state: Tensor, log_ratio: Tensor) -> Tensor:
-            alpha, _ = self.path.scales(log_ratio)
-            image = self._expected(of_images(alpha, state) * state, log_ratio, label)
-            return trusted(image, state, log_ratio) if self.config.predict == "image" else image
+        def expect(state: Tensor, half_log_snr: Tensor) -> Tensor:
+            alpha, _ = self.path.scales(half_log_snr)
+            image = self._expected(of_images(alpha, state) * state, half_log_snr, label)
+            return trusted(image, state, half_log_snr) if self.config.predict == "image" else image
 
         return expect
 
@@ -296,9 +296,9 @@ def _unshuffle_for(size: int) -> int:
 def _check(config: DiffusionConfig) -> None:
     if config.guidance_interval[0] > config.guidance_interval[1]:
         raise UserError("the guidance interval ends before it begins: --model.guidance-interval LOW HIGH")
-    if config.path == "straight" and config.predict == "noise":
+    if config.path == "rectified" and config.predict == "noise":
         raise UserError(
-            "at the noise end of the straight path the noise says nothing of the image: choose another --model.predict or --model.path"
+            "at the noise end of the rectified path the noise says nothing of the image: choose another --model.predict or --model.path"
         )
     if config.network == "dit":
         _check_dit(config)

@@ -43,8 +43,8 @@ class GANConfig:
     loss: LossName = "non_saturating"  # what the two players play for
     conditional: bool = False  # learn the classes where the data have labels
     latent: Width = 100  # numbers that an image is made from
-    critic_steps: Depth = 1  # turns of the discriminator for each of the generator
-    pace: Positive = 1.0  # learning rate of the discriminator relative to the generator's
+    critic_steps: Depth = 1  # steps of the discriminator for each of the generator
+    discriminator_lr_mult: Positive = 1.0  # learning rate of the discriminator relative to the generator's
     penalty: PenaltyName = "none"  # on the gradient of the discriminator
     penalty_weight: NotNegative = 10.0  # lambda of the gradient penalties and dragan, gamma of r1 and r2
     penalty_every: Count = 1  # steps between two penalties, each of which then counts so many times
@@ -87,7 +87,14 @@ class GAN(Model):
         if c.clip_weights is not None:
             after = partial(regularizers.clip_weights, self.discriminator, c.clip_weights)
         return (
-            Player("discriminator", self.discriminator, self._discriminate, repeats=c.critic_steps, pace=c.pace, after=after),
+            Player(
+                "discriminator",
+                self.discriminator,
+                self._discriminate,
+                repeats=c.critic_steps,
+                lr_mult=c.discriminator_lr_mult,
+                after=after,
+            ),
             Player("generator", self.generator, self._generate),
         )
 
@@ -120,7 +127,7 @@ class GAN(Model):
 
         ``d_real``, ``d_holdout`` and ``d_fake`` are means as in the losses' terms; ``d_accuracy`` is the share of training and
         generated images on the right side of the decision boundary, 0.5 where there is none but the middle of the two means.
-        Two signs of a discriminator that learns by heart: ``d_sign``, the mean sign of its logits on training images relative to
+        Two signs of a discriminator that overfits: ``d_sign``, the mean sign of its logits on training images relative to
         that boundary (r_t of Karras et al. 2020, eq. 1), and ``d_auc``, how often it ranks a training image above a held-out one.
         Nothing is changed: no running statistic, no power iteration.
         """
@@ -166,7 +173,7 @@ class GAN(Model):
         return {"loss": self._loss("generator", on_fake, None), "d_fake": self._belief(on_fake)}
 
     def _fakes(self, label: Tensor | None, n: int, step: Step) -> Tensor:
-        """Images for the discriminator's turn. Where the turns alternate, the generator's turn takes the same ones with their graph."""
+        """Images for the discriminator's step. Where the players alternate, the generator's step takes the same ones with their graph."""
         latent = self._latents(n, step)
         # a loss that compares with real images compares within a class
         if self.config.critic_steps > 1 or (self.adversarial.needs_real and label is not None):

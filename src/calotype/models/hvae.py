@@ -26,7 +26,7 @@ class HVAEConfig(ObjectiveConfig):
     kind: Literal["hvae"] = "hvae"
     latent: Width = 16  # numbers of the vector at the top
     channels: Width = 4  # latents at each position of a map
-    rungs: Depth = 2  # maps of latents of each size
+    latent_blocks: Depth = 2  # maps of latents of each size
     width: Annotated[Width, Field(ge=8)] = 32  # channels of the largest map; every smaller one has twice as many
     depth: Depth = 1  # residual blocks of each size in the encoder
     temperature: NotNegative = 1.0  # in sampling: scale of the latents, below 1 for cleaner and less varied images
@@ -59,7 +59,7 @@ class HVAE(Variational):
             self.observation.outputs,
             latent=config.latent,
             channels=config.channels,
-            rungs=config.rungs,
+            latent_blocks=config.latent_blocks,
             width=config.width,
             depth=config.depth,
             classes=self.classes,
@@ -126,7 +126,7 @@ class HVAE(Variational):
             out=out,
             kl=tuple(_units(kl_standard(level.mean, level.log_scale)) for level in levels),
             means=tuple(_units(level.mean) for level in levels),
-            log_ratio=torch.stack([_log_ratio(level) for level in levels]).sum(0),
+            half_log_snr=torch.stack([_log_ratio(level) for level in levels]).sum(0),
         )
 
 

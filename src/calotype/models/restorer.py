@@ -1,4 +1,4 @@
-"""A restorer: one network, trained by regression, that makes a good image of a spoiled one."""
+"""A restorer: one network, trained by regression, that makes a good image of a degraded one."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Restorer(Model):
     def __init__(self, config: RestorerConfig, spec: ImageSpec) -> None:
         super().__init__()
         if spec.source is None:
-            raise UserError("a restorer learns from images that were spoiled: say how with --data.degrade, for example noise:25")
+            raise UserError("a restorer learns from images that were degraded: say how with --data.degrade, for example noise:25")
         _check(config, spec, spec.source)
         self.config = config
         self.spec = spec
@@ -123,8 +123,8 @@ class Restorer(Model):
             terms["loss"] = terms["loss"] + self.config.perceptual * terms["perceptual"]
         if self.discriminator is not None:
             step.cache["restored"] = restored.detach()
-            terms["deceit"] = least_squares("generator", self.discriminator(restored))
-            terms["loss"] = terms["loss"] + self.config.adversarial * terms["deceit"]
+            terms["loss_g_adv"] = least_squares("generator", self.discriminator(restored))
+            terms["loss"] = terms["loss"] + self.config.adversarial * terms["loss_g_adv"]
         return terms if len(terms) == 1 else {**terms, "distance": distance}
 
     def _looks(self, restored: Tensor, truth: Tensor) -> Tensor:
@@ -167,7 +167,7 @@ def _network(config: RestorerConfig, source: Source, out: int) -> nn.Module:
 def require_pairs(source: Source) -> None:
     """Raise `UserError` for sources that show something else than the images."""
     if not source.paired:
-        raise UserError("this model learns from a picture and the same picture spoiled: leave out --data.paired, or train cyclegan or cut")
+        raise UserError("this model learns from a picture and the same picture degraded: leave out --data.paired, or train cyclegan or cut")
 
 
 def _check(config: RestorerConfig, spec: ImageSpec, source: Source) -> None:

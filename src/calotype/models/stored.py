@@ -55,10 +55,11 @@ class Stored:
                 if int.from_bytes(stream.read(8), "little") > HEADER:
                     raise DamagedError(f"{WEIGHTS} has no header")
             with _encodable(weights) as name, safe_open(name, "pt") as file:
-                held = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
+                names = {earlier.parameter(name): name for name in file.keys()}  # noqa: SIM118 - it is no dict
+                held = {name: file.get_slice(there) for name, there in names.items()}
                 with _Limit(2 * len(held) + MORE):
                     model = blank(self.config, self.spec)
-                _fill(model, held, file.get_tensor)
+                _fill(model, held, lambda name: file.get_tensor(names[name]))
         except OSError as error:
             raise UserError(f"{weights} cannot be read ({error.strerror or error})") from None
         except (UserError, SafetensorError) as error:
@@ -116,7 +117,7 @@ def _require_sense(spec: ImageSpec) -> None:
     for of in (1, 3):
         with suppress(UserError):  # gray takes color away where there is some
             channels.add(made.channels(of))
-    if (made.known, made.scale) != (source.conditioning, source.scale) or source.channels not in channels:
+    if (made.conditioning, made.scale) != (source.conditioning, source.scale) or source.channels not in channels:
         raise UserError(f"{source.degradation} does not give what the model takes")
 
 

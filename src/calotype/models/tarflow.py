@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from calotype.errors import UserError
-from calotype.flows.autoregressive import Autoregressive
+from calotype.flows.autoregressive import AutoregressiveFlow
 from calotype.flows.base import Chain, parts
 from calotype.flows.shape import Flat, Patches
 from calotype.models.dequantized import DequantizedFlow, FlowSampling, PixelsName, dequantization, pixels
@@ -79,7 +79,7 @@ class TarFlow(DequantizedFlow):
         side = spec.size + self.pad
         tokens, features = (side // config.patch) ** 2, spec.channels * config.patch**2
 
-        def transform(index: int) -> Autoregressive:
+        def transform(index: int) -> AutoregressiveFlow:
             network = CausalNetwork(
                 tokens,
                 features,
@@ -90,7 +90,7 @@ class TarFlow(DequantizedFlow):
                 embedding=embedding,
                 dropout=config.dropout,
             )
-            return Autoregressive(network, config.bound, backwards=index % 2 == 1)
+            return AutoregressiveFlow(network, config.bound, backwards=index % 2 == 1)
 
         self.flow = Chain(
             [pixels(config.pixels), Patches(config.patch, side), *(transform(i) for i in range(config.depth)), Flat((tokens, features))]
@@ -114,7 +114,7 @@ class TarFlow(DequantizedFlow):
         z = self._latents(noise, given)
         towards, away = self._context(label, noise.n), self._context(None, noise.n)
         for part in reversed(parts(self.flow.transforms)):
-            if self.conditional and isinstance(part, Autoregressive):
+            if self.conditional and isinstance(part, AutoregressiveFlow):
                 z = part.inverse(z, towards, away, guidance)
             else:
                 z = part.inverse(z, towards)

@@ -98,12 +98,12 @@ class VAE(Variational):
         latent = mean
         if rng is not None:
             latent = mean + log_scale.exp() * torch.randn(mean.shape, generator=rng, device=mean.device)
-        log_ratio = log_normal(latent, torch.zeros_like(mean), torch.zeros_like(mean)) - log_normal(latent, mean, log_scale)
+        half_log_snr = log_normal(latent, torch.zeros_like(mean), torch.zeros_like(mean)) - log_normal(latent, mean, log_scale)
         return Inference(
             out=self.network.decode(latent, label),
             kl=(kl_standard(mean, log_scale)[:, :, None],),
             means=(mean[:, :, None],),
-            log_ratio=log_ratio.sum(1),
+            half_log_snr=half_log_snr.sum(1),
         )
 
 

@@ -41,7 +41,7 @@ class Inference:
     out: Tensor  # (N, outputs * C, H, W): what the decoder says of each sub-pixel
     kl: tuple[Tensor, ...]  # nats of the divergence from the prior, (N, units, positions)
     means: tuple[Tensor, ...]  # of the posterior, (N, units, positions)
-    log_ratio: Tensor  # (N,): log p(z) - log q(z|x) of the latents drawn
+    half_log_snr: Tensor  # (N,): log p(z) - log q(z|x) of the latents drawn
 
 
 class Variational(Model):
@@ -93,7 +93,7 @@ class Variational(Model):
     def likelihoods(self) -> Sequence[Likelihood]:
         """The evidence lower bound, and the tighter importance-weighted one (Burda et al. 2016, eq. 8) of 50 samples.
 
-        None for Bernoulli pixels: the cross-entropy of grey values is not the probability of an 8-bit image, and a number of nats
+        None for Bernoulli pixels: the cross-entropy of gray values is not the probability of an 8-bit image, and a number of nats
         beside those of other models would be misread as one.
         """
         if not self.observation.is_probability:
@@ -118,7 +118,7 @@ class Variational(Model):
         weights = []
         for _ in range(samples):
             inference = self._infer(features, label, rng)
-            weights.append(self.observation.log_prob(image, inference.out) + inference.log_ratio)
+            weights.append(self.observation.log_prob(image, inference.out) + inference.half_log_snr)
         return torch.logsumexp(torch.stack(weights), dim=0) - math.log(samples)
 
     @torch.no_grad()

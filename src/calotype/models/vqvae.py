@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from calotype.errors import UserError
 from calotype.losses.reconstruction import Observation
-from calotype.networks.autoencoder import ConvCrown, ConvTrunk
+from calotype.networks.autoencoder import ConvBackbone, ConvMapDecoder
 from calotype.networks.blocks import evaluating
 from calotype.networks.codeprior import CodePrior, middles
 from calotype.networks.quantizer import Quantizer, perplexity, straight_through
@@ -81,18 +81,18 @@ class VQVAE(Model):
         self.classes = len(spec.classes) if config.conditional else 0
         self.conditional = self.classes > 0
         self.observation = Observation(config.likelihood, config.components)
-        trunk = ConvTrunk(spec.shape, width=config.width, depth=config.depth)
-        crown = ConvCrown(spec.shape, self.observation.outputs, width=config.width, depth=config.depth)
+        backbone = ConvBackbone(spec.shape, width=config.width, depth=config.depth)
+        decoder = ConvMapDecoder(spec.shape, self.observation.outputs, width=config.width, depth=config.depth)
         self.autoencoder = nn.ModuleDict(
             {
-                "trunk": trunk,
-                "narrow": nn.Conv2d(trunk.widths[-1], config.features, 1),
-                "widen": nn.Conv2d(config.features, trunk.widths[-1], 1),
-                "crown": crown,
+                "backbone": backbone,
+                "narrow": nn.Conv2d(backbone.widths[-1], config.features, 1),
+                "widen": nn.Conv2d(config.features, backbone.widths[-1], 1),
+                "decoder": decoder,
             }
         )
         self.quantizer = Quantizer(config.codes, config.features, config.decay)
-        self.side = trunk.sizes[-1]
+        self.side = backbone.sizes[-1]
         self.prior = CodePrior(
             config.codes,
             self.side**2,
@@ -202,9 +202,9 @@ class VQVAE(Model):
         return self.observation.log_prob(image, self._decode(self.quantizer.look_up(codes))) + of_codes
 
     def _maps(self, image: Tensor) -> Tensor:
-        maps: Tensor = self.autoencoder["narrow"](self.autoencoder["trunk"](image)[-1])
+        maps: Tensor = self.autoencoder["narrow"](self.autoencoder["backbone"](image)[-1])
         return maps.float()
 
     def _decode(self, maps: Tensor) -> Tensor:
-        out: Tensor = self.autoencoder["crown"](self.autoencoder["widen"](maps))
+        out: Tensor = self.autoencoder["decoder"](self.autoencoder["widen"](maps))
         return out

@@ -101,16 +101,16 @@ class ConvEncoder(nn.Module):
 
     def __init__(self, shape: tuple[int, int, int], outputs: int, *, width: int, depth: int) -> None:
         super().__init__()
-        self.trunk = ConvTrunk(shape, width=width, depth=depth)
-        self.out = nn.Linear(self.trunk.widths[-1] * self.trunk.sizes[-1] ** 2, outputs)
+        self.backbone = ConvBackbone(shape, width=width, depth=depth)
+        self.out = nn.Linear(self.backbone.widths[-1] * self.backbone.sizes[-1] ** 2, outputs)
 
     def forward(self, image: Tensor) -> Tensor:
         """Vectors (N, outputs) of images (N, C, H, W)."""
-        out: Tensor = self.out(self.trunk(image)[-1].flatten(1))
+        out: Tensor = self.out(self.backbone(image)[-1].flatten(1))
         return out
 
 
-class ConvTrunk(nn.Module):
+class ConvBackbone(nn.Module):
     """Images to a feature map of each size of ``map_sizes``, largest first."""
 
     def __init__(self, shape: tuple[int, int, int], *, width: int, depth: int) -> None:
@@ -146,21 +146,21 @@ class ConvDecoder(nn.Module):
 
     def __init__(self, shape: tuple[int, int, int], latent: int, outputs: int, *, width: int, depth: int, classes: int = 0) -> None:
         super().__init__()
-        self.crown = ConvCrown(shape, outputs, width=width, depth=depth)
-        self.start = nn.Linear(latent, prod(self.crown.base))
-        self.label = nn.Embedding(classes, prod(self.crown.base)) if classes else None
+        self.decoder = ConvMapDecoder(shape, outputs, width=width, depth=depth)
+        self.start = nn.Linear(latent, prod(self.decoder.base))
+        self.label = nn.Embedding(classes, prod(self.decoder.base)) if classes else None
 
     def forward(self, latent: Tensor, label: Tensor | None = None) -> Tensor:
         """What the decoder says of each sub-pixel of images of latents (N, latent) and, if conditional, labels (N,)."""
         hidden = self.start(latent)
         if self.label is not None and label is not None:
             hidden = hidden + self.label(label)
-        out: Tensor = self.crown(hidden.view(-1, *self.crown.base))
+        out: Tensor = self.decoder(hidden.view(-1, *self.decoder.base))
         return out
 
 
-class ConvCrown(nn.Module):
-    """The lowest feature map of a `ConvTrunk`, (N, *base), to ``outputs`` numbers for each sub-pixel of an image."""
+class ConvMapDecoder(nn.Module):
+    """The lowest feature map of a `ConvBackbone`, (N, *base), to ``outputs`` numbers for each sub-pixel of an image."""
 
     def __init__(self, shape: tuple[int, int, int], outputs: int, *, width: int, depth: int) -> None:
         super().__init__()

@@ -42,13 +42,13 @@ class CausalNetwork(nn.Module):
         out: Tensor = self.out(self.norm(hidden))
         return out
 
-    def walk(self, count: int, context: Tensor | None = None) -> CausalWalk:
+    def incremental(self, count: int, context: Tensor | None = None) -> CachedSteps:
         """Ask for one position after another, for ``count`` sequences at once."""
-        return CausalWalk(self, count, context)
+        return CachedSteps(self, count, context)
 
 
-class CausalWalk:
-    """A walk along the positions of a `CausalNetwork`; each costs one row of attention."""
+class CachedSteps:
+    """Steps along the positions of a `CausalNetwork`; each costs one row of attention."""
 
     def __init__(self, network: CausalNetwork, count: int, context: Tensor | None) -> None:
         self.network, self.count, self.context = network, count, context

@@ -99,7 +99,7 @@ class DINOv2(nn.Module):
         self.norm = nn.LayerNorm(width, eps=1e-6)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Features (N, width) of images (N, C, H, W) float32 in [0, 255], grey or color."""
+        """Features (N, width) of images (N, C, H, W) float32 in [0, 255], gray or color."""
         return self.tokens(prepared(x))[:, 0]
 
     def tokens(self, x: Tensor) -> Tensor:

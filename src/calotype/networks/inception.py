@@ -166,7 +166,7 @@ class Inception(nn.Module):
         self.fc = nn.Linear(FEATURES, OUTPUTS)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Features (N, 2048) and logits (N, 1008) of images (N, C, H, W) float32 in [0, 255], grey or color.
+        """Features (N, 2048) and logits (N, 1008) of images (N, C, H, W) float32 in [0, 255], gray or color.
 
         The logits are without their bias: the inception score was defined on the product of features and weights alone
         (Salimans et al. 2016, whose program reads the matrix of the last layer and leaves out its bias), over all 1008 outputs.

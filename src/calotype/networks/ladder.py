@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from calotype.networks.autoencoder import ClassPrior, ConvTrunk, Head, Residual, moments
+from calotype.networks.autoencoder import ClassPrior, ConvBackbone, Head, Residual, moments
 from calotype.networks.unet import ChannelNorm, zeroed
 
 
@@ -27,7 +27,7 @@ Draw = Callable[[Tensor, Tensor], Tensor]
 """Latents, given the mean and the logarithm of the scale of their posterior."""
 
 
-class Rung(nn.Module):
+class LatentBlock(nn.Module):
     """One level of latents between two states of the decoder, all (N, width, h, w) maps.
 
     Latents are numbers with a standard normal prior. What they mean is decided from above: each channel of them is scaled by a
@@ -69,7 +69,7 @@ class Rung(nn.Module):
 class Ladder(nn.Module):
     """A vector of latents, then maps of them from the smallest size to the largest (Sønderby et al. 2016; Child 2021).
 
-    An encoder goes up to a feature map of each size; the decoder comes down, and at each rung the posterior sees its state and the
+    An encoder goes up to a feature map of each size; the decoder comes down, and at each latent block the posterior sees its state and the
     encoder's map.
 
     Args:
@@ -77,7 +77,7 @@ class Ladder(nn.Module):
         outputs: numbers for each sub-pixel.
         latent: numbers of the vector at the top.
         channels: latents at each position of a map.
-        rungs: maps of latents of each size.
+        latent_blocks: maps of latents of each size.
         width: channels of the largest map; every smaller one has twice as many.
         depth: residual blocks of each size in the encoder.
         classes: labels 0 to ``classes - 1``; 0 for none.
@@ -90,21 +90,21 @@ class Ladder(nn.Module):
         *,
         latent: int,
         channels: int,
-        rungs: int,
+        latent_blocks: int,
         width: int,
         depth: int,
         classes: int = 0,
     ) -> None:
         super().__init__()
-        self.encoder = ConvTrunk(shape, width=width, depth=depth)
+        self.encoder = ConvBackbone(shape, width=width, depth=depth)
         widths, sizes = self.encoder.widths, self.encoder.sizes
         self.base = (widths[-1], sizes[-1], sizes[-1])
-        self.shapes = [(latent,)] + [(channels, s, s) for s in reversed(sizes) for _ in range(rungs)]
+        self.shapes = [(latent,)] + [(channels, s, s) for s in reversed(sizes) for _ in range(latent_blocks)]
         self.moments = nn.Linear(prod(self.base), 2 * latent)
         self.prior = ClassPrior(latent, classes)
         self.start = nn.Linear(latent, prod(self.base))
         self.label = nn.Embedding(classes, prod(self.base)) if classes else None
-        self.levels = nn.ModuleList(nn.ModuleList(Rung(w, channels) for _ in range(rungs)) for w in widths)
+        self.levels = nn.ModuleList(nn.ModuleList(LatentBlock(w, channels) for _ in range(latent_blocks)) for w in widths)
         self.grow = nn.ModuleList(nn.Conv2d(b, 4 * a, 1) for a, b in pairwise(widths))
         self.head = Head(shape, width, outputs)
 
@@ -122,8 +122,8 @@ class Ladder(nn.Module):
         mean, log_scale = self.prior.standardize(*moments(self.moments(features[-1].flatten(1))), label)
         levels = [Level(mean, log_scale, draw(mean, log_scale))]
 
-        def know(rung: Rung, state: Tensor, size: int) -> Tensor:
-            mean, log_scale = rung.observe(state, features[size])
+        def know(block: LatentBlock, state: Tensor, size: int) -> Tensor:
+            mean, log_scale = block.observe(state, features[size])
             levels.append(Level(mean, log_scale, draw(mean, log_scale)))
             return levels[-1].latent
 
@@ -132,17 +132,17 @@ class Ladder(nn.Module):
     def forward(self, latents: Sequence[Tensor], label: Tensor | None = None) -> Tensor:
         """What the decoder says of each sub-pixel, (N, outputs * C, H, W), given the latents of every level, of ``shapes``."""
         rest = iter(latents)
-        return self._descend(next(rest), lambda rung, state, size: next(rest), label)
+        return self._descend(next(rest), lambda block, state, size: next(rest), label)
 
-    def _descend(self, top: Tensor, know: Callable[[Rung, Tensor, int], Tensor], label: Tensor | None) -> Tensor:
+    def _descend(self, top: Tensor, know: Callable[[LatentBlock, Tensor, int], Tensor], label: Tensor | None) -> Tensor:
         state = self.start(self.prior(top, label))
         if self.label is not None and label is not None:
             state = state + self.label(label)
         state = state.view(-1, *self.base)
         for size in reversed(range(len(self.levels))):
-            for rung in self.levels[size]:  # type: ignore[attr-defined]
-                state, scale = rung.expect(state)
-                state = rung.settle(state, scale, know(rung, state, size))
+            for block in self.levels[size]:  # type: ignore[attr-defined]
+                state, scale = block.expect(state)
+                state = block.settle(state, scale, know(block, state, size))
             if size:
                 state = F.pixel_shuffle(self.grow[size - 1](state), 2)
         out: Tensor = self.head(state)

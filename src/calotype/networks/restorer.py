@@ -1,4 +1,4 @@
-"""Networks that make a good image of a spoiled one: fully convolutional, for sources of any size.
+"""Networks that make a good image of a degraded one: fully convolutional, for sources of any size.
 
 Each takes (N, channels + maps, h, w) and gives (N, out, scale * h, scale * w).
 """
@@ -245,7 +245,7 @@ def padded(x: Tensor, multiple: int) -> Tensor:
 
 
 def fitted(picture: Tensor, out: int) -> Tensor:
-    """(N, C, H, W) with ``out`` channels: grey repeated, color averaged."""
+    """(N, C, H, W) with ``out`` channels: gray repeated, color averaged."""
     if picture.shape[1] == out:
         return picture
     return picture.expand(-1, out, -1, -1) if picture.shape[1] == 1 else picture.mean(1, keepdim=True)

@@ -13,7 +13,7 @@ def ddpm() -> Config:
     return Config(
         recipe="ddpm",
         model=DiffusionConfig(
-            path="cosine", predict="noise", weighting="output", times="uniform", guidance_interval=(0.0, 1.0), solver="ddim", steps=20
+            path="vp-cosine", predict="noise", weighting="output", times="uniform", guidance_interval=(0.0, 1.0), solver="ddim", steps=20
         ),
         optimizer=Optimizer("adamw", lr=2e-3, betas=(0.9, 0.99)),
         schedule=Schedule("cosine", warmup=0.05),
@@ -29,7 +29,7 @@ def edm() -> Config:
     return Config(
         recipe="edm",
         model=DiffusionConfig(
-            path="exploding",
+            path="ve",
             predict="edm",
             weighting="output",
             time_mean=0.0,
@@ -64,7 +64,9 @@ def ddpm_published() -> Config:
     """Ho et al. (2020) on CIFAR-10: FID 3.17 after 800,000 steps, at most 3.75 bits/dim."""
     return Config(
         recipe="ddpm",
-        model=replace(LARGE, path="linear", predict="noise", weighting="output", times="uniform", dropout=0.1, solver="ddpm", steps=1000),
+        model=replace(
+            LARGE, path="vp-linear", predict="noise", weighting="output", times="uniform", dropout=0.1, solver="ddpm", steps=1000
+        ),
         data=Data("cifar10", flip=True),
         optimizer=Optimizer("adam", lr=2e-4, betas=(0.9, 0.999), clip=1.0),
         schedule=Schedule("constant", warmup=0.00625),
@@ -80,7 +82,7 @@ def edm_published() -> Config:
             LARGE,
             conditional=True,
             label_dropout=0.0,
-            path="exploding",
+            path="ve",
             predict="edm",
             weighting="output",
             time_mean=1.2,

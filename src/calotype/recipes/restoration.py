@@ -1,4 +1,4 @@
-"""Restorers: one network by direct regression for each way in which images get spoiled.
+"""Restorers: one network by direct regression for each way in which images get degraded.
 
 All train on patches of photographs cut into tiles, in all eight positions, and take a minute on the embedded ones.
 """
@@ -109,7 +109,7 @@ def enhance_published() -> Config:
 
 
 def colorize() -> Config:
-    """Colors grey images: the likely colors of each place as classes in CIE Lab, rare ones weighing more (after Zhang et al. 2016)."""
+    """Colors gray images: the likely colors of each place as classes in CIE Lab, rare ones weighing more (after Zhang et al. 2016)."""
     # with the paper's half, six photographs give garish colors
     return _recipe("colorize", ColorizerConfig(rebalance=0.25), "gray", 96)
 
@@ -120,5 +120,5 @@ def colorize_published() -> Config:
 
 
 def real() -> Config:
-    """Mends images whose faults nobody knows: blur, resizing, noise and JPEG in two passes (after Wang et al. 2021)."""
+    """Restores images whose faults nobody knows: blur, resizing, noise and JPEG in two passes (after Wang et al. 2021)."""
     return _recipe("real", RestorerConfig(unshuffle=2), "real", 44)

@@ -1,4 +1,4 @@
-"""Variational autoencoders. A mixture of logistics for each pixel tells ink from paper and both from the grey between them."""
+"""Variational autoencoders. A mixture of logistics for each pixel tells ink from paper and both from the gray between them."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def hvae_published() -> Config:
     """
     return Config(
         recipe="hvae",
-        model=HVAEConfig(latent=64, channels=16, rungs=22, width=112, depth=4, components=10, conditional=False),
+        model=HVAEConfig(latent=64, channels=16, latent_blocks=22, width=112, depth=4, components=10, conditional=False),
         data=Data("cifar10", flip=True),
         optimizer=Optimizer("adamw", lr=2e-4, betas=(0.9, 0.9), weight_decay=0.01, clip=200.0),
         schedule=Schedule("constant", warmup=1e-4),

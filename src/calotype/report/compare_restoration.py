@@ -1,4 +1,4 @@
-"""Several restorers on one page: the same spoiled images, and differences image by image."""
+"""Several restorers on one page: the same degraded images, and differences image by image."""
 
 from __future__ import annotations
 

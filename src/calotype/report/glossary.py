@@ -9,7 +9,7 @@ QUESTIONS = {
     "mode-collapse": "Does it make every kind of image?",
     "oscillation": "Did it settle on what to make?",
     "vanishing-gradient": "Did the generator keep learning?",
-    "overfitting-discriminator": "Did the discriminator learn the images by heart?",
+    "overfitting-discriminator": "Did the discriminator overfit?",
     "copying": "Are its images new, not copied from the training set?",
     "blur": "Are its images as sharp as real ones?",
     "noise": "Are its images as clean as real ones?",
@@ -36,7 +36,7 @@ VERDICTS = {
     "oscillation": "A generator that swings between kinds of images instead of settling. Looked for by how far images of the same noise "
     "move between checkpoints.",
     "vanishing-gradient": "A generator that gets nothing to learn from any more, because its discriminator is always right.",
-    "overfitting-discriminator": "A discriminator that knows the training images by heart: it tells them from held-out images, which are "
+    "overfitting-discriminator": "A discriminator that has memorized the training images: it tells them from held-out images, which are "
     "as real.",
     "copying": "Generated images that are training images, or nearly so. The same image, its mirror image and slight changes are found by "
     "comparing pixels; altered copies take held-out images to be seen.",
@@ -84,7 +84,7 @@ SCORES = {
     "different bins": "Of the groups into which real images fall, the share that the generator serves clearly too often or too seldom.",
     "repeated pairs": "How often two generated images are nearly the same: more often than among real images means that it repeats itself.",
     "FLD": "Feature likelihood divergence: quality, variety and novelty together; copying the training images makes it worse.",
-    "FLD gap": "How much better the generated images describe training images than unseen ones: above zero it has learned them by heart.",
+    "FLD gap": "How much better the generated images describe training images than unseen ones: above zero it has memorized them.",
     "AuthPct": "The percentage of images that are farther from every training image than training images are from each other.",
     "bits/dim": "How well the model foresees unseen images: bits for each number of an image; knowing nothing costs 8. More "
     "than 8 is possible: a bound may lie far above the truth, and a model that is sure of wrong values pays more than for ignorance.",
@@ -175,7 +175,7 @@ WORDS = {
     "standard deviation": "How far numbers usually are from their mean.",
     "standard error": "How far an estimate usually is from the true number.",
     "training images": "What the model learned from.",
-    "truth": "The picture as it really is, before it was spoiled, or in the other kind.",
+    "truth": "The picture as it really is, before it was degraded, or in the other kind.",
 }
 GLOSSARY: Mapping[str, Mapping[str, str]] = {
     "Verdicts": {name: f"{QUESTIONS[name]} {said}" for name, said in VERDICTS.items()},

@@ -41,7 +41,7 @@ class Course:
 
     vanish: float | None = None  # share of the log after which the gradient vanishes
     auc: float = 0.5  # of the discriminator on training against held-out images, at the end
-    retreats: int = 0
+    rollbacks: int = 0
     swing: float = 0.0  # how far the images move between checkpoints, in standard deviations of their features
     active: float = 1.0  # share of the latents that vary with the image
     gap: float = 0.0  # bits per dimension that held-out images cost more
@@ -50,11 +50,11 @@ class Course:
 COURSES: Mapping[str, Course] = {
     "healthy training": Course(),
     "gradient vanishes": Course(vanish=0.6),
-    "discriminator by heart (AUC .65)": Course(auc=0.65),
-    "retreats": Course(retreats=2),
+    "overfitted discriminator (AUC .65)": Course(auc=0.65),
+    "rollbacks": Course(rollbacks=2),
     "generator swings": Course(swing=0.5),
     "latents collapse (a third is used)": Course(active=0.33),
-    "likelihood by heart (.05 bits/dim)": Course(gap=0.05),
+    "overfitted likelihood (.05 bits/dim)": Course(gap=0.05),
 }
 """Every made-up training by name."""
 
@@ -96,9 +96,9 @@ def log(course: Course, rng: Rng) -> list[dict[str, Any]]:
                 "d_sign": float(np.sign(train - middle).mean()),
             }
         )
-    for place in sorted(rng.choice(LINES, course.retreats, replace=False).tolist(), reverse=True):
+    for place in sorted(rng.choice(LINES, course.rollbacks, replace=False).tolist(), reverse=True):
         step = records[place]["step"]
-        records.insert(place + 1, {"event": "retreat", "step": step, "to": max(0, step - 400), "lr_scale": 0.5})
+        records.insert(place + 1, {"event": "rollback", "step": step, "to": max(0, step - 400), "lr_scale": 0.5})
     return records
 
 

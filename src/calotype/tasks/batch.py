@@ -25,8 +25,8 @@ from calotype.tasks.before_after import ROWS, Row, cell
 from calotype.tasks.files import Picture, save_picture
 from calotype.tasks.inputs import Inputs, One
 from calotype.tasks.originals import Originals, Unknown
-from calotype.tasks.restore import Applied, Done, is_gray, known_maps
-from calotype.tasks.score import LARGEST, Scored, Spoiled, cut_to, middle, score, spoil
+from calotype.tasks.restore import Applied, Done, conditioning_channels, is_gray
+from calotype.tasks.score import LARGEST, Case, Scored, cut_to, degraded_case, middle, score
 from calotype.tasks.tiles import Plan, tiled
 from calotype.types import Noise
 
@@ -35,7 +35,7 @@ from calotype.types import Noise
 class Job:
     """What is done with every file."""
 
-    degradation: Degradation | None = None  # spoil the pictures first
+    degradation: Degradation | None = None  # degrade the pictures first
     scored: bool = False  # and score the results
     blind: bool = False  # without telling the model how noisy they are
     missing: NDArray[np.bool_] | None = None  # (H, W), true where pixels are to be made up
@@ -102,7 +102,7 @@ def restore_files(
         Interrupted: where the user stops it.
     """
     if job.degradation is None:
-        known_maps(applied.source, (1, 1), applied.way.sigma, None if job.missing is None else job.missing[:1, :1])
+        conditioning_channels(applied.source, (1, 1), applied.way.sigma, None if job.missing is None else job.missing[:1, :1])
     return _each(inputs, places, lambda given: _restore(applied, given, job, originals), display, verb, keeps)
 
 
@@ -115,12 +115,12 @@ def degrade_files(
     display: Display,
     keeps: bool = False,
 ) -> list[Outcome]:
-    """Spoil all pictures of ``inputs``, each into its place, and tell what became of them; otherwise as `restore_files`."""
+    """Degrade all pictures of ``inputs``, each into its place, and tell what became of them; otherwise as `restore_files`."""
 
     def spoil_one(given: Given) -> None:
         picture = given.picture
-        spoiled = degradation(cut_to(_to_tensor(picture.pixels)[None], degradation.scale), Noise(1, seed, given.index)).image[0]
-        pixels = _to_pixels(spoiled, picture.pixels.dtype)
+        case = degradation(cut_to(_to_tensor(picture.pixels)[None], degradation.scale), Noise(1, seed, given.index)).image[0]
+        pixels = _to_pixels(case, picture.pixels.dtype)
         if picture.alpha is not None and pixels.shape[:2] != picture.size:
             given.outcome.notes.append("the transparency was left out, for the picture has become smaller")
             picture = replace(picture, alpha=None)
@@ -186,30 +186,30 @@ def _restore(applied: Applied, given: Given, job: Job, originals: Originals | No
         _compare(job, given, cells)
     else:
         pixels = _undo(applied, given, job, job.degradation)
-    _write(_result(picture, pixels, job.degradation is None, applied.mends), given, job.quality)
+    _write(_result(picture, pixels, job.degradation is None, applied.restores), given, job.quality)
 
 
 def _undo(applied: Applied, given: Given, job: Job, degradation: Degradation) -> NDArray[Any]:
-    """A picture spoiled and restored; scored by its middle where it is large, and then restored as a whole only where that is written."""
+    """A picture degraded and restored; scored by its middle where it is large, and then restored as a whole only where that is written."""
     truth, outcome = given.picture.pixels, given.outcome
 
-    def restored(part: NDArray[Any]) -> tuple[Spoiled, Tensor]:
-        spoiled = spoil(applied, _to_tensor(part), degradation, given.index, job.blind)
-        return spoiled, applied.tensor(spoiled.given, spoiled.known, given.index, given.done)
+    def restored(part: NDArray[Any]) -> tuple[Case, Tensor]:
+        case = degraded_case(applied, _to_tensor(part), degradation, given.index, job.blind)
+        return case, applied.tensor(case.given, case.conditioning, given.index, given.done)
 
     part = truth[middle(given.picture.size)] if job.scored else truth
-    spoiled, made = restored(part)
+    case, made = restored(part)
     pixels, label = _to_pixels(made, truth.dtype), "result"
     if job.scored:
-        outcome.scored = score(spoiled, degradation, made, applied.generator.model)
+        outcome.scored = score(case, degradation, made, applied.generator.model)
         label = f"result  {outcome.scored.own.psnr:.2f} dB"
     if job.compared and given.index < ROWS:
-        before, target = (_to_pixels(image, truth.dtype) for image in (spoiled.given, spoiled.truth[0]))
+        before, target = (_to_pixels(image, truth.dtype) for image in (case.given, case.truth[0]))
         _compare(job, given, [("input", before), (label, pixels), ("truth", target)])
     if part.shape == truth.shape:
         return pixels
     outcome.notes.append(_by_middle(part.shape))
-    del spoiled, made
+    del case, made
     return _to_pixels(restored(truth)[1], truth.dtype) if given.place is not None else pixels
 
 
@@ -221,15 +221,15 @@ def _against(applied: Applied, given: Given, made: NDArray[Any], original: Pictu
     if (part := made[larger]).shape != made.shape:
         given.outcome.notes.append(_by_middle(part.shape))
     result, seen, truth = (_to_tensor(pixels) for pixels in (part, before[rows, columns], original.pixels[larger]))
-    if applied.mends and is_gray(result):
+    if applied.restores and is_gray(result):
         result = result[:1]
     if len(result) != len(truth):
         if len(result) == 1 and not is_gray(truth):
             given.outcome.notes.append("it has no color, and was scored against its original in gray")
         truth = gray8(truth[None])[0] if len(result) == 1 else truth.expand(3, -1, -1)
     mask = None if missing is None else torch.from_numpy(~missing[rows, columns]).float()[None, None]
-    spoiled = Spoiled(truth[None], Degraded(seen[None], Identity(), mask), None)
-    return score(spoiled, Unknown(scale, mask is not None), result, applied.generator.model)
+    case = Case(truth[None], Degraded(seen[None], Identity(), mask), None)
+    return score(case, Unknown(scale, mask is not None), result, applied.generator.model)
 
 
 def _by_middle(shape: tuple[int, ...]) -> str:
@@ -256,7 +256,7 @@ def _write(made: Picture, given: Given, quality: int | None) -> None:
 def _result(picture: Picture, pixels: NDArray[Any], larger: bool, same: bool) -> Picture:
     """The picture with other pixels, in its own channels where it is the ``same`` picture; its transparency brought to their size."""
     alpha, scale = picture.alpha, pixels.shape[0] // picture.size[0] if larger else 1
-    if same and pixels.shape[2] < picture.pixels.shape[2]:  # it was mended as the grey one that it is
+    if same and pixels.shape[2] < picture.pixels.shape[2]:  # it was restored as the gray one that it is
         pixels = np.repeat(pixels, picture.pixels.shape[2], 2)
     if alpha is not None:
         alpha = _enlarged(alpha, scale)[: pixels.shape[0], : pixels.shape[1]]

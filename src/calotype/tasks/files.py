@@ -1,4 +1,4 @@
-"""Pictures of one's own, from file to file: depth, grey or color, transparency, EXIF data, color profile and what else says how colors
+"""Pictures of one's own, from file to file: depth, gray or color, transparency, EXIF data, color profile and what else says how colors
 are meant are kept, or it is said that they are not. XMP and IPTC data, texts and comments are not, which is said too.
 
 What becomes of formats and modes: see `calotype.data.samples`. An orientation in the EXIF data is applied and then taken out; a thumbnail

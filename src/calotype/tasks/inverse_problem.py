@@ -60,7 +60,7 @@ def problem(
         scale: of super-resolution; 2 where none is given.
         blur: of deblurring, standard deviation of a Gaussian in pixels; 1.6 where none is given.
         mask: of inpainting, the missing side ("half", the default, is the right one), or a picture that is white where pixels are missing.
-        trial: whether images are to be spoiled in this way; else they were already, and how noisy they are must be known.
+        trial: whether images are to be degraded in this way; else they were already, and how noisy they are must be known.
 
     Raises:
         UserError: for tasks that the images do not allow, options of another task, masks that do not fit, and noise that nobody knows.

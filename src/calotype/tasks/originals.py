@@ -73,7 +73,7 @@ class Unknown(Degradation):
     spec = ""
 
     def __init__(self, scale: int, mask: bool) -> None:
-        self.scale, self.known = scale, ("mask",) if mask else ()
+        self.scale, self.conditioning = scale, ("mask",) if mask else ()
 
     def __call__(self, image: Tensor, noise: Noise) -> Degraded:
         """Cannot be repeated."""

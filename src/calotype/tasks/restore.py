@@ -28,7 +28,7 @@ Done = Callable[[float], None]
 """Told the share that is done."""
 
 SMALL = 192  # pixels a side up to which a picture is one tile whatever the model is like
-_OTHER_PICTURES = {"gray", "edges", "invert", "season", "identity"}  # degradations that make another picture, not a spoiled one
+_OTHER_PICTURES = {"gray", "edges", "invert", "season", "identity"}  # degradations that make another picture, not a degraded one
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def source_spec(generator: Generator) -> Source:
 
 
 def restores(source: Source) -> bool:
-    """Whether a model mends spoiled pictures, so that its result is the same picture; else it translates into another."""
+    """Whether a model restores degraded pictures, so that its result is the same picture; else it translates into another."""
     how = source.degradation
     return how != "" and not {part.partition(":")[0] for part in how.split("+")} & _OTHER_PICTURES
 
@@ -65,10 +65,10 @@ def restores(source: Source) -> bool:
 class Applied:
     """A model that makes images from images, and how it is applied.
 
-    A color picture meets a model of one channel: a restorer of the same size mends each channel by itself; one that enlarges does so
-    with the luma, and the chroma is interpolated (bicubic), as is the custom; others see the picture in grey. A grey picture meets a
-    model of three: it is repeated, and what a restorer makes of it is averaged. A color picture whose channels are equal is mended as the
-    grey one that it is, and keeps its three channels. So mending keeps grey grey and color color.
+    A color picture meets a model of one channel: a restorer of the same size restores each channel by itself; one that enlarges does so
+    with the luma, and the chroma is interpolated (bicubic), as is the custom; others see the picture in gray. A gray picture meets a
+    model of three: it is repeated, and what a restorer makes of it is averaged. A color picture whose channels are equal is restored as the
+    gray one that it is, and keeps its three channels. So restoring keeps gray gray and color color.
 
     For a restorer a picture goes on beyond its borders as its mirror image, as far as the model looks: see `mirrored`.
 
@@ -88,11 +88,11 @@ class Applied:
             self._told, self._fills = replace(self._options, prefilled=True), True
         ends = (self.source.channels, generator.spec.channels)
         self.takes, self.gives = ends[::-1] if self.way.options.get("direction") == "b2a" else ends
-        self.mends = restores(self.source) and self.takes == self.gives
+        self.restores = restores(self.source) and self.takes == self.gives
 
     def channels(self, channels: int) -> int:
         """Channels of what a picture of so many becomes."""
-        return channels if self.mends else self.gives
+        return channels if self.restores else self.gives
 
     def function(self, channels: int, index: int = 0) -> Function:
         """The model as a function of pictures with ``channels`` channels and known maps behind them, (1, C', h, w)."""
@@ -104,11 +104,11 @@ class Applied:
                 return self._model(given, index)
             if channels == 1:
                 made = self._model(torch.cat([picture.expand(-1, self.takes, -1, -1), maps], 1), index)
-                return made.mean(1, keepdim=True) if self.mends else made
-            if self.mends and self.source.scale == 1:
+                return made.mean(1, keepdim=True) if self.restores else made
+            if self.restores and self.source.scale == 1:
                 return self._model(torch.cat([picture.transpose(0, 1), maps.expand(3, -1, -1, -1)], 1), index).transpose(0, 1)
             made = self._model(torch.cat([luma.forward(picture), maps], 1), index)
-            if not self.mends:
+            if not self.restores:
                 return made
             base = resize(picture, made.shape[2], made.shape[3])
             return base + made - luma.forward(base)
@@ -138,7 +138,7 @@ class Applied:
                 raise CalotypeError("the model yields values that are not finite: its training diverged, or its weights are damaged")
             return made
 
-        margin = self.look.margin if self.mends else 0
+        margin = self.look.margin if self.restores else 0
         height, width = (side + 2 * margin for side in size)
         if margin:
             window, scale = mirrored(window, *size, margin), self.source.scale
@@ -154,12 +154,12 @@ class Applied:
         ``known`` (K, h, w) holds the maps of ``spec.source.conditioning``; without them a noise level is that of the way, or not told.
         """
         height, width = picture.shape[1:]
-        maps = known_maps(self.source, (height, width), self.way.sigma, None) if known is None else known
+        maps = conditioning_channels(self.source, (height, width), self.way.sigma, None) if known is None else known
         if self._fills:
             mask = self.source.conditioning.index("mask")
             picture = filled(picture[None].float(), (maps[mask : mask + 1] > 0.5)[None].float())[0]
         out = torch.empty(self.channels(len(picture)), self.source.scale * height, self.source.scale * width)
-        if self.mends and is_gray(picture):
+        if self.restores and is_gray(picture):
             picture = picture[:1]
         given = torch.cat([picture, maps])[None]
 
@@ -179,9 +179,9 @@ class Applied:
         """
         height, width, channels = pixels.shape
         scale, sigma = self.source.scale, self.way.sigma
-        known_maps(self.source, (1, 1), sigma, None if missing is None else missing[:1, :1])  # refuses what cannot be
+        conditioning_channels(self.source, (1, 1), sigma, None if missing is None else missing[:1, :1])  # refuses what cannot be
         out = np.empty((scale * height, scale * width, self.channels(channels)), pixels.dtype)
-        if self.mends and is_gray(pixels.transpose(2, 0, 1)):
+        if self.restores and is_gray(pixels.transpose(2, 0, 1)):
             pixels, channels = pixels[..., :1], 1
         if missing is not None and self._fills:
             pixels = _prefilled(pixels, missing)
@@ -192,7 +192,7 @@ class Applied:
             hole = None if missing is None else missing[top:bottom, left:right]
             if hole is not None and not self._fills:
                 part = part * torch.from_numpy(~hole)
-            return torch.cat([part, known_maps(self.source, (bottom - top, right - left), sigma, hole)])[None]
+            return torch.cat([part, conditioning_channels(self.source, (bottom - top, right - left), sigma, hole)])[None]
 
         def write(first: int, rows: Tensor) -> None:
             values = rows.clamp(-1, 1).add_(1).mul_(float(half_out)).round_().permute(1, 2, 0).numpy()
@@ -206,7 +206,7 @@ class Applied:
 
         All at once, as is quick for many small pictures; otherwise the same as `tensor`.
         """
-        (height, width), scale, margin = source.shape[2:], self.source.scale, self.look.margin if self.mends else 0
+        (height, width), scale, margin = source.shape[2:], self.source.scale, self.look.margin if self.restores else 0
         window = mirrored(lambda top, bottom, left, right: source[:, :, top:bottom, left:right], height, width, margin)
         noise = Noise(len(source), self.way.seed, 0, self.generator.device)
         given = window(0, height + 2 * margin, 0, width + 2 * margin).to(self.generator.device)
@@ -302,7 +302,7 @@ def _prefilled(pixels: NDArray[Any], missing: NDArray[np.bool_]) -> NDArray[np.u
     return out
 
 
-def known_maps(source: Source, size: tuple[int, int], sigma: float | None, missing: NDArray[np.bool_] | None) -> Tensor:
+def conditioning_channels(source: Source, size: tuple[int, int], sigma: float | None, missing: NDArray[np.bool_] | None) -> Tensor:
     """The maps that a model is given besides the picture, (K, h, w): noise level, or that it is not told; where pixels are known.
 
     Raises:

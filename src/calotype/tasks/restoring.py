@@ -65,14 +65,14 @@ def restore(
         mask: Picture that is white where pixels are to be made up, for a model that fills in.
         sigma: Noise level on the scale of 0 to 255, for a model that takes one; it is guessed where none is given.
         truth: Where the originals are, under the names of the pictures: results are scored against them.
-        degraded: How the pictures are spoiled first, such as ``noise:25``.
-        score: Whether results are scored against the pictures before they were spoiled.
+        degraded: How the pictures are degraded first, such as ``noise:25``.
+        score: Whether results are scored against the pictures before they were degraded.
         quality: 1 to 100, of JPEG, WebP and AVIF; 95 where none is given.
         overwrite: Replace results that exist.
         skip_existing: Leave pictures alone that have a result, and go on with the others.
         count: Only the first so many pictures.
         tile: Pixels a side of the tiles that large pictures are cut into; by memory where none is given.
-        max_megapixels: Of a picture at most: 400 where none are given, and 67 for pictures that are spoiled first.
+        max_megapixels: Of a picture at most: 400 where none are given, and 67 for pictures that are degraded first.
         seed: Of all that is random, together with the number of the picture.
         display: Told how far it has come; a bar or lines on stderr where none is given.
         options: Sampling options of the model.
@@ -126,21 +126,21 @@ def restore_all(
     return outcomes
 
 
-def most_of(places: Places, spoiled: bool) -> int:
-    """Pixels of a picture at most: fewer where it is spoiled first, which is done with the whole picture in floating point."""
+def most_of(places: Places, degraded: bool) -> int:
+    """Pixels of a picture at most: fewer where it is degraded first, which is done with the whole picture in floating point."""
     if places.megapixels is not None:
         return round(places.megapixels * 1e6)
-    return MAX_PIXELS if spoiled else round(MEGAPIXELS * 1e6)
+    return MAX_PIXELS if degraded else round(MEGAPIXELS * 1e6)
 
 
 def _require(applied: Applied, places: Places, job: Job) -> None:
     """Raise `UserError` where what is asked does not go together."""
     scored = job.scored or places.truth is not None
     if places.truth is not None and job.degradation is not None:
-        raise UserError("--truth compares with originals that there are, and --degrade spoils the pictures first: leave out one of them")
+        raise UserError("--truth compares with originals that there are, and --degrade degrades the pictures first: leave out one of them")
     if job.scored and job.degradation is None and places.truth is None:
         raise UserError(
-            "--score compares with the pictures before they were spoiled: say how with --degrade, such as --degrade noise:25, or where "
+            "--score compares with the pictures before they were degraded: say how with --degrade, such as --degrade noise:25, or where "
             "their originals are with --truth"
         )
     if places.out is None and not scored:

@@ -87,8 +87,8 @@ class Generator:
                 images = self.model.sample(noise, wanted, options)
             if not torch.isfinite(images).all():
                 asked = f" with {', '.join(f'{name}={value}' for name, value in given.items())}" if given else ""
-                mend = "give less extreme options" if given else "its weights are damaged, or its training diverged"
-                raise UserError(f"the model yields images that are not finite{asked}: {mend}")
+                advice = "give less extreme options" if given else "its weights are damaged, or its training diverged"
+                raise UserError(f"the model yields images that are not finite{asked}: {advice}")
             yield images.float().cpu()
 
     def label(self, label: int | str | None) -> int | None:

@@ -1,4 +1,4 @@
-"""The loop closed: spoil a picture, restore it, and see how much closer to the truth it is than without a model."""
+"""The loop closed: degrade a picture, restore it, and see how much closer to the truth it is than without a model."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Scored:
     """How well one picture was restored."""
 
     own: Scores
-    baselines: dict[str, Scores]  # of the spoiled picture itself and of what needs no training
+    baselines: dict[str, Scores]  # of the degraded picture itself and of what needs no training
     convention: str
 
     def as_json(self) -> dict[str, Any]:
@@ -54,12 +54,12 @@ class Scored:
 
 
 @dataclass(frozen=True)
-class Spoiled:
+class Case:
     """A picture whose truth is known."""
 
     truth: Tensor  # (1, C, H, W) float32 in [-1, 1], sides multiples of the scale
     degraded: Degraded
-    known: Tensor | None  # (K, h, w), what the model is told
+    conditioning: Tensor | None  # (K, h, w), what the model is told
 
     @property
     def given(self) -> Tensor:
@@ -67,8 +67,8 @@ class Spoiled:
         return self.degraded.image[0]
 
 
-def spoil(applied: Applied, picture: Tensor, degradation: Degradation, index: int = 0, blind: bool = False) -> Spoiled:
-    """A picture (C, H, W) cut to multiples of the scale, with the channels that the model's result has, and spoiled; of equal ones, one.
+def degraded_case(applied: Applied, picture: Tensor, degradation: Degradation, index: int = 0, blind: bool = False) -> Case:
+    """A picture (C, H, W) cut to multiples of the scale, with the channels that the model's result has, and degraded; of equal ones, one.
 
     What is random depends on the seed of the way and on ``index`` alone. The model is told the mask, and the noise level unless
     ``blind``; one that the way asks for comes first.
@@ -77,27 +77,27 @@ def spoil(applied: Applied, picture: Tensor, degradation: Degradation, index: in
         UserError: where the degradation does not fit the model or the picture.
     """
     fits(applied, degradation)
-    truth = cut_to((picture[:1] if applied.mends and is_gray(picture) else picture)[None], degradation.scale)
+    truth = cut_to((picture[:1] if applied.restores and is_gray(picture) else picture)[None], degradation.scale)
     wanted = applied.channels(degradation.channels(truth.shape[1]))
     if wanted != truth.shape[1]:
         truth = gray8(truth) if wanted == 1 else truth.expand(-1, 3, -1, -1)
     degraded = degradation(truth, Noise(1, applied.way.seed, index))
     maps = [_map(name, applied, degradation, degraded, blind) for name in applied.source.conditioning]
-    return Spoiled(truth, degraded, torch.cat(maps) if maps else None)
+    return Case(truth, degraded, torch.cat(maps) if maps else None)
 
 
-def score(spoiled: Spoiled, degradation: Degradation, made: Tensor, model: Model | None = None) -> Scored:
-    """Score what was made (C, H, W) of a spoiled picture, and the baselines, in the convention that fits.
+def score(case: Case, degradation: Degradation, made: Tensor, model: Model | None = None) -> Scored:
+    """Score what was made (C, H, W) of a degraded picture, and the baselines, in the convention that fits.
 
     Those that ``model`` knows of its training data are among them.
     """
     from calotype.degrade import classical
 
-    truth, convention = spoiled.truth, convention_for(degradation, spoiled.truth.shape[1])
+    truth, convention = case.truth, convention_for(degradation, case.truth.shape[1])
     size = (truth.shape[2], truth.shape[3])
-    found = classical.baselines(spoiled.degraded, degradation, size)
+    found = classical.baselines(case.degraded, degradation, size)
     if model is not None and isinstance(model, HasBaselines):
-        found |= {name: image.cpu() for name, image in model.baselines(spoiled.degraded.image).items()}
+        found |= {name: image.cpu() for name, image in model.baselines(case.degraded.image).items()}
     images = {"": made[None], **{name: image for name, image in found.items() if image.shape[2:] == size}}
     images = {name: like(image, truth) for name, image in images.items()}
     apart = dict(zip(images, perceptual_distances(list(images.values()), truth), strict=True))
@@ -105,7 +105,7 @@ def score(spoiled: Spoiled, degradation: Degradation, made: Tensor, model: Model
     if degradation.spec == f"downsample:{degradation.scale}":
         images["bicubic"] = published_bicubic(truth, degradation.scale)
         text += "; bicubic scores are as in publications, of luma that is not rounded on the way"
-    missing = missing_in(degradation, spoiled.degraded)
+    missing = missing_in(degradation, case.degraded)
 
     def judged(name: str) -> Scores:
         image = images[name]
@@ -144,9 +144,9 @@ def fits(applied: Applied, degradation: Degradation) -> None:
     if degradation.scale != source.scale:
         larger = f"makes pictures {source.scale} times larger" if source.scale > 1 else "keeps the size of pictures"
         smaller = f"makes them {degradation.scale} times smaller" if degradation.scale > 1 else "keeps it"
-        mend = f"put downsample:{source.scale} into it" if source.scale > 1 else "leave downsample out of it"
-        raise UserError(f"this model {larger}, and --degrade {degradation.spec} {smaller}: {mend}, or take another model")
-    if "mask" in source.conditioning and "mask" not in degradation.known:
+        advice = f"put downsample:{source.scale} into it" if source.scale > 1 else "leave downsample out of it"
+        raise UserError(f"this model {larger}, and --degrade {degradation.spec} {smaller}: {advice}, or take another model")
+    if "mask" in source.conditioning and "mask" not in degradation.conditioning:
         raise UserError("this model fills in what is missing, and --degrade takes nothing away: give mask:box or mask:half, for example")
 
 
@@ -180,8 +180,8 @@ def like(image: Tensor, truth: Tensor) -> Tensor:
 def _map(name: str, applied: Applied, degradation: Degradation, degraded: Degraded, blind: bool) -> Tensor:
     """A map that the model is told, (1, h, w)."""
     if name == "mask":
-        assert degraded.known is not None
-        return degraded.known[0, degradation.known.index("mask")][None]
+        assert degraded.conditioning is not None
+        return degraded.conditioning[0, degradation.conditioning.index("mask")][None]
     sigma = degraded.operator.sigma
     level = applied.way.sigma if applied.way.sigma is not None else None if blind or sigma is None else float(sigma[0]) * 127.5
     return torch.full((1, *degraded.image.shape[2:]), BLIND if level is None else level / LEVEL)
@@ -189,10 +189,10 @@ def _map(name: str, applied: Applied, degradation: Degradation, degraded: Degrad
 
 def missing_in(degradation: Degradation, degraded: Degraded) -> Tensor | None:
     """Where pixels of the truth are missing, (N, 1, H, W): those of which a smaller picture knows none."""
-    if "mask" not in degradation.known or degraded.known is None:
+    if "mask" not in degradation.conditioning or degraded.conditioning is None:
         return None
-    at = degradation.known.index("mask")
-    missing = 1 - degraded.known[:, at : at + 1]
+    at = degradation.conditioning.index("mask")
+    missing = 1 - degraded.conditioning[:, at : at + 1]
     return missing.repeat_interleave(degradation.scale, 2).repeat_interleave(degradation.scale, 3)
 
 

@@ -1,4 +1,4 @@
-"""Files of sixteen bits a channel, which Pillow writes for grey alone; and TIFF files of any depth."""
+"""Files of sixteen bits a channel, which Pillow writes for gray alone; and TIFF files of any depth."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ import torch
 from calotype import pictures
 from calotype.config import Config
 from calotype.data import Split
-from calotype.engine.images import vary_of
+from calotype.engine.images import augmentation_of
 from calotype.engine.run import Run
 from calotype.engine.trainer import Trainer
 from calotype.errors import UserError
@@ -33,10 +33,10 @@ def require(config: Config, split: Split) -> None:
             raise UserError("--patience counts scores: say how often to take one with --evaluate-every N")
         return
     train = split.train
-    vary = vary_of(config.data)
-    spec = vary.spec(train)
+    augmentation = augmentation_of(config.data)
+    spec = augmentation.spec(train)
     if spec.source is not None:
-        if not vary.paired:
+        if not augmentation.paired:
             raise UserError("without pairs there is no truth that results could be scored by: leave out --evaluate-every and --patience")
         if not len(split.holdout):
             raise UserError("--evaluate-every scores held-out images, and none are held out: give --data.holdout 0.1")
@@ -46,7 +46,7 @@ def require(config: Config, split: Split) -> None:
     check_count(min(config.log.evaluate_images, len(train)), for_selection(train.spec).dimension)
 
 
-class Keeper:
+class ModelSelector:
     """Judges the averaged weights by a few images and keeps the best in ``best/``.
 
     Models that draw are judged by the Frechet distance, lower being better: the images come from noise and are compared in a feature

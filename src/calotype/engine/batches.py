@@ -1,4 +1,4 @@
-"""How many batches the steps of a training draw: players take turns in them, and each has its own number of those."""
+"""How many batches the steps of a training draw: players take steps in them, and each has its own number of those."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from calotype.types import Player
 
 
 def batches_at(players: Sequence[Player], step: int) -> int:
-    """The batches that one step draws: as many as turns of the busiest player that plays in it; none where nobody plays."""
+    """The batches that one step draws: as many as steps of the busiest player that plays in it; none where nobody plays."""
     return max((p.repeats for p in players if step % p.every == 0), default=0)
 
 
