@@ -20,7 +20,7 @@ def model(facts: Any) -> Any:
     if not isinstance(facts, Mapping):
         return facts
     names = _SETTINGS.get(str(facts.get("kind")), {})
-    new: dict[str, Any] = {names.get(str(name), name): value for name, value in facts.items()}
+    new: dict[str, Any] = {str(names.get(str(name), name)): value for name, value in facts.items()}
     if new.get("kind") == "diffusion" and isinstance(new.get("path"), str):
         new["path"] = _PATHS.get(new["path"], new["path"])
     return _gan(new) if new.get("kind") == "gan" and "network" in new else new
@@ -39,7 +39,7 @@ def record(facts: dict[str, Any]) -> dict[str, Any]:
 def _gan(facts: Mapping[str, Any]) -> Any:
     new = dict(facts)
     network, width, narrow = (new.pop(name, None) for name in ("network", "width", "discriminator_width"))
-    kept = {name: new.pop(name) for name in ("depth", "activation") if name in new}
+    kept: dict[str, Any] = {name: new.pop(name) for name in ("depth", "activation") if name in new}
     both: dict[str, Any] = {"network": network, **(kept if network == "mlp" else {})}
     generator, discriminator = {**both, "width": width}, {**both, "width": narrow or width}
     for side, part in (("generator_norm", generator), ("discriminator_norm", discriminator)):

@@ -21,7 +21,7 @@ def test_the_chains_are_those_of_the_papers(ours, theirs):
     assert torch.allclose(ours()[1:], expected, rtol=2e-5, atol=1e-9)
 
 
-@pytest.mark.parametrize(("name", "alpha_bar"), [("linear", linear_alpha_bar()), ("cosine", cosine_alpha_bar())])
+@pytest.mark.parametrize(("name", "alpha_bar"), [("vp-linear", linear_alpha_bar()), ("vp-cosine", cosine_alpha_bar())])
 def test_a_chain_has_its_shares_at_its_steps_and_rises_between_them(name, alpha_bar):
     path, steps = PATHS[name], torch.tensor([1, 250, 999, 1000])
     alpha, sigma = path.scales(path.schedule(1 - steps / 1000.0))
@@ -43,7 +43,7 @@ def test_the_ratio_of_image_to_noise_is_the_log_ratio(name):
 @every_path
 @pytest.mark.parametrize("steps", [1, 2, 7])
 def test_a_walk_goes_from_noise_to_the_image(name, steps):
-    levels = PATHS[name].walk(steps)
+    levels = PATHS[name].timesteps(steps)
     assert len(levels) == steps + 1
     assert levels[0].half_log_snr < -4
     assert levels[-1] == Level(1.0, 0.0)
@@ -56,15 +56,15 @@ def test_the_straight_path_is_known_by_its_time():
     levels = PATHS["rectified"].levels([0.0, 0.3, 1.0])
     assert [level.alpha for level in levels] == pytest.approx([0, 0.3, 1])
     assert [level.sigma for level in levels] == pytest.approx([1, 0.7, 0])
-    assert torch.allclose(PATHS["rectified"].clock(torch.logit(torch.tensor([0.3]))), torch.tensor([0.3]))
+    assert torch.allclose(PATHS["rectified"].c_noise(torch.logit(torch.tensor([0.3]))), torch.tensor([0.3]))
 
 
 def test_the_exploding_path_steps_as_its_paper_says():
-    ours = [level.sigma for level in PATHS["ve"].walk(8)]
+    ours = [level.sigma for level in PATHS["ve"].timesteps(8)]
     rho, top, low = 7, 80.0, 0.002
     theirs = [(top ** (1 / rho) + i / 7 * (low ** (1 / rho) - top ** (1 / rho))) ** rho for i in range(8)]
     assert ours == pytest.approx([*theirs, 0.0])
-    assert torch.allclose(PATHS["ve"].clock(-torch.log(torch.tensor([3.0]))), torch.log(torch.tensor([3.0])) / 4)
+    assert torch.allclose(PATHS["ve"].c_noise(-torch.log(torch.tensor([3.0]))), torch.log(torch.tensor([3.0])) / 4)
 
 
 def test_steps_run_from_noise_to_image_and_a_shift_crowds_them_at_the_noise():
@@ -124,10 +124,10 @@ def test_weights_of_the_output_are_the_losses_of_the_papers():
     alpha, sigma = PATHS["vp-cosine"].scales(RATIOS)
     snr = (alpha / sigma) ** 2
     for predict, expected in {"image": torch.ones_like(snr), "noise": snr, "v": snr + 1}.items():
-        assert torch.allclose(weight_of("output", alpha, sigma, mix_of(predict, alpha, sigma).out), expected)
+        assert torch.allclose(weight_of("output", alpha, sigma, mix_of(predict, alpha, sigma).c_out), expected)
     one, noise = PATHS["ve"].scales(RATIOS)
     expected = (noise**2 + 0.25) / (0.5 * noise) ** 2
-    assert torch.allclose(weight_of("output", one, noise, mix_of("edm", one, noise).out), expected)
+    assert torch.allclose(weight_of("output", one, noise, mix_of("edm", one, noise).c_out), expected)
 
 
 def test_min_snr_bounds_the_weight_of_what_is_nearly_an_image():
@@ -136,8 +136,8 @@ def test_min_snr_bounds_the_weight_of_what_is_nearly_an_image():
     weight = weight_of("min-snr", alpha, sigma, torch.ones(1), snr_limit=5.0)
     assert torch.allclose(weight, snr.clamp(max=5))
     # of an error of the noise, as Hang et al. write it
-    assert torch.allclose(weight * mix_of("noise", alpha, sigma).out ** 2, snr.clamp(max=5) / snr)
-    assert torch.allclose(weight * mix_of("v", alpha, sigma).out ** 2, snr.clamp(max=5) / (snr + 1))
+    assert torch.allclose(weight * mix_of("noise", alpha, sigma).c_out ** 2, snr.clamp(max=5) / snr)
+    assert torch.allclose(weight * mix_of("v", alpha, sigma).c_out ** 2, snr.clamp(max=5) / (snr + 1))
 
 
 def test_the_weight_of_the_velocity_is_that_of_image_minus_noise_until_it_is_bounded():
@@ -145,4 +145,4 @@ def test_the_weight_of_the_velocity_is_that_of_image_minus_noise_until_it_is_bou
     weight = weight_of("velocity", alpha, sigma, torch.ones(1))
     assert torch.allclose(weight[:3], 1 / sigma[:3] ** 2)
     assert float(weight[3]) == pytest.approx(400)
-    assert torch.allclose(weight[:3] * mix_of("velocity", alpha, sigma).out[:3] ** 2, torch.ones(3, dtype=torch.float64))
+    assert torch.allclose(weight[:3] * mix_of("velocity", alpha, sigma).c_out[:3] ** 2, torch.ones(3, dtype=torch.float64))

@@ -114,7 +114,7 @@ def test_where_all_pixels_depend_on_each_other_the_gradient_does_not_lead_too_fa
 
 
 def draw(method, cov, seen, count, steps=60, name="rectified", eta=0.85):
-    rng, levels = torch.Generator().manual_seed(0), PATHS[name].walk(steps)
+    rng, levels = torch.Generator().manual_seed(0), PATHS[name].timesteps(steps)
 
     def normal():
         return torch.randn(count, 1, SIZE, SIZE, generator=rng)

@@ -53,7 +53,7 @@ def test_the_error_falls_with_the_order_of_the_solver(name, solver, order):
 @every_path
 @pytest.mark.parametrize("solver", ["ddim", "euler", "heun", "dpm++"])
 def test_gaussian_images_are_reached_from_noise(name, solver):
-    levels = PATHS[name].walk(400)
+    levels = PATHS[name].timesteps(400)
     start = levels[0].sigma * torch.linspace(-2, 2, 9, dtype=torch.float64)
     end = SOLVERS[solver](gaussian(0.3), start, levels, no_noise)
     assert torch.allclose(end, exact(start, levels[0], levels[-1], 0.3), atol=1e-2 if solver in ("ddim", "euler") else 1e-3)
@@ -68,7 +68,7 @@ def test_the_image_is_never_asked_for_where_it_is_known(name, solver, evaluation
         asked.append(level.sigma)
         return x * 0.1
 
-    SOLVERS[solver](denoise, torch.zeros(1), PATHS[name].walk(5), lambda: torch.zeros(1))
+    SOLVERS[solver](denoise, torch.zeros(1), PATHS[name].timesteps(5), lambda: torch.zeros(1))
     assert len(asked) == evaluations
     assert min(asked) > 0
 
@@ -77,7 +77,7 @@ def test_the_image_is_never_asked_for_where_it_is_known(name, solver, evaluation
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_a_known_image_is_reached_exactly(name, solver):
     image = torch.tensor([0.5, -0.25])
-    end = SOLVERS[solver](lambda x, level: image, torch.tensor([1.0, -2.0]), PATHS[name].walk(3), lambda: torch.randn(2))
+    end = SOLVERS[solver](lambda x, level: image, torch.tensor([1.0, -2.0]), PATHS[name].timesteps(3), lambda: torch.randn(2))
     assert torch.allclose(end, image, atol=1e-6)
 
 
@@ -101,7 +101,7 @@ def test_ancestral_samples_of_gaussian_images_have_their_variance():
     rng = torch.Generator().manual_seed(0)
     start = torch.randn(20_000, generator=rng)
     for eta in (0.5, 1.0):
-        end = ddim(gaussian(0.6), start, PATHS["vp-cosine"].walk(400), lambda: torch.randn(20_000, generator=rng), eta)
+        end = ddim(gaussian(0.6), start, PATHS["vp-cosine"].timesteps(400), lambda: torch.randn(20_000, generator=rng), eta)
         assert float(end.std()) == pytest.approx(0.6, rel=0.03)
 
 
@@ -129,7 +129,7 @@ LINEAR = {"beta_schedule": "linear", "timestep_spacing": "trailing"}
 def test_ddim_is_that_of_diffusers(steps):
     scheduler = DDIMScheduler(**LINEAR, clip_sample=False, set_alpha_to_one=True)
     scheduler.set_timesteps(steps)
-    levels = PATHS["vp-linear"].walk(steps)
+    levels = PATHS["vp-linear"].timesteps(steps)
     ours = ddim(by_noise(scheduler.timesteps.tolist(), levels), START, levels, no_noise)
     assert torch.allclose(ours, theirs(scheduler, START), atol=1e-4 * float(ours.abs().max()))
 
@@ -138,7 +138,7 @@ def test_ddim_is_that_of_diffusers(steps):
 def test_ddim_with_noise_is_that_of_diffusers(eta):
     scheduler = DDIMScheduler(**LINEAR, clip_sample=False, set_alpha_to_one=True)
     scheduler.set_timesteps(10)
-    levels, ours, other = PATHS["vp-linear"].walk(10), torch.Generator().manual_seed(1), torch.Generator().manual_seed(1)
+    levels, ours, other = PATHS["vp-linear"].timesteps(10), torch.Generator().manual_seed(1), torch.Generator().manual_seed(1)
     denoise = by_noise(scheduler.timesteps.tolist(), levels)
     end = ddim(denoise, START, levels, lambda: torch.randn(SHAPE, generator=ours), eta)
     assert torch.allclose(end, theirs(scheduler, START, eta=eta, generator=other), atol=1e-4 * float(end.abs().max()))
@@ -148,7 +148,7 @@ def test_ddim_with_noise_is_that_of_diffusers(eta):
 def test_ddpm_is_that_of_diffusers(steps):
     scheduler = DDPMScheduler(**LINEAR, clip_sample=False, variance_type="fixed_small")
     scheduler.set_timesteps(steps)
-    levels, ours, other = PATHS["vp-linear"].walk(steps), torch.Generator().manual_seed(1), torch.Generator().manual_seed(1)
+    levels, ours, other = PATHS["vp-linear"].timesteps(steps), torch.Generator().manual_seed(1), torch.Generator().manual_seed(1)
     denoise = by_noise(scheduler.timesteps.tolist(), levels)
     end = ddpm(denoise, START, levels, lambda: torch.randn(SHAPE, generator=ours))
     assert torch.allclose(end, theirs(scheduler, START, generator=other), atol=2e-4 * float(end.abs().max()))
@@ -158,7 +158,7 @@ def test_ddpm_is_that_of_diffusers(steps):
 def test_dpm_plus_plus_is_that_of_diffusers(steps):
     scheduler = DPMSolverMultistepScheduler(**LINEAR, algorithm_type="dpmsolver++", solver_order=2, final_sigmas_type="zero")
     scheduler.set_timesteps(steps)
-    levels = PATHS["vp-linear"].walk(steps)
+    levels = PATHS["vp-linear"].timesteps(steps)
     ours = dpm_plus_plus(by_noise(scheduler.timesteps.tolist(), levels), START, levels)
     assert torch.allclose(ours, theirs(scheduler, START), atol=1e-3 * float(ours.abs().max()))
 
@@ -188,7 +188,7 @@ def test_heun_is_that_of_diffusers():
 def test_solvers_on_the_exploding_path_are_those_of_diffusers(solver, scheduler):
     made = scheduler(sigma_min=0.002, sigma_max=80.0, sigma_data=0.5)
     made.set_timesteps(8)
-    levels = PATHS["ve"].walk(8)
+    levels = PATHS["ve"].timesteps(8)
     assert [level.sigma for level in levels] == pytest.approx(made.sigmas.tolist(), rel=1e-4)
 
     def net(x, sigma):
@@ -207,7 +207,7 @@ def test_solvers_on_the_exploding_path_are_those_of_diffusers(solver, scheduler)
 def test_euler_on_the_straight_path_is_that_of_diffusers():
     scheduler = FlowMatchEulerDiscreteScheduler()
     scheduler.set_timesteps(sigmas=[1 - i / 6 for i in range(6)])
-    levels = PATHS["rectified"].walk(6)
+    levels = PATHS["rectified"].timesteps(6)
 
     def direction(x, sigma):  # from image to noise
         return torch.tanh(x - sigma)

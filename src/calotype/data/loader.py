@@ -59,7 +59,7 @@ class Loader:
         images: The images. Memory-mapped ones are read ahead, one batch at a time, by one thread.
         batch: Images in a batch over all ranks together.
         seed: What decides order, cutting, mirroring and degrading.
-        vary: What becomes of the images.
+        augmentation: What becomes of the images.
         rank: The process that asks; it gets rows ``rank::world`` of each batch.
         world: The number of processes.
         device: Where batches go.

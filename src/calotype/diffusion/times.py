@@ -24,7 +24,7 @@ def stratified(n: int, rng: torch.Generator) -> Tensor:
 def normal_half_log_snr(n: int, rng: torch.Generator, *, mean: float = 0.0, spread: float = 1.0) -> Tensor:
     """``n`` normal half log-SNRs: more of them where the task is hard. (n,) float32.
 
-    On the rectified path these are the logit-normal times of Esser et al. (2024, section 3.1), on the exploding one the log-normal
+    On the rectified path these are the logit-normal times of Esser et al. (2024, section 3.1), on the variance-exploding one the log-normal
     noise levels of Karras et al. (2022, table 1), whose P_mean is minus ``mean``.
     """
     # the quantile function is infinite at 0 and 1, which float32 can round to
