@@ -29,7 +29,7 @@ Fit = Literal["crop", "pad", "stretch"] | None
 
 @dataclass(frozen=True)
 class Options:
-    """Judge a generator: scores with intervals and floors, verdicts with remedies, one page.
+    """Judge a generator: scores with intervals and real-vs-real baselines, verdicts with remedies, one page.
 
     SUBJECT is a run, a model/ folder, or a folder or zip of generated images. A run knows its training images and its holdout; for
     anything else name them, and what needs the one that is missing says CANNOT TELL.

@@ -97,7 +97,7 @@ def obstacles(reports: Sequence[Report]) -> list[str]:
     if len({None if r.data is None else r.data.fingerprint for r in reports}) > 1 or any(r.data is None for r in reports):
         found.append("Different real images: " + "; ".join(f"{r.subject}: {_data(r)}" for r in reports) + ".")
     elif len({r.data.holdout_fingerprint for r in reports if r.data is not None}) > 1:
-        found.append("Different held-out images, which give the floor.")
+        found.append("Different held-out images, which give the real-vs-real baseline.")
     for key in sorted({key for r in reports for key in r.protocol}):
         if len({r.protocol.get(key) for r in reports}) > 1:
             found.append(f"Different {key}: " + "; ".join(f"{r.subject}: {r.protocol.get(key, 'not said')}" for r in reports) + ".")

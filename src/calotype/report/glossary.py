@@ -146,7 +146,7 @@ WORDS = {
     "encoder": "The part of a model that turns an image into latent variables.",
     "fine detail": "What changes within two to four pixels: the highest octave of spatial frequencies, from a quarter to half a cycle per "
     "pixel.",
-    "floor": "The same score of other real images: what a perfect generator would get.",
+    "real-vs-real baseline": "The same score of other real images: what a perfect generator would get.",
     "function evaluations": "How often an image passes through the network while it is drawn.",
     "generated images": "Those that are judged: drawn from the model, or found in the folder.",
     "generator": "What makes the images: a model, or a part of one.",
