@@ -28,7 +28,7 @@ _HOMES = {
     "Display": "engine.display",
     "train": "engine.train",
     "resume": "engine.train",
-    "evaluate": "report.evaluate",
+    "evaluate": "evaluation.evaluate",
     "load": "tasks.sample",
     "Generator": "tasks.sample",
     "More": "config",
