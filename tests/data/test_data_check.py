@@ -239,19 +239,19 @@ def test_import_is_light() -> None:
 )
 def test_what_cropping_costs_is_told_with_its_share(write_tree: Write, sizes: list[tuple[int, int]], said: str) -> None:
     found = check(str(write_tree({f"{n}.png": smooth(*size, n) for n, size in enumerate(sizes)})))
-    assert said in "\n".join(found.lines())
+    assert said in "\n".join(describe(found))
     assert found.to_dict()["sizes"]["oblong"] == sum(a != b for a, b in sizes)
 
 
 def test_of_squares_nothing_is_cropped(write_tree: Write) -> None:
     found = check(str(write_tree({f"{n}.png": smooth(40, 40, n) for n in range(3)})))
-    assert "  shape" not in "\n".join(found.lines())
+    assert "  shape" not in "\n".join(describe(found))
 
 
 def test_classes_that_are_promised_are_learned_by_the_advised_command(write_tree: Write) -> None:
     color = write_tree({f"{kind}/{n}.png": smooth(40, 40, n) for kind in ("cat", "dog") for n in range(8)})
-    lines = check(str(color)).lines()
+    lines = describe(check(str(color)))
     advised = next(line for line in lines if "advice" in line)
     assert "calotype train dcgan " in advised
     assert advised.endswith(" --model.conditional True")
-    assert "conditional" not in "\n".join(check("mnist5k").lines())
+    assert "conditional" not in "\n".join(describe(check("mnist5k")))

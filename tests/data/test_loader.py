@@ -43,7 +43,7 @@ def test_order_is_a_pure_function_of_place(count: int, seed: int, seen: int, bat
 
 
 def test_epochs_and_seeds_differ() -> None:
-    orders = {tuple(Sampler(50, seed).order(epoch).tolist()) for seed in range(5) for epoch in range(5)}
+    orders = {tuple(Sampler(50, seed).permutation(epoch).tolist()) for seed in range(5) for epoch in range(5)}
     assert len(orders) == 25
 
 

@@ -64,9 +64,9 @@ def test_an_image_is_spoiled_the_same_in_any_company(spec: str) -> None:
     for row in (0, 3):
         alone = degradation(image[row : row + 1], Noise(1, 7, 10 + row))
         torch.testing.assert_close(alone.image[0], together.image[row], rtol=0, atol=1e-6)
-        if together.known is not None:
-            assert alone.known is not None
-            assert torch.equal(alone.known[0], together.known[row])
+        if together.conditioning is not None:
+            assert alone.conditioning is not None
+            assert torch.equal(alone.conditioning[0], together.conditioning[row])
         if together.operator.sigma is not None:
             assert alone.operator.sigma is not None
             assert alone.operator.sigma.expand(1)[0] == together.operator.sigma.expand(4)[row]
@@ -285,11 +285,11 @@ def test_shapes_are_mixed() -> None:
 def test_a_mask_made_smaller_knows_what_was_made_of_known_pixels_alone() -> None:
     image = images(3, 1)
     whole, small = (degrade.parse(spec)(image, Noise(3, 2)) for spec in ("mask:box", "mask:box+downsample:2"))
-    assert whole.known is not None
-    assert small.known is not None
-    blocks = whole.known.view(3, 1, 12, 2, 18, 2)
-    assert torch.equal(small.known, blocks.amin((3, 5)))
-    assert degrade.parse("mask:box+downsample:2").known == ("mask",)
+    assert whole.conditioning is not None
+    assert small.conditioning is not None
+    blocks = whole.conditioning.view(3, 1, 12, 2, 18, 2)
+    assert torch.equal(small.conditioning, blocks.amin((3, 5)))
+    assert degrade.parse("mask:box+downsample:2").conditioning == ("mask",)
 
 
 def test_a_composition_is_one_after_another_with_one_sequence_of_draws() -> None:
@@ -301,7 +301,7 @@ def test_a_composition_is_one_after_another_with_one_sequence_of_draws() -> None
     both = degrade.parse("blur:0.5-2+gray+downsample:2+noise:0-20")
     made = both(image, Noise(2, 3))
     assert torch.equal(made.image, expected)
-    assert (both.scale, both.channels(3), both.known) == (2, 1, ("sigma",))
+    assert (both.scale, both.channels(3), both.conditioning) == (2, 1, ("sigma",))
     assert degrade.parse("downsample:2+noise:3+downsample:3").scale == 6
 
 

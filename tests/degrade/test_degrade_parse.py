@@ -89,7 +89,7 @@ def test_numbers_are_written_in_digits_that_read_as_the_same(number: float) -> N
     [
         ("", "unknown degradation ''"),
         ("nose:25", "did you mean noise:0-55"),
-        ("gray", "did you mean gray"),
+        ("grey", "did you mean gray"),
         ("bicubic:3", "did you mean downsample:3"),
         ("inpaint", "did you mean mask:box"),
         ("xyzzy", "there are noise:0-55"),

@@ -84,9 +84,9 @@ def test_remedies_fit_what_is_judged() -> None:
     assert any("--option steps" in remedy for remedy in of(noise, flow))
     assert "--train.ema 0.1" in of(noise, dcgan, run={"train.ema": 0.05})
     assert "--train.ema 0.1" not in of(noise, dcgan, run={"train.ema": 0.1})
-    asks = Verdict("mode-collapse", "FAIL", "", remedies=("--model.conditional True", "--model.minibatch-std True"))
+    asks = Verdict("mode-collapse", "FAIL", "", remedies=("--model.conditional True", "--model.discriminator.minibatch-std True"))
     assert of(asks, dcgan) == asks.remedies
-    assert of(asks, dcgan, labels=False) == ("--model.minibatch-std True",)
+    assert of(asks, dcgan, labels=False) == ("--model.discriminator.minibatch-std True",)
 
 
 def test_images_that_something_else_made_get_no_settings_of_a_training() -> None:

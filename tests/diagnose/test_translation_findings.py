@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from calotype import degrade
-from calotype.data import Loader, Vary, load
+from calotype.data import Augmentation, Loader, load
 from calotype.diagnose.translation import (
     LEVEL,
     Translated,
@@ -238,7 +238,7 @@ def test_few_pictures_cannot_tell(digits: Tensor) -> None:
 @pytest.mark.parametrize(("config", "ways"), [(CycleGANConfig(width=4), 2), (CUTConfig(width=4), 1)])
 def test_models_are_asked_in_both_directions(config: CycleGANConfig | CUTConfig, ways: int, photos: Tensor) -> None:
     model = build(config, ImageSpec(64, 3, source=Source(1, degradation="gray", paired=False))).eval()
-    batch = Loader(load("photos", size=64, fit="tile").train, 8, 0, Vary(degrade=degrade.parse("gray"))).batch_at(0)
+    batch = Loader(load("photos", size=64, fit="tile").train, 8, 0, Augmentation(degrade=degrade.parse("gray"))).batch_at(0)
     found = translate(model, batch, paired=True)
     assert found.made.shape == batch.image.shape
     assert (found.back is not None) == (ways == 2)

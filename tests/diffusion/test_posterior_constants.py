@@ -113,7 +113,7 @@ def test_a_pixel_of_which_nothing_is_known_has_a_standard_deviation_of_seven_ten
     torch.manual_seed(0)
     config = small("flow-matching", embedding=8, width=8)
     generator = Generator(build(config.model, ImageSpec(8, 1)), "flow-matching", torch.device("cpu"))
-    monkeypatch.setattr(generator.model, "denoiser", lambda label: lambda x, level: torch.zeros_like(x))
+    monkeypatch.setattr(generator.model, "denoiser", lambda label, clip=False: lambda x, level: torch.zeros_like(x))
     y = torch.linspace(-0.9, 0.9, 64).view(1, 1, 8, 8)
     for sigma in (0.3, 0.7):
         made = restore_with_prior(generator, y, Identity(), samples=2, steps=1, method="diffpir", sigma=sigma).mean

@@ -99,9 +99,9 @@ def test_an_epoch_is_as_many_images_as_there_are_to_train_on(
 
 def test_minutes_are_steps_by_the_time_of_one() -> None:
     config, split = small("gan"), split_of("gan")
-    assert steps_of(Training(minutes=2), config, split, pace=0.05) == 2400
-    assert steps_of(More(minutes=2), config, split, pace=0.05, start=100) == 2500
-    assert steps_of(Training(minutes=1e-9), config, split, pace=0.05) == 1
+    assert steps_of(Training(minutes=2), config, split, seconds_per_step=0.05) == 2400
+    assert steps_of(More(minutes=2), config, split, seconds_per_step=0.05, start=100) == 2500
+    assert steps_of(Training(minutes=1e-9), config, split, seconds_per_step=0.05) == 1
     assert steps_of(More(steps=7), config, split, start=100) == 107
 
 
@@ -139,7 +139,7 @@ def test_what_a_step_takes_is_remembered_or_follows_from_the_log_or_is_timed(mon
 def test_a_budget_that_no_run_spends_is_one_line(name: str, asked: Training | More, says: str) -> None:
     config, split = small(name), split_of(name)
     with pytest.raises(UserError, match=says) as caught:
-        steps_of(asked, config, split, pace=0.001, start=1)
+        steps_of(asked, config, split, seconds_per_step=0.001, start=1)
     assert "999,999,999 at most: give less" in str(caught.value)
     assert len(str(caught.value)) < 200
 

@@ -47,7 +47,7 @@ def killed(monkeypatch: pytest.MonkeyPatch, folder: Path, config: Config | None 
 @pytest.mark.parametrize("asked", [{}, {"minutes": 0.003}, {"epochs": 0.007}])
 @pytest.mark.parametrize(("more", "steps"), [(More(steps=5), 5), (More(minutes=1), 6), (More(epochs=0.008), 5)])
 def test_a_complete_run_goes_on(runs: Path, monkeypatch: pytest.MonkeyPatch, asked: dict[str, float], more: More, steps: int) -> None:
-    monkeypatch.setattr(budget, "_pace", lambda trainer, window: 0.03)
+    monkeypatch.setattr(budget, "_seconds_per_step", lambda trainer, window: 0.03)
     came = train(with_budget(**asked), out=runs / "a").step
     state = load_newest(runs / "a/checkpoints")
     assert state is not None
@@ -166,7 +166,7 @@ def test_a_schedule_is_that_of_the_whole_budget(runs: Path, monkeypatch: pytest.
 
 def test_a_retreat_after_going_on_keeps_the_budget(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     train(tiny_gan(4), out=runs / "a")
-    monkeypatch.setattr(Trainer, "sound", lambda self: self.progress.step < 6)
+    monkeypatch.setattr(Trainer, "all_finite", lambda self: self.progress.step < 6)
     with pytest.raises(TrainingError, match="intact at step 4"):
         resume(runs / "a", more=More(steps=4))
     monkeypatch.undo()

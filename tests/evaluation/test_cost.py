@@ -17,7 +17,7 @@ from calotype.evaluation import cost
 from calotype.evaluation.reference_set import Ground
 from calotype.evaluation.target import Subject
 from calotype.models import build
-from calotype.settings import Walk
+from calotype.settings import SolverSteps
 from calotype.tasks.sample import Generator
 from calotype.types import Condition, ImageSpec, Model, Noise, Player, SamplingOptions, chosen
 from tests.small import small
@@ -28,7 +28,7 @@ GRAY = ImageSpec(28, 1)
 
 @dataclass(frozen=True)
 class Steps(SamplingOptions):
-    steps: Walk = 4
+    steps: SolverSteps = 4
 
 
 class Blend(Model):

@@ -76,7 +76,7 @@ def measured(does: Callable[[Tensor], Tensor], how: str = "noise:25", shown: lis
     degrade = parse(how)
     shown = shown or scenes()
     channels = shown[0].truth.shape[1]
-    spec = ImageSpec(SIZE, channels, (), Source(degrade.channels(channels), degrade.scale, degrade.known, how))
+    spec = ImageSpec(SIZE, channels, (), Source(degrade.channels(channels), degrade.scale, degrade.conditioning, how))
     judge = Judge(Generator(Planted(spec, does), "planted", torch.device("cpu")), degrade, convention_for(degrade, channels), seed=0)
     return judge.measure(shown), judge
 

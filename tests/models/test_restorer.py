@@ -37,7 +37,7 @@ def batch_of(spec: str, channels: int = 1) -> Batch:
 
 def model_for(spec: str, channels: int = 1, size: int = 24, **options: object) -> Restorer:
     degradation: Degradation = degrade.parse(spec)
-    source = Source(degradation.channels(channels), degradation.scale, degradation.known, degradation.spec)
+    source = Source(degradation.channels(channels), degradation.scale, degradation.conditioning, degradation.spec)
     config = replace(RestorerConfig(width=8, depth=1), **options)  # type: ignore[arg-type]
     return Restorer(config, ImageSpec(size, channels, (), source))
 

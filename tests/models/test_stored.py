@@ -205,7 +205,7 @@ def test_what_is_no_model_is_named(tmp_path: Path) -> None:
     for path in (tmp_path, str(tmp_path), tmp_path / "loop", tmp_path / "file", tmp_path / "nowhere", "", "x" * 5000, "a\0b", "\udc80"):
         for open_model in (load, of_run):
             attempt(lambda open_model=open_model, path=path: open_model(path), UserError)  # type: ignore[misc]
-            with pytest.raises(UserError, match=r"holds no trained model|cannot be read"):
+            with pytest.raises(UserError, match=r"holds no trained model|cannot be read|does not exist"):
                 open_model(path)  # type: ignore[arg-type]
     for strange in (b"bytes", 3, None):
         with pytest.raises(UserError, match="is no path"):

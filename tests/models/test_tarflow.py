@@ -27,9 +27,9 @@ def test_a_position_sees_the_tokens_before_it_alone() -> None:
 
 def test_a_walk_with_a_cache_says_what_all_positions_say_at_once() -> None:
     net, tokens, context = network(), torch.randn(2, 6, 3, dtype=torch.float64), torch.randn(2, 5, dtype=torch.float64)
-    walk = net.walk(2, context)
+    cached = net.incremental(2, context)
     with torch.no_grad():
-        steps = [walk(None if t == 0 else tokens[:, t - 1]) for t in range(6)]
+        steps = [cached(None if t == 0 else tokens[:, t - 1]) for t in range(6)]
         assert torch.allclose(torch.stack(steps, 1), net(tokens, context), atol=1e-12)
 
 

@@ -139,7 +139,7 @@ def test_what_is_spoiled_depends_on_seed_and_number_alone() -> None:
     assert not torch.equal(first.given, degraded_case(applied, picture, noisy, 2).given)
     assert first.conditioning is not None
     assert torch.equal(first.conditioning, torch.full((1, 20, 30), 0.5))
-    blind = degraded_case(applied, picture, noisy, 1, blind=True).known
+    blind = degraded_case(applied, picture, noisy, 1, blind=True).conditioning
     assert blind is not None
     assert bool((blind == BLIND).all())
     assert float((first.given - picture).std() * 127.5) == pytest.approx(25, rel=0.05)

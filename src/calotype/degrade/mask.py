@@ -50,7 +50,7 @@ class Mask(Degradation):
             the share of pixels that is missing, each by itself.
     """
 
-    known = ("mask",)
+    conditioning = ("mask",)
 
     def __init__(self, holes: Sequence[str | float]) -> None:
         self.holes = tuple(holes)

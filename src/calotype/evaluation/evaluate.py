@@ -250,7 +250,8 @@ def _notes(ground: Ground, n: int) -> list[str]:
     notes = [_repeats(ground.train), check_count(min(floor, len(ground.reference)), space.dimension)]
     if floor < n:
         notes.append(
-            f"scores use {floor:,} of the {n:,} images, because only {floor:,} real images are left for the real-vs-real baseline: give more with --holdout"
+            f"scores use {floor:,} of the {n:,} images, because only {floor:,} real images are left for the real-vs-real baseline: "
+            "give more with --holdout"
         )
     if space.accuracy is not None:
         notes.append(f"{space_in_words(space.label)}, which judges, is right for {100 * space.accuracy:.1f}% of images that it never saw")

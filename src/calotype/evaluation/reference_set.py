@@ -131,8 +131,8 @@ def enough(train: Images, holdout: Images | None, n: int, features: str | None) 
     other = next((k for k in range(1, n + 1) if min(_parts(len(train), held + k, n)) >= need), None)
     give = f"{training} more training images" + ("" if other is None else f", or {other} more real images with --holdout")
     raise TooFewReals(
-        f"only {reference} real images to compare with and {floor} for the real-vs-real baseline are left, and features of {need - 1} dimensions "
-        f"need {need} of each: give {give}"
+        f"only {reference} real images to compare with and {floor} for the real-vs-real baseline are left, and features of "
+        f"{need - 1} dimensions need {need} of each: give {give}"
     )
 
 

@@ -239,8 +239,8 @@ def _scores(report: Report) -> str:
             [term(s.name) + kind, number(s.value) + span, floor, plots.strip(s), f"{explain(s)} {BETTER[s.kind].capitalize()}.{other}"]
         )
     lead = (
-        "Dot: the score. Bar: the interval in which it lies with 95% certainty. Line: the real-vs-real baseline, the same score of other real images; "
-        "the shaded side is as good as real."
+        "Dot: the score. Bar: the interval in which it lies with 95% certainty. Line: the real-vs-real baseline, "
+        "the same score of other real images; the shaded side is as good as real."
     )
     return tag("p", linked(f"Measured {common}, unless said otherwise. {lead}"), kind="quiet") + table(
         ["Score", "Value, 95% interval", "Real images", "", "What it says"], rows, kind="scores"

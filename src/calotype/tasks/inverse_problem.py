@@ -30,7 +30,7 @@ class Missing(Degradation):
         name: of what is missing.
     """
 
-    known = ("mask",)
+    conditioning = ("mask",)
 
     def __init__(self, mask: Tensor, name: str) -> None:
         self.mask, self.spec = mask, f"mask:{name}"

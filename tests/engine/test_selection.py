@@ -97,7 +97,7 @@ def test_a_resume_remembers_the_best_score_to_the_last_digit(runs: Path, monkeyp
 
 
 def test_weights_that_are_not_finite_are_never_the_best(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At the first score every weight is NaN; the run goes back, and what it keeps is sound."""
+    """At the first score every weight is NaN; the run goes back, and what it keeps is finite."""
     whole, broken = Trainer.step, []
 
     def step(self: Trainer, watch: bool = False) -> dict[str, torch.Tensor]:
@@ -122,7 +122,7 @@ def test_weights_that_are_not_finite_are_never_the_best(runs: Path, monkeypatch:
 
 
 def test_a_run_that_is_given_up_says_so_in_its_log(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Trainer, "sound", lambda self: self.progress.step < 5)
+    monkeypatch.setattr(Trainer, "all_finite", lambda self: self.progress.step < 5)
     with pytest.raises(TrainingError):
         calotype.train(config(steps=12), out=runs / "run")
     log = Run.open(runs / "run").log().read()
