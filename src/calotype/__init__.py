@@ -1,7 +1,7 @@
 """Calotype: train image generators, learn how far they can be trusted, put them to work.
 
 >>> import calotype
->>> calotype.recipes.RECIPES["dcgan"]().model.network
+>>> calotype.recipes.RECIPES["dcgan"]().model.generator.network
 'dcgan'
 """
 

@@ -20,6 +20,7 @@ from calotype.config import Config, Optimizer
 from calotype.engine import budget, checkpoint, selection, train
 from calotype.engine.checkpoint import Checkpoint
 from calotype.engine.distributed import World, joined
+from calotype.engine.gradients import Owned
 from calotype.engine.optim import EMA_EVERY
 from calotype.engine.run import Run
 from calotype.engine.trainer import STEPS, TORCH, Progress, Trainer, _loader
@@ -100,19 +101,16 @@ class InOne(Trainer):
 def gradients_of(trainer: Trainer) -> dict[str, Tensor]:
     """The gradients of each player in one step, as one vector in float64."""
     found: dict[str, Tensor] = {}
-    turn, shape = trainer._turn, trainer._shape_gradient
+    shape = trainer._shape_gradient
 
-    def watched_turn(player: Player, *rest: Any) -> dict[str, Tensor]:
-        def keep(owned: Any, grads: tuple[Tensor, ...], watch: bool) -> Tensor | None:
-            found[player.name] = torch.cat([g.double().flatten() for g in grads])
-            return shape(owned, grads, watch)
+    def keep(owned: Owned, watch: bool) -> Tensor | None:
+        norm = shape(owned, watch)
+        found[owned.name] = torch.cat([g.double().flatten() for g in owned.gradients()])
+        return norm
 
-        trainer._shape_gradient = keep  # type: ignore[method-assign]
-        return turn(player, *rest)
-
-    trainer._turn = watched_turn  # type: ignore[method-assign]
+    trainer._shape_gradient = keep  # type: ignore[method-assign]
     trainer.step()
-    trainer._turn, trainer._shape_gradient = turn, shape  # type: ignore[method-assign]
+    trainer._shape_gradient = shape  # type: ignore[method-assign]
     return found
 
 

@@ -87,7 +87,7 @@ def test_scores_and_floor_rest_on_equally_many_images(digits: np.ndarray, tmp_pa
     assert coverage.floor is not None
     assert fd.value == pytest.approx(fd.floor, rel=0.2)
     assert coverage.value == pytest.approx(coverage.floor, abs=0.1)
-    told = "scores use 100 of the 600 images, because only 100 real images are left for the floor: give more with --holdout"
+    told = "scores use 100 of the 600 images, because only 100 real images are left for the real-vs-real baseline: give more with --holdout"
     assert told in report.notes
     mode = next(v for v in report.verdicts if v.name == "mode-collapse")
     assert mode.data is not None

@@ -164,9 +164,10 @@ class Trainer:
 
     def _parts(self, batch: Batch) -> list[Batch]:
         """A batch in the parts that are computed one after another."""
-        count = self.config.train.accumulate
+        if (count := self.config.train.accumulate) == 1:
+            return [batch]
         size = len(batch.image) // count
-        return [batch] if count == 1 else [batch[i * size : (i + 1) * size] for i in range(count)]
+        return [batch[i * size : (i + 1) * size] for i in range(count)]
 
     def _shape_gradient(self, owned: Owned, watch: bool) -> Tensor | None:
         """Average over the processes, add the L1 term, clip; returns the norm before clipping where somebody needs it."""
