@@ -23,6 +23,8 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file
 
+from calotype import earlier
+
 CLOCKS = {"seconds", "images_per_second", "time", "left"}  # of log lines: what no two runs share
 
 
@@ -38,7 +40,8 @@ def ran(checkout: Path, words: list[str]) -> str:
 def weights(run: Path) -> dict[str, np.ndarray[Any, Any]]:
     """Every tensor of the newest checkpoint of a run."""
     folders = sorted(run.glob("checkpoints/*/"))
-    return {k: v for path in sorted(folders[-1].glob("*.safetensors")) for k, v in load_file(path).items()} if folders else {}
+    files = sorted(folders[-1].glob("*.safetensors")) if folders else []
+    return {earlier.parameter(name): tensor for path in files for name, tensor in load_file(path).items()}
 
 
 def differs(a: dict[str, Any], b: dict[str, Any]) -> str:

@@ -177,10 +177,11 @@ def text(value: object) -> str:
 
 def logarithmic(scale: Callable[[str], None], axis: Axis) -> None:
     """A logarithmic axis with plain numbers: the exponents that matplotlib writes are mathematics, which is turned off."""
-    from matplotlib.ticker import LogLocator, NullFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     scale("log")
     axis.set_major_locator(LogLocator(numticks=6))
+    axis.set_major_formatter(FuncFormatter(lambda value, place: number(value)))
     axis.set_minor_formatter(NullFormatter())
 
 
