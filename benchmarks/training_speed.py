@@ -28,7 +28,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from calotype import data
 from calotype.config import Config
-from calotype.data import Split
+from calotype.data import Images, Split
 from calotype.engine.device import keep_big_blocks, trainable
 from calotype.engine.distributed import World
 from calotype.engine.trainer import Progress, Trainer
@@ -64,8 +64,9 @@ class Files(Dataset[Tensor]):
 
 def tutorial(trainer: Trainer, folder: Path, workers: int) -> Callable[[int], None]:
     """A fresh copy of the trainer's networks under the tutorial's loop."""
-    config = trainer.config
-    fresh = Trainer(config, Split(trainer.loader.images, trainer.loader.images), Progress(steps=1), trainer.device, World()).model
+    config, images = trainer.config, trainer.loader.images
+    assert isinstance(images, Images)
+    fresh = Trainer(config, Split(images, images), Progress(steps=1), trainer.device, World()).model
     generator, discriminator = (getattr(fresh, name).to(memory_format=torch.contiguous_format) for name in ("generator", "discriminator"))
     optimizers = [torch.optim.Adam(m.parameters(), lr=2e-4, betas=(0.5, 0.999)) for m in (discriminator, generator)]
     criterion = nn.BCEWithLogitsLoss()

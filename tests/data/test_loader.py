@@ -113,8 +113,8 @@ def test_memory_mapped_equals_in_memory(tmp_path: Path) -> None:
     assert isinstance(mapped.pixels, np.memmap)
     assert mapped.fingerprint == held.fingerprint
     one, other = (Loader(images, 30, 3, Augmentation(flip=True), rank=1, world=2) for images in (held, mapped))
-    assert other._mapped
-    assert not one._mapped
+    assert other._waits
+    assert not one._waits
     for seen in (0, 30, 60, 4990, 5020, 30, 30, 0, 123_456):  # guesses right and wrong, and across epochs
         a, b = one.batch_at(seen), other.batch_at(seen)
         assert torch.equal(a.image, b.image)

@@ -1,7 +1,7 @@
 """Images coming in: sources, decoding, preparing, checking, and the order in which training sees them."""
 
 from calotype.data.check import Advice, Check, Sizes, check
-from calotype.data.images import Images, Progress, Skipped, Split
+from calotype.data.images import Images, ImageSource, Progress, Skipped, Split
 from calotype.data.load import ACCEPTED, load, prepare
 from calotype.data.loader import Augmentation, Loader
 
@@ -10,6 +10,7 @@ __all__ = [
     "Advice",
     "Augmentation",
     "Check",
+    "ImageSource",
     "Images",
     "Loader",
     "Progress",

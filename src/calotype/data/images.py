@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,9 +31,52 @@ class Skipped:
     reason: str
 
 
+class ImageSource(Protocol):
+    """Images of one shape that a `Loader` reads by their places, wherever they lie: all that a training asks of its data."""
+
+    @property
+    def name(self) -> str:
+        """Short, fit for the name of a folder."""
+        ...
+
+    @property
+    def spec(self) -> ImageSpec:
+        """What a model needs to know of these images."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """64 hexadecimal digits, equal for equal contents in equal order."""
+        ...
+
+    @property
+    def partner(self) -> ImageSource | None:
+        """Images that these are to be made from, where a source of its own has them."""
+        ...
+
+    @property
+    def waits(self) -> bool:
+        """Whether reading waits for a disk, so that it is worth being done ahead."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def pixels_at(self, rows: NDArray[np.int64]) -> Pixels:
+        """Copies of some images, (n, H, W, C) uint8."""
+        ...
+
+    def labels_at(self, rows: NDArray[np.int64]) -> Labels | None:
+        """Their labels, (n,) int64; None where there are none."""
+        ...
+
+    def square_at(self, row: int, top: int, left: int, side: int) -> Pixels:
+        """A square of one image, (side, side, C) uint8."""
+        ...
+
+
 @dataclass(frozen=True)
 class Images:
-    """Images of one shape, in memory or memory-mapped.
+    """Images of one shape, in memory or memory-mapped: an `ImageSource`.
 
     ``fingerprint`` is the SHA-256 of shape, class names, labels and the SHA-256 of each image: equal fingerprints mean
     equal contents in equal order, wherever the images came from.
@@ -59,6 +103,24 @@ class Images:
         files = tuple(self.files[row] for row in np.arange(len(self))[rows]) if self.files else ()
         labels = None if self.labels is None else self.labels[rows]
         return replace(self, pixels=self.pixels[rows], labels=labels, partner=None, files=files)
+
+    def pixels_at(self, rows: NDArray[np.int64]) -> Pixels:
+        """As `ImageSource` has it."""
+        table = self.pixels.reshape(len(self), -1)  # rows are copied faster than blocks
+        return np.take(table, rows, axis=0).reshape(len(rows), *self.pixels.shape[1:])
+
+    def labels_at(self, rows: NDArray[np.int64]) -> Labels | None:
+        """As `ImageSource` has it."""
+        return None if self.labels is None else self.labels[rows]
+
+    def square_at(self, row: int, top: int, left: int, side: int) -> Pixels:
+        """As `ImageSource` has it."""
+        return np.asarray(self.pixels[row, top : top + side, left : left + side])
+
+    @property
+    def waits(self) -> bool:
+        """Whether they, or those of the partner, lie in a memory-mapped file."""
+        return _is_mapped(self.pixels) or (self.partner is not None and self.partner.waits)
 
     @property
     def spec(self) -> ImageSpec:
@@ -188,3 +250,12 @@ def some(count: int, noun: str, one: str = "", many: str = "") -> str:
     ('1 image', '1,200 images are')
     """
     return f"{count:,} {noun}{one}" if count == 1 else f"{count:,} {noun}s{many}"
+
+
+def _is_mapped(array: np.ndarray | None) -> bool:
+    """Whether an array, or what it is a view of, lies in a memory-mapped file."""
+    while isinstance(array, np.ndarray):
+        if isinstance(array, np.memmap):
+            return True
+        array = array.base
+    return False

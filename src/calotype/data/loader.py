@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from calotype.data.images import Images, Labels, Pixels, some
+from calotype.data.images import ImageSource, Labels, Pixels, some
 from calotype.data.sampler import Sampler
 from calotype.degrade import Degradation
 from calotype.errors import UserError
@@ -30,7 +30,7 @@ class Augmentation:
     degrade: Degradation | None = None  # makes ``Condition.source`` of the image, or of its partner
     paired: bool = True  # whether source and image show the same; else the sources come in an order of their own
 
-    def spec(self, images: Images) -> ImageSpec:
+    def spec(self, images: ImageSource) -> ImageSpec:
         """What a model needs to know of the batches."""
         base = images.spec
         size = min(self.patch or base.size, base.size)
@@ -56,7 +56,7 @@ class Loader:
     """Batches of a set of images, each a pure function of (seed, images seen).
 
     Args:
-        images: The images. Memory-mapped ones are read ahead, one batch at a time, by one thread.
+        images: The images. Those that wait for a disk are read ahead, one batch at a time, by one thread.
         batch: Images in a batch over all ranks together.
         seed: What decides order, cutting, mirroring and degrading.
         augmentation: What becomes of the images.
@@ -70,7 +70,7 @@ class Loader:
 
     def __init__(
         self,
-        images: Images,
+        images: ImageSource,
         batch: int,
         seed: int,
         augmentation: Augmentation | None = None,
@@ -101,7 +101,7 @@ class Loader:
         if partner is not None or alone:
             own = seed if paired else mix(seed, _PARTNER)
             self._sources = _Stream(partner or images, own, self.augmentation, rank, world, half=1 if alone else None)
-        self._mapped = _is_mapped(images.pixels) or (partner is not None and _is_mapped(partner.pixels))
+        self._waits = images.waits
         self._thread: ThreadPoolExecutor | None = None
         self._ahead: tuple[int, Future[_Rows]] | None = None
 
@@ -111,7 +111,7 @@ class Loader:
         Images are float32 in [-1, 1], (n, C, H, W) over memory in the order (n, H, W, C), with ``n`` this rank's part
         of the batch; labels, where there are any, are int64; ``Condition.source`` is there where ``augmentation`` or a partner makes it.
         """
-        pixels, labels, partner = self._read_ahead(seen) if self._mapped else self._gather(seen)
+        pixels, labels, partner = self._read_ahead(seen) if self._waits else self._gather(seen)
         image = self._to_image(pixels)
         source = None if partner is None else self._to_image(partner)
         if self.augmentation.degrade is not None:
@@ -153,18 +153,17 @@ class _Stream:
     ``half`` takes every other image only, from the first (0) or the second (1) on.
     """
 
-    def __init__(self, images: Images, seed: int, augmentation: Augmentation, rank: int, world: int, half: int | None = None) -> None:
+    def __init__(self, images: ImageSource, seed: int, augmentation: Augmentation, rank: int, world: int, half: int | None = None) -> None:
         self._images, self._augmentation, self._rank, self._world, self._half = images, augmentation, rank, world, half
         if half is not None and len(images) < 2:
             raise UserError(f"{images.name} holds one image, and images without partners are divided into two sides: give more images")
         self._sampler = Sampler(len(images) if half is None else len(images) // 2, seed)
-        self._shape = images.pixels.shape[1:]
-        self._table = images.pixels.reshape(len(images), -1)  # rows are copied faster than blocks
+        self._side = images.spec.size
         scale = 1 if augmentation.degrade is None else augmentation.degrade.scale
-        if augmentation.patch is not None and augmentation.patch > self._shape[0]:
+        if augmentation.patch is not None and augmentation.patch > self._side:
             raise UserError(
-                f"the images of {images.name} are {self._shape[0]} pixels a side, too small for patches of {augmentation.patch}: "
-                f"give --data.patch {self._shape[0] // scale * scale} or less"
+                f"the images of {images.name} are {self._side} pixels a side, too small for patches of {augmentation.patch}: "
+                f"give --data.patch {self._side // scale * scale} or less"
             )
 
     def rows(self, seen: int, batch: int) -> tuple[Pixels, Labels | None]:
@@ -172,9 +171,9 @@ class _Stream:
         augmentation, mine = self._augmentation, slice(self._rank, None, self._world)
         rows, mirrored = self._sampler.cut(seen, batch, augmentation.flip)
         rows = rows[mine] if self._half is None else 2 * rows[mine] + self._half
-        labels = None if self._images.labels is None else self._images.labels[rows]
+        labels = self._images.labels_at(rows)
         if augmentation.patch is None and not augmentation.turn:
-            pixels = np.take(self._table, rows, axis=0).reshape(len(rows), *self._shape)
+            pixels = self._images.pixels_at(rows)
         else:
             places = self._sampler.numbers(seen, batch)[mine]
             pixels = np.stack([self._cut(int(row), place) for row, place in zip(rows, places, strict=True)])
@@ -185,19 +184,10 @@ class _Stream:
 
     def _cut(self, row: int, place: NDArray[np.float64]) -> Pixels:
         """A random square of one image, in a random one of its eight positions."""
-        side = self._augmentation.patch or self._shape[0]
-        top, left = (int(u * (self._shape[0] - side + 1)) for u in place[:2])
-        pixels = self._images.pixels[row, top : top + side, left : left + side]
+        side = self._augmentation.patch or self._side
+        top, left = (int(u * (self._side - side + 1)) for u in place[:2])
+        pixels = self._images.square_at(row, top, left, side)
         if not self._augmentation.turn:
-            return np.asarray(pixels)
+            return pixels
         way = int(place[2] * 8)
         return np.rot90(pixels[:, ::-1] if way & 4 else pixels, way & 3)
-
-
-def _is_mapped(array: np.ndarray | None) -> bool:
-    """Whether an array, or what it is a view of, lies in a memory-mapped file."""
-    while isinstance(array, np.ndarray):
-        if isinstance(array, np.memmap):
-            return True
-        array = array.base
-    return False

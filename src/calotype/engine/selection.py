@@ -11,7 +11,7 @@ import torch
 
 from calotype import pictures
 from calotype.config import Config
-from calotype.data import Split
+from calotype.data import Images, Split
 from calotype.engine.images import augmentation_of
 from calotype.engine.run import Run
 from calotype.engine.trainer import Trainer
@@ -59,6 +59,7 @@ class ModelSelector:
         if trainer.average.from_source:
             return
         train = trainer.loader.images
+        assert isinstance(train, Images)  # moments are of a whole set, which memory holds
         self.space = for_selection(train.spec, trainer.device)
         self.real = Moments.of(cached(self.space, train).features)
 
