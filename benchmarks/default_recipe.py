@@ -44,6 +44,7 @@ CANDIDATES: dict[str, Callable[[], Config]] = {
     **{name: recipe for name, recipe in calotype.recipes.RECIPES.items() if name != "classifier"},
     "hinge by class": lambda: of_model("hinge", conditional=True),
     "rpgan by class": lambda: of_model("rpgan", conditional=True),
+    "rpgan, no labels": lambda: of_model("rpgan", conditional=False),
     "flow, no labels": lambda: of_model("flow-matching", conditional=False),
     "flow, no guidance": lambda: of_model("flow-matching", guidance=1.0),
     "flow, velocity": lambda: of_model("flow-matching", predict="velocity"),
