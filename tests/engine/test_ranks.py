@@ -169,7 +169,7 @@ def test_where_one_dies_or_freezes_the_other_ends_and_the_run_goes_on(tmp_path: 
         for process in both:
             process.kill()
             process.communicate()
-    assert both[1 - victim].returncode == 1
+    assert both[1 - victim].returncode == 1, errors
     assert said == ""
     complaints = [line for line in errors.splitlines() if not re.match(r"run |training ", line)]
     assert len(complaints) == 1

@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import NamedTuple
 
 from calotype import __version__
-from calotype.errors import CalotypeError, ElsewhereError, UserError, printable, unforeseen
+from calotype.errors import CalotypeError, ElsewhereError, LostError, UserError, printable, unforeseen
 
 
 class Command(NamedTuple):
@@ -56,12 +56,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()  # a full disk shows here, not in the words of the interpreter at its end
         return code
     except ElsewhereError as error:
-        return error.exit_code
+        return _left_alone(error.exit_code)
     except BrokenPipeError:  # whoever read our output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except LostError as error:
+        return _left_alone(_failed(error, "--json" in words))
     except (Exception, KeyboardInterrupt) as error:
         return _failed(error, "--json" in words)
+
+
+def _left_alone(code: int) -> int:
+    """End at once where another process of this training is gone: threads that still wait for it could abort the interpreter's own end."""
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        return code
+    with suppress(OSError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)
 
 
 def _failed(error: BaseException, as_json: bool) -> int:
