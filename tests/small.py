@@ -38,6 +38,9 @@ from calotype.types import Condition, ImageSpec, Noise
 
 PATCH = 24  # pixels a side that recipes which start from images are trained on here: a multiple of every scale
 
+TINY_GAN = ["gan", "--steps", "4", "--model.generator.width", "8", "--model.discriminator.width", "8"]
+"""The words of `calotype train` for a GAN that takes no time."""
+
 NARROW: dict[type, dict[str, Any]] = {
     GANConfig: {"width": 8},
     DiffusionConfig: {"width": 16},

@@ -26,16 +26,10 @@ from calotype.models import build
 from calotype.recipes import named
 from calotype.types import ImageSpec
 from scripts import demo
-from tests.small import small
+from tests.small import TINY_GAN, small
 
 TINY = [
-    "gan",
-    "--steps",
-    "4",
-    "--model.generator.width",
-    "8",
-    "--model.discriminator.width",
-    "8",
+    *TINY_GAN,
     "--train.batch",
     "8",
     "--train.threads",

@@ -11,15 +11,10 @@ import pytest
 import calotype
 from calotype import pictures
 from calotype.cli.main import main
+from tests.small import TINY_GAN
 
 TINY = [
-    "gan",
-    "--steps",
-    "4",
-    "--model.generator.width",
-    "8",
-    "--model.discriminator.width",
-    "8",
+    *TINY_GAN,
     "--model.latent",
     "4",
     "--train.batch",

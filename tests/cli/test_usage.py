@@ -130,3 +130,12 @@ def test_the_help_of_a_restoration_by_a_prior_needs_no_prior(capsys: pytest.Capt
         main(["restore", "--help"])
     told = capsys.readouterr().out
     assert all(option in told for option in ("--task", "--samples", "--method"))
+
+
+@pytest.mark.parametrize("kind", ["reconstruct", "interpolate", "neighbors", "plane"])
+def test_the_help_says_where_a_picture_goes(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    # what a formatter wraps in parentheses loses its comment, and with it its help
+    with pytest.raises(SystemExit):
+        main(["latents", kind, "--help"])
+    said = re.sub(r"[│\s]+", " ", capsys.readouterr().out)
+    assert re.search(rf"--out PATH the picture to write, replaced where it exists; else .*{kind}\.png", said)

@@ -59,9 +59,7 @@ class ReconstructOptions:
     images: tuple[str, ...]  # image files, folders, zips or data sets (of those, held-out images)
     count: Count = 32  # images of each source
     label: str | None = None  # class of all images (conditional models); that which their source tells where none is given
-    out: Path | None = (
-        None  # the picture to write, replaced where it exists; else reconstruct.png, reconstruct-2.png ..., whichever is free
-    )
+    out: Path | None = None  # the picture to write, replaced where it exists; else the first free of reconstruct.png, reconstruct-2.png ...
     device: str = "auto"  # auto, cpu, cuda, mps
     json: bool = False  # print the result as JSON
 
@@ -80,9 +78,7 @@ class InterpolateOptions:
     steps: Depth = 10  # images on each way, both ends included
     path: latents.Path = "spherical"  # linear: a straight line
     label: str | None = None  # class of all images (conditional models); the first class where none is given
-    out: Path | None = (
-        None  # the picture to write, replaced where it exists; else interpolate.png, interpolate-2.png ..., whichever is free
-    )
+    out: Path | None = None  # the picture to write, replaced where it exists; else the first free of interpolate.png, interpolate-2.png ...
     device: str = "auto"  # auto, cpu, cuda, mps
     json: bool = False  # print the result as JSON
 

@@ -1,4 +1,4 @@
-"""AutoregressiveFlow affine transforms: every token is scaled and shifted by what the ones before it say (Papamakarios et al. 2017)."""
+"""Autoregressive affine transforms: every token is scaled and shifted by what the ones before it say (Papamakarios et al. 2017)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Sequential(Protocol):
 
 
 class IncrementalNetwork(Protocol):
-    """Steps along the positions that remembers what it has seen."""
+    """Steps along the positions, which remember what came before."""
 
     def __call__(self, before: Tensor | None) -> Tensor:
         """(N, 2 D) of the next position, given the token (N, D) at the one before it, none at the first."""
