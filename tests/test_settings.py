@@ -40,7 +40,7 @@ def test_a_value_is_what_its_type_says_or_one_line(kind: Any, good: list[Any], b
     for given in good:
         assert value("it", given, kind) == given
     for given in bad:
-        with pytest.raises(UserError, match=f"^it: {tells}, not ") as caught:
+        with pytest.raises(UserError, match=f"^`it`: {tells}, not ") as caught:
             value("it", given, kind)
         assert len(str(caught.value)) < 200
 

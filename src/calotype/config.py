@@ -17,10 +17,16 @@ from calotype.errors import UserError
 from calotype.files import parse_json
 from calotype.models import ModelConfig
 from calotype.settings import DEEPEST, Count, Name, NotNegative, Part, Pixels, Positive, Seed, Share, Text, Width, checked, unless
+from calotype.spelling import option
 from calotype.types import ImageSpec
 
 T = TypeVar("T")
-alias = tyro.conf.arg
+
+
+def short(name: str) -> Any:
+    """What annotates a setting that has a short option beside the one that says its place."""
+    return tyro.conf.arg(aliases=(option(name),))
+
 
 BUDGETS = ("minutes", "steps", "epochs")
 """The three ways to say how long; a configuration holds exactly one."""
@@ -47,10 +53,10 @@ class Data:
     """Where the images come from and how they are brought to one shape."""
 
     # mnist5k and photos (embedded), mnist, fashion-mnist, cifar10, a folder, a zip, or a prepared file
-    source: Annotated[Text, alias(aliases=("--data",))] = "mnist5k"
+    source: Annotated[Text, short("data.source")] = "mnist5k"
     # height and width in pixels; the source's own where none is given
-    size: Annotated[Pixels | None, alias(aliases=("--size",))] = None
-    channels: Annotated[Literal[1, 3] | None, alias(aliases=("--channels",))] = None  # 1 gray, 3 color; else the source's own
+    size: Annotated[Pixels | None, short("data.size")] = None
+    channels: Annotated[Literal[1, 3] | None, short("data.channels")] = None  # 1 gray, 3 color; else the source's own
     fit: Literal["crop", "pad", "stretch", "tile"] = "crop"  # how an image becomes square; tile: cut whole into squares, unscaled
     flip: bool = False  # mirror left and right at random: right for most photographs, wrong for digits and text
     turn: bool = False  # mirror and turn by quarters at random: for restoration, where up and down do not matter
@@ -79,8 +85,8 @@ class Optimizer:
     def idle(self, spec: ImageSpec) -> dict[str, str]:
         """As `calotype.types.MayIdle` says."""
         return {
-            **unless(self.name in ("adam", "adamw"), "--optimizer.name adam or adamw", "betas"),
-            **unless(self.name in ("sgd", "rmsprop"), "--optimizer.name sgd or rmsprop", "momentum"),
+            **unless(self.name in ("adam", "adamw"), "`optimizer.name=adam` or adamw", "betas"),
+            **unless(self.name in ("sgd", "rmsprop"), "`optimizer.name=sgd` or rmsprop", "momentum"),
         }
 
 
@@ -95,7 +101,7 @@ class Schedule:
 
     def idle(self, spec: ImageSpec) -> dict[str, str]:
         """As `calotype.types.MayIdle` says."""
-        return unless(self.kind != "constant", "--schedule.kind linear or cosine", "hold", "final")
+        return unless(self.kind != "constant", "`schedule.kind=linear` or cosine", "hold", "final")
 
 
 @dataclass(frozen=True)
@@ -104,13 +110,13 @@ class Training:
 
     batch: Count = 64  # images of each step
     accumulate: Count = 1  # parts of a batch that are computed one after another, in as much less memory; batch must be a multiple
-    minutes: Annotated[Positive | None, alias(aliases=("--minutes",))] = None  # turned into a number of steps by timing the first ones
-    steps: Annotated[Count | None, alias(aliases=("--steps",))] = None  # optimizer steps
-    epochs: Annotated[Positive | None, alias(aliases=("--epochs",))] = None  # passes through the training images
-    seed: Annotated[Seed, alias(aliases=("--seed",))] = 0  # another seed, another run
+    minutes: Annotated[Positive | None, short("train.minutes")] = None  # turned into a number of steps by timing the first ones
+    steps: Annotated[Count | None, short("train.steps")] = None  # optimizer steps
+    epochs: Annotated[Positive | None, short("train.epochs")] = None  # passes through the training images
+    seed: Annotated[Seed, short("train.seed")] = 0  # another seed, another run
     ema: NotNegative = 0.05  # half-life of the averaged weights as a share of the images seen so far; 0 turns averaging off
     ema_images: Count = 500_000  # the half-life never exceeds this many images
-    device: Annotated[Text, alias(aliases=("--device",))] = "auto"  # auto, cpu, cuda, mps
+    device: Annotated[Text, short("train.device")] = "auto"  # auto, cpu, cuda, mps
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # of the arithmetic; auto takes what was measured to be faster
     channels_last: bool = True  # keep the channels of a pixel side by side in memory, which is faster
     compile: Literal["auto", "on", "off"] = "auto"  # by torch.compile; auto: for long runs on CUDA
@@ -119,16 +125,16 @@ class Training:
 
     def idle(self, spec: ImageSpec) -> dict[str, str]:
         """As `calotype.types.MayIdle` says."""
-        return unless(self.ema, "--train.ema above 0", "ema_images")
+        return unless(self.ema, "`train.ema` above 0", "ema_images")
 
 
 @dataclass(frozen=True)
 class More:
     """How much longer a run goes on than it has come, whatever its budget was. Of minutes, steps and epochs exactly one is given."""
 
-    minutes: Annotated[Positive | None, alias(aliases=("--more-minutes",))] = None  # --resume: train so much longer from where the run is
-    steps: Annotated[Count | None, alias(aliases=("--more-steps",))] = None  # the same in optimizer steps
-    epochs: Annotated[Positive | None, alias(aliases=("--more-epochs",))] = None  # the same in passes through the training images
+    minutes: Annotated[Positive | None, short("more.minutes")] = None  # of a resumed run: train so much longer from where the run is
+    steps: Annotated[Count | None, short("more.steps")] = None  # the same in optimizer steps
+    epochs: Annotated[Positive | None, short("more.epochs")] = None  # the same in passes through the training images
 
     @property
     def given(self) -> dict[str, float]:
@@ -143,13 +149,13 @@ class Logging:
     every: Count = 50  # steps between two lines of log.jsonl
     checkpoints: Count | None = None  # steps between two checkpoints; a tenth of the budget where none is given
     grid: Width = 64  # images in the fixed-noise grid
-    evaluate: Annotated[Count | None, alias(aliases=("--evaluate-every",))] = None  # steps between two scores; the best weights go to best/
+    evaluate: Annotated[Count | None, short("log.evaluate")] = None  # steps between two scores; the best weights go to best/
     evaluate_images: Count = 500  # images drawn for such a score
-    patience: Annotated[Count | None, alias(aliases=("--patience",))] = None  # scores in a row without a better one that end the training
+    patience: Annotated[Count | None, short("log.patience")] = None  # scores in a row without a better one that end the training
 
     def idle(self, spec: ImageSpec) -> dict[str, str]:
         """As `calotype.types.MayIdle` says."""
-        return unless(self.evaluate, "--evaluate-every N", "evaluate_images")
+        return unless(self.evaluate, "`log.evaluate=N`", "evaluate_images")
 
 
 @dataclass(frozen=True)
@@ -192,12 +198,13 @@ def with_one_budget(default: Config, config: Config, asked: Collection[str] = ()
     return replace(config, train=replace(config.train, **{**dict.fromkeys(BUDGETS), **fresh}))
 
 
-def require_one(budgets: Collection[str], prefix: str = "") -> None:
+def require_one(budgets: Collection[str], section: str = "train") -> None:
     """Raise `UserError` unless of minutes, steps and epochs one is there."""
-    names = [f"--{prefix}{name}" for name in BUDGETS]
+    names = {name: f"{section}.{name}" for name in BUDGETS}
     if len(budgets) != 1:
-        what = " and ".join(f"--{prefix}{name}" for name in budgets) or f"none of {', '.join(names)}"
-        raise UserError(f"a run needs exactly one budget, got {what}: give one of {names[0]} M, {names[1]} N, {names[2]} E")
+        what = " and ".join(f"`{names[name]}`" for name in budgets) or f"none of {', '.join(f'`{name}`' for name in names.values())}"
+        choices = ", ".join(f"`{name}={unit}`" for name, unit in zip(names.values(), "MNE", strict=True))
+        raise UserError(f"a run needs exactly one budget, got {what}: give one of {choices}")
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

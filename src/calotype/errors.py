@@ -1,4 +1,7 @@
-"""The ways in which a command may end badly, each of one clear line; everything else is a bug."""
+"""The ways in which a command may end badly, each of one clear line; everything else is a bug.
+
+Messages name settings as `calotype.spelling` says: `` `model.smooth=1` ``. Only who shows them to somebody at a shell knows of options.
+"""
 
 import shlex
 import sys
@@ -17,6 +20,19 @@ class UserError(CalotypeError):
     """The input is at fault (a file, an option, a folder), found before any work was lost. Exit code 2."""
 
     exit_code = 2
+
+
+class SettingError(UserError):
+    """A setting cannot be what it was given.
+
+    Attributes:
+        field: The setting by its place in the configuration, ``model.generator.width``, or the name of the argument.
+        allowed: What it takes, in words: ``a whole number from 1 to 65,536``; empty where only the message tells.
+    """
+
+    def __init__(self, message: str, field: str, allowed: str = "") -> None:
+        super().__init__(message)
+        self.field, self.allowed = field, allowed
 
 
 class TrainingError(CalotypeError):

@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
-from calotype.errors import UserError, printable
+from calotype.errors import SettingError, UserError, printable
 
 T = TypeVar("T")
 
@@ -66,7 +66,7 @@ def checked(kind: type[T], raw: object) -> T:
     """``raw`` (a dataclass or its JSON form) as a valid ``kind``: no unknown key, every value of its type and in its range.
 
     Raises:
-        UserError: that names the first key or value that does not fit, and what would.
+        SettingError: that names the first key or value that does not fit, and what would.
     """
     data = asdict(raw) if is_dataclass(raw) and not isinstance(raw, type) else raw
     _refuse_unknown(kind, data, "")
@@ -79,11 +79,16 @@ def checked(kind: type[T], raw: object) -> T:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         path, reached = _walked(kind, first["loc"])
-        raise UserError(f"{'.'.join(path) or 'configuration'}: {_said(reached, first)}") from None
+        field = ".".join(path)
+        raise SettingError(f"{field or 'configuration'}: {_said(reached, first)}", field, takes(reached)) from None
 
 
-def value(name: str, given: object, kind: Any) -> Any:
-    """``given`` where it is of ``kind`` (any of the types above, or one that annotates a field); `UserError` that begins with ``name``."""
+def value(name: str, given: object, kind: Any, what: str = "") -> Any:
+    """``given`` where it is of ``kind`` (any of the types above, or one that annotates a field).
+
+    Raises:
+        SettingError: that begins with the field ``name``, and with ``what`` it is where no argument and no option has that name.
+    """
     if isinstance(given, numbers.Real):
         given = _plain(given)
     try:
@@ -91,7 +96,7 @@ def value(name: str, given: object, kind: Any) -> Any:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         _, reached = _walked(kind, first["loc"])
-        raise UserError(f"{name}: {_said(reached, first)}") from None
+        raise SettingError(f"{f'{what} {name}' if what else f'`{name}`'}: {_said(reached, first)}", name, takes(reached)) from None
 
 
 @dataclass(frozen=True)
@@ -171,7 +176,8 @@ def _refuse_unknown(kind: Any, data: object, prefix: str) -> None:
         if key not in hints:
             near = get_close_matches(str(key)[:100], hints, n=1)
             hint = f"did you mean {prefix}{near[0]}?" if near else f"known are {', '.join(hints)}"
-            raise UserError(f"unknown setting {prefix}{printable(str(key))[:_BRIEF]}: {hint}")
+            unknown = f"{prefix}{printable(str(key))[:_BRIEF]}"
+            raise SettingError(f"unknown setting {unknown}: {hint}", unknown)
         _refuse_unknown(hints[key], inner, f"{prefix}{key}.")
 
 

@@ -183,7 +183,7 @@ class SamplingOptions:
     def __post_init__(self) -> None:
         hints = get_type_hints(type(self), include_extras=True)
         for one in fields(self):
-            object.__setattr__(self, one.name, value(f"sampling option {one.name}", getattr(self, one.name), hints[one.name]))
+            object.__setattr__(self, one.name, value(one.name, getattr(self, one.name), hints[one.name], "sampling option"))
 
     @classmethod
     def names(cls) -> tuple[str, ...]:

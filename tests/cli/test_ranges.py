@@ -16,6 +16,7 @@ from calotype.config import Config
 from calotype.errors import UserError
 from calotype.models import MODELS, GANConfig
 from calotype.settings import value
+from calotype.spelling import as_options
 from calotype.types import ImageSpec, Source
 from tests.cli.test_fuzz_commands import LINES
 
@@ -29,8 +30,8 @@ def test_no_number_is_without_bounds(kind: type) -> None:
             continue
         for wild in (10**30, -(10**30), math.inf, -math.inf, math.nan):
             for given in (wild, (wild,), (wild, wild)):
-                with pytest.raises(UserError, match=rf"^--{name}: ") as caught:
-                    value(f"--{name}", given, hint)
+                with pytest.raises(UserError, match=rf"^`{name}`: ") as caught:
+                    value(name, given, hint)
                 assert "\n" not in str(caught.value)
 
 
@@ -58,7 +59,7 @@ def _leaves(kind: Any) -> list[tuple[str, Any]]:
 def test_the_line_says_the_option_and_its_range(words: list[str], said: str) -> None:
     with pytest.raises(UserError) as caught:
         parse(Training, words, "it", Training(GANConfig()))
-    assert str(caught.value) == said
+    assert as_options(str(caught.value)) == said
 
 
 def test_numbers_at_the_ends_of_their_range_are_taken() -> None:

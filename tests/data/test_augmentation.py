@@ -112,7 +112,7 @@ def test_paired_patches_are_cut_at_the_same_place() -> None:
 
 
 def test_a_patch_larger_than_the_images_is_refused() -> None:
-    with pytest.raises(UserError, match=r"too small for patches of 48: give --data.patch 20"):
+    with pytest.raises(UserError, match=r"too small for patches of 48: give `data.patch=20`"):
         Loader(pictures(4), 4, 0, Augmentation(patch=48))
 
 
@@ -154,7 +154,7 @@ def test_one_image_has_no_two_sides() -> None:
 
 
 def test_a_patch_that_is_advised_fits_the_scale() -> None:
-    with pytest.raises(UserError, match=r"--data\.patch 16 or less"):
+    with pytest.raises(UserError, match=r"`data\.patch=16` or less"):
         Loader(pictures(2), 1, 0, Augmentation(patch=24, degrade=degrade.parse("downsample:8")))
 
 

@@ -10,9 +10,9 @@ import pytest
 from data_samples import OTHERS, UNUSABLE, USABLE, encode, smooth
 from PIL import Image
 
+from calotype.cli.check_text import describe
 from calotype.data import Loader, check, load, prepare
 from calotype.data.check import recipe_for
-from calotype.data.check_text import describe
 from calotype.data.duplicates import PAIRS, Near, exact_groups, miniature, near_pairs
 from calotype.errors import UserError
 from tests.fuzz import attempt
@@ -208,7 +208,7 @@ def test_advice(write_tree: Write) -> None:
     assert any("few" in note for note in few.notes)
     coded = check(str(write_tree({f"{n}.png": smooth(24, 24, n).convert("L").convert("RGB") for n in range(20)})))
     assert (coded.advice.size, coded.advice.channels) == (24, 1)
-    assert any("--channels 1" in note for note in coded.notes)
+    assert any("`data.channels=1`" in note for note in coded.notes)
     assert recipe_for(32, 1) == "flow-matching"
     assert recipe_for(64, 1) == recipe_for(32, 3) == "dcgan"
 

@@ -201,13 +201,13 @@ def test_size_and_channels_of_the_source(write_tree: Write) -> None:
     [
         (
             {"1.png": smooth(80, 80), "2.png": smooth(70, 80)},
-            "2 different sizes.*[12].png is [78]0x80.*--size 64; of images that are not square",
+            "2 different sizes.*[12].png is [78]0x80.*`size=64`; of images that are not square",
         ),
         (
             {"1.png": smooth(40, 50), "2.png": smooth(40, 50)},
-            "40x50, not square.*--size 32; of images that are not square the middle square is kept, unless fit is pad or stretch",
+            "40x50, not square.*`size=32`; of images that are not square the middle square is kept, unless fit is pad or stretch",
         ),
-        ({"1.png": smooth(5, 5)}, "5x5, a size out of range.*--size 8"),
+        ({"1.png": smooth(5, 5)}, "5x5, a size out of range.*`size=8`"),
         ({}, "is empty"),
         ({"a.txt": b"hello"}, "holds no image: its one file is no picture"),
         ({"a.txt": b"hello", "b.txt": b"hello"}, "holds no image: none of its 2 files is a picture"),

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from data_samples import encode, smooth
 
+from calotype.cli.check_text import describe
 from calotype.data import check, load, prepare
-from calotype.data.check_text import describe
 from calotype.data.images import Skipped, distinct, fingerprint
 from calotype.data.prepared import read_prepared
 from calotype.engine.run import Run

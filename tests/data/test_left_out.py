@@ -17,8 +17,8 @@ from data_samples import encode, smooth
 from PIL import Image
 
 from calotype.cli import main
+from calotype.cli.check_text import describe
 from calotype.data import check, load, prepare
-from calotype.data.check_text import describe
 from calotype.data.decode import decode_tiles
 from calotype.data.files import Zip
 from calotype.data.images import Skipped, told

@@ -129,7 +129,7 @@ def test_a_source_of_half_a_pair_of_sides_is_not_taken_for_a_plain_folder(tmp_pa
 def test_what_is_no_partner_is_told_what_could_be_one(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for paired in (True, False):
-        with pytest.raises(UserError, match=r"no data set or path 'grau'.*or for --data.partner: .*gray, edges"):
+        with pytest.raises(UserError, match=r"no data set or path 'grau'.*or for `data.partner`: .*gray, edges"):
             opened("mnist5k", partner="grau", paired=paired)
     with pytest.raises(UserError, match="is empty") as told:
         opened("mnist5k", partner=str(tmp_path / "empty"), paired=False)

@@ -125,14 +125,14 @@ def test_what_a_step_takes_is_remembered_or_follows_from_the_log_or_is_timed(mon
 @pytest.mark.parametrize(
     ("asked", "says"),
     [
-        (Training(minutes=1e9), r"--minutes 1e\+09 would take 6e"),
-        (Training(minutes=1e300), r"--minutes 1e\+300 would take"),
-        (Training(epochs=1e12), r"--epochs 1e\+12 would take"),
-        (Training(epochs=1e308), r"--epochs 1e\+308 would take"),
-        (Training(steps=10**9), r"--steps 1e\+09 would take 1e"),
-        (More(minutes=1e9), "--more-minutes 1e"),
-        (More(epochs=1e12), "--more-epochs 1e"),
-        (More(steps=999_999_999), "--more-steps 1e"),
+        (Training(minutes=1e9), r"`train.minutes=1e\+09` would take 6e"),
+        (Training(minutes=1e300), r"`train.minutes=1e\+300` would take"),
+        (Training(epochs=1e12), r"`train.epochs=1e\+12` would take"),
+        (Training(epochs=1e308), r"`train.epochs=1e\+308` would take"),
+        (Training(steps=10**9), r"`train.steps=1e\+09` would take 1e"),
+        (More(minutes=1e9), "`more.minutes=1e"),
+        (More(epochs=1e12), "`more.epochs=1e"),
+        (More(steps=999_999_999), "`more.steps=1e"),
     ],
 )
 @pytest.mark.parametrize("name", ["gan", "wgan-gp"])

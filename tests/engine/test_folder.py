@@ -212,7 +212,7 @@ def test_a_run_that_never_saved_anything_is_offered_to_be_continued(runs: Path) 
     train(tiny_gan(2), out=runs / "a")
     for name in ("checkpoints", "model", "samples"):
         shutil.rmtree(runs / "a" / name)
-    with pytest.raises(UserError, match="holds a run: choose another --out, or continue that run with --resume"):
+    with pytest.raises(UserError, match="holds a run: choose another `out`, or continue that run with `resume="):
         train(tiny_gan(2), out=runs / "a")
     (runs / "a/config.json").write_text("{}")
     with pytest.raises(UserError, match="is not empty"):

@@ -142,7 +142,7 @@ def test_a_batch_that_parts_cannot_share_is_said() -> None:
         accumulated("vae", 3)
     config = small("gan")
     config = replace(config, train=replace(config.train, batch=2, accumulate=2))
-    with pytest.raises(UserError, match=r"give a --train\.batch of 4"):
+    with pytest.raises(UserError, match=r"give a `train\.batch` of 4"):
         feasible.require_room(config, spec_of("gan"), torch.device("cpu"), World())
 
 

@@ -91,7 +91,7 @@ def test_a_run_that_ended_early_goes_on_and_has_as_much_patience_again(runs: Pat
     config = scored(monkeypatch, patience=2)
     result = train(config, out=runs / "a")
     assert (result.step, result.early) == (9, True)
-    with pytest.raises(UserError, match=r"larger --patience, or calotype train --resume \S*a --more-minutes 1$"):
+    with pytest.raises(UserError, match=r"larger `log.patience`, or calotype train `resume=\S*a` `more.minutes=1`$"):
         resume(runs / "a")
     shutil.copytree(runs / "a", runs / "b")
     result = resume(runs / "a", more=More(steps=31))  # as many as there were at first
@@ -114,7 +114,7 @@ def test_a_budget_that_is_spent_names_the_command_that_goes_on(runs: Path) -> No
     for config in (None, tiny_gan(3)):
         with pytest.raises(UserError, match="complete at step 6, and its budget counts from the beginning") as caught:
             resume(runs / "a b", config)
-        assert str(caught.value).endswith(f"calotype train --resume '{runs / 'a b'}' --more-minutes 1")
+        assert str(caught.value).endswith(f"calotype train `resume='{runs / 'a b'}'` `more.minutes=1`")
 
 
 def test_minutes_of_a_run_by_steps_follow_from_its_log(runs: Path) -> None:
@@ -129,8 +129,8 @@ def test_more_is_one_budget_that_fits(runs: Path) -> None:
     train(tiny_gan(4), out=runs / "a")
     before = {p: p.read_bytes() for p in (runs / "a").rglob("*") if p.is_file()}
     for more, says in (
-        (More(), "none of --more-minutes, --more-steps, --more-epochs"),
-        (More(minutes=1, steps=2), "got --more-minutes and --more-steps"),
+        (More(), "none of `more.minutes`, `more.steps`, `more.epochs`"),
+        (More(minutes=1, steps=2), "got `more.minutes` and `more.steps`"),
         (More(steps=0), "steps: give a whole number from 1"),
         (More(minutes=-1), "minutes: give"),
         (More(epochs=float("nan")), "epochs"),

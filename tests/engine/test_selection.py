@@ -70,7 +70,7 @@ def test_patience_ends_a_run_that_no_longer_improves(runs: Path, monkeypatch: py
     result = calotype.train(config(steps=100, patience=2), out=runs / "run")
     assert (result.step, result.early, result.complete) == (12, True, True)
     assert final_state(runs / "run")  # and it is saved
-    with pytest.raises(UserError, match="give a larger --patience"):
+    with pytest.raises(UserError, match=r"give a larger `log\.patience`"):
         calotype.resume(runs / "run")
     result = calotype.resume(runs / "run", config(steps=100, patience=30))
     assert result.step == 100
@@ -134,7 +134,7 @@ def test_a_run_that_is_given_up_says_so_in_its_log(runs: Path, monkeypatch: pyte
 
 
 def test_patience_needs_scores_and_scores_need_images(runs: Path) -> None:
-    with pytest.raises(UserError, match="--evaluate-every"):
+    with pytest.raises(UserError, match=r"`log\.evaluate=N`"):
         calotype.train(replace(config(), log=Logging(patience=3)), out=runs / "a")
     assert not (runs / "a").exists()
     with pytest.raises(UserError, match="64"):

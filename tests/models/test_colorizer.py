@@ -103,8 +103,8 @@ def test_it_learns_colors_memorized_and_beats_the_palette() -> None:
     ("spec", "text"),
     [
         (ImageSpec(24, 1, (), Source(1)), "learned from color images"),
-        (ImageSpec(24, 3, (), Source(3, 1, (), "noise:25")), "leave --data.degrade at gray"),
-        (ImageSpec(24, 3), "leave --data.degrade at gray"),
+        (ImageSpec(24, 3, (), Source(3, 1, (), "noise:25")), "leave `data.degrade` at gray"),
+        (ImageSpec(24, 3), "leave `data.degrade` at gray"),
     ],
 )
 def test_what_is_not_gray_and_color_is_refused(spec: ImageSpec, text: str) -> None:
@@ -141,5 +141,5 @@ def test_a_lower_temperature_gives_stronger_colors() -> None:
 
 
 def test_other_images_than_the_source_are_refused() -> None:
-    with pytest.raises(UserError, match=r"leave out --data\.paired"):
+    with pytest.raises(UserError, match=r"leave out `data\.paired"):
         Colorizer(ColorizerConfig(), ImageSpec(24, 3, (), Source(1, degradation="gray", paired=False)))

@@ -251,5 +251,5 @@ def test_labels_change_the_likelihood_and_may_be_missing() -> None:
 
 
 def test_heads_that_do_not_share_the_width_are_refused() -> None:
-    with pytest.raises(UserError, match=r"--model\.heads"):
+    with pytest.raises(UserError, match=r"`model\.heads"):
         build(TarFlowConfig(width=10, heads=4), ImageSpec(8, 1))

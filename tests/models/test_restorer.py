@@ -185,13 +185,13 @@ def test_looking_through_features_brings_a_restored_image_nearer_in_them() -> No
 @pytest.mark.parametrize(
     ("spec", "options", "text"),
     [
-        ("downsample:3", {"size": 26}, "give --data.patch 24"),
+        ("downsample:3", {"size": 26}, "give `data.patch=24`"),
         ("downsample:2", {"network": "curves"}, "curves make no larger images"),
         ("mask:box+downsample:2", {}, "keeps no pixel as it is"),
-        ("noise:25", {"network": "dncnn", "levels": 1}, "--model.levels belongs to"),
-        ("noise:25", {"network": "fsrcnn", "unshuffle": 2}, "--model.unshuffle is not for"),
-        ("noise:25", {"adversarial": 0.1, "size": 12}, "larger --data.patch"),
-        ("noise:25", {"perceptual": 0.1, "size": 12}, "larger --data.patch"),
+        ("noise:25", {"network": "dncnn", "levels": 1}, "`model.levels` belongs to"),
+        ("noise:25", {"network": "fsrcnn", "unshuffle": 2}, "`model.unshuffle` is not for"),
+        ("noise:25", {"adversarial": 0.1, "size": 12}, "larger `data.patch`"),
+        ("noise:25", {"perceptual": 0.1, "size": 12}, "larger `data.patch`"),
     ],
 )
 def test_what_does_not_fit_is_said_in_one_line(spec: str, options: dict[str, object], text: str) -> None:
@@ -201,7 +201,7 @@ def test_what_does_not_fit_is_said_in_one_line(spec: str, options: dict[str, obj
 
 
 def test_images_that_nothing_spoiled_are_refused() -> None:
-    with pytest.raises(UserError, match=r"--data\.degrade"):
+    with pytest.raises(UserError, match=r"`data\.degrade"):
         Restorer(RestorerConfig(), ImageSpec(24, 1))
 
 
@@ -218,5 +218,5 @@ def test_the_discriminator_takes_true_images_for_one_and_restored_ones_for_zero(
 
 
 def test_other_images_than_the_source_are_refused() -> None:
-    with pytest.raises(UserError, match=r"leave out --data\.paired"):
+    with pytest.raises(UserError, match=r"leave out `data\.paired"):
         Restorer(RestorerConfig(), ImageSpec(24, 1, (), Source(1, degradation="noise:25", paired=False)))

@@ -295,9 +295,9 @@ def test_what_cannot_be_translated_is_refused() -> None:
 @pytest.mark.parametrize(
     ("config", "tells"),
     [
-        (CycleGANConfig(discriminator_halvings=3), "fewer --model.discriminator-halvings"),
-        (CycleGANConfig(halvings=4), "fewer --model.halvings"),
-        (CUTConfig(halvings=4), "fewer --model.halvings"),
+        (CycleGANConfig(discriminator_halvings=3), "fewer `model.discriminator_halvings`"),
+        (CycleGANConfig(halvings=4), "fewer `model.halvings`"),
+        (CUTConfig(halvings=4), "fewer `model.halvings`"),
     ],
 )
 def test_more_halvings_than_pixels_are_refused(config: Any, tells: str) -> None:

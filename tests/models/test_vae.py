@@ -327,10 +327,10 @@ def test_a_map_of_every_size_of_image(spec):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"likelihood": "bernoulli", "components": 2}, "--model.components 1"),
-        ({"cycles": 3}, "--model.warmup"),
-        ({"scale": "shared", "components": 2}, "--model.scale pixel"),
-        ({"scale": "shared", "likelihood": "bernoulli"}, "--model.scale pixel"),
+        ({"likelihood": "bernoulli", "components": 2}, "`model.components=1`"),
+        ({"cycles": 3}, "`model.warmup="),
+        ({"scale": "shared", "components": 2}, "`model.scale=pixel`"),
+        ({"scale": "shared", "likelihood": "bernoulli"}, "`model.scale=pixel`"),
     ],
 )
 def test_contradictions_are_refused(options, says):

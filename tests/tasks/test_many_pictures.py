@@ -65,7 +65,7 @@ def test_a_failure_in_the_middle_is_told_and_the_rest_goes_on(tmp_path: Path) ->
         return x
 
     made = outcomes(tmp_path / "in", tmp_path / "out", does=fails)
-    assert [outcome.error for outcome in made] == ["", "not enough memory: give a smaller --tile", ""]
+    assert [outcome.error for outcome in made] == ["", "not enough memory: give a smaller `tile`", ""]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0.png", "2.png"]
 
 
@@ -88,7 +88,7 @@ def test_a_mistake_of_ours_leaves_its_trace_and_no_name_reaches_the_terminal_raw
 def test_pictures_are_never_overwritten_and_results_only_when_asked(tmp_path: Path) -> None:
     write(tmp_path / "in/a.png", 20, 30)
     outcomes(tmp_path / "in", tmp_path / "out")
-    with pytest.raises(UserError, match="exists: give another OUT, --overwrite to replace it, or"):
+    with pytest.raises(UserError, match="exists: give another OUT, `overwrite` to replace it, or"):
         outcomes(tmp_path / "in", tmp_path / "out")
     outcomes(tmp_path / "in", tmp_path / "out", overwrite=True)
     for out in (tmp_path / "in", tmp_path / "in/a.png"):

@@ -90,7 +90,7 @@ def test_a_calibration_judges_the_pixels_that_are_asked_for(flow: Generator) -> 
         ("pixelcnn", {}, "no latents"),
         ("vqvae", {}, "no gradient leads"),
         ("classifier", {}, "draws no images"),
-        ("flow-matching", {"method": "inversion"}, "has --method dps"),
+        ("flow-matching", {"method": "inversion"}, "has `method=dps`"),
         ("flow-matching", {"samples": 1}, "two samples and one step"),
         ("flow-matching", {"steps": 0}, "two samples and one step"),
     ],
@@ -118,7 +118,7 @@ def test_a_degradation_without_derivative_is_refused(flow: Generator) -> None:
 
 def test_a_model_that_never_drew_without_a_label_asks_for_one() -> None:
     made = generator("flow-matching", label_dropout=0.0)
-    with pytest.raises(UserError, match="name the class with --label"):
+    with pytest.raises(UserError, match="name the class with `label`"):
         restore_with_prior(made, PICTURES, half(3), steps=2)
     assert restore_with_prior(made, PICTURES, half(3), samples=2, steps=2, label=1).samples.shape[1] == 2
 

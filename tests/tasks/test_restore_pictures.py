@@ -89,7 +89,7 @@ def test_levels_and_masks_reach_the_model() -> None:
     assert torch.equal(seen[0, 3], torch.from_numpy(~hole).float())
     assert not seen[0, :3, 3:8, 5:20].any()
     assert set(np.unique(made[hole])) == {128}
-    with pytest.raises(UserError, match="say where that is with --mask"):
+    with pytest.raises(UserError, match="say where that is with `mask=FILE`"):
         apply(fill, random(3, 20, 30))
     with pytest.raises(UserError, match="takes no noise level"):
         apply(fill, random(3, 20, 30), sigma=5, known=None)
@@ -149,7 +149,7 @@ def test_spoiling_cuts_to_the_scale_and_refuses_what_does_not_fit() -> None:
     applied = Applied(stand(Source(1, 2, degradation="downsample:2"), 1, larger))
     case = degraded_case(applied, random(3, 21, 33), degrade.parse("downsample:2"))
     assert (case.truth.shape, case.given.shape) == ((1, 3, 20, 32), (3, 10, 16))
-    with pytest.raises(UserError, match="2 times larger, and --degrade noise:25 keeps it: put downsample:2"):
+    with pytest.raises(UserError, match="2 times larger, and `degrade=noise:25` keeps it: put downsample:2"):
         degraded_case(applied, random(3, 21, 33), degrade.parse("noise:25"))
     with pytest.raises(UserError, match="too small to be made 2 times smaller"):
         degraded_case(applied, random(3, 1, 33), degrade.parse("downsample:2"))
@@ -211,7 +211,7 @@ def test_a_hole_larger_than_a_tile_is_filled_as_in_the_whole(kind: type, channel
 
 def test_a_noise_level_is_a_number_that_a_model_takes() -> None:
     for sigma in (-1.0, 255.5, float("nan"), float("inf")):
-        with pytest.raises(UserError, match="is out of range: give --sigma 0 to 255"):
+        with pytest.raises(UserError, match="is out of range: give `sigma` 0 to 255"):
             Way(sigma=sigma)
     assert (Way(sigma=0).sigma, Way(sigma=255).sigma) == (0, 255)
     with pytest.raises(UserError, match="takes no noise level"):

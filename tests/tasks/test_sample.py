@@ -48,7 +48,7 @@ def flow() -> Generator:
         ({"solver": "magic"}, "solver: give one of ddpm, ddim, euler, heun.*, not 'magic'"),
         ({"solver": 3}, "solver: give one of .*, not 3"),
         ({"stepz": 2}, "known are steps, guidance"),
-        ({"eta": 0.5}, "eta has no effect on this model without --model.solver ddim"),
+        ({"eta": 0.5}, "eta has no effect on this model without `model.solver=ddim`"),
     ],
 )
 def test_an_option_that_does_not_fit_is_refused_before_anything_is_drawn(flow: Generator, options: dict[str, float], tells: str) -> None:

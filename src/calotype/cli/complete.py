@@ -14,8 +14,9 @@ import tyro
 from calotype import pictures
 from calotype.cli.parse import parse
 from calotype.cli.sample import picture_name, require_grid, require_place, write_grid
+from calotype.cli.shell import Shell
 from calotype.data.images import some
-from calotype.engine.display import Terminal, progress
+from calotype.engine.display import progress
 from calotype.files import unused
 from calotype.settings import Count, Seed, Share, SolverSteps
 from calotype.tasks.complete import complete, require_rows
@@ -57,7 +58,7 @@ def run(words: list[str]) -> int:
     found = given(options.images, generator.spec, options.count)
     require_grid(out, len(found) * (options.samples + 2), generator.spec, options.samples + 2)
     labels = found.label if label is None else torch.full((len(found),), label)
-    with closing(Terminal()) as display:
+    with closing(Shell()) as display:
         said = progress(display.show, "completing")
         made = complete(generator, found.image, options.keep, label=labels, samples=options.samples, seed=options.seed, progress=said)
     kept = found.image.clone()

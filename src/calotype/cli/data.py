@@ -11,12 +11,13 @@ from typing import Annotated, Literal
 
 import tyro
 
+from calotype.cli.check_text import describe
 from calotype.cli.parse import parse
+from calotype.cli.shell import Shell, spelled
 from calotype.data import check, prepare
-from calotype.data.check_text import describe
 from calotype.data.images import some
 from calotype.data.prepared import prepared_path
-from calotype.engine.display import Terminal, progress
+from calotype.engine.display import progress
 from calotype.errors import UserError
 from calotype.settings import Pixels
 
@@ -78,15 +79,15 @@ def run(words: list[str]) -> int:
 
 def _check(words: list[str]) -> int:
     options = parse(CheckOptions, words, "calotype data check")
-    with closing(Terminal()) as display:
+    with closing(Shell()) as display:
         found = check(options.source, progress=progress(display.show, "looking"), compared=partial(display.show, "comparing"))
-    print(json.dumps(found.to_dict()) if options.json else "\n".join(describe(found)))
+    print(json.dumps(spelled(found.to_dict())) if options.json else "\n".join(describe(found)))
     return 0
 
 
 def _prepare(words: list[str]) -> int:
     options = parse(PrepareOptions, words, "calotype data prepare")
-    with closing(Terminal()) as display:
+    with closing(Shell()) as display:
         images = prepare(
             options.source,
             options.out,

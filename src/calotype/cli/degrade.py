@@ -13,9 +13,10 @@ import tyro
 from calotype import degrade
 from calotype.cli.outcomes import About, ended, printable_lines, stopped, written
 from calotype.cli.parse import parse
+from calotype.cli.shell import Shell
 from calotype.data.decode import MAX_PIXELS
-from calotype.engine.display import Terminal
 from calotype.settings import Count, Positive, Quality, Seed
+from calotype.spelling import as_options
 from calotype.tasks.batch import Interrupted, degrade_files
 from calotype.tasks.inputs import open_inputs
 from calotype.tasks.places import existing_of, targets
@@ -58,7 +59,7 @@ def run(words: list[str]) -> int:
     degradation = degrade.parse(options.spec)
     existing, out = existing_of(options.overwrite, options.skip_existing), Path(options.out)
     most = MAX_PIXELS if options.max_megapixels is None else round(1e6 * options.max_megapixels)
-    with open_inputs(options.source, out, options.count, most) as inputs, closing(Terminal()) as display:
+    with open_inputs(options.source, out, options.count, most) as inputs, closing(Shell()) as display:
         places = targets(inputs, options.out, existing)
         try:
             outcomes = degrade_files(degradation, inputs, places, options.seed, options.quality, display, existing == "keep")
@@ -67,7 +68,7 @@ def run(words: list[str]) -> int:
             raise KeyboardInterrupt(stopped(stop, command, options.out, options.skip_existing, existing != "replace")) from None
     if options.json:
         files = [{"file": o.file, "written": str(o.written), "height": o.size[0], "width": o.size[1]} for o in outcomes if o.written]
-        failed = [{"file": o.file, "error": o.error} for o in outcomes if o.error]
+        failed = [{"file": o.file, "error": as_options(o.error)} for o in outcomes if o.error]
         there = [o.file for o in outcomes if o.kept]
         print(json.dumps({"files": files, "failed": failed, "existing": there, "degrade": degradation.spec, "seed": options.seed}))
     else:

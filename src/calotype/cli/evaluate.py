@@ -11,8 +11,8 @@ from typing import Annotated, Literal
 import tyro
 
 from calotype.cli.parse import parse
+from calotype.cli.shell import Shell
 from calotype.data.fit import check_options
-from calotype.engine.display import Terminal
 from calotype.evaluation.evaluate import apart, opened, require_alike, source_of
 from calotype.evaluation.request import Request
 from calotype.evaluation.result import to_json
@@ -90,7 +90,7 @@ def run(words: list[str]) -> int:
     is_run = (options.subject / "checkpoints").is_dir()
     folder = options.out or (options.subject / "report" if is_run else unused(Path("report")))
     require_folder(folder)
-    with closing(Terminal()) as display:
+    with closing(Shell()) as display:
         report = opened(options.subject, _request(options, display))()
     page = save(report, folder)
     print(json.dumps(to_json(report), indent=2) if options.json else text(report, str(page)))
@@ -103,7 +103,7 @@ def run_compare(words: list[str]) -> int:
     out = options.out or unused(Path("comparison.html"))
     require_page(out)
     require_alike(options.subjects, options.data)
-    with closing(Terminal()) as display:
+    with closing(Shell()) as display:
         pair = apart(options.subjects)
         if options.data is None and pair is not None:
             both = f"{pair[0]} and {pair[1]}"
@@ -122,7 +122,7 @@ def run_compare(words: list[str]) -> int:
     return 0
 
 
-def _request(options: Options | CompareOptions, display: Terminal) -> Request:
+def _request(options: Options | CompareOptions, display: Shell) -> Request:
     check_options(options.size, None, options.fit or "crop")
     return Request(
         data=options.data,

@@ -18,9 +18,10 @@ from torch import Tensor
 from calotype import pictures
 from calotype.cli.parse import parse
 from calotype.cli.sample import picture_name, require_grid, require_place, write_grid
+from calotype.cli.shell import Shell
 from calotype.data import Images
 from calotype.data.images import some
-from calotype.engine.display import Terminal, progress
+from calotype.engine.display import progress
 from calotype.errors import UserError
 from calotype.evaluation.neighbors import Nearest, beside_each, facts, pool, told
 from calotype.evaluation.request import Request
@@ -141,7 +142,7 @@ def _reconstruct(words: list[str]) -> int:
     found = given(options.images, generator.spec, options.count)
     require_grid(out, 2 * len(found), generator.spec, min(8, 2 * len(found)))
     label = _labels(generator, options.label, len(found), found.label)
-    with closing(Terminal()) as display:
+    with closing(Shell()) as display:
         made = latents.reconstruct(generator, found.image, label, progress(display.show, "encoding and decoding"))
     error = (made - found.image).square().flatten(1).mean(1).clamp(min=1e-8)
     psnr = float((10 * torch.log10(4 / error)).mean())
@@ -161,7 +162,7 @@ def _interpolate(words: list[str]) -> int:
         latents.require_encoder(generator)
     images = given(options.images, generator.spec, 1).image if options.images else None
     require_grid(out, max(1, len(options.seeds or options.images) - 1) * options.steps, generator.spec, options.steps)
-    with closing(Terminal()) as display:
+    with closing(Shell()) as display:
         if images is None:
             ends = latents.of_seeds(generator, list(options.seeds))
         else:
@@ -184,7 +185,7 @@ def _neighbors(words: list[str]) -> int:
     label = _labels(generator, options.label, len(found), found.label) if found else _labels_of_drawn(generator, options)
     count = len(found) if found else options.count
     require_grid(out, columns * count, spec, columns)
-    with closing(Terminal()) as display:
+    with closing(Shell()) as display:
         others = pool(options.run, Request(data=options.data, say=display.show, tell=display.say), spec, spec)
         labels = _labels(generator, None, len(others), labels_for(others, spec))
         queries = found.image if found else _drawn(generator, options, label)
@@ -203,7 +204,7 @@ def _plane(words: list[str]) -> int:
     generator = load(options.run, options.device)
     require_grid(out, options.side**2, generator.spec, options.side)
     label = _class(generator, options.label)
-    with closing(Terminal()) as display:
+    with closing(Shell()) as display:
         made = latents.plane(generator, options.side, options.axes, label, progress(display.show, "decoding"))
     return _done(made, out, options.side, options.json, {"images": len(made)})
 
@@ -257,7 +258,7 @@ def _drawn(generator: Generator, options: NeighborsOptions, label: Tensor | None
     return torch.cat(images)
 
 
-def _latents_of(generator: Generator, images: Images, labels: Tensor | None, display: Terminal) -> Tensor:
+def _latents_of(generator: Generator, images: Images, labels: Tensor | None, display: Shell) -> Tensor:
     """The latents of many images."""
     parts = []
     display.show("latents of real images", 0, len(images))

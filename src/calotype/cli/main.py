@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from calotype import __version__
 from calotype.errors import CalotypeError, ElsewhereError, LostError, UserError, printable, unforeseen
+from calotype.spelling import as_options
 
 
 class Command(NamedTuple):
@@ -80,7 +81,7 @@ def _failed(error: BaseException, as_json: bool) -> int:
     """Say in one line how a command ended, as JSON on stdout as well where that was asked for; returns the exit code."""
     code, line = 1, ""
     if isinstance(error, CalotypeError):
-        code, line = error.exit_code, str(error)
+        code, line = error.exit_code, as_options(str(error))
     elif isinstance(error, KeyboardInterrupt):
         code, line = 130, str(error) or "stopped"
     elif isinstance(error, OSError) and error.errno is not None:

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from calotype import pictures
 from calotype.cli.parse import parse
 from calotype.cli.sample import picture_name, require_grid, require_place, write_grid
+from calotype.cli.shell import Shell
 from calotype.data.download import PUBLIC
 from calotype.data.embedded import NAMES
 from calotype.data.fit import fit_array
-from calotype.engine.display import Terminal
 from calotype.errors import UserError
 from calotype.evaluation.neighbors import beside_each, facts, neighbors, pool, shape_of_images, told
 from calotype.evaluation.request import Request
@@ -71,7 +71,7 @@ def run(words: list[str]) -> int:
     spec = shape_of_images(str(options.subject), options.size) if generator is None else generator.spec
     spec = replace(spec, size=options.size or spec.size)
     pick(options.features, spec)
-    with closing(Terminal()) as display:
+    with closing(Shell()) as display:
         request = Request(
             data=options.data, features=options.features, size=options.size, device=options.device, say=display.show, tell=display.say
         )
@@ -109,7 +109,7 @@ def _generator(options: Options) -> Generator | None:
     return generator
 
 
-def _drawn(generator: Generator, options: Options, display: Terminal) -> NDArray[np.uint8]:
+def _drawn(generator: Generator, options: Options, display: Shell) -> NDArray[np.uint8]:
     parts = []
     display.show("drawing", 0, options.count)
     for part in generator.batches(options.count, {}, seed=options.seed, label=options.label):

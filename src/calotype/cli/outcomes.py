@@ -11,6 +11,7 @@ from typing import Any
 
 from calotype.data.images import some
 from calotype.errors import printable
+from calotype.spelling import as_options
 from calotype.tasks.batch import Interrupted, Outcome
 from calotype.tasks.score import Scored, Scores, mean, means, remarks
 
@@ -33,13 +34,13 @@ def facts(outcomes: Sequence[Outcome], about: About) -> dict[str, Any]:
         if outcome.error or outcome.kept:
             continue
         row: dict[str, Any] = {"file": outcome.file, "height": outcome.size[0], "width": outcome.size[1]}
-        row |= {"written": str(outcome.written) if outcome.written else None, "notes": outcome.notes}
+        row |= {"written": str(outcome.written) if outcome.written else None, "notes": [as_options(note) for note in outcome.notes]}
         files.append({**row, **outcome.scored.as_json()} if outcome.scored else row)
     scored = [outcome.scored for outcome in outcomes if outcome.scored]
     return {
         "files": files,
         **({"mean": mean(scored)} if scored else {}),
-        "failed": [{"file": outcome.file, "error": outcome.error} for outcome in outcomes if outcome.error],
+        "failed": [{"file": outcome.file, "error": as_options(outcome.error)} for outcome in outcomes if outcome.error],
         "existing": [outcome.file for outcome in outcomes if outcome.kept],
         "degrade": about.degraded,
         "truth": about.truth,
@@ -85,12 +86,12 @@ def ended(outcomes: Sequence[Outcome]) -> int:
     """Say what was lost and what failed; returns the exit code."""
     for outcome in outcomes:
         for note in outcome.notes:
-            print(f"calotype: {outcome.file}: {note}", file=sys.stderr)
+            print(f"calotype: {outcome.file}: {as_options(note)}", file=sys.stderr)
     failed = [outcome for outcome in outcomes if outcome.error]
     if failed:
         print(f"calotype: {len(failed)} of {some(len(outcomes), 'picture')} failed:", file=sys.stderr)
         for outcome in failed:
-            print(f"  {outcome.file}: {outcome.error}", file=sys.stderr)
+            print(f"  {outcome.file}: {as_options(outcome.error)}", file=sys.stderr)
     return 1 if failed else 0
 
 

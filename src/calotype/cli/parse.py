@@ -36,7 +36,7 @@ def parse(kind: type[T], words: Sequence[str], prog: str, default: T | None = No
             raise
         said = _one_line(complaint.getvalue(), prog.split(" [")[0])
         raise UserError(_explained(said, words, prog, usage(kind, prog), lambda: _options(kind, prog, default))) from None
-    _require_ranges(options, "--")
+    _require_ranges(options, "")
     return options
 
 
@@ -44,12 +44,11 @@ def _require_ranges(options: object, prefix: str) -> None:
     """Raise `UserError` for the first option out of the range that annotates its type, those of sections included."""
     hints = get_type_hints(type(options), include_extras=True)
     for field in dataclasses.fields(options):  # type: ignore[arg-type]
-        name, given, hint = prefix + field.name.replace("_", "-"), getattr(options, field.name), hints[field.name]
+        name, given = prefix + field.name, getattr(options, field.name)
         if dataclasses.is_dataclass(given):
             _require_ranges(given, f"{name}.")
         else:
-            short = [alias for about in getattr(hint, "__metadata__", ()) for alias in getattr(about, "aliases", None) or ()]
-            value(short[0] if short else name, given, hint)
+            value(name, given, hints[field.name])
 
 
 def usage(kind: type, prog: str) -> str:

@@ -18,11 +18,11 @@ from calotype import degrade, pictures
 from calotype.cli.outcomes import ended
 from calotype.cli.parse import parse
 from calotype.cli.sample import write_grid
+from calotype.cli.shell import Shell
 from calotype.data.download import PUBLIC
 from calotype.data.embedded import NAMES
 from calotype.data.images import some
 from calotype.degrade import Degradation, Degraded
-from calotype.engine.display import Terminal
 from calotype.errors import DamagedError, UserError
 from calotype.evaluation.run_info import RunInfo
 from calotype.files import expanded, obstacle, read_json, write_json
@@ -125,7 +125,7 @@ def run(words: list[str]) -> int:
         work = _work(options, generator, inputs)
     if work.truth and RunInfo.of(options.prior).learned_from(options.source):
         print(f"calotype: {options.prior} was trained on pictures of {options.source}: others may be restored less well", file=sys.stderr)
-    with closing(Terminal()) as display:
+    with closing(Shell()) as display:
         done = _restored(options, generator, work, display)
     facts = _facts(options, work, done)
     _write(options.out, work, done, facts)
@@ -168,7 +168,7 @@ def _named(name: str, options: Options, spec: ImageSpec) -> Degradation:
     return degradation
 
 
-def _restored(options: Options, generator: Generator, work: _Work, display: Terminal) -> _Done:
+def _restored(options: Options, generator: Generator, work: _Work, display: Shell) -> _Done:
     total, label = len(work.image), generator.label(options.label)
     parts, seen, judged = [], [], []
     for first in range(0, total, CHUNK):

@@ -15,7 +15,7 @@ from calotype import degrade
 from calotype.cli.outcomes import About, ended, facts, stopped, told
 from calotype.cli.parse import parse
 from calotype.cli.sample import picture_name, require_place
-from calotype.engine.display import Terminal
+from calotype.cli.shell import Shell
 from calotype.engine.model_card import command_for
 from calotype.errors import UserError
 from calotype.settings import Count, Positive, Quality, Seed, Sigma, Width
@@ -153,7 +153,7 @@ def work(command: str, words: list[str], options: Common, extras_of: Callable[[A
     if options.tile is not None and options.tile < SMALLEST:
         raise UserError(f"--tile {options.tile} is too small: give {SMALLEST} or more")
     generator = load(options.model, options.device)
-    with closing(Terminal()) as display:
+    with closing(Shell()) as display:
         _require_command(generator, options.model, command)
         extras = extras_of(Applied(generator))
         applied = Applied(generator, Way(extras.options, options.tile, options.seed, extras.sigma))

@@ -16,9 +16,9 @@ import tyro
 
 from calotype import pictures
 from calotype.cli.parse import parse
+from calotype.cli.shell import Shell
 from calotype.data.images import some
 from calotype.engine.device import require_memory
-from calotype.engine.display import Terminal
 from calotype.errors import CalotypeError, UserError
 from calotype.files import obstacle, unused, write_atomic
 from calotype.models import sampling_of_families
@@ -76,7 +76,7 @@ def run(words: list[str]) -> int:
         require_memory(size, f"{some(options.count, 'image')} in one file", "give a smaller --count, or --dir for a file each")
     if out is not None:
         require_grid(out, options.count, generator.spec)
-    with closing(Terminal()) as display:
+    with closing(Shell()) as display:
         chunks = _drawn(generator, options, settings, keep, display)
     if npy is not None:
         write_npy(npy, np.concatenate(chunks))
@@ -88,7 +88,7 @@ def run(words: list[str]) -> int:
     return 0
 
 
-def _drawn(generator: Generator, options: Options, settings: dict[str, float | str], keep: bool, display: Terminal) -> list[np.ndarray]:
+def _drawn(generator: Generator, options: Options, settings: dict[str, float | str], keep: bool, display: Shell) -> list[np.ndarray]:
     """Draw; each image goes into its file at once, and all of them are returned where ``keep`` says so."""
     chunks, done = [], 0
     # what cannot be drawn is refused here

@@ -10,7 +10,7 @@ from typing import Annotated
 import tyro
 
 from calotype.cli.parse import parse
-from calotype.engine.display import Terminal
+from calotype.cli.shell import Shell
 from calotype.selftest.measure import selftest, table
 from calotype.settings import Channels, Count, Pixels, Seed
 
@@ -36,7 +36,7 @@ class Options:
 def run(words: list[str]) -> int:
     """Test; prints the share of alarms of each verdict for each planted failure."""
     options = parse(Options, words, "calotype selftest")
-    with closing(Terminal()) as display:
+    with closing(Shell()) as display:
         rows = selftest(
             options.data,
             count=options.count,

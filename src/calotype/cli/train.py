@@ -13,9 +13,10 @@ import tyro
 from calotype import earlier
 from calotype.cli.parse import parse
 from calotype.cli.recipe_shortcuts import OPTIONS, degraded
+from calotype.cli.shell import Shell
 from calotype.config import BUDGETS, Config, Data, Logging, More, Optimizer, Schedule, Training, to_json, with_one_budget
 from calotype.engine import distributed
-from calotype.engine.display import Terminal, clock
+from calotype.engine.display import clock
 from calotype.engine.distributed import World
 from calotype.engine.run import Run
 from calotype.engine.train import Result, resume, train
@@ -73,7 +74,7 @@ class Options:
 
 def run(words: list[str]) -> int:
     """Train; prints where the run and the newest grid are. What several processes are asked in vain, one of them says."""
-    display = Terminal()
+    display = Shell()
     try:
         with distributed.joined(farewell=display.close) as world:
             done = _trained(words, display, world)
@@ -88,7 +89,7 @@ def run(words: list[str]) -> int:
     return 0 if result.complete else 130
 
 
-def _trained(words: list[str], display: Terminal, world: World) -> tuple[Options, Result] | None:
+def _trained(words: list[str], display: Shell, world: World) -> tuple[Options, Result] | None:
     """The options and what came of them; None where the settings were printed alone."""
     default, words = _default(words)
     default = _with_networks(default, words)
@@ -125,7 +126,7 @@ def _more(options: Options, asked: list[str]) -> More | None:
     return options.more
 
 
-def _judged(result: Result, device: str, display: Terminal) -> Report | None:
+def _judged(result: Result, device: str, display: Shell) -> Report | None:
     """A short report in the run's folder. A training that went well does not fail because its result cannot be judged."""
     folder = result.run.folder
     try:

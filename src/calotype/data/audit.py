@@ -25,7 +25,7 @@ def check_sizes(source: dict[str, Header], image: dict[str, Header], pairs: list
     if odd:
         a, b = odd[0]
         hint = (
-            "bring them to one size" if scaled or fit == "tile" else "bring them to one size, or give --size where only their scale differs"
+            "bring them to one size" if scaled or fit == "tile" else "bring them to one size, or give `size` where only their scale differs"
         )
         several = f"1 pair of {len(pairs):,} differs" if len(odd) == 1 else f"{some(len(odd), 'pair')} of {len(pairs):,} differ"
         raise UserError(f"{several} in size, the first: {a} is {source[a].size}, {b} is {image[b].size}; {hint}")
@@ -44,7 +44,7 @@ def check_alignment(source: Images, image: Images) -> None:
         raise UserError(
             f"the pictures of a pair do not lie over each other: the image is {abs(middle[0]):.0f} pixels {_way(middle[0], 'down', 'up')} "
             f"and {abs(middle[1]):.0f} {_way(middle[1], 'right', 'left')} (measured on {len(sure)} of {len(rows)} pairs); "
-            "align them, or learn from them unpaired with --data.paired False"
+            "align them, or learn from them unpaired with `data.paired=False`"
         )
 
 

@@ -272,7 +272,7 @@ def _advise(train: int, sizes: Sizes, gray: bool, classes: dict[str, int]) -> Ad
         else f"there {'is' if train == 1 else 'are'} only {some(train, 'image')}: too few to learn anything from",
     }
     if len(classes) > 1:
-        reasons["recipe"] += f"; it learns the {len(classes)} classes, which can be asked for by --label"
+        reasons["recipe"] += f"; it learns the {len(classes)} classes, which can be asked for by `label`"
     return Advice(size, channels, recipe, batch, reasons, len(classes) > 1 and recipe != "flow-matching")
 
 
@@ -289,10 +289,10 @@ def _notes(seen: list[_Seen], classes: dict[str, int], unique: int, held: int, n
     long = sum(max(row.width, row.height) > 4 * min(row.width, row.height) for row in seen)
     if long:
         are, them = some(long, "image", " is", " are"), "it" if long == 1 else "them"
-        yield f"{are} more than four times as long as wide: cropping keeps little of {them}; consider calotype train --data.fit pad"
+        yield f"{are} more than four times as long as wide: cropping keeps little of {them}; consider calotype train `data.fit=pad`"
     coded = sum(row.gray and row.mode not in ("1", "L", "LA", "I", "F") and not row.mode.startswith("I;16") for row in seen)
     if coded and all(row.gray for row in seen):
-        yield "all images are gray although some are stored in color: train with calotype train --channels 1"
+        yield "all images are gray although some are stored in color: train with calotype train `data.channels=1`"
     if unique > SEARCHED:
         yield f"near duplicates were searched among {SEARCHED:,} of the images"
     if near:

@@ -66,10 +66,10 @@ def fit_array(pixels: Pixels, size: int | None, channels: int | None, fit: Fit) 
     """(N, H, W, C) uint8 brought to (N, size, size, channels); ``None`` keeps what is there."""
     count, height, width, own = pixels.shape
     if size is None and height != width:
-        raise UserError(f"images are {width}x{height}, not square: say to what size to bring them, for example --size {min(width, height)}")
+        raise UserError(f"images are {width}x{height}, not square: say to what size to bring them, for example `size={min(width, height)}`")
     side, depth = size or height, channels or own
     if fit == "tile" and side != height:
-        raise UserError(f"images are {width}x{height} and in one array: leave out --size to take them whole, or --data.fit tile")
+        raise UserError(f"images are {width}x{height} and in one array: leave out `size` to take them whole, or `data.fit=tile`")
     if (height, width, own) == (side, side, depth):
         return pixels
     mode = "L" if depth == 1 else "RGB"

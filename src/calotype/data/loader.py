@@ -84,7 +84,7 @@ class Loader:
         if len(images) < batch:
             raise UserError(
                 f"{images.name} has {some(len(images), 'image')} to train on, too few for a batch of {batch:,}: "
-                "give a smaller --train.batch or more images"
+                "give a smaller `train.batch` or more images"
             )
         self.augmentation = augmentation or Augmentation()
         self.images = images
@@ -163,7 +163,7 @@ class _Stream:
         if augmentation.patch is not None and augmentation.patch > self._side:
             raise UserError(
                 f"the images of {images.name} are {self._side} pixels a side, too small for patches of {augmentation.patch}: "
-                f"give --data.patch {self._side // scale * scale} or less"
+                f"give `data.patch={self._side // scale * scale}` or less"
             )
 
     def rows(self, seen: int, batch: int) -> tuple[Pixels, Labels | None]:

@@ -116,7 +116,7 @@ def load_sides(source: str, partner: str, paired: bool, shape: Shape) -> Split:
             return _joined(source_side, image_side, source)
         a, b = sides
         if isinstance(a, Split) or isinstance(b, Split):
-            raise UserError("pairs are found by name: give two folders or zip archives of pictures, or --data.paired False")
+            raise UserError("pairs are found by name: give two folders or zip archives of pictures, or `data.paired=False`")
         return _audited(a, b, source, shape)
 
 
@@ -138,7 +138,7 @@ def has_sides(source: str) -> bool:
     sides = sorted(found & {"trainA", "trainB"})
     if len(sides) == 1:
         other = {"trainA": "trainB", "trainB": "trainA"}[sides[0]]
-        raise UserError(f"{source} has a folder {sides[0]} but no {other}: add it, or name the two sides as --data and --data.partner")
+        raise UserError(f"{source} has a folder {sides[0]} but no {other}: add it, or name the sides as `data.source` and `data.partner`")
     return len(sides) == 2
 
 
@@ -146,7 +146,7 @@ def _files(source: str, stack: contextlib.ExitStack) -> Files:
     found = find(source)
     if not isinstance(found, Files):
         raise UserError(
-            f"{source} is no folder or zip archive of pictures, so that it has no two sides: name the other one as --data.partner"
+            f"{source} is no folder or zip archive of pictures, so that it has no two sides: name the other one as `data.partner`"
         )
     return stack.enter_context(contextlib.closing(found))
 
@@ -167,7 +167,7 @@ def _open_partner(name: str, shape: Shape, stack: contextlib.ExitStack) -> View 
     except UserError as error:
         if expanded(name).exists():
             raise
-        raise UserError(f"{error}; or for --data.partner: auto, halves, classes:cat,dog, gray, edges, invert, season") from None
+        raise UserError(f"{error}; or for `data.partner`: auto, halves, classes:cat,dog, gray, edges, invert, season") from None
 
 
 def _alone(side: View | Split, shape: Shape) -> Split:
@@ -197,14 +197,14 @@ def _sides(files: Files, source: str) -> tuple[View, View]:
         if not any(name.startswith("train/") for name in names):
             unread = next((f"; {one.name}: {one.reason}" for one in listing.skipped if f"train{side}/" in one.name), "")
             raise UserError(
-                f"{source} has no pictures in a folder train{side}{unread}: put them there, or name the other side with --data.partner"
+                f"{source} has no pictures in a folder train{side}{unread}: put them there, or name the other side with `data.partner`"
             )
     return View(files, "A", sides["A"], skipped=listing.skipped), View(files, "B", sides["B"])
 
 
 def _classes(source: str, partner: str, paired: bool, shape: Shape) -> Split:
     if paired:
-        raise UserError("pictures of two classes are no pairs: give --data.paired False")
+        raise UserError("pictures of two classes are no pairs: give `data.paired=False`")
     names = [name.strip() for name in partner.removeprefix(CLASSES).split(",")]
     whole = load(
         source, size=shape.size, channels=shape.channels, fit=shape.fit, holdout=shape.holdout, cache=shape.cache, progress=shape.progress
@@ -212,7 +212,7 @@ def _classes(source: str, partner: str, paired: bool, shape: Shape) -> Split:
     known = whole.train.classes
     if len(names) != 2 or names[0] == names[1] or not set(names) <= set(known):
         there = f"{source} has {', '.join(known)}" if known else f"{source} has no classes"
-        raise UserError(f"--data.partner {partner} does not name two classes, as in classes:cat,dog: {there}")
+        raise UserError(f"`data.partner={partner}` does not name two classes, as in classes:cat,dog: {there}")
     a, b = (Split(*(_only(part, known.index(name)) for part in (whole.train, whole.holdout))) for name in names)
     return _joined(a, b, f"{short_name(Path(source))}-{names[0]}-{names[1]}")
 
@@ -244,7 +244,7 @@ def _audited(a: View, b: View, source: str, shape: Shape) -> Split:
     splits = _held_out(made, source, shape)
     split = _joined(splits[0], splits[1], source)
     if len(split.train) != len(split.train.partner or ()):
-        raise UserError("the two sides of the pairs are cut into different numbers of tiles: give --data.fit crop")
+        raise UserError("the two sides of the pairs are cut into different numbers of tiles: give `data.fit=crop`")
     check_alignment(splits[0].train, splits[1].train)
     return Split(replace(split.train, skipped=_once(skipped, split.train.skipped)), split.holdout)
 
@@ -269,7 +269,7 @@ def _matched(a: View, b: View) -> tuple[list[tuple[str, str]], list[Skipped]]:
         first = next((one.name for one in alone), "")
         raise UserError(
             f"only {some(len(both), 'picture')} of {len(tables[1]):,} have a partner of their name ({first} has none): "
-            "pairs are found by name; rename them, or learn without pairs: --data.paired False"
+            "pairs are found by name; rename them, or learn without pairs: `data.paired=False`"
         )
     return [(tables[0][key], tables[1][key]) for key in both], alone
 
@@ -315,7 +315,7 @@ def _joined(a: Split, b: Split, source: str) -> Split:
     sizes = [side.train.spec.size for side in (a, b)]
     if sizes[0] != sizes[1]:
         raise UserError(
-            f"the pictures of the two sides are {sizes[0]} and {sizes[1]} pixels a side: give --size, for example --size {min(sizes)}"
+            f"the pictures of the two sides are {sizes[0]} and {sizes[1]} pixels a side: bring them to one, as by `data.size={min(sizes)}`"
         )
     name = short_name(Path(source))
     held, partner = b.holdout, a.holdout

@@ -76,7 +76,7 @@ def choose_size(seen: Survey, title: Callable[[str], str] = printable) -> int:
         found = f"images are {width}x{height}, " + ("not square" if width != height else "a size out of range")
     oblong = any(width != height for width, height in sizes)
     cut = f"; of images that are not square {KEPT['crop'].replace('of each ', '')}, unless fit is pad or stretch" if oblong else ""
-    raise UserError(f"{found}: say to which size they are to be brought, for example --size {advice}{cut}")
+    raise UserError(f"{found}: say to which size they are to be brought, for example `size={advice}`{cut}")
 
 
 def choose_tile(seen: Survey) -> int:

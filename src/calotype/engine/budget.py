@@ -18,7 +18,7 @@ from calotype.engine.display import Display
 from calotype.engine.distributed import World
 from calotype.engine.images import augmentation_of
 from calotype.engine.trainer import Progress, Trainer
-from calotype.errors import UserError
+from calotype.errors import SettingError
 from calotype.models import build
 from calotype.settings import STEPS
 
@@ -155,6 +155,6 @@ def steps_of(asked: Training | More, config: Config, split: Split, seconds_per_s
 def _bounded(steps: N, asked: Training | More) -> N:
     if not steps <= STEPS:
         name, value = next((name, value) for name in BUDGETS if (value := getattr(asked, name)) is not None)
-        option = f"--{'more-' * isinstance(asked, More)}{name} {value:g}"
-        raise UserError(f"{option} would take {steps:.3g} steps, and a run takes {STEPS:,} at most: give less")
+        field = f"{'more' if isinstance(asked, More) else 'train'}.{name}"
+        raise SettingError(f"`{field}={value:g}` would take {steps:.3g} steps, and a run takes {STEPS:,} at most: give less", field)
     return steps

@@ -50,9 +50,9 @@ def take_device(name: str, local: int = 0, processes: int = 1) -> torch.device:
         keep_big_blocks()
     elif processes > 1:
         if device.type == "mps":
-            raise UserError("several processes cannot train on one Apple GPU: start one, or give --device cpu")
+            raise UserError("several processes cannot train on one Apple GPU: start one, or give `train.device=cpu`")
         if local >= (there := torch.cuda.device_count()):
-            raise UserError(f"there is no GPU for process {local} of this machine: start {there} with --nproc-per-node {there}")
+            raise UserError(f"there is no GPU for process {local} of this machine: start {there} with torchrun --nproc-per-node {there}")
         device = torch.device("cuda", local)
         torch.cuda.set_device(device)
     return device

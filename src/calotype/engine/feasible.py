@@ -9,7 +9,7 @@ import torch
 from calotype.config import Config, Optimizer
 from calotype.engine.device import require_memory, trainable
 from calotype.engine.distributed import World
-from calotype.errors import UserError
+from calotype.errors import SettingError, UserError
 from calotype.models import blank
 from calotype.recipes import PUBLISHED, RECIPES
 from calotype.settings import checked
@@ -26,8 +26,8 @@ def require_effect(config: Config, spec: ImageSpec) -> None:
         for name, needed in part.idle(spec).items() if isinstance(part, MayIdle) else ():
             given = getattr(part, name)
             if given not in [getattr(one, name, None) for one in (type(part)(), *(getattr(other, section) for other in usual))]:
-                option = f"--{section}.{name.replace('_', '-')}"
-                raise UserError(f"{option} has no effect here without {needed}: leave it out, or give that as well")
+                field = f"{section}.{name}"
+                raise SettingError(f"`{field}` has no effect here without {needed}: leave it out, or give that as well", field)
 
 
 def require_room(config: Config, spec: ImageSpec, device: torch.device, world: World) -> None:
@@ -37,11 +37,11 @@ def require_room(config: Config, spec: ImageSpec, device: torch.device, world: W
     what = f"training {sum(p.numel() for p in model.parameters()) / 1e6:,.1f} M parameters"
     if device.type == "cpu" and world.here > 1:  # each process has a model of its own in the one memory
         size, what = size * world.here, f"{what} in each of {world.here} processes"
-    require_memory(size, what, "make the network smaller, as by --model.width", device)
+    require_memory(size, what, "make the network smaller, as by `model.width`", device)
     parts = world.size * config.train.accumulate
     if config.train.batch // parts < model.least_batch:
         raise UserError(
-            f"batch normalization has nothing to normalize in batches of {config.train.batch // parts}: give a --train.batch of "
+            f"batch normalization has nothing to normalize in batches of {config.train.batch // parts}: give a `train.batch` of "
             f"{model.least_batch * parts} or more, or another normalization"
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -10,19 +11,27 @@ from torch import Tensor, nn
 from calotype.engine.device import trainable
 from calotype.errors import TrainingError
 
+if TYPE_CHECKING:
+    from torch.distributed.fsdp import FSDPModule
+
 
 class Owned:
     """The parameters of one player, whole or sharded over processes by ``torch.distributed.fsdp.fully_shard``.
 
     A sharded parameter takes no part in a computation: what its module computes with is gathered from all processes, and the gradient
     of that is reduced to the shard by hooks, which only ``backward`` runs (``torch.autograd.grad`` of the shard sees nothing).
+    ``twice`` says that a loss differentiates gradients: then what was gathered stays until the player has taken its step.
     """
 
-    def __init__(self, name: str, module: nn.Module) -> None:
+    def __init__(self, name: str, module: nn.Module, *, twice: bool = False) -> None:
         self.name = name
         self.parameters = trainable(module)
         self.sharded = any(_is_sharded(p) for p in self.parameters)
-        self._leaves: Sequence[Tensor] = _gathered(module) if self.sharded else self.parameters
+        self._shards = _shards(module) if self.sharded else []
+        self._leaves: Sequence[Tensor] = _gathered(module, self._shards) if self.sharded else self.parameters
+        self._kept = self._shards if twice else []
+        for part in self._kept:  # or the first gradient frees what the gradient of the gradient is computed with
+            part.set_reshard_after_backward(False)
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradient of a scalar to what `gradients` returns."""
@@ -45,17 +54,23 @@ class Owned:
         """Forget the gradients."""
         for parameter in self.parameters:
             parameter.grad = None
+        for part in self._kept:  # what was gathered is that of before the step
+            part.reshard()
 
 
 def _is_sharded(tensor: Tensor) -> bool:
     return hasattr(tensor, "full_tensor")  # asked this way, because importing what answers it properly takes longer than a step
 
 
-def _gathered(module: nn.Module) -> list[Tensor]:
-    """What the modules compute with in place of their shards; the same tensors in every step."""
+def _shards(module: nn.Module) -> list[FSDPModule]:
+    """The parts of a module whose parameters are sharded."""
     from torch.distributed.fsdp import FSDPModule
 
-    shards = [part for part in module.modules() if isinstance(part, FSDPModule)]
+    return [part for part in module.modules() if isinstance(part, FSDPModule)]
+
+
+def _gathered(module: nn.Module, shards: Sequence[FSDPModule]) -> list[Tensor]:
+    """What the modules compute with in place of their shards; the same tensors in every step."""
     for part in shards:
         part.unshard()
     leaves: list[Tensor] = [*trainable(module)]

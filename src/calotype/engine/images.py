@@ -19,8 +19,8 @@ def open_images(options: Data, progress: Progress | None = None) -> Split:
         return partner.load_sides(options.source, options.partner or partner.AUTO, options.paired, shape)
     if options.partner == partner.AUTO and options.degrade is None:
         raise UserError(
-            f"{options.source} has no folders trainA and trainB: say what to translate from with --data.partner (a folder, halves, "
-            "classes:cat,dog) or how to make it of each image with --data.degrade (gray, edges, invert, season)"
+            f"{options.source} has no folders trainA and trainB: say what to translate from with `data.partner` (a folder, halves, "
+            "classes:cat,dog) or how to make it of each image with `data.degrade` (gray, edges, invert, season)"
         )
     return data.load(
         options.source, size=options.size, channels=options.channels, fit=options.fit, holdout=options.holdout, progress=progress

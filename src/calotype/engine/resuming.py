@@ -37,7 +37,7 @@ def asked(config: Config, more: More | None, changed: Sequence[str]) -> Training
     if more is None:
         return config.train if budgets else None
     more = checked(More, more)
-    require_one(more.given, "more-")
+    require_one(more.given, "more")
     if budgets:
         raise UserError(
             f"more {next(iter(more.given))} go on from where the run is, and {budgets[0]} count from its beginning: give one of them"
@@ -93,9 +93,9 @@ def _tell_damage(saved: Checkpoint, display: Display) -> None:
 
 def require_unfinished(run: Run, progress: Progress, changed: object) -> None:
     """Raise `UserError` where nothing is left to do, with the command that goes on nevertheless."""
-    command = f"calotype train --resume {shlex.quote(str(run.folder))} --more-minutes {max(1, round(progress.seconds / 60))}"
+    command = f"calotype train `resume={shlex.quote(str(run.folder))}` `more.minutes={max(1, round(progress.seconds / 60))}`"
     if progress.early and not changed:
-        why = "because its scores got no better: to go on give a larger --patience"
+        why = "because its scores got no better: to go on give a larger `log.patience`"
         raise UserError(f"{run.folder} ended at step {progress.step:,}, {why}, or {command}")
     if progress.step >= progress.steps:
         raise UserError(

@@ -79,15 +79,15 @@ class Run:
         try:
             there = out.exists()
         except OSError as error:
-            raise UserError(f"--out {out} cannot be read ({error.strerror or error}): choose another place") from None
+            raise UserError(f"`out={out}` cannot be read ({error.strerror or error}): choose another place") from None
         if there and not out.is_dir():
-            raise UserError(f"--out {out} is a file: choose another place")
+            raise UserError(f"`out={out}` is a file: choose another place")
         if Run(out).begun:
-            raise UserError(f"{out} holds a run: choose another --out, or continue that run with --resume {shlex.quote(str(out))}")
+            raise UserError(f"{out} holds a run: choose another `out`, or continue that run with `resume={shlex.quote(str(out))}`")
         if out.is_dir() and any(not _LEFT.fullmatch(path.name) for path in out.iterdir()):
-            raise UserError(f"--out {out} is not empty: choose a new or an empty folder")
+            raise UserError(f"`out={out}` is not empty: choose a new or an empty folder")
         if reason := obstacle(out, folder=True):
-            raise UserError(f"cannot create {out}: {reason}; choose another --out")
+            raise UserError(f"cannot create {out}: {reason}; choose another `out`")
 
     @property
     def begun(self) -> bool:
@@ -215,8 +215,8 @@ class Run:
 
 def _make(folder: Path) -> None:
     if reason := obstacle(folder, folder=True):
-        raise UserError(f"cannot create a run in {folder}: {reason}; choose another place with --out")
+        raise UserError(f"cannot create a run in {folder}: {reason}; choose another place with `out`")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"cannot create {folder}: {error.strerror or error}; choose another place with --out") from None
+        raise UserError(f"cannot create {folder}: {error.strerror or error}; choose another place with `out`") from None

@@ -30,19 +30,19 @@ def require(config: Config, split: Split) -> None:
     """Raise `UserError` where scores are wanted and cannot be had: no truth, no images, or fewer than features have dimensions."""
     if config.log.evaluate is None:
         if config.log.patience is not None:
-            raise UserError("--patience counts scores: say how often to take one with --evaluate-every N")
+            raise UserError("`log.patience` counts scores: say how often to take one with `log.evaluate=N`")
         return
     train = split.train
     augmentation = augmentation_of(config.data)
     spec = augmentation.spec(train)
     if spec.source is not None:
         if not augmentation.paired:
-            raise UserError("without pairs there is no truth that results could be scored by: leave out --evaluate-every and --patience")
+            raise UserError("without pairs there is no truth that results could be scored by: leave out `log.evaluate` and `log.patience`")
         if not len(split.holdout):
-            raise UserError("--evaluate-every scores held-out images, and none are held out: give --data.holdout 0.1")
+            raise UserError("`log.evaluate` scores held-out images, and none are held out: give `data.holdout=0.1`")
         return
     if not MODELS[type(config.model)].draws:
-        raise UserError("a classifier draws no images that could be scored: leave out --evaluate-every")
+        raise UserError("a classifier draws no images that could be scored: leave out `log.evaluate`")
     check_count(min(config.log.evaluate_images, len(train)), for_selection(train.spec).dimension)
 
 

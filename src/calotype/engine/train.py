@@ -43,7 +43,7 @@ ROLLBACK_LR = 0.5  # the learning rate after a rollback, relative to the one bef
 LIVE = ("d_real", "d_fake", "d_holdout", "loss_holdout")  # the scalars that are worth a place on the live line, beside the losses
 
 
-SMALLER = "give a smaller --train.batch, --data.size or --model.width; a run that had begun can be resumed"
+SMALLER = "give a smaller `train.batch`, `data.size` or `model.width`; a run that had begun can be resumed"
 
 
 @dataclass(frozen=True)
@@ -262,7 +262,7 @@ def _roll_back(run: Run, trainer: Trainer, display: Display) -> None:
             run.log().write({"event": "gave up", "step": at.step})
         raise TrainingError(
             f"{event}, after {at.retries} retries at a lower learning rate: {run.folder} is intact at step {good}; "
-            f"train anew with a smaller --optimizer.lr, or with --optimizer.clip 1"
+            f"train anew with a smaller `optimizer.lr`, or with `optimizer.clip=1`"
         )
     retries, scale = at.retries + 1, at.lr_scale * ROLLBACK_LR
     trainer.restore(saved)
@@ -326,7 +326,7 @@ def _load(config: Config, display: Display, world: World) -> Split:
 def _threads(config: Config) -> int:
     wanted, there = config.train.threads or torch.get_num_threads(), os.cpu_count() or 1
     if wanted > there:  # threads that wait for a core wait for each other, and a step takes hours
-        raise UserError(f"this machine has {there} processor cores, not {wanted}: give a smaller --train.threads")
+        raise UserError(f"this machine has {there} processor cores, not {wanted}: give a smaller `train.threads`")
     return wanted
 
 
@@ -335,7 +335,7 @@ def _require_space(folder: Path, trainer: Trainer) -> None:
     weights = sum(t.numel() * t.element_size() for t in trainer.state().values())
     size = 7 * weights  # weights, averages and two moments, in two generations and one that is being written, and the model
     if not has_space(folder, size):
-        raise UserError(f"no space for a run in {folder}: {size / 1e6:.0f} MB are needed; free some, or choose another disk with --out")
+        raise UserError(f"no space for a run in {folder}: {size / 1e6:.0f} MB are needed; free some, or choose another disk with `out`")
 
 
 def _create(out: Path | None, stem: str, trainer: Trainer) -> Run:
@@ -352,7 +352,7 @@ def _training_in(run: Run, world: World) -> Iterator[None]:
             run.sweep()
         yield
     except LostError as error:
-        raise LostError(f"{error}; {run.folder} is intact: continue it with --resume") from error
+        raise LostError(f"{error}; {run.folder} is intact: continue it with `resume`") from error
     finally:
         if handle is not None:
             os.close(handle)

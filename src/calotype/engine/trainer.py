@@ -75,7 +75,7 @@ class Trainer:
         model = build(config.model, self.loader.spec)
         self.holdout = _holdout(config, split.holdout, device, model.least_batch)
         if self.loader.spec.source is not None and not model.from_source:
-            raise UserError(f"{config.recipe} makes images from noise, not from images: leave out --data.degrade and --data.partner")
+            raise UserError(f"{config.recipe} makes images from noise, not from images: leave out `data.degrade` and `data.partner`")
         self.model = model.to(device)
         self.model.to(memory_format=machine.layout_of(config.train))  # type: ignore[call-overload]
         self.average: Model = copy.deepcopy(self.model).eval().requires_grad_(False)
@@ -90,7 +90,7 @@ class Trainer:
         """Give each player its parameters and an optimizer for them; once more where they were sharded since."""
         self.players = self.model.players()
         check_ownership(self.model, self.players)
-        self.owned = {p.name: Owned(p.name, p.module) for p in self.players}
+        self.owned = {p.name: Owned(p.name, p.module, twice=self.model.double_backward) for p in self.players}
         self.optimizers = {name: make_optimizer(self.config.optimizer, owned.parameters) for name, owned in self.owned.items()}
 
     def step(self, watch: bool = False) -> dict[str, Tensor]:
@@ -265,7 +265,7 @@ def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 def _loader(config: Config, images: Images, device: torch.device, world: World) -> Loader:
     if config.train.batch % (world.size * config.train.accumulate):
         parts = f"{world.size} processes" if config.train.accumulate == 1 else f"{world.size * config.train.accumulate} parts"
-        raise UserError(f"batch {config.train.batch} cannot be shared by {parts}: give a multiple with --train.batch")
+        raise UserError(f"batch {config.train.batch} cannot be shared by {parts}: give a multiple with `train.batch`")
     augmentation = augmentation_of(config.data)
     return Loader(images, config.train.batch, config.train.seed, augmentation, rank=world.rank, world=world.size, device=device)
 

@@ -66,11 +66,11 @@ def of_run(path: Path, device: torch.device | str = "cpu") -> FeatureSpace:
     Raises:
         UserError: where the folder holds no model, a damaged one, or one that is no classifier.
     """
-    found = stored.find(path, "the run folder of a classifier, made by calotype train classifier --data SOURCE")
+    found = stored.find(path, "the run folder of a classifier, made by calotype train classifier `data.source=SOURCE`")
     model = found.model()
     if not isinstance(model, HasFeatures):
         kind = found.config.kind
-        raise UserError(f"the model in {path} is of the family {kind}, not a classifier: calotype train classifier --data SOURCE makes one")
+        raise UserError(f"the model in {path} is of the family {kind}: calotype train classifier `data.source=SOURCE` makes a classifier")
     return of_classifier(name_of(path), model, accuracy=_logged_accuracy(found.folder.parent / "log.jsonl"), device=device)
 
 

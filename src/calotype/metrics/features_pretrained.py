@@ -107,7 +107,7 @@ def weights_file(weights: Weights, path: Path | None = None) -> Path:
             except UserError:
                 raise UserError(
                     f"the features {weights.name!r} need the published weights ({weights.size}), which could not be downloaded: "
-                    f"get {weights.url} and put it into {folder}, or name the file by {weights.variable}; --features random needs none"
+                    f"get {weights.url} and put it into {folder}, or name the file by {weights.variable}; `features=random` needs none"
                 ) from None
     advice = f"correct {weights.variable}, or get {weights.url}"
     try:

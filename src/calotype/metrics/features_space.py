@@ -96,7 +96,7 @@ class FeatureSpace:
         wanted = f"{kind} images" + (f" of {self.size}x{self.size}" if self.size else "")
         given = {1: "gray", 3: "color"}.get(channels, f"{channels}-channel")
         raise UserError(
-            f"the features {self.name!r} are of {wanted}, and these are {given} of {size}x{size}: choose other --features, such as random"
+            f"the features {self.name!r} are of {wanted}, and these are {given} of {size}x{size}: choose other `features`, such as random"
         )
 
 

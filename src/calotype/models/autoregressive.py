@@ -42,8 +42,8 @@ class AutoregressiveConfig:
     def idle(self, spec: ImageSpec) -> dict[str, str]:
         """As `calotype.types.MayIdle` says."""
         return {
-            **unless(self.network == "transformer", "--model.network transformer", "heads", "segment"),
-            **unless(self.output == "mixture", "--model.output mixture", "components"),
+            **unless(self.network == "transformer", "`model.network=transformer`", "heads", "segment"),
+            **unless(self.output == "mixture", "`model.output=mixture`", "components"),
         }
 
 
@@ -153,7 +153,7 @@ def _network(config: AutoregressiveConfig, spec: ImageSpec, classes: int) -> Pix
     if config.network == "pixelcnn":
         return PixelCNN(spec.shape, width=config.width, depth=config.depth, classes=classes, dropout=config.dropout)
     if config.width % config.heads:
-        raise UserError(f"{config.width} features cannot be shared by {config.heads} heads: give a divisor with --model.heads")
+        raise UserError(f"{config.width} features cannot be shared by {config.heads} heads: give a divisor with `model.heads`")
     return PixelTransformer(
         spec.shape,
         width=config.width,

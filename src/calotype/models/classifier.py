@@ -102,7 +102,7 @@ class Classifier(Model):
 
     def sample(self, noise: Noise, condition: Condition | None = None, options: SamplingOptions | None = None) -> Tensor:
         """Raise `UserError`: a classifier draws no images."""
-        raise UserError("a classifier draws no images: give it to calotype evaluate --features, and sample from a generator")
+        raise UserError("a classifier draws no images: give it to calotype evaluate as `features`, and sample from a generator")
 
     @torch.no_grad()
     def watch(self, train: Batch, holdout: Batch, step: Step) -> dict[str, Tensor]:

@@ -55,9 +55,9 @@ class Colorizer(Model):
     def __init__(self, config: ColorizerConfig, spec: ImageSpec) -> None:
         super().__init__()
         if spec.channels != 3:
-            raise UserError("colors are learned from color images, and these are gray: give others with --data")
+            raise UserError("colors are learned from color images, and these are gray: give others with `data.source`")
         if spec.source is None or spec.source.channels != 1 or spec.source.scale != 1 or spec.source.conditioning:
-            raise UserError("a colorizer starts from gray images of the same size: leave --data.degrade at gray")
+            raise UserError("a colorizer starts from gray images of the same size: leave `data.degrade` at gray")
         require_pairs(spec.source)
         self.config = config
         self.spec = spec

@@ -64,12 +64,12 @@ class DiffusionConfig:
         """As `calotype.types.MayIdle` says."""
         labels = self.conditional and spec.classes
         return {
-            **unless(self.solver == "ddim", "--model.solver ddim", "eta"),
-            **unless(self.weighting == "min-snr", "--model.weighting min-snr", "snr_limit"),
-            **unless(self.predict == "edm", "--model.predict edm", "data_std"),
-            **unless(self.times == "normal", "--model.times normal", "time_mean", "time_spread"),
-            **unless(self.guidance != 1, "a --model.guidance other than 1", "guidance_interval"),
-            **unless(labels, "images with labels and --model.conditional True", "guidance", "guidance_interval", "label_dropout"),
+            **unless(self.solver == "ddim", "`model.solver=ddim`", "eta"),
+            **unless(self.weighting == "min-snr", "`model.weighting=min-snr`", "snr_limit"),
+            **unless(self.predict == "edm", "`model.predict=edm`", "data_std"),
+            **unless(self.times == "normal", "`model.times=normal`", "time_mean", "time_spread"),
+            **unless(self.guidance != 1, "a `model.guidance` other than 1", "guidance_interval"),
+            **unless(labels, "images with labels and `model.conditional=True`", "guidance", "guidance_interval", "label_dropout"),
         }
 
 
@@ -295,10 +295,10 @@ def _unshuffle_for(size: int) -> int:
 
 def _check(config: DiffusionConfig) -> None:
     if config.guidance_interval[0] > config.guidance_interval[1]:
-        raise UserError("the guidance interval ends before it begins: --model.guidance-interval LOW HIGH")
+        raise UserError("the guidance interval ends before it begins: `model.guidance_interval=(LOW, HIGH)`")
     if config.path == "rectified" and config.predict == "noise":
         raise UserError(
-            "at the noise end of the rectified path the noise says nothing of the image: choose another --model.predict or --model.path"
+            "at the noise end of the rectified path the noise says nothing of the image: choose another `model.predict` or `model.path`"
         )
     if config.network == "dit":
         _check_dit(config)
@@ -309,18 +309,18 @@ def _check(config: DiffusionConfig) -> None:
         )
     lowest = config.width * config.multipliers[-1] if config.multipliers else 0
     if not lowest:
-        raise UserError("a UNet needs at least one level: --model.multipliers 1 --model.depth 2")
+        raise UserError("a UNet needs at least one level: `model.multipliers=1` `model.depth=2`")
     if config.heads and lowest % config.heads:
         raise UserError(
-            f"{lowest} channels of the lowest level cannot be shared by {config.heads} heads: give a divisor with --model.heads"
+            f"{lowest} channels of the lowest level cannot be shared by {config.heads} heads: give a divisor with `model.heads`"
         )
 
 
 def _check_dit(config: DiffusionConfig) -> None:
     if len(config.depth) != 1 or config.multipliers != (1,):
-        raise UserError("a transformer has one level: --model.multipliers 1 --model.depth LAYERS")
+        raise UserError("a transformer has one level: `model.multipliers=1` `model.depth=LAYERS`")
     if not config.heads or config.width % config.heads or config.width % 4:
         raise UserError(
             f"the width of a transformer is a multiple of 4 and of its heads, not {config.width} for {config.heads}: "
-            "give --model.width and --model.heads that agree"
+            "give `model.width` and `model.heads` that agree"
         )

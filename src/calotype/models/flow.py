@@ -43,8 +43,8 @@ class FlowConfig:
     def idle(self, spec: ImageSpec) -> dict[str, str]:
         """As `calotype.types.MayIdle` says."""
         return {
-            **unless(self.conditional and spec.classes, "images with labels and --model.conditional True", "embedding", "label_dropout"),
-            **unless(self.blocks, "--model.blocks above 0", "kernel"),
+            **unless(self.conditional and spec.classes, "images with labels and `model.conditional=True`", "embedding", "label_dropout"),
+            **unless(self.blocks, "`model.blocks` above 0", "kernel"),
         }
 
 

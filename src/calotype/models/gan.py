@@ -56,7 +56,7 @@ class GANConfig:
         """As `calotype.types.MayIdle` says."""
         return {
             **unless(spec.classes, "images with labels", "conditional"),
-            **unless(self.penalty != "none", "a --model.penalty", "penalty_weight", "penalty_every"),
+            **unless(self.penalty != "none", "a `model.penalty`", "penalty_weight", "penalty_every"),
         }
 
 
@@ -251,10 +251,10 @@ def _auc(above: Tensor, below: Tensor) -> Tensor:
 def _check(config: GANConfig) -> None:
     if config.smooth != 1 and not LOSSES[config.loss].smooths:
         able = ", ".join(name for name, loss in LOSSES.items() if loss.smooths)
-        raise UserError(f"label smoothing is not defined for the {config.loss} loss: set --model.smooth 1 or use one of {able}")
+        raise UserError(f"label smoothing is not defined for the {config.loss} loss: set `model.smooth=1` or use one of {able}")
     if config.penalty.startswith("gradient") and config.discriminator.norm == "batch":
         raise UserError(
-            "a gradient penalty judges each image by itself, which batch normalization prevents: --model.discriminator.norm layer"
+            "a gradient penalty judges each image by itself, which batch normalization prevents: `model.discriminator.norm=layer`"
         )
     if config.clip_weights is not None and config.discriminator.spectral:
         raise UserError("clipped weights and spectral normalization do the same work: set one of them only")

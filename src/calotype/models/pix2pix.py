@@ -52,7 +52,7 @@ class Pix2Pix(Model):
         super().__init__()
         side = side_of(spec)
         if not side.paired:
-            raise UserError("pix2pix learns from pairs: leave out --data.paired False, or train cyclegan or cut")
+            raise UserError("pix2pix learns from pairs: leave out `data.paired=False`, or train cyclegan or cut")
         self.config, self.spec = config, spec
         halvings = config.halvings or halvings_of_unet(spec.size)
         self.generator = UNetTranslator(

@@ -55,7 +55,7 @@ class Restorer(Model):
     def __init__(self, config: RestorerConfig, spec: ImageSpec) -> None:
         super().__init__()
         if spec.source is None:
-            raise UserError("a restorer learns from images that were degraded: say how with --data.degrade, for example noise:25")
+            raise UserError("a restorer learns from images that were degraded: say how with `data.degrade`, for example noise:25")
         _check(config, spec, spec.source)
         self.config = config
         self.spec = spec
@@ -167,23 +167,23 @@ def _network(config: RestorerConfig, source: Source, out: int) -> nn.Module:
 def require_pairs(source: Source) -> None:
     """Raise `UserError` for sources that show something else than the images."""
     if not source.paired:
-        raise UserError("this model learns from a picture and the same picture degraded: leave out --data.paired, or train cyclegan or cut")
+        raise UserError("this model learns from a picture and the same picture degraded: leave out `data.paired`, or train cyclegan or cut")
 
 
 def _check(config: RestorerConfig, spec: ImageSpec, source: Source) -> None:
     require_pairs(source)
     if spec.size % source.scale:
         near = spec.size - spec.size % source.scale
-        raise UserError(f"patches of {spec.size} pixels are no multiple of the scale {source.scale}: give --data.patch {near}")
+        raise UserError(f"patches of {spec.size} pixels are no multiple of the scale {source.scale}: give `data.patch={near}`")
     if "mask" in source.conditioning and (source.scale > 1 or source.channels != spec.channels):
-        raise UserError(f"{source} keeps no pixel as it is: inpaint at full size and in the same colors, as with --data.degrade mask:box")
+        raise UserError(f"{source} keeps no pixel as it is: inpaint at full size and in the same colors, as with `data.degrade=mask:box`")
     if config.network == "curves" and source.scale > 1:
-        raise UserError("curves make no larger images: leave --model.network out, or degrade without downsampling")
+        raise UserError("curves make no larger images: leave `model.network` out, or degrade without downsampling")
     if config.network not in ("residual", "naf") and config.levels:
-        raise UserError(f"--model.levels belongs to the residual and naf networks: leave it out beside --model.network {config.network}")
+        raise UserError(f"`model.levels` belongs to the residual and naf networks: leave it out beside `model.network={config.network}`")
     if config.network in ("dncnn", "fsrcnn") and config.unshuffle > 1:
-        raise UserError(f"--model.unshuffle is not for --model.network {config.network}: leave it out")
+        raise UserError(f"`model.unshuffle` is not for `model.network={config.network}`: leave it out")
     if config.adversarial and spec.size < JUDGED:
-        raise UserError(f"an adversarial loss needs images of {JUDGED} pixels or more: give a larger --data.patch")
+        raise UserError(f"an adversarial loss needs images of {JUDGED} pixels or more: give a larger `data.patch`")
     if config.perceptual and spec.size < SMALLEST:
-        raise UserError(f"a perceptual loss needs images of {SMALLEST} pixels or more: give a larger --data.patch")
+        raise UserError(f"a perceptual loss needs images of {SMALLEST} pixels or more: give a larger `data.patch`")

@@ -42,7 +42,7 @@ class TarFlowConfig:
     def idle(self, spec: ImageSpec) -> dict[str, str]:
         """As `calotype.types.MayIdle` says."""
         labels = self.conditional and spec.classes
-        return unless(labels, "images with labels and --model.conditional True", "embedding", "label_dropout", "guidance")
+        return unless(labels, "images with labels and `model.conditional=True`", "embedding", "label_dropout", "guidance")
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class TarFlow(DequantizedFlow):
             temperature=config.temperature,
         )
         if config.width % config.heads:
-            raise UserError(f"{config.width} features cannot be shared by {config.heads} heads: give a divisor with --model.heads")
+            raise UserError(f"{config.width} features cannot be shared by {config.heads} heads: give a divisor with `model.heads`")
         self.config = config
         embedding = config.embedding if self.classes else 0
         self.embed = nn.Embedding(self.classes + 1, embedding) if embedding else None

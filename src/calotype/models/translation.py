@@ -20,7 +20,7 @@ def side_of(spec: ImageSpec) -> Source:
     source = spec.source
     if source is None:
         raise UserError(
-            "a translator learns from two kinds of pictures: name the other with --data.partner, or how to make it: --data.degrade"
+            "a translator learns from two kinds of pictures: name the other with `data.partner`, or how to make it: `data.degrade`"
         )
     if source.scale != 1 or source.conditioning:
         raise UserError(f"a translator makes a picture of one of the same size, which {source} does not give: calotype train denoise")
@@ -32,7 +32,7 @@ def require_room(spec: ImageSpec, halvings: int) -> None:
     if spec.size < 2 << halvings:
         raise UserError(
             f"a generator of {halvings} halvings needs images of {2 << halvings} pixels or more, and these have {spec.size}: "
-            "give fewer --model.halvings"
+            "give fewer `model.halvings`"
         )
 
 
@@ -41,7 +41,7 @@ def patch_discriminator(channels: int, width: int, halvings: int | None, size: i
     if halvings is not None and size < 3 << halvings:
         raise UserError(
             f"a discriminator of {halvings} halvings needs images of {3 << halvings} pixels or more, and these have {size}: "
-            "give fewer --model.discriminator-halvings"
+            "give fewer `model.discriminator_halvings`"
         )
     return PatchGAN(channels, width=width, halvings=halvings or halvings_for(size))
 

@@ -123,5 +123,5 @@ def _check(config: VAEConfig) -> None:
     if config.scale == "shared" and (config.likelihood == "bernoulli" or config.components > 1):
         raise UserError(
             "one scale for all pixels needs a likelihood that has one: "
-            "--model.scale pixel, or --model.components 1 with --model.likelihood gaussian or discretized_logistic"
+            "`model.scale=pixel`, or `model.components=1` with `model.likelihood=gaussian` or discretized_logistic"
         )

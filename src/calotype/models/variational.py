@@ -135,6 +135,6 @@ class Variational(Model):
 
 def _check(config: ObjectiveConfig) -> None:
     if config.likelihood == "bernoulli" and config.components > 1:
-        raise UserError("a mixture of Bernoulli distributions is one: --model.components 1, or another --model.likelihood")
+        raise UserError("a mixture of Bernoulli distributions is one: `model.components=1`, or another `model.likelihood`")
     if config.cycles > 1 and not config.warmup:
-        raise UserError("cycles repeat the warm-up, and there is none: give its share of a cycle, as in --model.warmup 0.5")
+        raise UserError("cycles repeat the warm-up, and there is none: give its share of a cycle, as in `model.warmup=0.5`")

@@ -74,7 +74,7 @@ class VQVAE(Model):
         if config.prior_width % config.prior_heads:
             raise UserError(
                 f"{config.prior_width} features of the prior cannot be shared by {config.prior_heads} heads: "
-                "give a divisor with --model.prior-heads"
+                "give a divisor with `model.prior_heads`"
             )
         self.config = config
         self.spec = spec

@@ -123,7 +123,7 @@ def _plan(shape: tuple[int, int, int], width: int) -> tuple[list[int], list[int]
     """Sizes from the image down to the base, and the channels of each map after the image."""
     size = shape[1]
     if not 8 <= size <= 256:
-        raise UserError(f"the dcgan network takes images of 8 to 256 pixels, not {size}: give another --data.size, or mlp networks")
+        raise UserError(f"the dcgan network takes images of 8 to 256 pixels, not {size}: give another `data.size`, or mlp networks")
     sizes = size_chain(size)
     return sizes, [width * min(2**i, 8) for i in range(len(sizes) - 1)]
 

@@ -88,7 +88,7 @@ def named(name: str, preset: Preset = "laptop") -> Config:
     if preset == "laptop":
         return RECIPES[name]()
     if name not in PUBLISHED:
-        raise UserError(f"{name} has no published preset: leave out --preset, or choose one of {', '.join(PUBLISHED)}")
+        raise UserError(f"{name} has no published preset: leave out `preset`, or choose one of {', '.join(PUBLISHED)}")
     return PUBLISHED[name]()
 
 

@@ -69,7 +69,7 @@ def realnvp_published() -> Config:
 def tarflow_published() -> Config:
     """TarFlow (Zhai et al. 2024, table 2): 8 transforms of 8 blocks, 768 features, patches of 2; 2.99 bits/dim on ImageNet at 64x64.
 
-    For images like the paper's give --data FOLDER --size 64. The paper found float32 necessary for likelihoods.
+    For images like the paper's set ``data.source`` and ``data.size`` to 64. The paper found float32 necessary for likelihoods.
     """
     return Config(
         recipe="tarflow",

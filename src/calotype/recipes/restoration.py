@@ -52,7 +52,7 @@ def denoise_published() -> Config:
 
 
 def deblur() -> Config:
-    """Sharpens images that a Gaussian blurred, with a little noise on them; --blur names another width, a range, or motion and defocus."""
+    """Sharpens images that a Gaussian blurred, with a little noise on them; `blur` names another width, a range, or motion and defocus."""
     return _recipe("deblur", RestorerConfig(unshuffle=2), "blur:1.6+noise:2", 48)
 
 

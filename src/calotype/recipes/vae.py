@@ -47,7 +47,7 @@ def beta_vae() -> Config:
 def beta_vae_published() -> Config:
     """The network of Higgins et al. 2017 (table 1) for binary shapes of 64 pixels: fully connected, 10 latents, beta 4.
 
-    Its data, 2D shapes, are none of the sources: give a folder of them with ``--data``. Published: a disentanglement score of 99%.
+    Its data, 2D shapes, are none of the sources: give a folder of them with ``data.source``. Published: a disentanglement score of 99%.
     """
     return Config(
         recipe="beta-vae",

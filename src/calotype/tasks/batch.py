@@ -302,11 +302,11 @@ def _reason(error: Exception) -> str:
     """In one line, with its kind where its words were not written for users."""
     said = printable((str(error).splitlines() or [""])[0][:200])
     if isinstance(error, TooLargeError):
-        return f"{said}, or allow more with --max-megapixels"
+        return f"{said}, or allow more with `max_megapixels`"
     if isinstance(error, OSError) and error.strerror:
         return printable(f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
     if isinstance(error, (CalotypeError, UnusableError)):
         return said
     if out_of_memory(error):
-        return "not enough memory: give a smaller --tile"
+        return "not enough memory: give a smaller `tile`"
     return unforeseen(error)

@@ -20,7 +20,7 @@ def require_rows(generator: Generator, keep: float) -> int:
     size = generator.spec.size
     rows = round(keep * size) if 0 <= keep <= 1 else 0
     if not 0 < rows < size:
-        raise UserError(f"--keep {keep:g} keeps {rows} of {size} rows: give a share between 0 and 1, such as 0.5")
+        raise UserError(f"`keep={keep:g}` keeps {rows} of {size} rows: give a share between 0 and 1, such as 0.5")
     return rows
 
 

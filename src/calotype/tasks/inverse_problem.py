@@ -67,9 +67,9 @@ def problem(
     """
     for name, value in (("mask", mask), ("scale", scale), ("blur", blur)):
         if value is not None and task != OPTIONS[name]:
-            raise UserError(f"--{name} is for --task {OPTIONS[name]} and says nothing of {task}: leave it out")
+            raise UserError(f"`{name}` is for `task={OPTIONS[name]}` and says nothing of {task}: leave it out")
     if task == "denoise" and sigma is None and not trial:
-        raise UserError("how noisy are the pictures? Give the standard deviation of the noise with --sigma, on the scale of 0 to 255")
+        raise UserError("how noisy are the pictures? Give the standard deviation of the noise with `sigma`, on the scale of 0 to 255")
     level = SIGMA.get(task, 0.0) if sigma is None else sigma
     noise = f"+noise:{level:g}" if level else ""
     if task == "inpaint":
@@ -82,7 +82,7 @@ def problem(
     if task == "super-resolve":
         scale = 2 if scale is None else scale
         if scale < 2 or spec.size % scale:
-            raise UserError(f"images of {spec.size} pixels a side cannot be made {scale} times smaller: give another --scale")
+            raise UserError(f"images of {spec.size} pixels a side cannot be made {scale} times smaller: give another `scale`")
         return parse(f"downsample:{scale}{noise}")
     require_color(spec)
     return parse(f"gray{noise}")
@@ -103,10 +103,10 @@ def _missing(mask: str, spec: ImageSpec) -> Missing:
         return Missing(known, mask)
     path = expanded(mask)
     if not path.is_file():
-        raise UserError(f"--mask {mask}: give {', '.join(get_args(Side))}, or a picture that is white where pixels are missing")
+        raise UserError(f"`mask={mask}`: give {', '.join(get_args(Side))}, or a picture that is white where pixels are missing")
     missing = read_mask(path)
     if missing.shape != (size, size):
-        raise UserError(f"--mask {mask} has {missing.shape[1]}x{missing.shape[0]} pixels, and images of this prior {size}x{size}")
+        raise UserError(f"`mask={mask}` has {missing.shape[1]}x{missing.shape[0]} pixels, and images of this prior {size}x{size}")
     if not missing.any() or missing.all():
-        raise UserError(f"--mask {mask} is {'white' if missing.all() else 'black'} all over: it is white where pixels are missing")
+        raise UserError(f"`mask={mask}` is {'white' if missing.all() else 'black'} all over: it is white where pixels are missing")
     return Missing(torch.from_numpy(~missing).float()[None, None], path.name)

@@ -26,7 +26,7 @@ DIGITS = 12  # hexadecimal ones that tell apart names which are cut, or would be
 def existing_of(overwrite: bool, skip: bool) -> Existing:
     """What to do about results that exist. Raises `UserError` for options that contradict each other."""
     if overwrite and skip:
-        raise UserError("--overwrite replaces results that exist, and --skip-existing leaves them: give one of them")
+        raise UserError("`overwrite` replaces results that exist, and `skip_existing` leaves them: give one of them")
     return "replace" if overwrite else "keep" if skip else "refuse"
 
 
@@ -87,8 +87,8 @@ def require_free(inputs: Inputs, places: Collection[Path], existing: Existing = 
         if _identity(place) in own:
             raise UserError(f"{place} is one of the pictures to work on, which are never overwritten: give another {option}")
         if existing == "refuse":
-            ways = [f"give another {option}", "--overwrite to replace it"]
-            ways += ["--skip-existing to go on with the others"] if option == "OUT" and not inputs.single else []
+            ways = [f"give another {option}", "`overwrite` to replace it"]
+            ways += ["`skip_existing` to go on with the others"] if option == "OUT" and not inputs.single else []
             raise UserError(f"{place} exists: {', '.join(ways[:-1])}, or {ways[-1]}")
 
 

@@ -108,7 +108,7 @@ def restore_with_prior(
         noises = [Noise(len(y), mix(seed, j), start, generator.device) for j in range(first, min(first + per, samples))]
         made = measured.copies(len(noises)).kept(draw(noises)).float().clamp(-1, 1)
         if not torch.isfinite(made).all():
-            raise UserError(f"{name} with {steps} steps yields images that are not finite: give more --steps, or another --method")
+            raise UserError(f"{name} with {steps} steps yields images that are not finite: give more `steps`, or another `method`")
         parts.append(made.view(-1, *y.shape[:1], *made.shape[1:]))
         if progress:
             progress(first + len(noises), samples)
@@ -127,7 +127,7 @@ def _diffusion(generator: Generator, measured: Measured, method: MethodName, ste
     model, shape = generator.model, generator.spec.shape
     assert isinstance(model, Denoises)
     if label is None and model.needs_label:
-        raise UserError("this model has never drawn without a label (--model.label-dropout 0): name the class with --label")
+        raise UserError("this model has never drawn without a label (`model.label_dropout=0`): name the class with `label`")
     levels = model.timesteps(steps)
 
     def draw(noises: list[Noise]) -> Tensor:
@@ -160,15 +160,15 @@ def _method(generator: Generator, operator: Operator, method: MethodName) -> Met
         method = "dps" if denoises else "inversion"
     if method == "inversion":
         if denoises:
-            raise UserError("inversion is for models with latents (GANs, VAEs, flows): a diffusion model has --method dps")
+            raise UserError("inversion is for models with latents (GANs, VAEs, flows): a diffusion model has `method=dps`")
         with_latents(model)
         return method
     if not denoises:
-        raise UserError(f"{method} needs a diffusion or flow-matching model, not a {generator.recipe} one: leave --method out")
+        raise UserError(f"{method} needs a diffusion or flow-matching model, not a {generator.recipe} one: leave `method` out")
     if method != "dps" and not operator.linear:
-        raise UserError(f"{method} is for degradations that are linear: this one is not, take --method dps")
+        raise UserError(f"{method} is for degradations that are linear: this one is not, take `method=dps`")
     if method == "ddrm" and operator.svd() is None:
-        raise UserError("ddrm needs a degradation whose singular values are known: take --method dps or diffpir")
+        raise UserError("ddrm needs a degradation whose singular values are known: take `method=dps` or diffpir")
     return method
 
 

@@ -42,7 +42,7 @@ class Way:
 
     def __post_init__(self) -> None:
         if self.sigma is not None and not 0 <= self.sigma <= 255:  # nor what is no number
-            raise UserError(f"a noise level of {self.sigma:g} is out of range: give --sigma 0 to 255")
+            raise UserError(f"a noise level of {self.sigma:g} is out of range: give `sigma` 0 to 255")
 
 
 def source_spec(generator: Generator) -> Source:
@@ -51,7 +51,7 @@ def source_spec(generator: Generator) -> Source:
     if not generator.model.from_source or source is None:
         raise UserError(
             f"a {generator.recipe} model makes images from noise, not from pictures: train one that does, as in calotype train denoise, "
-            "or use it as a prior: calotype restore --prior"
+            "or use it as a prior: calotype restore `prior`"
         )
     return source
 
@@ -82,7 +82,7 @@ class Applied:
         self.source = source_spec(generator)
         self._options = generator.check(self.way.options)
         if self.way.sigma is not None and "sigma" not in self.source.conditioning:
-            raise UserError(f"this model takes no noise level, for it was trained on {self.source}: leave out --sigma")
+            raise UserError(f"this model takes no noise level, for it was trained on {self.source}: leave out `sigma`")
         self._told, self._fills = self._options, False  # options for a part of a picture
         if "mask" in self.source.conditioning and isinstance(self._options, FillingOptions):
             self._told, self._fills = replace(self._options, prefilled=True), True
@@ -309,13 +309,13 @@ def conditioning_channels(source: Source, size: tuple[int, int], sigma: float | 
         UserError: where a model needs a mask and there is none, or takes no mask and is given one.
     """
     if missing is not None and "mask" not in source.conditioning:
-        raise UserError(f"this model fills in nothing, for it was trained on {source}: leave out --mask")
+        raise UserError(f"this model fills in nothing, for it was trained on {source}: leave out `mask`")
     maps = []
     for name in source.conditioning:
         if name == "sigma":
             maps.append(torch.full((1, *size), BLIND if sigma is None else sigma / LEVEL))
         elif missing is None:
-            raise UserError("this model fills in what is missing: say where that is with --mask FILE (white is missing)")
+            raise UserError("this model fills in what is missing: say where that is with `mask=FILE` (white is missing)")
         else:
             maps.append(torch.from_numpy(~missing).float()[None])
     return torch.cat(maps) if maps else torch.empty(0, *size)

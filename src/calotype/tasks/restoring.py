@@ -109,9 +109,9 @@ def restore_all(
         inputs = stack.enter_context(open_inputs(places.source, out, places.count, most))
         named = {} if places.out is None else targets(inputs, places.out, places.existing)
         if places.compare is not None:
-            require_free(inputs, [places.compare], places.existing, "--compare")
+            require_free(inputs, [places.compare], places.existing, "`compare`")
             if places.compare.resolve() in {place.resolve() for place in named.values()}:
-                raise UserError(f"{places.compare} is the place of a result: give another --compare")
+                raise UserError(f"{places.compare} is the place of a result: give another `compare`")
         originals = None
         if places.truth is not None:
             truths = stack.enter_context(open_inputs(places.truth, out, None, applied.source.scale**2 * most))
@@ -137,19 +137,19 @@ def _require(applied: Applied, places: Places, job: Job) -> None:
     """Raise `UserError` where what is asked does not go together."""
     scored = job.scored or places.truth is not None
     if places.truth is not None and job.degradation is not None:
-        raise UserError("--truth compares with originals that there are, and --degrade degrades the pictures first: leave out one of them")
+        raise UserError("`truth` compares with originals that there are, and `degrade` degrades the pictures first: leave out one of them")
     if job.scored and job.degradation is None and places.truth is None:
         raise UserError(
-            "--score compares with the pictures before they were degraded: say how with --degrade, such as --degrade noise:25, or where "
-            "their originals are with --truth"
+            "`score` compares with the pictures before they were degraded: say how with `degrade`, such as `degrade=noise:25`, or where "
+            "their originals are with `truth`"
         )
     if places.out is None and not scored:
         raise UserError("OUT is missing: say where the results are to go")
     if places.existing == "keep" and places.out is None:
-        raise UserError("--skip-existing goes with OUT, where results may be: without it nothing is there")
+        raise UserError("`skip_existing` goes with OUT, where results may be: without it nothing is there")
     if places.existing == "keep" and (scored or places.compare is not None):
-        raise UserError("--skip-existing does not restore again what has a result: leave it out with --score, --truth and --compare")
+        raise UserError("`skip_existing` does not restore again what has a result: leave it out with `score`, `truth` and `compare`")
     if job.missing is not None and job.degradation is not None:
-        raise UserError("--mask is for pictures in which something is missing already: with --degrade, say mask:box or mask:half")
+        raise UserError("`mask` is for pictures in which something is missing already: with `degrade`, say mask:box or mask:half")
     if job.degradation is not None:
         fits(applied, job.degradation)

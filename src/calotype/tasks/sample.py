@@ -65,7 +65,7 @@ class Generator:
     ) -> Iterator[Tensor]:
         """What `sample` draws, a batch at a time. What cannot be drawn is refused here, before the first one."""
         if not self.model.draws:
-            raise UserError(f"a {self.recipe} model draws no images: give it to calotype evaluate --features, and sample from a generator")
+            raise UserError(f"a {self.recipe} model draws no images: judge by it as `features`, and sample from a generator")
         if self.spec.source is not None:
             command = command_for(self.model, self.spec.source)
             raise UserError(f"a {self.recipe} model makes images from images: use calotype {command} RUN IN OUT")
@@ -83,7 +83,7 @@ class Generator:
             n = min(batch_size, count - first)
             noise = Noise(n, seed, start + first, self.device)
             wanted = Condition() if number is None else Condition(label=torch.full((n,), number, device=self.device))
-            with enough_memory("draw fewer images at once (calotype sample --batch-size)"):
+            with enough_memory("draw fewer images at once (calotype sample `batch_size`)"):
                 images = self.model.sample(noise, wanted, options)
             if not torch.isfinite(images).all():
                 asked = f" with {', '.join(f'{name}={value}' for name, value in given.items())}" if given else ""
@@ -104,7 +104,7 @@ class Generator:
         names = self.spec.classes
         if not self.model.conditional:
             raise UserError(
-                f"this {self.recipe} model was trained without labels: leave --label out, or calotype train --model.conditional True"
+                f"this {self.recipe} model was trained without labels: leave `label` out, or calotype train `model.conditional=True`"
             )
         if isinstance(label, str):
             if label in names:

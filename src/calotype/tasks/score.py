@@ -145,9 +145,9 @@ def fits(applied: Applied, degradation: Degradation) -> None:
         larger = f"makes pictures {source.scale} times larger" if source.scale > 1 else "keeps the size of pictures"
         smaller = f"makes them {degradation.scale} times smaller" if degradation.scale > 1 else "keeps it"
         advice = f"put downsample:{source.scale} into it" if source.scale > 1 else "leave downsample out of it"
-        raise UserError(f"this model {larger}, and --degrade {degradation.spec} {smaller}: {advice}, or take another model")
+        raise UserError(f"this model {larger}, and `degrade={degradation.spec}` {smaller}: {advice}, or take another model")
     if "mask" in source.conditioning and "mask" not in degradation.conditioning:
-        raise UserError("this model fills in what is missing, and --degrade takes nothing away: give mask:box or mask:half, for example")
+        raise UserError("this model fills in what is missing, and `degrade` takes nothing away: give mask:box or mask:half, for example")
 
 
 def middle(size: tuple[int, int], scale: int = 1) -> tuple[slice, slice]:

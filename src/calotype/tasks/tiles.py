@@ -78,7 +78,7 @@ def plan(look: Look, height: int, width: int, tile: int | None = None) -> Plan:
     if size > tile:
         note = f"tiles are {size} pixels a side, the least for this model, which takes squares of pixels as one"
     if reach is None:
-        note = f"this model looks at the whole picture: tiles of {size} pixels may differ in tone, larger ones (--tile) less"
+        note = f"this model looks at the whole picture: tiles of {size} pixels may differ in tone, larger ones (`tile`) less"
     elif overlap <= 2 * reach:
         note = f"tiles of {size} pixels are small for this model, which looks {reach} pixels around: seams may show"
     return Plan(step, overlap, reach, note)

@@ -8,6 +8,7 @@ from calotype.data.check import SHOWN, Check
 from calotype.data.duplicates import PAIRS
 from calotype.data.images import some, told
 from calotype.errors import printable
+from calotype.spelling import as_options
 
 
 def describe(found: Check) -> list[str]:
@@ -19,7 +20,7 @@ def describe(found: Check) -> list[str]:
         *_contents(found),
         *_duplicates(found),
         *_unusable(found),
-        *(f"  note      {note}" for note in found.notes),
+        *(f"  note      {as_options(note)}" for note in found.notes),
         *_advice(found),
     ]
 
@@ -79,7 +80,7 @@ def _advice(found: Check) -> list[str]:
         f"--size {advice.size} --channels {advice.channels} --train.batch {advice.batch}" + " --model.conditional True" * advice.conditional
     )
     lines = [f"  advice    calotype train {advice.recipe} --data {shlex.quote(printable(found.source))} {options}"]
-    return lines + [f"    {key}: {reason}" for key, reason in advice.reasons.items()]
+    return lines + [f"    {key}: {as_options(reason)}" for key, reason in advice.reasons.items()]
 
 
 def _range(ends: tuple[int, int]) -> str:

@@ -1,0 +1,61 @@
+"""How messages name settings, and how a shell writes them.
+
+What is below the command line names a setting between backticks, by its place in the configuration or by the name of an argument, with
+a value behind an equals sign where it advises one: `` `model.smooth=1` ``, `` `data.partner` ``, `` `count` ``. Several values stand in
+parentheses: `` `optimizer.betas=(0, 0.99)` ``. So a Python caller reads it; who shows it to somebody at a shell puts it through
+`as_options`.
+"""
+
+from __future__ import annotations
+
+import re
+
+_NAMED = re.compile(r"`([a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)*)(?:=([^`]+))?`")
+
+SHORT = {
+    "data.source": "data",
+    "data.size": "size",
+    "data.channels": "channels",
+    "train.minutes": "minutes",
+    "train.steps": "steps",
+    "train.epochs": "epochs",
+    "train.seed": "seed",
+    "train.device": "device",
+    "more.minutes": "more-minutes",
+    "more.steps": "more-steps",
+    "more.epochs": "more-epochs",
+    "log.evaluate": "evaluate-every",
+    "log.patience": "patience",
+}
+"""The settings with an option that is shorter than their place in the configuration."""
+
+
+def settings_in(text: str) -> tuple[str, ...]:
+    """The settings that a message names, each once, in their order.
+
+    >>> settings_in("set `model.smooth=1`, or another `model.loss`")
+    ('model.smooth', 'model.loss')
+    """
+    return tuple(dict.fromkeys(found[1] for found in _NAMED.finditer(text)))
+
+
+def as_options(text: str) -> str:
+    """A message with its settings as the options of a command.
+
+    >>> as_options("set `model.label_dropout=0.1`, `optimizer.betas=(0, 0.99)`, or name images by `data.source`")
+    'set --model.label-dropout 0.1, --optimizer.betas 0 0.99, or name images by --data'
+    """
+    return _NAMED.sub(lambda found: option(found[1]) + ("" if found[2] is None else f" {_words(found[2])}"), text)
+
+
+def option(name: str) -> str:
+    """The option of a setting.
+
+    >>> option("data.source"), option("model.free_bits")
+    ('--data', '--model.free-bits')
+    """
+    return "--" + SHORT.get(name, name.replace("_", "-"))
+
+
+def _words(value: str) -> str:
+    return value[1:-1].replace(",", "") if re.fullmatch(r"\([^()]*\)", value) else value
