@@ -224,6 +224,7 @@ class Model(nn.Module):
     from_source: bool = False  # whether it makes images from images (Condition.source), of any size, and draws none from noise alone
     training_only: tuple[str, ...] = ()  # state that an exported model goes without: the beginnings of its names
     least_batch: int = 1  # images that each process needs for a step: 2 where batch normalization sees nothing else than them
+    through: tuple[str, ...] = ()  # feature networks that others trained and a loss looks through: a report judges by none of them
     double_backward: bool = False  # whether a loss differentiates a gradient, which compiled networks cannot
 
     def players(self) -> Sequence[Player]:

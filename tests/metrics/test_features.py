@@ -115,7 +115,7 @@ def test_features_keep_more_of_a_digit_than_its_class(digits: FeatureSpace, spli
 # every space
 
 
-@pytest.mark.parametrize("name", ["digits", "random"])
+@pytest.mark.parametrize("name", ["digits", "photos", "random"])
 def test_an_image_has_the_same_features_in_any_company(name: str, split: Split) -> None:
     for space in pick(name, GRAY):
         pixels = split.train.pixels[:40]
@@ -160,12 +160,23 @@ def test_digits_are_judged_by_the_recognizer_and_everything_else_by_random_netwo
         assert [s.name for s in pick(None, spec)] == ["random1", "random2", "random3"]
 
 
+def test_a_model_is_not_judged_by_the_network_it_was_trained_through() -> None:
+    assert [s.name for s in pick("photos", COLOR, through=("efficientnet-lite1",))] == ["photos"]
+    for name in ("photos", "photos-full"):
+        with pytest.raises(UserError, match=r"trained through efficientnet-lite0, so that the features 'photos.* would flatter it"):
+            pick(name, COLOR, through=("efficientnet-lite0",))
+
+
 @pytest.mark.parametrize(
     ("name", "spec", "message"),
     [
         ("digits", COLOR, "the features 'digits' are of gray images of 28x28, and these are color of 32x32"),
         ("digits", ImageSpec(32, 1), "these are gray of 32x32"),
-        ("digit", GRAY, "no features 'digit': choose digits, random, inception, dinov2, or the run folder of a classifier"),
+        (
+            "digit",
+            GRAY,
+            "no features 'digit': choose digits, photos, photos-full, random, inception, dinov2, or the run folder of a classifier",
+        ),
         (".", GRAY, "holds no trained model: give the run folder of a classifier"),
     ],
 )
@@ -187,7 +198,7 @@ def test_other_pixels_than_the_network_takes_are_refused(digits: FeatureSpace) -
 
 def test_a_generator_and_a_damaged_classifier_are_no_feature_space(runs: Path) -> None:
     train(small("gan", steps=1), out=runs / "gan")
-    with pytest.raises(UserError, match="family gan, not a classifier"):
+    with pytest.raises(UserError, match="the model in gan is of the family gan: "):
         pick("gan", GRAY)
     train(small("classifier", steps=1), out=runs / "good")
     weights = runs / "good" / "model" / "model.safetensors"

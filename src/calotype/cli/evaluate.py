@@ -47,7 +47,7 @@ class Options:
     data: str | None = None  # the images it was trained on: any source that calotype train takes
     holdout: str | None = None  # real images that it never saw
     count: Count | None = None  # images to draw, or to take from the folder; 2,000 where none is given, and up to 100 to restore
-    features: str | None = None  # digits, random, inception, dinov2, or the run of a classifier; by the images where none is given
+    features: str | None = None  # digits, photos, photos-full, random, inception, dinov2, or the run of a classifier; by the images without
     size: Size = None  # height and width at which images are compared; that of the generated ones where none is given
     fit: Fit = None  # how images that are no squares become so; crop where none is given
     out: Path | None = None  # folder for report.html and report.json, replaced where they exist; else RUN/report, or a new folder report

@@ -2,35 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
 
 from calotype.errors import UserError
 from calotype.files import expanded
 from calotype.metrics.features_cache import cached
 from calotype.metrics.features_kinds import DIGITS, coarse, digits, for_selection, of_classifier, of_run, random, recognized
+from calotype.metrics.features_photos import photos, photos_full
 from calotype.metrics.features_space import Extracted, FeatureSpace
 from calotype.types import ImageSpec
 
-NAMES = ("digits", "random", "inception", "dinov2")
+NAMES = ("digits", "photos", "photos-full", "random", "inception", "dinov2")
 """The spaces that have a name; a path to a run of ``calotype train classifier`` names one too."""
 
 
-def pick(name: str | None, spec: ImageSpec, device: torch.device | str = "cpu") -> tuple[FeatureSpace, ...]:
+def pick(name: str | None, spec: ImageSpec, device: torch.device | str = "cpu", through: Collection[str] = ()) -> tuple[FeatureSpace, ...]:
     """The feature spaces to judge images like ``spec`` in: one, or several whose scores are averaged and their spread printed.
 
     Args:
-        name: ``digits``, ``random`` (three networks), ``inception``, ``dinov2``, or the folder of a trained classifier. Where
-            none is given: ``digits`` for gray 28x28 images of the classes 0 to 9, else ``random``.
+        name: ``digits``, ``photos``, ``photos-full``, ``random`` (three networks), ``inception``, ``dinov2``, or the folder of a trained
+            classifier. Where none is given: ``digits`` for gray 28x28 images of the classes 0 to 9, else ``random``.
         spec: of the real images.
         device: where the networks run.
+        through: the feature networks that the model was trained through (`Model.through`), which would flatter it.
 
     Raises:
-        UserError: for a name that is none, weights that are not there, or a space that does not take such images.
+        UserError: for a name that is none, weights that are not there, a space that does not take such images, and one whose network
+            the model was trained through.
     """
     if name is None:
         name = "digits" if spec == DIGITS else "random"
-    if name == "digits":
-        spaces: tuple[FeatureSpace, ...] = (digits(device),)
+    made = {"digits": digits, "photos": photos, "photos-full": photos_full}
+    if name in made:
+        spaces: tuple[FeatureSpace, ...] = (made[name](device),)
     elif name == "random":
         spaces = random(spec, device)
     elif name == "inception":
@@ -46,6 +52,8 @@ def pick(name: str | None, spec: ImageSpec, device: torch.device | str = "cpu") 
     else:
         raise UserError(f"no features {name!r}: choose {', '.join(NAMES)}, or the run folder of a classifier")
     for space in spaces:
+        if space.network in through:
+            raise UserError(f"the model was trained through {space.network}, so that the features {name!r} would flatter it: choose `features=random`")
         space.require(spec.size, spec.channels)
     return spaces
 
@@ -55,4 +63,15 @@ def second(primary: FeatureSpace, spec: ImageSpec, device: torch.device | str = 
     return coarse(spec, device) if primary.name != "coarse" else random(spec, device)[0]
 
 
-__all__ = ["NAMES", "Extracted", "FeatureSpace", "cached", "coarse", "for_selection", "of_classifier", "pick", "recognized", "second"]
+__all__ = [
+    "NAMES",
+    "Extracted",
+    "FeatureSpace",
+    "cached",
+    "coarse",
+    "for_selection",
+    "of_classifier",
+    "pick",
+    "recognized",
+    "second",
+]

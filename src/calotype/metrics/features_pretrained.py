@@ -66,7 +66,9 @@ def inception(device: torch.device | str = "cpu", path: Path | None = None) -> F
         return features, logits.softmax(1)
 
     classes = tuple(str(number) for number in range(OUTPUTS))
-    return FeatureSpace("inception", "pool_3", FEATURES, INCEPTION.sha256[:8], extract, classes=classes, batch=50, device=str(device))
+    return FeatureSpace(
+        "inception", "pool_3", FEATURES, INCEPTION.sha256[:8], extract, classes=classes, batch=50, device=str(device), network="inception"
+    )
 
 
 def dinov2(device: torch.device | str = "cpu", path: Path | None = None) -> FeatureSpace:
@@ -85,7 +87,7 @@ def dinov2(device: torch.device | str = "cpu", path: Path | None = None) -> Feat
     def extract(x: Tensor) -> tuple[Tensor, Tensor | None]:
         return network(x), None
 
-    return FeatureSpace("dinov2", "class token", network.width, DINOV2.sha256[:8], extract, batch=50, device=str(device))
+    return FeatureSpace("dinov2", "class token", network.width, DINOV2.sha256[:8], extract, batch=50, device=str(device), network="dinov2")
 
 
 def weights_file(weights: Weights, path: Path | None = None) -> Path:

@@ -50,6 +50,7 @@ class FeatureSpace:
     accuracy: float | None = None  # of the network on images that it never saw, where known
     batch: int = 250  # images at a time
     device: str = "cpu"
+    network: str = ""  # that others trained, by its published name: what was trained through it is not judged in it
 
     @property
     def label(self) -> str:
