@@ -34,7 +34,7 @@ from calotype.tasks.restore import apply
 
 def mosaic(height: int, width: int) -> NDArray[np.uint8]:
     """(height, width, 3) of the embedded photographs side by side, with noise of 15 levels."""
-    with zipfile.ZipFile(embedded.photos()) as archive:
+    with zipfile.ZipFile(embedded.photographs("photos")) as archive:
         parts = [np.asarray(Image.open(archive.open(name)).convert("RGB"))[:300, :450] for name in archive.namelist()]
     row = np.concatenate([np.pad(part, ((0, 300 - part.shape[0]), (0, 450 - part.shape[1]), (0, 0)), "symmetric") for part in parts], 1)
     image = np.tile(row, (-(-height // row.shape[0]), -(-width // row.shape[1]), 1))[:height, :width]

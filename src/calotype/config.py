@@ -52,7 +52,7 @@ RESUMABLE = frozenset(
 class Data:
     """Where the images come from and how they are brought to one shape."""
 
-    # mnist5k and photos (embedded), mnist, fashion-mnist, cifar10, a folder, a zip, or a prepared file
+    # mnist5k, clothing and photos (embedded), mnist, fashion-mnist, cifar10, a folder, a zip, or a prepared file
     source: Annotated[Text, short("data.source")] = "mnist5k"
     # height and width in pixels; the source's own where none is given
     size: Annotated[Pixels | None, short("data.size")] = None

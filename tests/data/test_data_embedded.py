@@ -36,6 +36,18 @@ def test_never_changes() -> None:
     assert hashlib.sha256(packed).hexdigest() == "c0afc1359781760d03fdaa851b343567a95b1a5c5e253d6b34730302098fddde"
 
 
+def test_clothing_is_color_photographs_of_two_kinds_that_never_change() -> None:
+    split = load("clothing")
+    for part, counts in ((split.train, [240, 400]), (split.holdout, [24, 40])):
+        assert part.pixels.shape == (sum(counts), 64, 64, 3)
+        assert part.labels is not None
+        assert np.bincount(part.labels).tolist() == counts
+        assert part.classes == ("pants", "t-shirt")
+    assert len({image.tobytes() for part in (split.train, split.holdout) for image in part.pixels}) == 704
+    packed = files("calotype.data.embedded").joinpath("clothing.zip").read_bytes()
+    assert hashlib.sha256(packed).hexdigest() == "08180541f4c5667cecf9ff876963b2685fa08d78ba333de6164adcaea7674192"
+
+
 def test_its_own_split_comes_before_the_share() -> None:
     assert load("mnist5k", holdout=0.3).fingerprint == load("mnist5k").fingerprint
 

@@ -14,7 +14,7 @@ from calotype.data import embedded
 
 def piece(name: str, top: int, left: int, height: int = 128, width: int = 160) -> Tensor:
     """(1, 3, height, width) in [-1, 1]."""
-    with zipfile.ZipFile(embedded.photos()) as archive:
+    with zipfile.ZipFile(embedded.photographs("photos")) as archive:
         (found,) = [entry for entry in archive.namelist() if name in entry]
         pixels = np.asarray(Image.open(archive.open(found)).convert("RGB"))
     cut = pixels[top : top + height, left : left + width].transpose(2, 0, 1).copy()

@@ -44,8 +44,8 @@ def load(
     """Images to train on and images held out, from any source, at one shape.
 
     Args:
-        source: ``mnist5k`` (embedded), ``mnist``, ``fashion-mnist`` or ``cifar10`` (downloaded once), a folder or zip of
-            images (class folders become labels), a folder with the original IDX or CIFAR files, or a prepared file.
+        source: ``mnist5k``, ``clothing`` or ``photos`` (embedded), ``mnist``, ``fashion-mnist`` or ``cifar10`` (downloaded once), a folder
+            or zip of images (class folders become labels), a folder with the original IDX or CIFAR files, or a prepared file.
         size: Height and width in pixels, 8 to 1024; the source's own where all images are squares of one size.
         channels: 1 or 3; by default 1 where all images are gray.
         fit: How an image that is not square becomes so: ``crop`` its middle, ``pad`` it with black, ``stretch`` it.
@@ -108,8 +108,8 @@ def find(source: str, cache: Path | None = None, progress: Progress | None = Non
     path = expanded(source)
     if source == embedded.DIGITS:
         return embedded.digits()
-    if source == embedded.PHOTOS:
-        return Zip(embedded.photos())
+    if source in embedded.PHOTOGRAPHS:
+        return Zip(embedded.photographs(source))
     if source in PUBLIC:
         public = PUBLIC[source]
         folder = fetch(source, public.files, cache_folder(cache), progress)

@@ -10,13 +10,14 @@ import numpy as np
 
 from calotype.data.arrays import Arrays
 
-DIGITS, PHOTOS = "mnist5k", "photos"
-NAMES = (DIGITS, PHOTOS)
+DIGITS = "mnist5k"
+PHOTOGRAPHS = ("clothing", "photos")
+NAMES = (DIGITS, *PHOTOGRAPHS)
 
 
-def photos() -> Path:
-    """The archive of the embedded photographs, split by its folders."""
-    return Path(str(files(__package__).joinpath("photos.zip")))
+def photographs(name: str) -> Path:
+    """An archive of embedded photographs, split by its folders."""
+    return Path(str(files(__package__).joinpath(f"{name}.zip")))
 
 
 def digits() -> Arrays:
