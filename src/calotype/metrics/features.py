@@ -53,7 +53,9 @@ def pick(name: str | None, spec: ImageSpec, device: torch.device | str = "cpu", 
         raise UserError(f"no features {name!r}: choose {', '.join(NAMES)}, or the run folder of a classifier")
     for space in spaces:
         if space.network in through:
-            raise UserError(f"the model was trained through {space.network}, so that the features {name!r} would flatter it: choose `features=random`")
+            raise UserError(
+                f"the model was trained through {space.network}, so that the features {name!r} would flatter it: choose `features=random`"
+            )
         space.require(spec.size, spec.channels)
     return spaces
 
