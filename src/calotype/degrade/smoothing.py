@@ -71,21 +71,39 @@ def nl_means(image: Tensor, sigma: Tensor, *, patch: int = 5, reach: int = 6, st
 
 def _nl_strip(padded: Tensor, sigma: Tensor, patch: int, reach: int, strength: float, border: int) -> Tensor:
     """Non-local means of the inside of images that are ``border`` pixels larger on each side."""
-    half = patch // 2
     height, width = padded.shape[2] - 2 * border, padded.shape[3] - 2 * border
     power = sigma.clamp(min=1e-4).view(-1, 1, 1, 1) ** 2
-    edge = border - half
-    near = padded[:, :, edge : edge + height + 2 * half, edge : edge + width + 2 * half]
-    total, weights = torch.zeros_like(padded[:, :, :height, :width]), padded.new_zeros(len(padded), 1, height, width)
-    for down in range(-reach, reach + 1):
-        for across in range(-reach, reach + 1):
-            far = padded[:, :, edge + down :, edge + across :][:, :, : height + 2 * half, : width + 2 * half]
-            apart = (near - far).square_().mean(1, keepdim=True)
-            apart = functional.avg_pool2d(functional.avg_pool2d(apart, (patch, 1), 1), (1, patch), 1)
+    edge = border - patch // 2
+    inside = padded[:, :, border : border + height, border : border + width]
+    total, weights = inside.clone(), padded.new_ones(len(padded), 1, height, width)  # of the pixel itself
+    for down in range(reach + 1):
+        for across in range(-reach if down else 1, reach + 1):
+            # two pixels are as alike as each other: one map of weights, as much larger as they lie apart, serves both directions
+            top, left = edge - down, edge - max(across, 0)
+            tall, wide = height + patch - 1 + down, width + patch - 1 + abs(across)
+            near = padded[:, :, top : top + tall, left : left + wide]
+            far = padded[:, :, top + down : top + down + tall, left + across : left + across + wide]
+            apart = (near - far).square_()
+            apart = _sums(apart if apart.shape[1] == 1 else apart.mean(1, keepdim=True), patch).mul_(1 / patch**2)
             weight = apart.sub_(2 * power).clamp_(min=0).div_(-(strength**2) * power).exp_()
-            total += weight * far[:, :, half : half + height, half : half + width]
-            weights += weight
+            for back in (False, True):
+                y, x = (0, max(-across, 0)) if back else (down, max(across, 0))
+                one = weight[:, :, y : y + height, x : x + width]
+                y, x = (border - down, border - across) if back else (border + down, border + across)
+                total.addcmul_(one.expand_as(total), padded[:, :, y : y + height, x : x + width])
+                weights += one
     return total / weights
+
+
+def _sums(x: Tensor, window: int) -> Tensor:
+    """Sums over square windows inside of images."""
+    for dim in (2, 3):
+        count = x.shape[dim] - window + 1
+        whole = x.narrow(dim, 0, count).clone()
+        for place in range(1, window):
+            whole += x.narrow(dim, place, count)
+        x = whole
+    return x
 
 
 def _box(image: Tensor, window: int) -> Tensor:

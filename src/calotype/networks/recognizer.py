@@ -116,8 +116,8 @@ class RandomNetwork(nn.Module):
         for level in range(self.levels):
             weight = self.get_buffer(f"filter{level}")
             x = functional.conv2d(functional.pad(x, (weight.shape[-1] // 2,) * 4, mode="replicate"), weight)
-            x = torch.cat([x.relu(), (-x).relu()], 1)
-            x = functional.avg_pool2d(x, 2, ceil_mode=True, count_include_pad=False)
+            signs = (functional.avg_pool2d(part, 2, ceil_mode=True, count_include_pad=False) for part in (x.relu(), (-x).relu()))
+            x = torch.cat([*signs], 1)
             seen.append(x)
         return seen
 
