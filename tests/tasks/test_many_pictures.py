@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +17,18 @@ from calotype import degrade
 from calotype.engine.display import Display
 from calotype.errors import UserError
 from calotype.tasks import score as scoring
-from calotype.tasks.batch import Job, Outcome, _reason, read_mask, restore_files
+from calotype.tasks.batch import Outcome, _reason, each, read_mask
 from calotype.tasks.before_after import cell
 from calotype.tasks.files import Picture
 from calotype.tasks.inputs import open_inputs
 from calotype.tasks.places import targets
 from calotype.tasks.restore import Applied
+from calotype.tasks.restoring import Job, restore_one
 from calotype.tasks.score import middle
 from calotype.types import Source
 from tests.stand import stand
+
+SHOWN = (Display(), "restoring")
 
 
 def write(path: Path, *shape: int, value: int = 100) -> None:
@@ -36,7 +40,7 @@ def write(path: Path, *shape: int, value: int = 100) -> None:
 def outcomes(source: Path, out: str | Path, overwrite: bool = False, does: Callable[[Tensor], Tensor] = lambda x: x) -> list[Outcome]:
     with open_inputs(str(source), Path(out)) as inputs:
         applied = Applied(stand(Source(3, degradation="noise:25"), 3, does))
-        return restore_files(applied, inputs, targets(inputs, out, "replace" if overwrite else "refuse"), Job(), Display(), "restoring")
+        return each(inputs, targets(inputs, out, "replace" if overwrite else "refuse"), partial(restore_one, applied, Job(), None), *SHOWN)
 
 
 def test_a_failed_file_stops_nothing_and_leaves_nothing(tmp_path: Path) -> None:
@@ -156,7 +160,7 @@ def test_transparency_is_enlarged_with_the_picture(tmp_path: Path) -> None:
     Image.fromarray(pixels).save(tmp_path / "a.png")
     with open_inputs(str(tmp_path / "a.png")) as inputs:
         doubled = stand(Source(3, 2, degradation="downsample:2"), 3, lambda x: x.repeat_interleave(2, 2).repeat_interleave(2, 3))
-        restore_files(Applied(doubled), inputs, {"a.png": tmp_path / "b.png"}, Job(), Display(), "enlarging")
+        each(inputs, {"a.png": tmp_path / "b.png"}, partial(restore_one, Applied(doubled), Job(), None), *SHOWN)
     alpha = np.asarray(Image.open(tmp_path / "b.png"))[..., 3]
     assert alpha.shape == (60, 40)
     assert (alpha[:, :17] == 255).all()
@@ -176,9 +180,9 @@ def test_large_pictures_are_scored_by_their_middle(tmp_path: Path, monkeypatch: 
     write(tmp_path / "in/b.png", 90, 80)
     applied = Applied(stand(Source(1, degradation="noise:25"), 1, lambda x: x))
     with open_inputs(str(tmp_path / "in")) as inputs:
-        work = (Job(degrade.parse("noise:25"), scored=True), Display(), "restoring")
-        alone = restore_files(applied, inputs, {}, *work)
-        written = restore_files(applied, inputs, targets(inputs, tmp_path / "out"), *work)
+        work = (partial(restore_one, applied, Job(degrade.parse("noise:25"), scored=True), None), *SHOWN)
+        alone = each(inputs, {}, *work)
+        written = each(inputs, targets(inputs, tmp_path / "out"), *work)
     assert [outcome.size for outcome in alone] == [(96, 48), (90, 80)]
     assert [outcome.size for outcome in written] == [(300, 200), (90, 80)]
     for outcome, other in zip(alone, written, strict=True):
@@ -203,5 +207,5 @@ def test_pixels_per_inch_grow_with_the_picture(tmp_path: Path) -> None:
     doubled = stand(Source(3, 2, degradation="downsample:2"), 3, lambda x: x.repeat_interleave(2, 2).repeat_interleave(2, 3))
     for generator, scale in ((doubled, 2), (stand(Source(3, degradation="noise:25"), 3, lambda x: x), 1)):
         with open_inputs(str(tmp_path / "a.png")) as inputs:
-            restore_files(Applied(generator), inputs, {"a.png": tmp_path / "b.png"}, Job(), Display(), "enlarging")
+            each(inputs, {"a.png": tmp_path / "b.png"}, partial(restore_one, Applied(generator), Job(), None), *SHOWN)
         assert Image.open(tmp_path / "b.png").info["dpi"] == pytest.approx((100 * scale, 50 * scale), abs=0.1)

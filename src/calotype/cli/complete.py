@@ -12,8 +12,8 @@ import torch
 import tyro
 
 from calotype import pictures
+from calotype.cli.outputs import picture_name, require_grid, require_place, write_grid
 from calotype.cli.parse import parse
-from calotype.cli.sample import picture_name, require_grid, require_place, write_grid
 from calotype.cli.shell import Shell
 from calotype.data.images import some
 from calotype.engine.display import progress

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from calotype import pictures
+from calotype.cli.outputs import picture_name, require_grid, require_place, write_grid
 from calotype.cli.parse import parse
-from calotype.cli.sample import picture_name, require_grid, require_place, write_grid
 from calotype.cli.shell import Shell
 from calotype.data import Images
 from calotype.data.images import some
@@ -188,7 +188,7 @@ def _neighbors(words: list[str]) -> int:
     with closing(Shell()) as display:
         others = pool(options.run, Request(data=options.data, say=display.show, tell=display.say), spec, spec)
         labels = _labels(generator, None, len(others), labels_for(others, spec))
-        queries = found.image if found else _drawn(generator, options, label)
+        queries = found.image if found else latents.draw_each(generator, options.count, options.seed, label)
         of_queries = latents.encode(generator, queries, label)
         inside = _latents_of(generator, others, labels, display)
     near = Nearest("latents", *latents.neighbors(of_queries, inside, options.nearest))
@@ -248,14 +248,6 @@ def _labels_of_drawn(generator: Generator, options: NeighborsOptions) -> Tensor 
     if not generator.model.conditional:
         return None
     return torch.tensor([row % len(generator.spec.classes) if asked is None else asked for row in range(options.count)])
-
-
-def _drawn(generator: Generator, options: NeighborsOptions, label: Tensor | None) -> Tensor:
-    """Images to find neighbors of."""
-    if label is None:
-        return generator.sample(options.count, seed=options.seed)
-    images = [generator.sample(1, seed=options.seed, start=row, label=number) for row, number in enumerate(label.tolist())]
-    return torch.cat(images)
 
 
 def _latents_of(generator: Generator, images: Images, labels: Tensor | None, display: Shell) -> Tensor:

@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import torch
 import tyro
-from numpy.typing import NDArray
 
 from calotype import pictures
+from calotype.cli.outputs import picture_name, require_grid, require_place, write_grid
 from calotype.cli.parse import parse
-from calotype.cli.sample import picture_name, require_grid, require_place, write_grid
 from calotype.cli.shell import Shell
 from calotype.data.download import PUBLIC
 from calotype.data.embedded import NAMES
@@ -29,7 +27,7 @@ from calotype.metrics.features import pick
 from calotype.models import stored
 from calotype.settings import Count, Pixels, Seed
 from calotype.tasks.model_inputs import given
-from calotype.tasks.sample import Generator, load
+from calotype.tasks.sample import Generator, draw, load
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,8 @@ def run(words: list[str]) -> int:
             images, names = pictures.to_uint8(named.image), named.names
         else:
             assert generator is not None
-            images, names = _drawn(generator, options, display), tuple(f"seed {options.seed}, image {row}" for row in range(options.count))
+            drawn = draw(generator, options.count, {}, display.show, "drawing", seed=options.seed, label=options.label)
+            images, names = np.concatenate(drawn), tuple(f"seed {options.seed}, image {row}" for row in range(options.count))
             images = fit_array(images, spec.size, None, "crop")
         found = neighbors(images, others, options.nearest, request)
     write_grid(out, beside_each(images, others, found.index), columns)
@@ -107,12 +106,3 @@ def _generator(options: Options) -> Generator | None:
     if not options.images:
         generator.batches(options.count, {}, seed=options.seed, label=options.label)  # what cannot be drawn is refused here
     return generator
-
-
-def _drawn(generator: Generator, options: Options, display: Shell) -> NDArray[np.uint8]:
-    parts = []
-    display.show("drawing", 0, options.count)
-    for part in generator.batches(options.count, {}, seed=options.seed, label=options.label):
-        parts.append(part)
-        display.show("drawing", sum(map(len, parts)), options.count)
-    return pictures.to_uint8(torch.cat(parts))

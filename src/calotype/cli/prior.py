@@ -16,8 +16,8 @@ from torch import Tensor
 
 from calotype import degrade, pictures
 from calotype.cli.outcomes import ended
+from calotype.cli.outputs import write_grid
 from calotype.cli.parse import parse
-from calotype.cli.sample import write_grid
 from calotype.cli.shell import Shell
 from calotype.data.download import PUBLIC
 from calotype.data.embedded import NAMES

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,16 +12,16 @@ import tyro
 
 from calotype import degrade
 from calotype.cli.outcomes import About, ended, facts, stopped, told
+from calotype.cli.outputs import picture_name, require_place
 from calotype.cli.parse import parse
-from calotype.cli.sample import picture_name, require_place
 from calotype.cli.shell import Shell
 from calotype.engine.model_card import command_for
 from calotype.errors import UserError
 from calotype.settings import Count, Positive, Quality, Seed, Sigma, Width
-from calotype.tasks.batch import Interrupted, Job, read_mask
+from calotype.tasks.batch import Interrupted, read_mask
 from calotype.tasks.places import existing_of
 from calotype.tasks.restore import Applied, Way, source_spec
-from calotype.tasks.restoring import Places, most_of, restore_all
+from calotype.tasks.restoring import Job, Places, most_of, restore_all
 from calotype.tasks.sample import Generator, load
 from calotype.tasks.tiles import SMALLEST
 
@@ -107,20 +106,6 @@ class Upscale(Common):
 _RECIPE = {"restore": "denoise", "upscale": "upscale", "translate": "cyclegan"}  # that trains a model for a command
 
 
-@dataclass(frozen=True)
-class Extras:
-    """What only some of the commands know."""
-
-    verb: str  # what the progress says
-    options: dict[str, float | str]
-    degrade: str | None = None
-    score: bool = False
-    sigma: float | None = None
-    mask: Path | None = None
-    blind: bool = False
-    said: tuple[str, ...] = ()  # before the work begins
-
-
 def run(words: list[str]) -> int:
     """Restore; prints where the results are, or how good they are."""
     if any(word == "--prior" or word.startswith("--prior=") for word in words):
@@ -132,40 +117,46 @@ def run(words: list[str]) -> int:
         raise UserError("--blind goes with --degrade: without it the model is told no more than --sigma says")
     if options.blind and options.sigma is not None:
         raise UserError("--blind tells the model no noise level, and --sigma tells it one: leave out one of them")
-    extras = Extras("restoring", {}, options.degrade, options.score, options.sigma, options.mask, options.blind)
-    return work("restore", words, options, lambda applied: extras)
+    generator = opened("restore", options)
+    applied = Applied(generator, Way(tile=options.tile, seed=options.seed, sigma=options.sigma))
+    return work("restore", words, options, applied, options.degrade, options.score, mask=options.mask, blind=options.blind)
 
 
 def run_upscale(words: list[str]) -> int:
     """Make larger; prints where the results are, or how good they are."""
     options = parse(Upscale, words, "calotype upscale")
-
-    def extras(applied: Applied) -> Extras:
-        degraded = f"downsample:{applied.source.scale}" if options.score and options.truth is None else None
-        return Extras("enlarging", {}, options.degrade or degraded, options.score)
-
-    return work("upscale", words, options, extras)
+    applied = Applied(opened("upscale", options), Way(tile=options.tile, seed=options.seed))
+    smaller = f"downsample:{applied.source.scale}" if options.score and options.truth is None else None
+    return work("upscale", words, options, applied, options.degrade or smaller, options.score)
 
 
-def work(command: str, words: list[str], options: Common, extras_of: Callable[[Applied], Extras]) -> int:
-    """Load the model, apply it to all pictures, tell what became of them; the exit code is 1 where some failed."""
+def work(
+    command: str,
+    words: list[str],
+    options: Common,
+    applied: Applied,
+    degraded: str | None,
+    score: bool,
+    *,
+    mask: Path | None = None,
+    blind: bool = False,
+    said: tuple[str, ...] = (),
+) -> int:
+    """Apply a model to all pictures, tell what became of them; the exit code is 1 where some failed.
+
+    ``degraded`` and what follows are the options that not all commands have; ``said`` is told before the work begins.
+    """
     existing = existing_of(options.overwrite, options.skip_existing)
-    if options.tile is not None and options.tile < SMALLEST:
-        raise UserError(f"--tile {options.tile} is too small: give {SMALLEST} or more")
-    generator = load(options.model, options.device)
+    degradation = None if degraded is None else degrade.parse(degraded)
+    compare = options.compare and picture_name(options.compare)
+    if compare is not None:
+        require_place(compare)
+    places = Places(options.source, options.out, options.truth, existing, options.count, compare, options.max_megapixels)
+    missing = None if mask is None else read_mask(mask, most_of(places, degradation is not None))
+    job = Job(degradation, score, blind, missing, options.quality, compare is not None)
     with closing(Shell()) as display:
-        _require_command(generator, options.model, command)
-        extras = extras_of(Applied(generator))
-        applied = Applied(generator, Way(extras.options, options.tile, options.seed, extras.sigma))
-        degradation = None if extras.degrade is None else degrade.parse(extras.degrade)
-        compare = options.compare and picture_name(options.compare)
-        if compare is not None:
-            require_place(compare)
-        places = Places(options.source, options.out, options.truth, existing, options.count, compare, options.max_megapixels)
-        missing = None if extras.mask is None else read_mask(extras.mask, most_of(places, degradation is not None))
-        job = Job(degradation, extras.score, extras.blind, missing, options.quality, compare is not None)
         try:
-            outcomes = restore_all(applied, places, job, display, extras.verb, extras.said)
+            outcomes = restore_all(applied, places, job, display, said)
         except Interrupted as stop:
             goes_on = existing != "replace" and not job.scored and options.truth is None and compare is None
             raise KeyboardInterrupt(stopped(stop, ["calotype", command, *words], options.out, options.skip_existing, goes_on)) from None
@@ -180,15 +171,20 @@ def work(command: str, words: list[str], options: Common, extras_of: Callable[[A
     return ended(outcomes)
 
 
-def _require_command(generator: Generator, model: Path, command: str) -> None:
-    """Raise `UserError` for a model that another command puts to work."""
+def opened(command: str, options: Common) -> Generator:
+    """The model that is named. Raises `UserError` for one that another command puts to work, and for tiles that are too small."""
+    if options.tile is not None and options.tile < SMALLEST:
+        raise UserError(f"--tile {options.tile} is too small: give {SMALLEST} or more")
+    generator = load(options.model, options.device)
     source = source_spec(generator)
     right = command_for(generator.model, source)
     if right == command:
-        return
+        return generator
     does = {
         "restore": "restores pictures in the size that they have",
         "upscale": f"makes pictures {source.scale} times larger",
         "translate": "translates pictures of one kind into another",
     }[right]
-    raise UserError(f"{model} {does}: give it to calotype {right}, or train for calotype {command}: calotype train {_RECIPE[command]}")
+    raise UserError(
+        f"{options.model} {does}: give it to calotype {right}, or train for calotype {command}: calotype train {_RECIPE[command]}"
+    )

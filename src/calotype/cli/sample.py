@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 from contextlib import closing
 from dataclasses import dataclass
@@ -14,20 +13,16 @@ from typing import Annotated
 import numpy as np
 import tyro
 
-from calotype import pictures
+from calotype.cli.outputs import picture_name, require_grid, require_place, with_suffix, write_grid, write_npy
 from calotype.cli.parse import parse
 from calotype.cli.shell import Shell
 from calotype.data.images import some
 from calotype.engine.device import require_memory
-from calotype.errors import CalotypeError, UserError
-from calotype.files import obstacle, unused, write_atomic
+from calotype.errors import UserError
+from calotype.files import obstacle, unused
 from calotype.models import sampling_of_families
 from calotype.settings import Count, Seed
-from calotype.tasks.sample import Generator, load
-from calotype.types import ImageSpec
-
-LONGEST = {".jpg": 65_500, ".jpeg": 65_500, ".webp": 16_383, ".gif": 65_535}
-"""Pixels a side of the largest picture by suffix."""
+from calotype.tasks.sample import draw, load
 
 _OPTION = "options of the model, all behind one --option:" + "".join(
     f"\n{family}" + "".join(f"\n- {one.name}: {one.help} ({one.takes})" for one in settings)
@@ -66,7 +61,7 @@ def run(words: list[str]) -> int:
     """Sample; prints where the images are."""
     options = parse(Options, words, "calotype sample")
     settings = _settings(words, options.option)
-    out, npy = options.out and picture_name(options.out), _named(options.npy, ".npy", (".npy",))
+    out, npy = options.out and picture_name(options.out), options.npy and with_suffix(options.npy, ".npy", (".npy",))
     if out is None and options.dir is None and npy is None:
         out = unused(Path("samples.png"))
     _require_places(options, out, npy)
@@ -77,7 +72,18 @@ def run(words: list[str]) -> int:
     if out is not None:
         require_grid(out, options.count, generator.spec)
     with closing(Shell()) as display:
-        chunks = _drawn(generator, options, settings, keep, display)
+        chunks = draw(
+            generator,
+            options.count,
+            settings,
+            display.show,
+            "sampling",
+            seed=options.seed,
+            label=options.label,
+            batch_size=options.batch_size,
+            folder=options.dir,
+            keep=keep,
+        )
     if npy is not None:
         write_npy(npy, np.concatenate(chunks))
     if out is not None:
@@ -86,73 +92,6 @@ def run(words: list[str]) -> int:
     facts = {"count": options.count, "seed": options.seed, "written": places}
     print(json.dumps(facts) if options.json else f"{some(options.count, 'image')} in {', '.join(places)}")
     return 0
-
-
-def _drawn(generator: Generator, options: Options, settings: dict[str, float | str], keep: bool, display: Shell) -> list[np.ndarray]:
-    """Draw; each image goes into its file at once, and all of them are returned where ``keep`` says so."""
-    chunks, done = [], 0
-    # what cannot be drawn is refused here
-    batches = generator.batches(options.count, settings, seed=options.seed, label=options.label, batch_size=options.batch_size)
-    display.show("sampling", 0, options.count)
-    for batch in batches:
-        images = pictures.to_uint8(batch)
-        if options.dir is not None:
-            pictures.save_images(batch, options.dir, done)
-        if keep:
-            chunks.append(images)
-        done += len(images)
-        display.show("sampling", done, options.count)
-    return chunks
-
-
-def write_npy(path: Path, images: np.ndarray) -> None:
-    """Write an array as a .npy file, whole or not at all."""
-    write_atomic(path, lambda stream: np.save(stream, images, allow_pickle=False))
-
-
-def write_grid(path: Path, images: np.ndarray, columns: int | None = None) -> None:
-    """Write all images side by side, in the format that the name says, whole or not at all."""
-    try:
-        pictures.save(pictures.grid(images, columns), path)
-    except (OSError, ValueError) as error:
-        if getattr(error, "errno", None) is not None:
-            raise
-        raise CalotypeError(
-            f"{path}: a picture of {some(len(images), 'image')} is more than its format holds; give a name in .png"
-        ) from None
-
-
-def picture_name(path: Path) -> Path:
-    """The name of a picture, with a suffix. Raises `UserError` for a suffix that is no picture's."""
-    named = _named(path, ".png", pictures.SUFFIXES)
-    assert named is not None
-    return named
-
-
-def require_place(path: Path) -> None:
-    """Raise `UserError` where a file cannot be written, before anything is computed."""
-    if reason := obstacle(path):
-        raise UserError(f"cannot write {path}: {reason}; choose another place")
-
-
-def require_grid(path: Path, count: int, spec: ImageSpec, columns: int | None = None) -> None:
-    """Raise `UserError` for more images than one picture holds, before any of them is made."""
-    _, _, high, wide = pictures.grid_shape(count, (spec.size, spec.size), columns)
-    what, suffix = f"{path}: {some(count, 'image')} side by side, {wide:,}x{high:,} pixels,", path.suffix.lower()
-    if max(high, wide) > LONGEST.get(suffix, high + wide):
-        raise UserError(f"{what} are more than {suffix[1:].upper()} holds: ask for fewer, or give a name in .png")
-    require_memory(2 * high * wide * spec.channels, what, "ask for fewer")
-
-
-def _named(path: Path | None, suffix: str, known: tuple[str, ...]) -> Path | None:
-    """``path`` with a suffix that says what will be in the file."""
-    if path is None or not path.name or (os.path.exists(path) and not os.path.isfile(path)):
-        return path  # a folder or a device, which is refused later
-    if not path.suffix:
-        return path.with_name(path.name + suffix)
-    if path.suffix.lower() not in known:
-        raise UserError(f"{path}: unknown suffix {path.suffix}, choose {'one of ' * (len(known) > 1)}{', '.join(known)}")
-    return path
 
 
 def _require_places(options: Options, out: Path | None, npy: Path | None) -> None:

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Literal
 
 from calotype.cli.parse import parse
-from calotype.cli.restore import Common, Extras, work
+from calotype.cli.restore import Common, opened, work
 from calotype.config import Data
 from calotype.data.partner import AUTO, CLASSES, HALVES, RIGHT
 from calotype.errors import UserError
 from calotype.evaluation.target import run_of
-from calotype.tasks.restore import Applied
+from calotype.tasks.restore import Applied, Way, source_spec
 from calotype.types import Source
 
 
@@ -41,21 +41,20 @@ def run(words: list[str]) -> int:
     """Translate; prints where the results are."""
     options = parse(Options, words, "calotype translate")
 
-    def extras(applied: Applied) -> Extras:
-        back = len(applied.generator.model.directions) > 1
-        if options.direction == "b2a" and not back:
-            raise UserError(f"a {applied.generator.recipe} model translates one way only: leave out --direction, or train cyclegan")
-        if options.degrade and options.direction == "b2a":
-            raise UserError("--degrade makes pictures of the kind that is translated from: leave out --direction b2a")
-        a, b = sides(applied.source, _data_of(options.model))
-        if options.direction == "b2a":
-            said = f"b2a, from {b} to {a}; a2b is the other way"
-        else:
-            said = f"a2b, from {a} to {b}; " + ("--direction b2a goes back" if back else "this model knows no way back")
-        direction: dict[str, float | str] = {"direction": options.direction} if options.direction and back else {}
-        return Extras("translating", direction, options.degrade, options.score, said=(said,))
-
-    return work("translate", words, options, extras)
+    generator = opened("translate", options)
+    back, source = len(generator.model.directions) > 1, source_spec(generator)
+    if options.direction == "b2a" and not back:
+        raise UserError(f"a {generator.recipe} model translates one way only: leave out --direction, or train cyclegan")
+    if options.degrade and options.direction == "b2a":
+        raise UserError("--degrade makes pictures of the kind that is translated from: leave out --direction b2a")
+    a, b = sides(source, _data_of(options.model))
+    if options.direction == "b2a":
+        said = f"b2a, from {b} to {a}; a2b is the other way"
+    else:
+        said = f"a2b, from {a} to {b}; " + ("--direction b2a goes back" if back else "this model knows no way back")
+    direction: dict[str, float | str] = {"direction": options.direction} if options.direction and back else {}
+    applied = Applied(generator, Way(direction, options.tile, options.seed))
+    return work("translate", words, options, applied, options.degrade, options.score, said=(said,))
 
 
 def sides(source: Source, data: Data | None) -> tuple[str, str]:

@@ -27,6 +27,13 @@ def of_seeds(generator: Generator, seeds: list[int]) -> Tensor:
     return torch.cat([Noise(1, seed).normal(*_with_latents(generator).latent_shape) for seed in seeds])
 
 
+def draw_each(generator: Generator, count: int, seed: int, label: Tensor | None) -> Tensor:
+    """What a seed draws, (count, C, H, W); where there are labels (count,) each image is of its own class."""
+    if label is None:
+        return generator.sample(count, seed=seed)
+    return torch.cat([generator.sample(1, seed=seed, start=row, label=number) for row, number in enumerate(label.tolist())])
+
+
 def require_encoder(generator: Generator) -> HasEncoder:
     """The model of a generator. Raises `UserError` for one without an encoder."""
     if not isinstance(generator.model, HasEncoder):

@@ -130,14 +130,6 @@ class Applied:
         Raises:
             CalotypeError: where the model yields values that are not finite.
         """
-        function = self.function(channels, index)
-
-        def checked(given: Tensor) -> Tensor:
-            made = function(given)
-            if not torch.isfinite(made).all():
-                raise CalotypeError("the model yields values that are not finite: its training diverged, or its weights are damaged")
-            return made
-
         margin = self.look.margin if self.restores else 0
         height, width = (side + 2 * margin for side in size)
         if margin:
@@ -145,7 +137,7 @@ class Applied:
             write = within(write, scale * size[0], scale * size[1], scale * margin)
         small = max(size) <= SMALL and self.way.tile is None
         cut = Plan(SMALL + 2 * margin, 0, None) if small else plan(self.look, height, width, self.way.tile)
-        tiled(checked, window, write, height, width, cut, done or (lambda share: None))
+        tiled(self.function(channels, index), window, write, height, width, cut, done or (lambda share: None))
         return cut
 
     def tensor(self, picture: Tensor, known: Tensor | None = None, index: int = 0, done: Done | None = None) -> Tensor:
@@ -215,7 +207,10 @@ class Applied:
 
     def _model(self, given: Tensor, index: int) -> Tensor:
         noise = Noise(len(given), self.way.seed, index, self.generator.device)
-        return self.generator.model.sample(noise, Condition(source=given.to(self.generator.device)), self._told).to(given.device)
+        made = self.generator.model.sample(noise, Condition(source=given.to(self.generator.device)), self._told).to(given.device)
+        if not torch.isfinite(made).all():
+            raise CalotypeError("the model yields values that are not finite: its training diverged, or its weights are damaged")
+        return made
 
 
 def apply(

@@ -1,26 +1,45 @@
-"""Pictures that a user names through a model that makes images from images: what the command line and Python share."""
+"""Pictures that a user names through a model that makes images from images: what the command line and Python share.
+
+The way of a picture: `restore_all` opens what is named, `each` takes the files one by one, `restore_one` reads, restores, scores and writes
+one of them, and `Applied` brings its pixels through the model by tiles.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from calotype import degrade, pictures
 from calotype.data.decode import MAX_PIXELS
+from calotype.degrade import Degradation, Degraded
+from calotype.degrade.base import Identity
+from calotype.degrade.color import gray8
+from calotype.degrade.resize import resize
 from calotype.engine.display import Display, Terminal
+from calotype.engine.model_card import command_for
 from calotype.errors import UserError
-from calotype.tasks.batch import Job, Outcome, read_mask, restore_files
-from calotype.tasks.before_after import sheet
+from calotype.tasks.batch import Given, Outcome, each, read_mask, to_pixels, to_tensor, write
+from calotype.tasks.before_after import ROWS, cell, sheet
+from calotype.tasks.files import Picture
 from calotype.tasks.inputs import open_inputs
-from calotype.tasks.originals import Originals
+from calotype.tasks.originals import Originals, Unknown
 from calotype.tasks.places import Existing, existing_of, require_free, targets
-from calotype.tasks.restore import Applied, Way, warning
+from calotype.tasks.restore import Applied, Way, conditioning_channels, is_gray, warning
 from calotype.tasks.sample import Generator, load
-from calotype.tasks.score import fits
+from calotype.tasks.score import LARGEST, Case, Scored, degraded_case, fits, middle, score
+from calotype.tasks.tiles import Plan, tiled
 
 MEGAPIXELS = 400.0  # of a picture at most, where none are given: tiles bound what the network takes, not the picture and its result
+_DOING = {"restore": "restoring", "upscale": "enlarging", "translate": "translating"}  # what the progress says
 
 
 @dataclass(frozen=True)
@@ -34,6 +53,18 @@ class Places:
     count: int | None = None  # only the first so many pictures
     compare: Path | None = None  # of before and after, side by side
     megapixels: float | None = None  # of a picture at most; by what is done with it where none are given
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is done with every file."""
+
+    degradation: Degradation | None = None  # degrade the pictures first
+    scored: bool = False  # and score the results
+    blind: bool = False  # without telling the model how noisy they are
+    missing: NDArray[np.bool_] | None = None  # (H, W), true where pixels are to be made up
+    quality: int | None = None  # of JPEG, WebP and AVIF
+    compared: bool = False  # keep the middle of the first pictures for a look at before and after
 
 
 def restore(
@@ -91,12 +122,10 @@ def restore(
         return restore_all(applied, places, job, shown)
 
 
-def restore_all(
-    applied: Applied, places: Places, job: Job, display: Display, verb: str = "working", said: Sequence[str] = ()
-) -> list[Outcome]:
+def restore_all(applied: Applied, places: Places, job: Job, display: Display, said: Sequence[str] = ()) -> list[Outcome]:
     """Do a job with all the pictures that are named, after everything that could be wrong has been looked at.
 
-    ``verb`` is what the progress says, and ``said`` what there is to say before it.
+    What is random depends on the seed and on the number of the picture. ``said`` is what there is to say before the work.
 
     Raises:
         UserError: where what is asked does not go together, where results exist, and where the only picture cannot be used.
@@ -119,7 +148,8 @@ def restore_all(
         doubt = None if job.degradation is None else warning(applied.source, job.degradation.spec)
         for line in (*said, *([doubt] if doubt else [])):
             display.say(f"calotype: {line}")
-        outcomes = restore_files(applied, inputs, named, job, display, verb, originals=originals, keeps=places.existing == "keep")
+        verb = _DOING[command_for(applied.generator.model, applied.source)]
+        outcomes = each(inputs, named, partial(restore_one, applied, job, originals), display, verb, places.existing == "keep")
     rows = [outcome.row for outcome in outcomes if outcome.row]
     if places.compare is not None and rows:
         pictures.save(sheet(rows), places.compare)
@@ -153,3 +183,112 @@ def _require(applied: Applied, places: Places, job: Job) -> None:
         raise UserError("`mask` is for pictures in which something is missing already: with `degrade`, say mask:box or mask:half")
     if job.degradation is not None:
         fits(applied, job.degradation)
+    else:
+        conditioning_channels(applied.source, (1, 1), applied.way.sigma, None if job.missing is None else job.missing[:1, :1])
+
+
+def restore_one(applied: Applied, job: Job, originals: Originals | None, given: Given) -> None:
+    """One picture, all the way: restored, scored where its original is known, and written where it has a place."""
+    picture, outcome = given.picture, given.outcome
+    if job.missing is not None and job.missing.shape != picture.size:
+        (tall, wide), (high, broad) = job.missing.shape, picture.size
+        raise UserError(f"the mask is {wide}x{tall} and the picture {broad}x{high}: they must be of one size")
+    if job.degradation is None:
+        truth = None if originals is None else originals.of(given.name, picture.size)
+        pixels, note = applied.pixels(picture.pixels, job.missing, given.index, given.done)
+        outcome.notes += [note] if note else []
+        cells = [("input", picture.pixels), ("result", pixels)]
+        if truth is not None:
+            outcome.scored = _against(applied, given, pixels, truth, job.missing)
+            cells = [cells[0], (f"result  {outcome.scored.own.psnr:.2f} dB", pixels), ("truth", truth.pixels)]
+        _compare(job, given, cells)
+    else:
+        pixels = _undo(applied, given, job, job.degradation)
+    write(_result(picture, pixels, job.degradation is None, applied.restores), given, job.quality)
+
+
+def _undo(applied: Applied, given: Given, job: Job, degradation: Degradation) -> NDArray[Any]:
+    """A picture degraded and restored; scored by its middle where it is large, and then restored as a whole only where that is written."""
+    truth, outcome = given.picture.pixels, given.outcome
+
+    def restored(part: NDArray[Any]) -> tuple[Case, Tensor]:
+        case = degraded_case(applied, to_tensor(part), degradation, given.index, job.blind)
+        return case, applied.tensor(case.given, case.conditioning, given.index, given.done)
+
+    part = truth[middle(given.picture.size)] if job.scored else truth
+    case, made = restored(part)
+    pixels, label = to_pixels(made, truth.dtype), "result"
+    if job.scored:
+        outcome.scored = score(case, degradation, made, applied.generator.model)
+        label = f"result  {outcome.scored.own.psnr:.2f} dB"
+    if job.compared and given.index < ROWS:
+        before, target = (to_pixels(image, truth.dtype) for image in (case.given, case.truth[0]))
+        _compare(job, given, [("input", before), (label, pixels), ("truth", target)])
+    if part.shape == truth.shape:
+        return pixels
+    outcome.notes.append(_by_middle(part.shape))
+    del case, made
+    return to_pixels(restored(truth)[1], truth.dtype) if given.place is not None else pixels
+
+
+def _against(applied: Applied, given: Given, made: NDArray[Any], original: Picture, missing: NDArray[np.bool_] | None) -> Scored:
+    """A result scored against the original, by its middle where it is large, in the channels that it has."""
+    scale, before = applied.source.scale, given.picture.pixels
+    rows, columns = middle(given.picture.size, scale)
+    larger = tuple(slice(scale * part.start, scale * part.stop) for part in (rows, columns))
+    if (part := made[larger]).shape != made.shape:
+        given.outcome.notes.append(_by_middle(part.shape))
+    result, seen, truth = (to_tensor(pixels) for pixels in (part, before[rows, columns], original.pixels[larger]))
+    if applied.restores and is_gray(result):
+        result = result[:1]
+    if len(result) != len(truth):
+        if len(result) == 1 and not is_gray(truth):
+            given.outcome.notes.append("it has no color, and was scored against its original in gray")
+        truth = gray8(truth[None])[0] if len(result) == 1 else truth.expand(3, -1, -1)
+    mask = None if missing is None else torch.from_numpy(~missing[rows, columns]).float()[None, None]
+    case = Case(truth[None], Degraded(seen[None], Identity(), mask), None)
+    return score(case, Unknown(scale, mask is not None), result, applied.generator.model)
+
+
+def _by_middle(shape: tuple[int, ...]) -> str:
+    return f"more than {LARGEST / 1e6:.1f} megapixels: scored by its middle, {shape[1]}x{shape[0]} pixels"
+
+
+def _compare(job: Job, given: Given, cells: list[tuple[str, NDArray[Any]]]) -> None:
+    """Keep the middle of pictures, the second of which is the result, where a look at before and after is asked for."""
+    if job.compared and given.index < ROWS:
+        tall, wide = cells[1][1].shape[:2]
+        row = [(label, cell(pixels, (tall, wide))) for label, pixels in cells]
+        given.outcome.row = [(f"{given.outcome.file}: {row[0][0]}", row[0][1]), *row[1:]]
+
+
+def _result(picture: Picture, pixels: NDArray[Any], larger: bool, same: bool) -> Picture:
+    """The picture with other pixels, in its own channels where it is the ``same`` picture; its transparency brought to their size."""
+    alpha, scale = picture.alpha, pixels.shape[0] // picture.size[0] if larger else 1
+    if same and pixels.shape[2] < picture.pixels.shape[2]:  # it was restored as the gray one that it is
+        pixels = np.repeat(pixels, picture.pixels.shape[2], 2)
+    if alpha is not None:
+        alpha = _enlarged(alpha, scale)[: pixels.shape[0], : pixels.shape[1]]
+    dpi = None if picture.dpi is None else (picture.dpi[0] * scale, picture.dpi[1] * scale)
+    return replace(picture, pixels=pixels, alpha=alpha, dpi=dpi)
+
+
+def _enlarged(alpha: NDArray[Any], scale: int) -> NDArray[Any]:
+    """(H, W) uint8 or uint16, ``scale`` times larger by bicubic interpolation, a part at a time."""
+    if scale == 1:
+        return alpha
+    out = np.empty((scale * alpha.shape[0], scale * alpha.shape[1]), alpha.dtype)
+
+    def write(first: int, rows: Tensor) -> None:
+        out[first : first + rows.shape[1]] = rows[0].clamp(0, np.iinfo(alpha.dtype).max).round_().numpy().astype(alpha.dtype)
+
+    tiled(
+        lambda part: resize(part, scale * part.shape[2], scale * part.shape[3]),
+        lambda top, bottom, left, right: torch.from_numpy(alpha[top:bottom, left:right].astype(np.float32))[None, None],
+        write,
+        alpha.shape[0],
+        alpha.shape[1],
+        Plan(480, 16, 4),
+        lambda share: None,
+    )
+    return out

@@ -10,11 +10,14 @@ from typing import Annotated, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
+from calotype import pictures
 from calotype.data.images import some
 from calotype.engine.device import enough_memory, pick_device, require_memory
+from calotype.engine.display import Say
 from calotype.engine.model_card import command_for
 from calotype.errors import UserError, printable
 from calotype.models import stored
@@ -136,6 +139,38 @@ class Generator:
             if name in asked:
                 raise UserError(f"sampling option {name} has no effect on this model without {needed}: leave it out")
         return chosen
+
+
+def draw(
+    generator: Generator,
+    count: int,
+    options: Options,
+    show: Say,
+    what: str,
+    *,
+    seed: int = 0,
+    label: str | None = None,
+    batch_size: int = 64,
+    folder: Path | None = None,
+    keep: bool = True,
+) -> list[NDArray[np.uint8]]:
+    """Draw ``count`` images into the hands of a user, batches of (n, H, W, C) uint8; ``show`` is told how far ``what`` has come.
+
+    Where there is a ``folder`` each image goes into a file of its own there as soon as it is drawn; without ``keep`` nothing is returned.
+    Raises `UserError` as `Generator.sample`, before the first image for what cannot be drawn at all.
+    """
+    chunks: list[NDArray[np.uint8]] = []
+    batches = generator.batches(count, options, seed=seed, label=label, batch_size=batch_size)
+    done = 0
+    show(what, done, count)
+    for batch in batches:
+        if folder is not None:
+            pictures.save_images(batch, folder, done)
+        if keep:
+            chunks.append(pictures.to_uint8(batch))
+        done += len(batch)
+        show(what, done, count)
+    return chunks
 
 
 def load(path: str | Path, device: str = "auto") -> Generator:
