@@ -30,7 +30,6 @@ from calotype.models import (
     Pix2PixConfig,
     RestorerConfig,
     TarFlowConfig,
-    VAEConfig,
     VQVAEConfig,
 )
 from calotype.recipes import named
@@ -42,13 +41,11 @@ TINY_GAN = ["gan", "--steps", "4", "--model.generator.width", "8", "--model.disc
 """The words of `calotype train` for a GAN that takes no time."""
 
 NARROW: dict[type, dict[str, Any]] = {
-    GANConfig: {"width": 8},
     DiffusionConfig: {"width": 16},
     FlowConfig: {"width": 8, "depth": 2},
     TarFlowConfig: {"width": 16, "layers": 1, "depth": 2, "patch": 7},
     ClassifierConfig: {"width": 16},
     AutoregressiveConfig: {"width": 8, "depth": 2},
-    VAEConfig: {"width": 8},
     HVAEConfig: {"width": 8, "latent_blocks": 1},
     VQVAEConfig: {"width": 8, "codes": 16, "prior_width": 16, "prior_depth": 1, "prior_heads": 2},
     RestorerConfig: {"width": 8, "depth": 1},
@@ -57,7 +54,7 @@ NARROW: dict[type, dict[str, Any]] = {
     Pix2PixConfig: {"width": 4, "halvings": 3, "discriminator_width": 8},
     ColorizerConfig: {"width": 8, "depth": 1},
 }
-"""What makes the networks of each family small."""
+"""What makes the networks of each family small, where it takes more than their width."""
 
 
 def small(name: str, steps: int = 6, **model: Any) -> Config:
@@ -67,7 +64,7 @@ def small(name: str, steps: int = 6, **model: Any) -> Config:
     data = small_data(config.data) if from_source(name) else config.data
     return replace(
         config,
-        model=changed(config.model, **{**NARROW[type(config.model)], **model}),
+        model=changed(config.model, **{**NARROW.get(type(config.model), {"width": 8}), **model}),
         data=data,
         train=train,
         log=Logging(every=2, checkpoints=2, grid=4),

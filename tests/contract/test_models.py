@@ -1,6 +1,6 @@
 """What must hold for every recipe, whatever its family.
 
-A recipe whose model is ``from_source`` (a restorer, a translator) takes part by being listed in `RECIPES` and `small.NARROW` alone:
+A recipe takes part by being listed in `RECIPES` alone. Of one whose model is ``from_source`` (a restorer, a translator)
 `small` cuts its data down, `split_of` opens them, `spec_of` describes them, and `condition_for` makes sources to start from. What
 such models must keep besides (sizes, scale, a missing source) is at the end of this file.
 """

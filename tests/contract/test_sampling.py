@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, dataclass, fields
-from pathlib import Path
 
 import pytest
 
@@ -15,7 +14,6 @@ from calotype.settings import described
 from calotype.types import Noise, SamplingOptions
 from tests.small import small, spec_of
 
-DOCS = Path(__file__).parents[2] / "docs" / "recipes.md"
 KINDS = sorted({model.sampling for model in MODELS.values()}, key=lambda kind: kind.__name__)
 
 
@@ -64,10 +62,3 @@ def test_the_help_of_the_command_names_every_option_of_every_family(capsys: pyte
         part = said[said.index(f"{family}-") :]
         for one in settings:
             assert "".join(f"- {one.name}: {one.help} ({one.takes})".split()) in part
-
-
-def test_the_documentation_lists_the_same_fields() -> None:
-    rows = [line for line in DOCS.read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
-    every = [(family, one) for family, settings in sampling_of_families().items() for one in settings]
-    expected = [f"| `{family}` | `{one.name}` | {one.takes} | {one.help} |" for family, one in every]
-    assert [row for row in rows if row.count("|") == 5] == expected

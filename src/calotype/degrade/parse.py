@@ -36,6 +36,7 @@ class _Kind:
     build: Callable[[list[str]], Degradation]
     example: str
     text: str  # for people
+    other: bool = False  # whether it makes another picture, not a degraded one
 
 
 def parse(spec: str) -> Degradation:
@@ -54,6 +55,15 @@ def parse(spec: str) -> Degradation:
 def kinds() -> dict[str, tuple[str, str]]:
     """What there is: an example and a sentence for each name."""
     return {name: (kind.example, kind.text) for name, kind in _KINDS.items()}
+
+
+def makes_other(spec: str) -> bool:
+    """Whether a degradation makes another picture, not a degraded one: what undoes it translates, and does not restore.
+
+    >>> makes_other("edges"), makes_other("blur:2+noise:5"), makes_other("blur:2+gray")
+    (True, False, True)
+    """
+    return any(name in _KINDS and _KINDS[name].other for name in (part.partition(":")[0] for part in spec.split("+")))
 
 
 def _part(part: str) -> Degradation:
@@ -171,12 +181,12 @@ _KINDS = {
     "downsample": _Kind(_downsample, "downsample:3", "bicubic downsampling as MATLAB does it, to 8 bit"),
     "jpeg": _Kind(_ranged(Jpeg, 1, 100, "the quality", True), "jpeg:30", "JPEG compression of a quality from 1 to 100"),
     "mask": _Kind(_mask, "mask:box", "missing pixels: half, box, strokes, or a share such as 0.5"),
-    "gray": _Kind(_plain(Gray), "gray", "color taken away"),
+    "gray": _Kind(_plain(Gray), "gray", "color taken away", other=True),
     "dark": _Kind(_ranged(Dark, 1, 6, "the power"), "dark:2-4", "low light: images in [0, 1] to a power, and less of it"),
     "contrast": _Kind(_ranged(Contrast, 0.05, 1, "the factor"), "contrast:0.3-0.8", "low contrast, by a factor"),
-    "edges": _Kind(_plain(Edges), "edges", "a drawing of the outlines"),
-    "invert": _Kind(_plain(Invert), "invert", "the negative"),
-    "season": _Kind(_plain(Season), "season", "colors of summer turned to winter"),
+    "edges": _Kind(_plain(Edges), "edges", "a drawing of the outlines", other=True),
+    "invert": _Kind(_plain(Invert), "invert", "the negative", other=True),
+    "season": _Kind(_plain(Season), "season", "colors of summer turned to winter", other=True),
     "real": _Kind(_real, "real:4", "two passes of blur, resizing, noise and JPEG, all unknown"),
-    "identity": _Kind(_plain(Same), "identity", "nothing at all"),
+    "identity": _Kind(_plain(Same), "identity", "nothing at all", other=True),
 }

@@ -35,7 +35,10 @@ DISCRIMINATORS: dict[type, Any] = {MLPDiscriminatorConfig: MLPDiscriminator, DCG
 
 @dataclass(frozen=True)
 class GANConfig:
-    """A generator, a discriminator and the game between them."""
+    """A generator, a discriminator and the game between them.
+
+    The `network` of either is mlp (fully connected) or dcgan (convolutional); the two may differ.
+    """
 
     kind: Literal["gan"] = "gan"  # the family
     generator: GeneratorConfig = field(default_factory=DCGANGeneratorConfig)

@@ -32,7 +32,7 @@ from calotype.settings import Part, Width
 class DCGANGeneratorConfig:
     """A convolutional generator."""
 
-    network: Literal["dcgan"] = "dcgan"  # mlp: fully connected; dcgan: convolutional
+    network: Literal["dcgan"] = "dcgan"  # convolutional
     width: Width = 64  # channels of the largest hidden map
     norm: NormName = "batch"  # normalization of the hidden layers
 
@@ -41,7 +41,7 @@ class DCGANGeneratorConfig:
 class DCGANDiscriminatorConfig:
     """A convolutional discriminator."""
 
-    network: Literal["dcgan"] = "dcgan"  # mlp: fully connected; dcgan: convolutional
+    network: Literal["dcgan"] = "dcgan"  # convolutional
     width: Width = 64  # channels of the largest hidden map
     norm: NormName = "batch"  # normalization of the hidden layers
     dropout: Part = 0.0  # share of the channels that are dropped in training

@@ -27,7 +27,7 @@ from calotype.settings import Depth, Part, Width
 class MLPGeneratorConfig:
     """A fully connected generator."""
 
-    network: Literal["mlp"] = "mlp"  # mlp: fully connected; dcgan: convolutional
+    network: Literal["mlp"] = "mlp"  # fully connected
     width: Width = 256  # units of a hidden layer
     depth: Depth = 3  # hidden layers
     activation: ActivationName = "leaky_relu"  # of the hidden layers
@@ -38,7 +38,7 @@ class MLPGeneratorConfig:
 class MLPDiscriminatorConfig:
     """A fully connected discriminator."""
 
-    network: Literal["mlp"] = "mlp"  # mlp: fully connected; dcgan: convolutional
+    network: Literal["mlp"] = "mlp"  # fully connected
     width: Width = 256  # units of a hidden layer
     depth: Depth = 3  # hidden layers
     activation: ActivationName = "leaky_relu"  # of the hidden layers

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from calotype.degrade import makes_other
 from calotype.degrade.color import Luma
 from calotype.degrade.noise import BLIND, LEVEL
 from calotype.degrade.resize import resize
@@ -28,7 +29,6 @@ Done = Callable[[float], None]
 """Told the share that is done."""
 
 SMALL = 192  # pixels a side up to which a picture is one tile whatever the model is like
-_OTHER_PICTURES = {"gray", "edges", "invert", "season", "identity"}  # degradations that make another picture, not a degraded one
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,7 @@ def source_spec(generator: Generator) -> Source:
 
 def restores(source: Source) -> bool:
     """Whether a model restores degraded pictures, so that its result is the same picture; else it translates into another."""
-    how = source.degradation
-    return how != "" and not {part.partition(":")[0] for part in how.split("+")} & _OTHER_PICTURES
+    return source.degradation != "" and not makes_other(source.degradation)
 
 
 class Applied:
