@@ -156,6 +156,20 @@ def test_one_held_out_image_is_no_batch_to_normalize_over() -> None:
     assert Trainer(small("dcgan"), alone, Progress(steps=2), CPU, World()).holdout is not None
 
 
+@pytest.mark.parametrize(("count", "parts", "batch"), [(46, 1, 8), (46, 3, 6), (3, 1, 2), (63, 1, 8), (64, 1, 64), (5_000, 1, 64)])
+def test_a_few_images_are_trained_on_in_small_batches(count: int, parts: int, batch: int) -> None:
+    config = named("dcgan")
+    found = feasible.fitting(config, count, parts)
+    assert found.train.batch == batch
+    assert replace(found, train=config.train) == config
+    assert found.train.batch % parts == 0 or found == config
+
+
+def test_a_batch_that_was_asked_for_stays() -> None:
+    config = changed(named("dcgan"), train_batch=60)
+    assert feasible.fitting(config, 46) == config
+
+
 def test_more_classes_than_a_stored_model_may_have_are_refused_at_the_start() -> None:
     with pytest.raises(UserError, match="classes: give at most 65,536 values"):
         room(small("rpgan"), ImageSpec(28, 1, ("c",) * 70_000))

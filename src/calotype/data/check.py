@@ -250,15 +250,25 @@ def recipe_for(size: int, channels: int) -> str:
     return "flow-matching" if channels == 1 and size <= 32 else "dcgan"
 
 
+def batch_for(train: int) -> int:
+    """The size of a batch for so many training images: 64, or less where these do not make four such batches.
+
+    >>> [batch_for(count) for count in (1, 3, 46, 255, 256)]
+    [1, 2, 8, 32, 64]
+    """
+    batch = 64
+    while batch > 1 and (4 * batch > train if batch > 4 else batch > train):
+        batch //= 2
+    return batch
+
+
 def _advise(train: int, sizes: Sizes, gray: bool, classes: dict[str, int]) -> Advice:
     short = min(sizes.median)
     square = sizes.different == 1 and sizes.median[0] == sizes.median[1] and 8 <= short <= 64
     size = short if square else recommended_size(short)
     channels = 1 if gray else 3
     recipe = recipe_for(size, channels)
-    batch = 64
-    while batch > 1 and (4 * batch > train if batch > 4 else batch > train):
-        batch //= 2
+    batch = batch_for(train)
     reasons = {
         "size": f"all images are {short}x{short}" if square else f"half of the images are at least {short} pixels on their shorter side",
         "channels": "no image has any color" if gray else "there are images in color",

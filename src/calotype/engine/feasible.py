@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from calotype.config import Config, Optimizer
+from calotype.data.check import batch_for
 from calotype.engine.device import require_memory, trainable
 from calotype.engine.distributed import World
 from calotype.errors import SettingError, UserError
@@ -28,6 +30,18 @@ def require_effect(config: Config, spec: ImageSpec) -> None:
             if given not in [getattr(one, name, None) for one in (type(part)(), *(getattr(other, section) for other in usual))]:
                 field = f"{section}.{name}"
                 raise SettingError(f"`{field}` has no effect here without {needed}: leave it out, or give that as well", field)
+
+
+def fitting(config: Config, count: int, parts: int = 1) -> Config:
+    """The configuration with a batch that ``count`` images make, where it has that of its recipe, which is too large for them.
+
+    ``parts`` share each batch. A batch that somebody asked for is left as it is.
+    """
+    usual = {presets[config.recipe]().train.batch for presets in (RECIPES, PUBLISHED) if config.recipe in presets}
+    if count >= config.train.batch or config.train.batch not in usual:
+        return config
+    batch = max(1, batch_for(count) // parts) * parts
+    return replace(config, train=replace(config.train, batch=batch))
 
 
 def require_room(config: Config, spec: ImageSpec, device: torch.device, world: World) -> None:

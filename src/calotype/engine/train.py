@@ -78,6 +78,7 @@ def train(config: Config, *, out: str | Path | None = None, display: Display | N
         device = machine.take_device(config.train.device, world.local, world.size)
         torch.set_num_threads(world.first(lambda: _threads(config)))
         split = _load(config, display, world)
+        config = _fitting(config, split, world, display)
         spec = augmentation_of(config.data).spec(split.train)
         feasible.require_effect(config, spec)
         feasible.require_room(config, spec, device, world)
@@ -321,6 +322,17 @@ def _load(config: Config, display: Display, world: World) -> Split:
         else:
             display.say(f"left out {some(len(skipped), 'file')}: {said}")
     return split
+
+
+def _fitting(config: Config, split: Split, world: World, display: Display) -> Config:
+    """The configuration with a batch that there are images for; said where it is not that of the recipe."""
+    found = feasible.fitting(config, len(split.train), world.size * config.train.accumulate)
+    if found != config:
+        images, batch = some(len(split.train), "image"), found.train.batch
+        display.say(
+            f"batches of {batch} in place of {config.train.batch}, for there are {images} to train on: `train.batch` asks for others"
+        )
+    return found
 
 
 def _threads(config: Config) -> int:
