@@ -18,7 +18,7 @@ from calotype.errors import UserError
 from calotype.settings import WIDEST, Channels, Text, value
 
 if TYPE_CHECKING:  # names alone: nothing here depends on the room
-    from calotype.diffusion.path import Level
+    from calotype.diffusion.path import NoiseLevel
     from calotype.diffusion.samplers import Denoiser
 
 Maps = Annotated[tuple[Annotated[str, Field(pattern="^(sigma|mask)$")], ...], Field(max_length=2)]
@@ -328,7 +328,7 @@ class Denoises(Protocol):
         """Whether it has never seen images without their label."""
         ...
 
-    def timesteps(self, steps: int) -> list[Level]:
+    def timesteps(self, steps: int) -> list[NoiseLevel]:
         """``steps`` + 1 places on the path from noise to image."""
         ...
 

@@ -1,7 +1,8 @@
 """What the imports of all modules must keep to: read from their source, those within functions included.
 
 Rooms above the models ask what a model can do, and never which family it is of; and no modules import each other in a circle, which the
-order of the rooms (``lint-imports``) keeps from happening between rooms alone.
+order of the rooms (``lint-imports``) keeps from happening between rooms alone. A network is made of shared blocks, never of parts of
+another, and one module alone reads models from files.
 """
 
 from __future__ import annotations
@@ -26,6 +27,15 @@ NEUTRAL = {
 EXCEPTIONS = {
     # the digits recognizer that the package carries is a classifier whose weights are read from a resource, not from a run
     ("metrics/features_kinds.py", "calotype.models.classifier"),
+}
+BLOCKS = {"backbone", "blocks", "norms", "posterior", "transformer"}  # of networks/: what several networks are made of
+WEIGHTS = {  # who reads files of tensors, and of what
+    "models/stored.py": "models",
+    "metrics/features_kinds.py": "the recognizer of digits inside the package",
+    "metrics/features_pretrained.py": "published weights, known by their SHA-256",
+    "metrics/features_cache.py": "features of real images",
+    "engine/checkpoint.py": "checkpoints",
+    "engine/distributed.py": "tensors that another process of the same training sent, in memory",
 }
 FILES = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
 
@@ -65,6 +75,23 @@ def families_in(source: str, package: str) -> set[str]:
     return found
 
 
+def borrowed(source: str) -> set[str]:
+    """The modules of ``networks`` that a file imports and that are no shared blocks."""
+    whole = [module if module != "calotype.networks" else f"{module}.{name}" for module, name in imported(source, "calotype.networks")]
+    return {module for module in whole if module.startswith("calotype.networks.") and module.split(".")[2] not in BLOCKS}
+
+
+def readers() -> set[str]:
+    """The files that import what reads tensors: safetensors but for ``save``, and ``torch.load``."""
+    found = set()
+    for path in ROOT.rglob("*.py"):
+        source = path.read_text(encoding="utf-8")
+        names = {name for module, name in imported(source, "calotype") if module.split(".")[0] == "safetensors"}
+        if names - {"save", "SafetensorError"} or "torch.load(" in source:
+            found.add(path.relative_to(ROOT).as_posix())
+    return found
+
+
 def graph() -> dict[str, set[str]]:
     """The modules of the package that each of its modules imports, but for annotations alone."""
     files = {".".join(("calotype", *p.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__"): p for p in ROOT.rglob("*.py")}
@@ -95,6 +122,21 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 
 def test_a_circle_is_seen() -> None:
     assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) in (["b", "c", "b"], ["c", "b", "c"])
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "networks").glob("*.py")), ids=lambda path: path.stem)
+def test_no_network_is_made_of_parts_of_another(path: Path) -> None:
+    assert borrowed(path.read_text(encoding="utf-8")) == set()
+
+
+def test_a_borrowed_part_is_seen() -> None:
+    assert borrowed("from calotype.networks.unet import Block") == {"calotype.networks.unet"}
+    assert borrowed("from calotype.networks import unet\nfrom .dit import DiT") == {"calotype.networks.unet", "calotype.networks.dit"}
+    assert borrowed("from calotype.networks.norms import ChannelNorm\nfrom calotype.networks import blocks") == set()
+
+
+def test_models_in_files_have_one_reader() -> None:
+    assert readers() == WEIGHTS.keys()
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))

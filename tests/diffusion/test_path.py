@@ -6,7 +6,7 @@ import pytest
 import torch
 from diffusers import DDPMScheduler, EDMEulerScheduler
 
-from calotype.diffusion.path import PATHS, Level, add_noise, cosine_alpha_bar, linear_alpha_bar, steps_between
+from calotype.diffusion.path import PATHS, NoiseLevel, add_noise, cosine_alpha_bar, linear_alpha_bar, steps_between
 from calotype.diffusion.prediction import mix_of, weight_of
 
 RATIOS = torch.linspace(-4, 4, 17, dtype=torch.float64)
@@ -46,7 +46,7 @@ def test_a_walk_goes_from_noise_to_the_image(name, steps):
     levels = PATHS[name].timesteps(steps)
     assert len(levels) == steps + 1
     assert levels[0].half_log_snr < -4
-    assert levels[-1] == Level(1.0, 0.0)
+    assert levels[-1] == NoiseLevel(1.0, 0.0)
     ratios = [level.half_log_snr for level in levels]
     assert ratios == sorted(ratios)
     assert len(set(ratios)) == len(ratios)

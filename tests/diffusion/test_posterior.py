@@ -10,8 +10,8 @@ import torch
 from calotype.degrade import Operator, parse
 from calotype.degrade.base import Function, Identity
 from calotype.degrade.mask import Masked
-from calotype.diffusion.measured import ROUNDING, Measured, conjugate_gradients
-from calotype.diffusion.path import PATHS, Level
+from calotype.diffusion.measurement import ROUNDING, Measurement, conjugate_gradients
+from calotype.diffusion.path import PATHS, NoiseLevel
 from calotype.diffusion.posterior import RELAXED, ddrm, guided, proximal, spread_at
 from calotype.diffusion.samplers import ddpm, heun
 from calotype.types import Noise
@@ -60,11 +60,11 @@ def posterior(cov: torch.Tensor, a: torch.Tensor, y: torch.Tensor, variance: flo
     return gain @ y.flatten().double(), cov - gain @ a @ cov
 
 
-def measured(spec: str, sigma: float, count: int = 1, truth: torch.Tensor = TRUTH) -> Measured:
+def measured(spec: str, sigma: float, count: int = 1, truth: torch.Tensor = TRUTH) -> Measurement:
     a = operator(spec)
     y = a.forward(truth)
     y = y + sigma * torch.randn(y.shape, generator=torch.Generator().manual_seed(1))
-    return Measured(y.repeat(count, 1, 1, 1), a, torch.tensor([sigma]).repeat(count))  # one operator serves any number of images
+    return Measurement(y.repeat(count, 1, 1, 1), a, torch.tensor([sigma]).repeat(count))  # one operator serves any number of images
 
 
 @any_operator
@@ -84,7 +84,7 @@ def test_the_denoiser_given_a_measurement_is_exact_for_white_images(spec, name, 
 
 
 def test_the_gradient_carries_the_measurement_to_pixels_that_depend_on_it():
-    cov, level, seen = smooth(), Level(0.6, 0.4), measured("mask:half", 0.1)
+    cov, level, seen = smooth(), NoiseLevel(0.6, 0.4), measured("mask:half", 0.1)
     x = torch.randn(1, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(2))
     image = denoiser(cov)(x, level)
     left = cov - cov @ torch.linalg.solve(level.alpha**2 * cov + level.sigma**2 * torch.eye(PIXELS).double(), cov) * level.alpha**2
@@ -100,7 +100,7 @@ def test_where_all_pixels_depend_on_each_other_the_gradient_does_not_lead_too_fa
     """Each of 18 known pixels tells the same of all 36: taken for independent they would lead 18 times too far."""
     cov, level, seen = (
         STD**2 * (1 + 0.01 * torch.eye(PIXELS).double()),
-        Level(0.3, 0.7),
+        NoiseLevel(0.3, 0.7),
         measured("mask:half", 0.1, 1, torch.ones_like(TRUTH)),
     )
     x = torch.randn(1, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(2))
@@ -165,7 +165,7 @@ def test_without_noise_ddrm_meets_what_was_measured_in_directions_that_are_kept_
 def test_a_state_noisier_than_the_measurement_is_the_measurement_with_the_noise_that_it_lacks():
     """Kawar et al. (2022), equation 8: what is seen has the noise of the state in all, whatever the denoiser says."""
     seen, states = measured("noise:30", 0.2, 4000), []
-    levels = [Level(0.1, 0.9), Level(0.6, 0.4), Level(1.0, 0.0)]
+    levels = [NoiseLevel(0.1, 0.9), NoiseLevel(0.6, 0.4), NoiseLevel(1.0, 0.0)]
 
     def denoise(x, level):
         states.append(x)
@@ -196,7 +196,7 @@ def test_images_whose_pixels_depend_on_each_other_are_drawn_nearly_so(method, me
 @pytest.mark.parametrize("name", PATHS)
 @pytest.mark.parametrize("method", ["dps", "diffpir", "ddrm"])
 def test_known_pixels_of_a_mask_are_kept_to_the_last_bit(method, name):
-    seen = Measured(TRUTH * HALF, Masked(HALF), torch.zeros(1)).copies(3)
+    seen = Measurement(TRUTH * HALF, Masked(HALF), torch.zeros(1)).copies(3)
     end = seen.kept(draw(method, smooth(), seen, 3, 4, name))
     assert torch.equal(end * HALF, (TRUTH * HALF).expand_as(end))
     assert (end[0] - end[1]).abs().max() > 0.05
@@ -204,7 +204,7 @@ def test_known_pixels_of_a_mask_are_kept_to_the_last_bit(method, name):
 
 def test_what_was_measured_with_noise_is_not_put_in_its_place():
     x = torch.zeros(2, 1, SIZE, SIZE)
-    seen = Measured((TRUTH * HALF).repeat(2, 1, 1, 1), Masked(HALF), torch.tensor([0.0, 0.1]))
+    seen = Measurement((TRUTH * HALF).repeat(2, 1, 1, 1), Masked(HALF), torch.tensor([0.0, 0.1]))
     kept = seen.kept(x)
     assert torch.equal(kept[0] * HALF[0], TRUTH[0] * HALF[0])
     assert torch.equal(kept[1], x[1])
@@ -223,7 +223,7 @@ def test_conjugate_gradients_solve_what_elimination_solves():
 def test_copies_do_to_each_set_what_the_operator_does(spec):
     a = operator(spec, 2)
     x = torch.randn(6, 1, SIZE, SIZE, generator=RNG)
-    seen = Measured(a.forward(x[:2]), a, torch.zeros(2)).copies(3)
+    seen = Measurement(a.forward(x[:2]), a, torch.zeros(2)).copies(3)
     apart = torch.cat([a.forward(x[i : i + 2]) for i in (0, 2, 4)])
     assert torch.equal(seen.operator.forward(x), apart)
     back = seen.operator.adjoint(apart)
@@ -233,26 +233,26 @@ def test_copies_do_to_each_set_what_the_operator_does(spec):
 
 
 def test_the_residual_counts_what_is_seen_only():
-    seen = Measured(HALF * 0.5, Masked(HALF), torch.zeros(1))
+    seen = Measurement(HALF * 0.5, Masked(HALF), torch.zeros(1))
     assert seen.residual(torch.zeros(1, 1, SIZE, SIZE)).item() == pytest.approx(0.5)
 
 
 def test_an_operator_that_is_not_linear_is_followed_by_its_gradient():
     curved = Function(lambda x: x + 0.3 * x.square())
-    seen = Measured(curved.forward(TRUTH).repeat(200, 1, 1, 1), curved, torch.full((200,), 0.02))
+    seen = Measurement(curved.forward(TRUTH).repeat(200, 1, 1, 1), curved, torch.full((200,), 0.02))
     drawn = draw("dps", STD**2 * torch.eye(PIXELS).double(), seen, 200)
     far = seen.residual(torch.randn(200, 1, SIZE, SIZE, generator=RNG) * STD).mean()
     assert seen.residual(drawn).mean() < 0.2 * far
 
 
 def test_ddrm_says_that_it_needs_singular_values():
-    seen = Measured(TRUTH, Function(lambda x: x), torch.zeros(1))
+    seen = Measurement(TRUTH, Function(lambda x: x), torch.zeros(1))
     with pytest.raises(ValueError, match="singular values"):
         draw("ddrm", smooth(), seen, 1, 2)
 
 
 def test_noise_alone_is_shrunk_as_wiener_does():
-    seen = Measured(TRUTH.repeat(4000, 1, 1, 1), Identity(), torch.full((4000,), STD))
+    seen = Measurement(TRUTH.repeat(4000, 1, 1, 1), Identity(), torch.full((4000,), STD))
     drawn = draw("dps", STD**2 * torch.eye(PIXELS).double(), seen, 4000, 200)
     assert torch.allclose(drawn.mean(0), TRUTH[0] / (2 + (ROUNDING / STD) ** 2), atol=0.05)
     assert drawn.std(0).mean().item() == pytest.approx(STD / math.sqrt(2), abs=0.02)

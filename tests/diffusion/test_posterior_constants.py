@@ -13,8 +13,8 @@ from calotype.degrade.base import Function, Identity, Operator, round8
 from calotype.degrade.mask import Masked
 from calotype.degrade.svd import SVD, Diagonal
 from calotype.diffusion import posterior
-from calotype.diffusion.measured import ROUNDING, Measured
-from calotype.diffusion.path import Level
+from calotype.diffusion.measurement import ROUNDING, Measurement
+from calotype.diffusion.path import NoiseLevel
 from calotype.models import build
 from calotype.tasks.prior import restore_with_prior
 from calotype.tasks.sample import Generator
@@ -23,7 +23,7 @@ from tests.small import small
 
 SIZE = 6
 HALF = torch.ones(1, 1, SIZE, SIZE).index_fill(3, torch.arange(3, SIZE), 0)
-LEVELS = [Level(0.4, 0.6), Level(0.7, 0.3), Level(1.0, 0.0)]
+LEVELS = [NoiseLevel(0.4, 0.6), NoiseLevel(0.7, 0.3), NoiseLevel(1.0, 0.0)]
 
 
 @pytest.mark.parametrize("known", [3, 6])
@@ -31,23 +31,23 @@ def test_the_gradient_of_images_of_one_color_goes_1_7_times_as_far_as_their_post
     """All pixels are one number z of variance 0.49: what is measured of n of them tells of it as n / (n + variance / spread) does."""
     mask = torch.zeros(1, 1, SIZE, SIZE)
     mask[..., :known] = 1
-    level, noise, z, pixels = Level(0.3, 0.7), 0.1, 0.8, SIZE * SIZE
+    level, noise, z, pixels = NoiseLevel(0.3, 0.7), 0.1, 0.8, SIZE * SIZE
     spread = 0.49 * level.sigma**2 / (level.sigma**2 + pixels * level.alpha**2 * 0.49)  # of z, given a state
 
-    def denoise(x: Tensor, level: Level) -> Tensor:
+    def denoise(x: Tensor, level: NoiseLevel) -> Tensor:
         gain = level.alpha * 0.49 / (level.sigma**2 + pixels * level.alpha**2 * 0.49)
         return (gain * x.sum((1, 2, 3), keepdim=True)).expand_as(x)
 
     x = torch.full((1, 1, SIZE, SIZE), 0.02)
-    mean, seen = denoise(x, level), Measured(z * mask, Masked(mask), torch.tensor([noise]))
+    mean, seen = denoise(x, level), Measurement(z * mask, Masked(mask), torch.tensor([noise]))
     count, variance = SIZE * known, noise**2 + ROUNDING**2
     exact = spread * count / (spread * count + variance) * (z - mean)
     moved = posterior.guided(denoise, seen, 0.7)(x, level) - mean
     np.testing.assert_allclose(moved.numpy(), 1.7 * exact.numpy(), rtol=1e-3)
 
 
-@pytest.mark.parametrize("level", [Level(0.9, 0.1), Level(0.5, 0.5), Level(0.2, 0.8), Level(0.6, 0.8)])
-def test_the_spread_of_a_white_image_is_its_variance_given_a_state(level: Level) -> None:
+@pytest.mark.parametrize("level", [NoiseLevel(0.9, 0.1), NoiseLevel(0.5, 0.5), NoiseLevel(0.2, 0.8), NoiseLevel(0.6, 0.8)])
+def test_the_spread_of_a_white_image_is_its_variance_given_a_state(level: NoiseLevel) -> None:
     """Two measurements of a Gaussian, one of them its prior: precisions add."""
     assert posterior.spread_at(level, 0.7) == pytest.approx(1 / (1 / 0.49 + (level.alpha / level.sigma) ** 2), rel=1e-9)
 
@@ -56,11 +56,11 @@ def states(y: Tensor, operator: Operator, sigma: float, start: Tensor, fresh: fl
     """The states that ddrm's denoiser sees, which takes every image for gray."""
     seen: list[Tensor] = []
 
-    def denoise(x: Tensor, level: Level) -> Tensor:
+    def denoise(x: Tensor, level: NoiseLevel) -> Tensor:
         seen.append(x)
         return torch.zeros_like(x)
 
-    measured = Measured(y, operator, torch.full((len(y),), sigma))
+    measured = Measurement(y, operator, torch.full((len(y),), sigma))
     posterior.ddrm(denoise, start, LEVELS, measured, lambda: torch.full_like(start, fresh))
     return seen
 
@@ -87,7 +87,7 @@ def test_ddrm_takes_what_is_noisier_than_the_state_for_a_part_of_its_noise() -> 
 def test_what_eight_bits_leave_open_is_the_noise_of_what_was_measured_without_any() -> None:
     values = torch.rand(1, 1, 500, 500, generator=torch.Generator().manual_seed(0)) * 2 - 1
     error = (round8(values) - values).std().item()
-    assert Measured(values, Identity(), torch.zeros(1)).variance.sqrt().item() == pytest.approx(error, rel=0.01)
+    assert Measurement(values, Identity(), torch.zeros(1)).variance.sqrt().item() == pytest.approx(error, rel=0.01)
 
 
 class Weighted(Function):
@@ -103,7 +103,7 @@ class Weighted(Function):
 
 def test_directions_kept_at_more_than_half_of_the_strongest_are_put_in_their_place() -> None:
     weight = torch.tensor([2.0, 1.02, 0.98, 0.0]).view(1, 1, 1, 4)
-    seen = Measured(torch.full((1, 1, 1, 4), 0.5) * (weight > 0), Weighted(weight), torch.zeros(1))
+    seen = Measurement(torch.full((1, 1, 1, 4), 0.5) * (weight > 0), Weighted(weight), torch.zeros(1))
     kept = seen.kept(torch.full((1, 1, 1, 4), 9.0)).flatten()
     np.testing.assert_allclose(kept.numpy(), [0.25, 0.5 / 1.02, 9.0, 9.0], rtol=1e-6)
 

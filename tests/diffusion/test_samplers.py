@@ -15,7 +15,7 @@ from diffusers import (
     HeunDiscreteScheduler,
 )
 
-from calotype.diffusion.path import PATHS, Level
+from calotype.diffusion.path import PATHS, NoiseLevel
 from calotype.diffusion.samplers import SOLVERS, ddim, ddpm, dpm_plus_plus, euler, heun, posterior_variance, trapezoid
 
 SHAPE = (2, 1, 3, 3)
@@ -165,7 +165,7 @@ def test_dpm_plus_plus_is_that_of_diffusers(steps):
 
 def exploding(scheduler):
     """The places of a scheduler that adds noise to whole images, each of them once."""
-    return [Level(1.0, float(sigma)) for sigma in dict.fromkeys(scheduler.sigmas.tolist())]
+    return [NoiseLevel(1.0, float(sigma)) for sigma in dict.fromkeys(scheduler.sigmas.tolist())]
 
 
 def test_heun_is_that_of_diffusers():

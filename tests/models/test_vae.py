@@ -12,7 +12,7 @@ from calotype.losses.divergence import kl_standard
 from calotype.metrics.likelihood import active_units, bits_per_dim
 from calotype.models.hvae import HVAE, HVAEConfig, HVAESampling
 from calotype.models.vae import VAE, VAEConfig
-from calotype.networks.autoencoder import moments
+from calotype.networks.posterior import moments
 from calotype.types import Batch, Condition, HasEncoder, HasPosterior, ImageSpec, Noise, Step
 
 PLAIN, LABELED = ImageSpec(8, 1), ImageSpec(8, 1, ("a", "b", "c"))
@@ -90,7 +90,7 @@ def test_the_divergence_in_closed_form_is_the_drawn_one(make):
     with torch.no_grad():
         inference = model._infer(model._encode(many), None, rng(2))
     closed = sum(level.flatten(1).sum(1) for level in inference.kl)
-    gap = closed + inference.half_log_snr
+    gap = closed + inference.log_weight
     error = float(gap.std()) / len(gap) ** 0.5
     assert float(gap.mean()) == pytest.approx(0, abs=4.5 * error)
     assert error < 0.05 * float(closed.mean())
@@ -267,7 +267,7 @@ def test_the_prior_of_each_class_is_a_change_of_units():
     want = kl_divergence(Normal(mean, log_scale.exp()), Normal(center, log_spread.exp()))
     assert torch.allclose(inference.kl[0][:1, :, 0], want, rtol=1e-4)
     assert float((want - kl_standard(mean, log_scale)).abs().max()) > 0.1
-    gap = want.sum() + inference.half_log_snr
+    gap = want.sum() + inference.log_weight
     assert float(gap.mean()) == pytest.approx(0, abs=4.5 * float(gap.std()) / 5000**0.5)
 
 

@@ -14,10 +14,9 @@ from calotype.networks.blocks import (
     add_spectral_norm,
     evaluating,
     init_scaled,
-    make_flat_norm,
-    make_norm,
     size_chain,
 )
+from calotype.networks.norms import make_flat_norm, make_norm
 
 
 def test_size_chain_halves_to_a_small_base() -> None:

@@ -5,8 +5,9 @@ import torch
 from torch import nn
 
 from calotype.errors import UserError
-from calotype.networks.blocks import NormName, evaluating
+from calotype.networks.blocks import evaluating
 from calotype.networks.dcgan import DCGANDiscriminator, DCGANGenerator
+from calotype.networks.norms import NormName
 
 SIZES = [8, 9, 11, 13, 16, 23, 28, 31, 32, 45, 64, 97, 127, 128, 251, 256]
 

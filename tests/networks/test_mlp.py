@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from calotype.networks.blocks import ACTIVATIONS, ActivationName, NormName
+from calotype.networks.blocks import ACTIVATIONS, ActivationName
 from calotype.networks.mlp import MLPDiscriminator, MLPGenerator
+from calotype.networks.norms import NormName
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 8, 8), (1, 28, 28), (3, 31, 31), (1, 256, 256)])

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from calotype.networks.restorer import FSRCNN, Curves, DnCNN, LayerNorm, NAFBlock, ResidualRestorer, filled
+from calotype.networks.norms import AffineChannelNorm
+from calotype.networks.restorer import FSRCNN, Curves, DnCNN, NAFBlock, ResidualRestorer, filled
 from calotype.types import Source
 
 NOISY = Source(1, 1, ("sigma",), "noise:0-55")
@@ -60,7 +61,7 @@ def test_sizes_are_those_of_the_papers() -> None:
 
 
 def test_layer_normalization_is_over_the_channels_of_each_place() -> None:
-    norm = LayerNorm(6)
+    norm = AffineChannelNorm(6)
     with torch.no_grad():
         norm.weight.normal_()
         norm.bias.normal_()

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from calotype.networks.unet import Attention, Block, ChannelNorm, UNet
+from calotype.networks.norms import ChannelNorm
+from calotype.networks.unet import Attention, Block, UNet
 
 
 def shaken(module, seed=0):

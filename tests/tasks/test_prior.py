@@ -8,7 +8,7 @@ from torch import Tensor
 
 from calotype.degrade import Operator, parse
 from calotype.degrade.mask import Masked
-from calotype.diffusion.measured import Measured
+from calotype.diffusion.measurement import Measurement
 from calotype.errors import UserError
 from calotype.models import build
 from calotype.tasks.inversion import Fit, posterior_images, search
@@ -148,7 +148,7 @@ class Linear(Model):
 def test_inversion_draws_from_the_posterior_of_a_linear_decoder() -> None:
     model, mask = Linear(), half(1)
     truth = model.decode(torch.tensor([[1.0, -0.5, 0.3, 0.8, -1.2]]))
-    seen = Measured(truth * mask.mask, mask, torch.tensor([0.3]))
+    seen = Measurement(truth * mask.mask, mask, torch.tensor([0.3]))
     fit = Fit(torch.tensor([1.5]), None)
     drawn = posterior_images(model, seen, fit, [Noise(1, seed) for seed in range(1500)], 150).flatten(1).double()
     a = (model.weight.double().T * mask.mask.flatten()[:, None]).double()
@@ -162,7 +162,7 @@ def test_inversion_draws_from_the_posterior_of_a_linear_decoder() -> None:
 def test_inversion_finds_the_class_and_what_it_cannot_explain() -> None:
     model, noise = Linear(conditional=True), 0.2
     truth = model.decode(torch.tensor([[0.4, -0.5, 0.3, 0.8, -0.2]] * 2), Condition(torch.tensor([2, 3])))
-    seen = Measured(truth + noise * torch.randn(truth.shape, generator=torch.Generator().manual_seed(0)), _Same(), torch.zeros(2))
+    seen = Measurement(truth + noise * torch.randn(truth.shape, generator=torch.Generator().manual_seed(0)), _Same(), torch.zeros(2))
     fit = search(model, seen, [Noise(2, 7), Noise(2, 8)], 100)
     assert fit.classes is not None
     assert fit.classes.argmax(1).tolist() == [2, 3]

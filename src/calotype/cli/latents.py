@@ -77,7 +77,7 @@ class InterpolateOptions:
     seeds: tuple[Seed, ...] = ()  # of the ends, as calotype sample --seed takes them
     images: tuple[str, ...] = ()  # image files as ends, in place of seeds
     steps: Depth = 10  # images on each way, both ends included
-    path: latents.Path = "spherical"  # linear: a straight line
+    path: latents.Interpolation = "spherical"  # linear: a straight line
     label: str | None = None  # class of all images (conditional models); the first class where none is given
     out: Path | None = None  # the picture to write, replaced where it exists; else the first free of interpolate.png, interpolate-2.png ...
     device: str = "auto"  # auto, cpu, cuda, mps

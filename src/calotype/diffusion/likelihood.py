@@ -13,13 +13,13 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from calotype.diffusion.path import Level, of_images
+from calotype.diffusion.path import NoiseLevel, of_images
 from calotype.diffusion.samplers import Denoiser, noise_in
 
 Expected = Callable[[Tensor, Tensor], Tensor]
 """The expected images given states image + s noise, (N, C, H, W), and their half log-SNRs -log(s), (N,)."""
 
-Trace = Callable[[Denoiser, Tensor, Level], tuple[Tensor, Tensor]]
+Trace = Callable[[Denoiser, Tensor, NoiseLevel], tuple[Tensor, Tensor]]
 """The expected images at a state, and the traces of their Jacobian with respect to it, (N,)."""
 
 RIGHT, ERROR = 0.99, 0.01  # of a network that puts out the image: how often it is right, and its error when it is
@@ -27,7 +27,7 @@ CHUNK = 1024  # sub-pixels whose 256 values are looked at together
 BIN = 2 / 255  # distance between two neighboring values of an 8-bit image in [-1, 1]
 
 
-def ode_log_density(denoise: Denoiser, image: Tensor, levels: Sequence[Level], trace: Trace) -> Tensor:
+def ode_log_density(denoise: Denoiser, image: Tensor, levels: Sequence[NoiseLevel], trace: Trace) -> Tensor:
     """The log-density of images by the instantaneous change of variables (Chen et al. 2018; Song et al. 2021b, equation 39).
 
     Heun's method along the equation that `calotype.diffusion.samplers.heun` solves, two evaluations a step and no stochastic one;
@@ -62,7 +62,7 @@ def ode_log_density(denoise: Denoiser, image: Tensor, levels: Sequence[Level], t
 def hutchinson(probe: Tensor) -> Trace:
     """The trace by one product with a random vector of independent entries of variance 1 (Hutchinson 1989), (N, C, H, W)."""
 
-    def trace(denoise: Denoiser, x: Tensor, level: Level) -> tuple[Tensor, Tensor]:
+    def trace(denoise: Denoiser, x: Tensor, level: NoiseLevel) -> tuple[Tensor, Tensor]:
         with torch.enable_grad():
             state = x.detach().requires_grad_()
             image = denoise(state, level)

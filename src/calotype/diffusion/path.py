@@ -21,7 +21,7 @@ STEPS = 1000  # of the noising chains whose schedules are known by their steps
 LARGEST, SMALLEST, CURVATURE = 80.0, 0.002, 7.0  # sigma of the variance-exploding path and rho, how its times crowd at the image
 
 
-class Level(NamedTuple):
+class NoiseLevel(NamedTuple):
     """A place on a path."""
 
     alpha: float  # share of the image
@@ -43,23 +43,23 @@ class ProbabilityPath(NamedTuple):
     c_noise: Callable[[Tensor], Tensor]  # of a half log-SNR: what a network is told of it
     ends: tuple[float, float]  # half log-SNRs between which likelihoods and latents are computed
 
-    def levels(self, times: Sequence[float]) -> list[Level]:
+    def levels(self, times: Sequence[float]) -> list[NoiseLevel]:
         """The places at times from 0 (noise) to 1 (image)."""
         return self.at(self.schedule(torch.tensor(times, dtype=torch.float64)))
 
-    def at(self, half_log_snrs: Tensor) -> list[Level]:
+    def at(self, half_log_snrs: Tensor) -> list[NoiseLevel]:
         """The places with half log-SNRs (n,)."""
         alpha, sigma = self.scales(doubled(half_log_snrs))
-        return [Level(a, s) for a, s in zip(alpha.tolist(), sigma.tolist(), strict=True)]
+        return [NoiseLevel(a, s) for a, s in zip(alpha.tolist(), sigma.tolist(), strict=True)]
 
-    def timesteps(self, steps: int, shift: float = 1.0) -> list[Level]:
+    def timesteps(self, steps: int, shift: float = 1.0) -> list[NoiseLevel]:
         """``steps + 1`` places from noise to image for a sampler. A ``shift`` above 1 puts more of them near the noise.
 
         A path that never quite reaches the image jumps there with the last step (Karras et al. 2022, equation 5).
         """
         if math.isinf(self.schedule(torch.ones(1)).item()):
             return self.levels(steps_between(steps, shift))
-        return [*self.levels(steps_between(steps - 1, shift) if steps > 1 else [0.0]), Level(1.0, 0.0)]
+        return [*self.levels(steps_between(steps - 1, shift) if steps > 1 else [0.0]), NoiseLevel(1.0, 0.0)]
 
 
 def steps_between(steps: int, shift: float = 1.0) -> list[float]:

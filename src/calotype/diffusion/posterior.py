@@ -20,26 +20,26 @@ import torch
 from torch import Tensor
 
 from calotype.degrade.base import BLIND_TO
-from calotype.diffusion.measured import Measured, dot
-from calotype.diffusion.path import Level
+from calotype.diffusion.measurement import Measurement, dot
+from calotype.diffusion.path import NoiseLevel
 from calotype.diffusion.samplers import Denoiser, Normal, noise_in
 
 RELAXED = 1.7  # times the step that comes nearest to the measurement; from 2 on a step would lead away from it
 
 
-def spread_at(level: Level, std: float) -> float:
+def spread_at(level: NoiseLevel, std: float) -> float:
     """The variance of a pixel given its state, for images that are white Gaussian noise of standard deviation ``std``.
 
     Near the image it is (sigma / alpha)^2, the value of Zhu et al. (2023) with lambda = 1; near the noise it is ``std``^2 (Song et
     al. 2023, PiGDM, section 3.2).
 
-    >>> spread_at(Level(0.0, 1.0), 0.5), spread_at(Level(1.0, 0.0), 0.5)
+    >>> spread_at(NoiseLevel(0.0, 1.0), 0.5), spread_at(NoiseLevel(1.0, 0.0), 0.5)
     (0.25, 0.0)
     """
     return (std * level.sigma) ** 2 / (level.sigma**2 + (level.alpha * std) ** 2)
 
 
-def proximal(denoise: Denoiser, measured: Measured, std: float) -> Denoiser:
+def proximal(denoise: Denoiser, measured: Measurement, std: float) -> Denoiser:
     """The expected image given state and measurement, by a step towards the measurement (Zhu et al. 2023, DiffPIR, equation 13).
 
     The step minimizes |y - A x|^2 / sigma^2 + |x - E[x | state]|^2 / spread in closed form, or by conjugate gradients. It is exact for
@@ -47,7 +47,7 @@ def proximal(denoise: Denoiser, measured: Measured, std: float) -> Denoiser:
     the rest of the image only in later evaluations. One evaluation of the denoiser, no derivative. Linear operators only.
     """
 
-    def conditioned(x: Tensor, level: Level) -> Tensor:
+    def conditioned(x: Tensor, level: NoiseLevel) -> Tensor:
         image, spread = denoise(x, level), spread_at(level, std)
         weights = measured.weighed(measured.y - measured.operator.forward(image), spread)
         return image + spread * measured.operator.adjoint(weights)
@@ -55,7 +55,7 @@ def proximal(denoise: Denoiser, measured: Measured, std: float) -> Denoiser:
     return conditioned
 
 
-def guided(denoise: Denoiser, measured: Measured, std: float) -> Denoiser:
+def guided(denoise: Denoiser, measured: Measurement, std: float) -> Denoiser:
     """The expected image given state and measurement, by the gradient through the denoiser (Chung et al. 2023, DPS, algorithm 1).
 
     The score of the measurement given the state is that of N(y; A E[x | state], sigma^2 + A spread A*). Chung et al. leave out the
@@ -67,7 +67,7 @@ def guided(denoise: Denoiser, measured: Measured, std: float) -> Denoiser:
     gradient, about three in time. Any differentiable operator.
     """
 
-    def conditioned(x: Tensor, level: Level) -> Tensor:
+    def conditioned(x: Tensor, level: NoiseLevel) -> Tensor:
         with torch.enable_grad():
             state = x.detach().requires_grad_(True)
             image = denoise(state, level)
@@ -85,13 +85,13 @@ def guided(denoise: Denoiser, measured: Measured, std: float) -> Denoiser:
     return conditioned
 
 
-def ddrm(denoise: Denoiser, x: Tensor, levels: Sequence[Level], measured: Measured, normal: Normal, eta: float = 0.85) -> Tensor:
+def ddrm(denoise: Denoiser, x: Tensor, levels: Sequence[NoiseLevel], measured: Measurement, normal: Normal, eta: float = 0.85) -> Tensor:
     """Denoising diffusion restoration models (Kawar et al. 2022, equations 7 and 8): one evaluation a step.
 
     In the coordinates of A's singular value decomposition each number is either unseen and drawn by DDIM's step, or seen with less
     noise than the state has and put in its place with what noise is lacking, or seen with more and used as a part of the noise.
     Without noise what was measured is met exactly in the directions that A keeps at more than half of its strength
-    (`Measured.kept`), and about as far as the denoiser follows it in those that A weakens further. What is unseen follows the seen
+    (`Measurement.kept`), and about as far as the denoiser follows it in those that A weakens further. What is unseen follows the seen
     only through the denoiser: with eta 0 that is exact in the limit of many steps where the coordinates of images are independent,
     an approximation where not. Noise that is drawn anew takes variance with every step, so that many steps with a large eta make
     samples too much alike.

@@ -13,9 +13,9 @@ from typing import Literal
 
 from torch import Tensor
 
-from calotype.diffusion.path import Level
+from calotype.diffusion.path import NoiseLevel
 
-Denoiser = Callable[[Tensor, Level], Tensor]
+Denoiser = Callable[[Tensor, NoiseLevel], Tensor]
 """The expected image (N, C, H, W) given a state and its place on the path."""
 
 Normal = Callable[[], Tensor]
@@ -24,12 +24,12 @@ Normal = Callable[[], Tensor]
 SolverName = Literal["ddpm", "ddim", "euler", "heun", "dpm++"]
 
 
-def noise_in(x: Tensor, image: Tensor, level: Level) -> Tensor:
+def noise_in(x: Tensor, image: Tensor, level: NoiseLevel) -> Tensor:
     """The noise of a state whose image is known."""
     return (x - level.alpha * image) / level.sigma
 
 
-def ddim(denoise: Denoiser, x: Tensor, levels: Sequence[Level], normal: Normal, eta: float = 0.0) -> Tensor:
+def ddim(denoise: Denoiser, x: Tensor, levels: Sequence[NoiseLevel], normal: Normal, eta: float = 0.0) -> Tensor:
     """Denoising diffusion implicit models (Song et al. 2021, equation 12): one evaluation a step.
 
     A part of the noise is replaced by fresh noise of standard deviation ``eta`` times that of the posterior q(x' | x, image).
@@ -44,17 +44,17 @@ def ddim(denoise: Denoiser, x: Tensor, levels: Sequence[Level], normal: Normal, 
     return x
 
 
-def ddpm(denoise: Denoiser, x: Tensor, levels: Sequence[Level], normal: Normal) -> Tensor:
+def ddpm(denoise: Denoiser, x: Tensor, levels: Sequence[NoiseLevel], normal: Normal) -> Tensor:
     """Ancestral sampling (Ho et al. 2020, algorithm 2, with the smaller variance): one evaluation a step."""
     return ddim(denoise, x, levels, normal, eta=1.0)
 
 
-def posterior_variance(now: Level, then: Level) -> float:
+def posterior_variance(now: NoiseLevel, then: NoiseLevel) -> float:
     """The variance of q(x' | x, image) for x at ``now`` and x' at ``then``, nearer to the image (Ho et al. 2020, equation 7)."""
     return -(then.sigma**2) * math.expm1(2 * (now.half_log_snr - then.half_log_snr)) if then.sigma else 0.0
 
 
-def euler(denoise: Denoiser, x: Tensor, levels: Sequence[Level], normal: Normal | None = None) -> Tensor:
+def euler(denoise: Denoiser, x: Tensor, levels: Sequence[NoiseLevel], normal: Normal | None = None) -> Tensor:
     """The explicit Euler method: order 1, one evaluation a step, and the same as DDIM without fresh noise."""
     for now, then in pairwise(levels):
         image = denoise(x, now)
@@ -62,7 +62,7 @@ def euler(denoise: Denoiser, x: Tensor, levels: Sequence[Level], normal: Normal 
     return x
 
 
-def heun(denoise: Denoiser, x: Tensor, levels: Sequence[Level], normal: Normal | None = None) -> Tensor:
+def heun(denoise: Denoiser, x: Tensor, levels: Sequence[NoiseLevel], normal: Normal | None = None) -> Tensor:
     """Heun's method: order 2, two evaluations a step but one in the last.
 
     The last step is Euler's, which keeps the order and never asks for the noise at the image, where there is none (Karras et al.
@@ -71,7 +71,7 @@ def heun(denoise: Denoiser, x: Tensor, levels: Sequence[Level], normal: Normal |
     return euler(denoise, trapezoid(denoise, x, levels[:-1]), levels[-2:])
 
 
-def trapezoid(denoise: Denoiser, x: Tensor, levels: Sequence[Level]) -> Tensor:
+def trapezoid(denoise: Denoiser, x: Tensor, levels: Sequence[NoiseLevel]) -> Tensor:
     """The explicit trapezoidal rule, either way along a path: order 2, two evaluations a step. Every place must have noise."""
     for now, then in pairwise(levels):
         image = denoise(x, now)
@@ -83,7 +83,7 @@ def trapezoid(denoise: Denoiser, x: Tensor, levels: Sequence[Level]) -> Tensor:
     return x
 
 
-def dpm_plus_plus(denoise: Denoiser, x: Tensor, levels: Sequence[Level], normal: Normal | None = None) -> Tensor:
+def dpm_plus_plus(denoise: Denoiser, x: Tensor, levels: Sequence[NoiseLevel], normal: Normal | None = None) -> Tensor:
     """DPM-Solver++ 2M (Lu et al. 2022b, algorithm 2): order 2, one evaluation a step.
 
     It extrapolates the image from the last two; the first step and one that reaches the image, at an infinite half log-SNR, use one.
@@ -99,7 +99,7 @@ def dpm_plus_plus(denoise: Denoiser, x: Tensor, levels: Sequence[Level], normal:
     return x
 
 
-SOLVERS: dict[SolverName, Callable[[Denoiser, Tensor, Sequence[Level], Normal], Tensor]] = {
+SOLVERS: dict[SolverName, Callable[[Denoiser, Tensor, Sequence[NoiseLevel], Normal], Tensor]] = {
     "ddpm": ddpm,
     "ddim": ddim,
     "euler": euler,

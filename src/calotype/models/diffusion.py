@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from calotype.diffusion.guidance import guide, scale_at
 from calotype.diffusion.likelihood import BIN, dequantized, hutchinson, ode_log_density, trusted, variational_bound
-from calotype.diffusion.path import PATHS, Level, PathName, add_noise, of_images
+from calotype.diffusion.path import PATHS, NoiseLevel, PathName, add_noise, of_images
 from calotype.diffusion.prediction import Prediction, Weighting, mix_of, weight_of
 from calotype.diffusion.samplers import SOLVERS, Denoiser, SolverName, ddim, heun, trapezoid
 from calotype.diffusion.times import normal_half_log_snr, uniform_half_log_snr
@@ -182,7 +182,7 @@ class Diffusion(Model):
         """Whether no label was ever hidden in training."""
         return self.conditional and not self.config.label_dropout
 
-    def timesteps(self, steps: int) -> list[Level]:
+    def timesteps(self, steps: int) -> list[NoiseLevel]:
         """``steps`` + 1 places on the path from noise to image, spaced as the configuration says."""
         return self.path.timesteps(steps, self.config.shift)
 
@@ -195,11 +195,11 @@ class Diffusion(Model):
         """
         clip = clip and self.config.predict == "noise"
 
-        def denoise(x: Tensor, level: Level) -> Tensor:
+        def denoise(x: Tensor, level: NoiseLevel) -> Tensor:
             image = guided(x, level)
             return image.clamp(-1, 1) if clip else image
 
-        def guided(x: Tensor, level: Level) -> Tensor:
+        def guided(x: Tensor, level: NoiseLevel) -> Tensor:
             share = level.alpha / (level.alpha + level.sigma)
             scale = scale_at(share, guidance, self.config.guidance_interval)
             if label is None or scale == 1:
@@ -224,7 +224,7 @@ class Diffusion(Model):
         probe = torch.randint(0, 2, x.shape, generator=rng, device=x.device) * 2.0 - 1
         expect = self._careful(self._known(condition))
 
-        def denoise(state: Tensor, level: Level) -> Tensor:
+        def denoise(state: Tensor, level: NoiseLevel) -> Tensor:
             return expect(state / level.alpha, state.new_full((len(state),), level.half_log_snr))
 
         density = ode_log_density(denoise, dequantized(x, rng), self._way_back(), hutchinson(probe))
@@ -243,7 +243,7 @@ class Diffusion(Model):
     def _known(self, condition: Condition | None) -> Tensor | None:
         return condition.label if self.conditional and condition is not None else None
 
-    def _way_back(self) -> list[Level]:
+    def _way_back(self) -> list[NoiseLevel]:
         """Places from the image to the noise."""
         low, high = self.path.ends
         return self.path.at(torch.linspace(high, low, ODE_STEPS + 1))
@@ -259,7 +259,7 @@ class Diffusion(Model):
     def decode(self, z: Tensor, condition: Condition | None = None) -> Tensor:
         """The images (N, C, H, W) in [-1, 1] to which the differential equation leads from noise."""
         levels = self._way_back()[::-1]
-        return heun(self.denoiser(self._known(condition)), levels[0].sigma * z, [*levels, Level(1.0, 0.0)]).clamp(-1, 1)
+        return heun(self.denoiser(self._known(condition)), levels[0].sigma * z, [*levels, NoiseLevel(1.0, 0.0)]).clamp(-1, 1)
 
 
 def _network(config: DiffusionConfig, spec: ImageSpec, classes: int) -> nn.Module:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from calotype.losses.divergence import kl_standard, log_normal
 from calotype.models.variational import Inference, ObjectiveConfig, Variational
-from calotype.networks.ladder import Ladder, Level
+from calotype.networks.ladder import Ladder, LevelPosterior
 from calotype.settings import Depth, NotNegative, Width
 from calotype.types import Condition, ImageSpec, Noise, Player, SamplingOptions, chosen
 
@@ -126,7 +126,7 @@ class HVAE(Variational):
             out=out,
             kl=tuple(_units(kl_standard(level.mean, level.log_scale)) for level in levels),
             means=tuple(_units(level.mean) for level in levels),
-            half_log_snr=torch.stack([_log_ratio(level) for level in levels]).sum(0),
+            log_weight=torch.stack([_log_weight(level) for level in levels]).sum(0),
         )
 
 
@@ -135,6 +135,6 @@ def _units(level: Tensor) -> Tensor:
     return level.reshape(*level.shape[:2], -1)
 
 
-def _log_ratio(level: Level) -> Tensor:
+def _log_weight(level: LevelPosterior) -> Tensor:
     zero = torch.zeros_like(level.mean)
     return (log_normal(level.latent, zero, zero) - log_normal(level.latent, level.mean, level.log_scale)).flatten(1).sum(1)

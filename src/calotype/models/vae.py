@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from calotype.errors import UserError
 from calotype.losses.divergence import kl_standard, log_normal
 from calotype.models.variational import Inference, ObjectiveConfig, Variational
-from calotype.networks.autoencoder import Autoencoder, ClassPrior, ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder, SharedScale
+from calotype.networks.autoencoder import Autoencoder, ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder, SharedScale
+from calotype.networks.posterior import ClassPrior
 from calotype.settings import DEEPEST, Width
 from calotype.types import Condition, ImageSpec, Noise, Player, SamplingOptions
 
@@ -98,12 +99,12 @@ class VAE(Variational):
         latent = mean
         if rng is not None:
             latent = mean + log_scale.exp() * torch.randn(mean.shape, generator=rng, device=mean.device)
-        half_log_snr = log_normal(latent, torch.zeros_like(mean), torch.zeros_like(mean)) - log_normal(latent, mean, log_scale)
+        log_weight = log_normal(latent, torch.zeros_like(mean), torch.zeros_like(mean)) - log_normal(latent, mean, log_scale)
         return Inference(
             out=self.network.decode(latent, label),
             kl=(kl_standard(mean, log_scale)[:, :, None],),
             means=(mean[:, :, None],),
-            half_log_snr=half_log_snr.sum(1),
+            log_weight=log_weight.sum(1),
         )
 
 

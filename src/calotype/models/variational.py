@@ -41,7 +41,7 @@ class Inference:
     out: Tensor  # (N, outputs * C, H, W): what the decoder says of each sub-pixel
     kl: tuple[Tensor, ...]  # nats of the divergence from the prior, (N, units, positions)
     means: tuple[Tensor, ...]  # of the posterior, (N, units, positions)
-    half_log_snr: Tensor  # (N,): log p(z) - log q(z|x) of the latents drawn
+    log_weight: Tensor  # (N,): log p(z) - log q(z|x) of the latents drawn
 
 
 class Variational(Model):
@@ -118,7 +118,7 @@ class Variational(Model):
         weights = []
         for _ in range(samples):
             inference = self._infer(features, label, rng)
-            weights.append(self.observation.log_prob(image, inference.out) + inference.half_log_snr)
+            weights.append(self.observation.log_prob(image, inference.out) + inference.log_weight)
         return torch.logsumexp(torch.stack(weights), dim=0) - math.log(samples)
 
     @torch.no_grad()

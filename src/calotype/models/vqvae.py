@@ -13,7 +13,8 @@ from torch.nn import functional as F
 
 from calotype.errors import UserError
 from calotype.losses.reconstruction import Observation
-from calotype.networks.autoencoder import ConvBackbone, ConvMapDecoder
+from calotype.networks.autoencoder import ConvMapDecoder
+from calotype.networks.backbone import ConvBackbone
 from calotype.networks.blocks import evaluating
 from calotype.networks.codeprior import CodePrior, middles
 from calotype.networks.quantizer import Quantizer, perplexity, straight_through

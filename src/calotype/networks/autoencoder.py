@@ -9,84 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from calotype.networks.unet import ChannelNorm, zeroed
-
-FOLD = 2  # pixels a side that stems fold into channels
-LARGEST_BASE = 8  # pixels a side of the lowest map
-LARGEST_LOG_SCALE = 6.0  # of a posterior, and of its inverse
-
-
-def moments(numbers: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and logarithm of the scale of a posterior, float32, from (N, 2 z, ...) numbers of any size.
-
-    The logarithm is bent to stay within (-6, 6): without bounds a single bad step overflows, and with hard ones it would never return.
-    """
-    mean, log_scale = numbers.float().chunk(2, dim=1)
-    return mean, LARGEST_LOG_SCALE * torch.tanh(log_scale / LARGEST_LOG_SCALE)
-
-
-class ClassPrior(nn.Module):
-    """A normal prior of a vector of latents with a mean and a scale learned for each class.
-
-    It is written as a change of units: in those of the prior of their class, latents are standard normal before an image is seen.
-    Without classes nothing changes.
-
-    Args:
-        latent: numbers of the vector.
-        classes: labels 0 to ``classes - 1``; 0 for none.
-    """
-
-    def __init__(self, latent: int, classes: int = 0) -> None:
-        super().__init__()
-        self.moments = nn.Embedding(classes, 2 * latent) if classes else None
-        if self.moments is not None:
-            nn.init.zeros_(self.moments.weight)
-
-    def standardize(self, mean: Tensor, log_scale: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Mean and logarithm of the scale of a posterior, (N, latent), in units of the prior."""
-        if self.moments is None or label is None:
-            return mean, log_scale
-        center, log_spread = moments(self.moments(label))
-        return (mean - center) * torch.exp(-log_spread), log_scale - log_spread
-
-    def forward(self, standard: Tensor, label: Tensor | None) -> Tensor:
-        """Latents (N, latent), given in units of the prior."""
-        if self.moments is None or label is None:
-            return standard
-        center, log_spread = moments(self.moments(label))
-        return center + log_spread.exp() * standard
-
-
-class Residual(nn.Module):
-    """Two convolutions added to what they are given, starting as the identity (He et al. 2016), (N, channels, H, W) to the same."""
-
-    def __init__(self, channels: int, dropout: float = 0.0) -> None:
-        super().__init__()
-        self.norm = ChannelNorm()
-        self.first = nn.Conv2d(channels, channels, 3, padding=1)
-        self.dropout = nn.Dropout(dropout)
-        self.second = zeroed(nn.Conv2d(channels, channels, 3, padding=1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Add to ``x``."""
-        hidden = F.silu(self.norm(self.first(F.silu(self.norm(x)))))
-        out: Tensor = x + self.second(self.dropout(hidden))
-        return out
-
-
-def map_sizes(size: int) -> list[int]:
-    """Sides of the maps of an image of ``size`` pixels, largest first: folded once, then halved until they are at most 8.
-
-    The image is padded to ``FOLD`` times the first of them.
-
-    >>> map_sizes(28), map_sizes(8), map_sizes(33), map_sizes(64)
-    ([14, 7], [4], [20, 10, 5], [32, 16, 8])
-    """
-    halvings = 0
-    while -(-size // (FOLD << halvings)) > LARGEST_BASE:
-        halvings += 1
-    base = -(-size // (FOLD << halvings))
-    return [base << k for k in reversed(range(halvings + 1))]
+from calotype.networks.backbone import ConvBackbone, Head, Residual, map_sizes
+from calotype.networks.posterior import ClassPrior, moments
 
 
 class ConvEncoder(nn.Module):
@@ -108,28 +32,6 @@ class ConvEncoder(nn.Module):
         """Vectors (N, outputs) of images (N, C, H, W)."""
         out: Tensor = self.out(self.backbone(image)[-1].flatten(1))
         return out
-
-
-class ConvBackbone(nn.Module):
-    """Images to a feature map of each size of ``map_sizes``, largest first."""
-
-    def __init__(self, shape: tuple[int, int, int], *, width: int, depth: int) -> None:
-        super().__init__()
-        self.sizes = map_sizes(shape[1])
-        self.widths = [width << k for k in range(len(self.sizes))]
-        self.padding = FOLD * self.sizes[0] - shape[1]
-        self.stem = nn.Conv2d(shape[0] * FOLD**2, width, 3, padding=1)
-        self.shrink = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in pairwise(self.widths))
-        self.levels = nn.ModuleList(nn.Sequential(*(Residual(w) for _ in range(depth))) for w in self.widths)
-
-    def forward(self, image: Tensor) -> list[Tensor]:
-        """Feature maps (N, width, h, w) of images (N, C, H, W)."""
-        hidden = self.stem(F.pixel_unshuffle(F.pad(image, (0, self.padding, 0, self.padding), value=-1.0), FOLD))
-        maps: list[Tensor] = []
-        for level, blocks in enumerate(self.levels):
-            hidden = blocks(self.shrink[level - 1](hidden) if level else hidden)
-            maps.append(hidden)
-        return maps
 
 
 class ConvDecoder(nn.Module):
@@ -179,21 +81,6 @@ class ConvMapDecoder(nn.Module):
                 hidden = F.pixel_shuffle(self.grow[level - 1](hidden), 2)
         out: Tensor = self.head(hidden)
         return out
-
-
-class Head(nn.Module):
-    """Maps (N, width, h, w), folded once, to ``outputs`` numbers for each sub-pixel of an image: (N, outputs * C, H, W) float32."""
-
-    def __init__(self, shape: tuple[int, int, int], width: int, outputs: int) -> None:
-        super().__init__()
-        self.size = shape[1]
-        self.norm = ChannelNorm()
-        self.out = nn.Conv2d(width, outputs * shape[0] * FOLD**2, 3, padding=1)
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        """Normalize, project, unfold, crop."""
-        out = F.pixel_shuffle(self.out(F.silu(self.norm(hidden))), FOLD)
-        return out[..., : self.size, : self.size].float()
 
 
 class MLPEncoder(nn.Module):

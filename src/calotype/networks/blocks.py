@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 from torch.nn.utils.parametrize import is_parametrized
 
-from calotype.errors import UserError
+Layer = TypeVar("Layer", bound=nn.Module)
 
 ActivationName = Literal["leaky_relu", "relu", "tanh", "sigmoid"]
-NormName = Literal["batch", "instance", "layer", "group", "none"]
+
+FREQUENCIES = 32  # of the Fourier features of the time
 
 ACTIVATIONS: dict[ActivationName, Callable[[], nn.Module]] = {
     "leaky_relu": lambda: nn.LeakyReLU(0.2, inplace=True),
@@ -22,38 +25,6 @@ ACTIVATIONS: dict[ActivationName, Callable[[], nn.Module]] = {
     "tanh": nn.Tanh,
     "sigmoid": nn.Sigmoid,
 }
-
-
-def make_norm(name: NormName, channels: int, *, running: bool = True) -> nn.Module:
-    """A normalization of (N, channels, H, W) feature maps.
-
-    ``running`` is whether batch normalization keeps running statistics for evaluation. A discriminator does without: those of a
-    mixture of real and generated images belong to neither.
-    """
-    match name:
-        case "batch":
-            return nn.BatchNorm2d(channels, track_running_stats=running)
-        case "instance":
-            return nn.InstanceNorm2d(channels, affine=True)
-        case "layer":
-            return nn.GroupNorm(1, channels)
-        case "group":
-            return nn.GroupNorm(next(g for g in (8, 4, 2, 1) if channels % g == 0), channels)
-        case "none":
-            return nn.Identity()
-
-
-def make_flat_norm(name: NormName, features: int, *, running: bool = True) -> nn.Module:
-    """A normalization of (N, features) vectors; as ``make_norm``, but for instance normalization, which needs a map.
-
-    Raises:
-        UserError: for instance normalization.
-    """
-    if name == "instance":
-        raise UserError("instance normalization needs feature maps, which the mlp network lacks: use layer, group, batch or none")
-    if name == "batch":
-        return nn.BatchNorm1d(features, track_running_stats=running)
-    return make_norm(name, features)
 
 
 class MinibatchStd(nn.Module):
@@ -115,6 +86,29 @@ class LabelEmbedding(nn.Module):
         return torch.cat([latent, self.embed(_known(label))], 1)
 
 
+class TimeEmbedding(nn.Module):
+    """Fourier features of the time (Tancik et al. 2020) and a learned vector of the class, through two layers."""
+
+    frequencies: Tensor
+
+    def __init__(self, size: int, classes: int) -> None:
+        super().__init__()
+        # fixed numbers and not drawn ones: the same network at every seed
+        self.register_buffer("frequencies", 2 * math.pi * torch.special.ndtri((torch.arange(FREQUENCIES) + 0.5) / FREQUENCIES))
+        self.first = nn.Linear(2 * FREQUENCIES, size)
+        self.second = nn.Linear(size, size)
+        self.label = nn.Embedding(classes + 1, size) if classes else None  # the last row means "no label"
+
+    def forward(self, time: Tensor, label: Tensor | None) -> Tensor:
+        """(N,) times and labels to (N, size)."""
+        angle = time[:, None] * self.frequencies
+        hidden: Tensor = self.second(F.silu(self.first(torch.cat([angle.cos(), angle.sin()], dim=1))))
+        if self.label is not None:
+            missing = torch.full((len(time),), self.label.num_embeddings - 1, device=time.device) if label is None else label
+            hidden = hidden + self.label(missing)
+        return F.silu(hidden)
+
+
 def size_chain(size: int) -> list[int]:
     """The sizes from ``size`` down to a base of 4, 5 or 6, each the half of the one before, rounded up.
 
@@ -127,11 +121,24 @@ def size_chain(size: int) -> list[int]:
     return sizes
 
 
+def padded(x: Tensor, multiple: int) -> Tensor:
+    """(N, C, H, W) with its last row and column repeated until both sides are multiples."""
+    down, right = -x.shape[2] % multiple, -x.shape[3] % multiple
+    return F.pad(x, (0, right, 0, down), mode="replicate") if down or right else x
+
+
 def add_spectral_norm(module: nn.Module) -> None:
     """Divide the weight of every layer by its largest singular value (Miyato et al. 2018), with one power iteration a forward pass."""
     for layer in list(module.modules()):
         if isinstance(layer, nn.Linear | nn.Conv2d | nn.Embedding) and not is_parametrized(layer):
             spectral_norm(layer)
+
+
+def zeroed(layer: Layer) -> Layer:
+    """The same layer with every weight at zero."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+    return layer
 
 
 def init_normal(module: nn.Module) -> None:

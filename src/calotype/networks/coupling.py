@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from calotype.networks.unet import ChannelNorm, zeroed
+from calotype.networks.blocks import zeroed
+from calotype.networks.norms import ChannelNorm
 
 
 class CouplingNetwork(nn.Module):

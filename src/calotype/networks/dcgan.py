@@ -17,14 +17,13 @@ from calotype.errors import UserError
 from calotype.networks.blocks import (
     LabelEmbedding,
     MinibatchStd,
-    NormName,
     ProjectionHead,
     add_spectral_norm,
     init_normal,
     init_scaled,
-    make_norm,
     size_chain,
 )
+from calotype.networks.norms import NormName, make_norm
 from calotype.settings import Part, Width
 
 

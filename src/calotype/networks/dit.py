@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from calotype.networks.blocks import TimeEmbedding, zeroed
 from calotype.networks.transformer import TransformerBlock
-from calotype.networks.unet import Embedding, zeroed
 
 
 class DiT(nn.Module):
@@ -43,7 +43,7 @@ class DiT(nn.Module):
         folded = channels * patch**2
         self.patch = patch
         self.width = width
-        self.embed = Embedding(embedding, classes)
+        self.embed = TimeEmbedding(embedding, classes)
         self.stem = nn.Linear(folded, width)
         self.blocks = nn.ModuleList(TransformerBlock(width, heads, embedding=embedding, dropout=dropout) for _ in range(depth))
         self.norm = nn.LayerNorm(width, elementwise_affine=False)

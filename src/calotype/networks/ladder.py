@@ -11,11 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from calotype.networks.autoencoder import ClassPrior, ConvBackbone, Head, Residual, moments
-from calotype.networks.unet import ChannelNorm, zeroed
+from calotype.networks.backbone import ConvBackbone, Head, Residual
+from calotype.networks.blocks import zeroed
+from calotype.networks.norms import ChannelNorm
+from calotype.networks.posterior import ClassPrior, moments
 
 
-class Level(NamedTuple):
+class LevelPosterior(NamedTuple):
     """The posterior of one level, and the latents drawn from it, all of one shape."""
 
     mean: Tensor
@@ -108,7 +110,7 @@ class Ladder(nn.Module):
         self.grow = nn.ModuleList(nn.Conv2d(b, 4 * a, 1) for a, b in pairwise(widths))
         self.head = Head(shape, width, outputs)
 
-    def infer(self, features: Sequence[Tensor], draw: Draw, label: Tensor | None = None) -> tuple[Tensor, list[Level]]:
+    def infer(self, features: Sequence[Tensor], draw: Draw, label: Tensor | None = None) -> tuple[Tensor, list[LevelPosterior]]:
         """Come down along what the encoder saw.
 
         Args:
@@ -120,11 +122,11 @@ class Ladder(nn.Module):
             What the decoder says of each sub-pixel, (N, outputs * C, H, W), and the levels from top to bottom.
         """
         mean, log_scale = self.prior.standardize(*moments(self.moments(features[-1].flatten(1))), label)
-        levels = [Level(mean, log_scale, draw(mean, log_scale))]
+        levels = [LevelPosterior(mean, log_scale, draw(mean, log_scale))]
 
         def know(block: LatentBlock, state: Tensor, size: int) -> Tensor:
             mean, log_scale = block.observe(state, features[size])
-            levels.append(Level(mean, log_scale, draw(mean, log_scale)))
+            levels.append(LevelPosterior(mean, log_scale, draw(mean, log_scale)))
             return levels[-1].latent
 
         return self._descend(levels[0].latent, know, label), levels

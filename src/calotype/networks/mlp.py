@@ -15,11 +15,10 @@ from calotype.networks.blocks import (
     ActivationName,
     LabelEmbedding,
     MinibatchStd,
-    NormName,
     ProjectionHead,
     add_spectral_norm,
-    make_flat_norm,
 )
+from calotype.networks.norms import NormName, make_flat_norm
 from calotype.settings import Depth, Part, Width
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from calotype.networks.blocks import init_normal, make_norm
+from calotype.networks.blocks import init_normal
+from calotype.networks.norms import make_norm
 
 
 class PatchGAN(nn.Module):

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from calotype.networks.blocks import init_scaled, make_norm, size_chain
+from calotype.networks.blocks import init_scaled, size_chain
+from calotype.networks.norms import make_norm
 from calotype.precise import pooled
 
 GAIN = 8.0  # of the random features, so that they vary by about one

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from calotype.networks.blocks import padded
+from calotype.networks.norms import AffineChannelNorm
 from calotype.types import Source
 
 BlockName = Literal["residual", "naf"]
@@ -33,20 +35,6 @@ class ResidualBlock(nn.Module):
         return out
 
 
-class LayerNorm(nn.Module):
-    """Layer normalization of the channels of each place (Ba et al. 2016)."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(width, 1, 1))
-        self.bias = nn.Parameter(torch.zeros(width, 1, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, width, H, W) to the same."""
-        centered = x - x.mean(1, keepdim=True)
-        return centered * (centered.square().mean(1, keepdim=True) + 1e-6).rsqrt() * self.weight + self.bias
-
-
 class NAFBlock(nn.Module):
     """Gates and simplified channel attention instead of activations (Chen et al. 2022, NAFNet, figure 3c and eq. 4 to 6).
 
@@ -55,10 +43,10 @@ class NAFBlock(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.norm, self.spread = LayerNorm(width), nn.Conv2d(width, 2 * width, 1)
+        self.norm, self.spread = AffineChannelNorm(width), nn.Conv2d(width, 2 * width, 1)
         self.depthwise = nn.Conv2d(2 * width, 2 * width, 3, padding=1, groups=2 * width)
         self.attention, self.gather = nn.Conv2d(width, width, 1), nn.Conv2d(width, width, 1)
-        self.second_norm, self.widen, self.narrow = LayerNorm(width), nn.Conv2d(width, 2 * width, 1), nn.Conv2d(width, width, 1)
+        self.second_norm, self.widen, self.narrow = AffineChannelNorm(width), nn.Conv2d(width, 2 * width, 1), nn.Conv2d(width, width, 1)
         self.beta = nn.Parameter(torch.zeros(width, 1, 1))
         self.gamma = nn.Parameter(torch.zeros(width, 1, 1))
 
@@ -236,12 +224,6 @@ class Curves(nn.Module):
         for curve in curves:
             light = light + curve * light * (1 - light)
         return light * 2 - 1
-
-
-def padded(x: Tensor, multiple: int) -> Tensor:
-    """(N, C, H, W) with its last row and column repeated until both sides are multiples."""
-    down, right = -x.shape[2] % multiple, -x.shape[3] % multiple
-    return functional.pad(x, (0, right, 0, down), mode="replicate") if down or right else x
 
 
 def fitted(picture: Tensor, out: int) -> Tensor:

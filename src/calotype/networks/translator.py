@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from calotype.networks.blocks import NormName, init_normal, make_norm
+from calotype.networks.blocks import init_normal, padded
+from calotype.networks.norms import NormName, make_norm
 
 
 class ResNetTranslator(nn.Module):
@@ -49,7 +50,7 @@ class ResNetTranslator(nn.Module):
 
     def encode(self, x: Tensor) -> list[Tensor]:
         """What every layer of the first half makes of ``x`` (N, channels, H, W): ``x`` itself, head, halvings, blocks."""
-        made = [_padded(x, self.multiple)]
+        made = [padded(x, self.multiple)]
         for layer in (self.head, *self.down, *self.blocks):
             made.append(layer(made[-1]))
         return made
@@ -92,7 +93,7 @@ class UNetTranslator(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, channels, H, W) to (N, out, H, W) in [-1, 1]."""
         height, width = x.shape[2:]
-        h, skips = _padded(x, self.multiple), []
+        h, skips = padded(x, self.multiple), []
         for layer in self.down:
             h = layer(h)
             skips.append(h)
@@ -146,9 +147,3 @@ class _Residual(nn.Module):
 
 def _layer(convolution: nn.Module, width: int) -> nn.Sequential:
     return nn.Sequential(convolution, make_norm("instance", width), nn.ReLU(inplace=True))
-
-
-def _padded(x: Tensor, multiple: int) -> Tensor:
-    """Rows and columns repeated at the lower and right border until both sides are multiples."""
-    down, right = (-side % multiple for side in x.shape[2:])
-    return functional.pad(x, (0, right, 0, down), mode="replicate") if down or right else x

@@ -10,9 +10,9 @@ from typing import Any
 
 from calotype.config import Config, Optimizer, Schedule, Training
 from calotype.models.gan import GANConfig
-from calotype.networks.blocks import NormName
 from calotype.networks.dcgan import DCGANDiscriminatorConfig, DCGANGeneratorConfig
 from calotype.networks.mlp import MLPDiscriminatorConfig, MLPGeneratorConfig
+from calotype.networks.norms import NormName
 
 _ADAM = Optimizer("adam", lr=1e-3, betas=(0.0, 0.99))
 _DECAY = Schedule("linear")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from calotype.diffusion.measured import Measured
+from calotype.diffusion.measurement import Measurement
 from calotype.diffusion.path import of_images
 from calotype.errors import UserError
 from calotype.types import Condition, HasLatents, Model, Noise
@@ -26,7 +26,7 @@ class Fit:
     classes: Tensor | None  # (N, K) probability of each class; None where there is nothing to choose
 
 
-def search(model: Model, measured: Measured, noises: Sequence[Noise], steps: int, label: int | None = None) -> Fit:
+def search(model: Model, measured: Measurement, noises: Sequence[Noise], steps: int, label: int | None = None) -> Fit:
     """The most probable latents of each image from several starts, and what they cannot explain.
 
     No latents make an image exactly: a posterior that took the noise for all of the difference would be far too sure of itself. A class
@@ -60,8 +60,10 @@ def search(model: Model, measured: Measured, noises: Sequence[Noise], steps: int
     return Fit(misfit, torch.softmax(-best, 1) if classes > 1 else None)
 
 
-def posterior_images(model: Model, measured: Measured, fit: Fit, noises: Sequence[Noise], steps: int, label: int | None = None) -> Tensor:
-    """Images (len(noises) * N, C, H, W) of the posterior: the best latents after measurement and prior were both shifted at random.
+def posterior_images(
+    model: Model, measured: Measurement, fit: Fit, noises: Sequence[Noise], steps: int, label: int | None = None
+) -> Tensor:
+    """Images (len(noises) N, C, H, W) of the posterior: the best latents after measurement and prior were both shifted at random.
 
     They minimize |y + e - A(decode(z))|^2 / misfit^2 + |z - z0|^2 with e drawn from the noise and z0 from the prior. Where
     A(decode(z)) is linear, that draws from the posterior exactly (randomized maximum likelihood, Oliver et al. 1996); elsewhere it
@@ -86,11 +88,11 @@ def posterior_images(model: Model, measured: Measured, fit: Fit, noises: Sequenc
         chosen = (torch.cat([noise.uniform() for noise in noises])[:, None] >= beliefs.cumsum(1)).sum(1)
         condition = Condition(label=chosen.clamp(max=beliefs.shape[1] - 1))
     seen = copied.seen(_decoded(model, center, condition))
-    shifted = Measured(copied.y + shift * seen, copied.operator, copied.sigma)
+    shifted = Measurement(copied.y + shift * seen, copied.operator, copied.sigma)
     return _decoded(model, _descended(model, shifted, center.clone(), center, width, condition, steps), condition)
 
 
-def _descended(model: Model, measured: Measured, z: Tensor, center: Tensor, width: Tensor, condition: Condition, steps: int) -> Tensor:
+def _descended(model: Model, measured: Measurement, z: Tensor, center: Tensor, width: Tensor, condition: Condition, steps: int) -> Tensor:
     """The latents after so many steps of Adam, each image by itself."""
     with torch.enable_grad():
         z = z.requires_grad_(True)
@@ -110,13 +112,13 @@ def _decoded(model: Model, z: Tensor, condition: Condition) -> Tensor:
     return with_latents(model).decode(z, condition)
 
 
-def _energy(measured: Measured, image: Tensor, z: Tensor, center: Tensor, width: Tensor) -> Tensor:
+def _energy(measured: Measurement, image: Tensor, z: Tensor, center: Tensor, width: Tensor) -> Tensor:
     """Minus the logarithm of the posterior up to a constant, (N,)."""
     rest = (measured.y - measured.operator.forward(image)).square().flatten(1).sum(1) / width.square()
     return (rest + (z - center).square().flatten(1).sum(1)) / 2
 
 
-def _condition(model: Model, measured: Measured, label: int) -> Condition:
+def _condition(model: Model, measured: Measurement, label: int) -> Condition:
     return Condition(label=torch.full_like(measured.sigma, label, dtype=torch.int64) if model.conditional else None)
 
 

@@ -17,7 +17,7 @@ from calotype.errors import UserError
 from calotype.tasks.sample import Generator
 from calotype.types import Condition, HasEncoder, HasLatents, Noise
 
-Path = Literal["spherical", "linear"]
+Interpolation = Literal["spherical", "linear"]
 
 BATCH = 64  # images that go through a model at a time
 
@@ -61,7 +61,7 @@ def reconstruct(generator: Generator, images: Tensor, label: Tensor | None = Non
     return decode(generator, encode(generator, images, label, part(progress, 0, 2)), label, part(progress, 1, 2))
 
 
-def between(a: Tensor, b: Tensor, steps: int, path: Path = "spherical") -> Tensor:
+def between(a: Tensor, b: Tensor, steps: int, path: Interpolation = "spherical") -> Tensor:
     """``steps`` latents from ``a`` to ``b``, both included, (steps, *shape).
 
     Along the straight line, or along the great circle (White 2016): the middle of a straight line between two normal vectors of
@@ -86,7 +86,12 @@ def between(a: Tensor, b: Tensor, steps: int, path: Path = "spherical") -> Tenso
 
 
 def interpolate(
-    generator: Generator, ends: Tensor, steps: int, path: Path = "spherical", label: int | None = None, progress: Progress | None = None
+    generator: Generator,
+    ends: Tensor,
+    steps: int,
+    path: Interpolation = "spherical",
+    label: int | None = None,
+    progress: Progress | None = None,
 ) -> Tensor:
     """Images on the way from each of the latents ``ends`` (K, *latent_shape) to the next, ((K - 1) * steps, C, H, W)."""
     if len(ends) < 2 or steps < 2:

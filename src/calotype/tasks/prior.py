@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from calotype.degrade import Operator
-from calotype.diffusion.measured import Measured
+from calotype.diffusion.measurement import Measurement
 from calotype.diffusion.posterior import ddrm, guided, proximal
 from calotype.diffusion.samplers import ddpm
 from calotype.errors import UserError
@@ -97,7 +97,7 @@ def restore_with_prior(
         progress(0, samples)
     told = operator.sigma if sigma is None else torch.tensor(sigma)
     level = torch.zeros(len(y)) if told is None else told.float().cpu().expand(len(y))
-    measured = Measured(y.float().to(generator.device), operator, level.to(generator.device))
+    measured = Measurement(y.float().to(generator.device), operator, level.to(generator.device))
     draw = (
         _inversion(generator, measured, seed, start, steps, label)
         if name == "inversion"
@@ -123,7 +123,7 @@ Draw = Callable[[list[Noise]], Tensor]
 """One sample of each of N images for each of several noises, one set behind the other: (len(noises) * N, C, H, W)."""
 
 
-def _diffusion(generator: Generator, measured: Measured, method: MethodName, steps: int, label: int | None) -> Draw:
+def _diffusion(generator: Generator, measured: Measurement, method: MethodName, steps: int, label: int | None) -> Draw:
     model, shape = generator.model, generator.spec.shape
     assert isinstance(model, Denoises)
     if label is None and model.needs_label:
@@ -144,7 +144,7 @@ def _diffusion(generator: Generator, measured: Measured, method: MethodName, ste
     return draw
 
 
-def _inversion(generator: Generator, measured: Measured, seed: int, start: int, steps: int, label: int | None) -> Draw:
+def _inversion(generator: Generator, measured: Measurement, seed: int, start: int, steps: int, label: int | None) -> Draw:
     model = generator.model
     starts = [Noise(len(measured.y), mix(seed, -j), start, generator.device) for j in range(1, STARTS + 1)]
     fit = search(model, measured, starts, steps, label)

@@ -21,7 +21,7 @@ TOLERANCE = 1e-3  # of the residual that they leave, relative to the one they be
 
 
 @dataclass(frozen=True)
-class Measured:
+class Measurement:
     """y = A(x) + sigma noise, of N images."""
 
     y: Tensor  # (N, C', h, w)
@@ -38,9 +38,9 @@ class Measured:
         """Of the operator, where it has one."""
         return self.operator.svd() if self.operator.linear else None
 
-    def copies(self, count: int) -> Measured:
+    def copies(self, count: int) -> Measurement:
         """The same images ``count`` times over, one set behind the other."""
-        return Measured(self.y.repeat(count, 1, 1, 1), _Copies(self.operator, len(self.y), self.svd, count), self.sigma.repeat(count))
+        return Measurement(self.y.repeat(count, 1, 1, 1), _Copies(self.operator, len(self.y), self.svd, count), self.sigma.repeat(count))
 
     def seen(self, x: Tensor) -> Tensor:
         """Which numbers of y any image of the shape of ``x`` has a part in, 1 or 0: not what a mask hides."""
@@ -122,8 +122,8 @@ class _CopiedSVD(SVD):
         self._svd, self._images = svd, images
         self.singulars = svd.singulars if len(svd.singulars) == 1 else svd.singulars.repeat(count, 1, 1, 1)
 
-    def _each(self, turn: Callable[[Tensor], Tensor], values: Tensor) -> Tensor:
-        return torch.cat([turn(part) for part in torch.split(values, self._images)])
+    def _each(self, apply: Callable[[Tensor], Tensor], values: Tensor) -> Tensor:
+        return torch.cat([apply(part) for part in torch.split(values, self._images)])
 
     def Vt(self, x: Tensor) -> Tensor:
         return self._each(self._svd.Vt, x)
