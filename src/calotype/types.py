@@ -6,8 +6,8 @@ Images inside the toolkit are (N, C, H, W) float32 in [-1, 1]; uint8 and [0, 1] 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Annotated, Protocol, TypeVar, get_type_hints, runtime_checkable
 
 import torch
@@ -43,6 +43,14 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Target:
+    """What is known of an image as a whole beside its label: several labels or attributes at once, as numbers (``Batch.targets``)."""
+
+    name: Text  # such as "attributes"
+    entries: Classes  # what each of its numbers says, such as "smiling"
+
+
+@dataclass(frozen=True)
 class ImageSpec:
     """What the images of one data set look like: all that a model needs to know to be built."""
 
@@ -50,6 +58,7 @@ class ImageSpec:
     channels: Channels
     classes: Classes = ()  # class names in the order of their labels; empty where there are no labels
     source: Source | None = None  # where images are made from other images
+    targets: Annotated[tuple[Target, ...], Field(max_length=WIDEST)] = ()  # what is known beside the label
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -84,14 +93,11 @@ class Batch:
 
     image: Tensor  # (N, C, H, W) float32 in [-1, 1]
     condition: Condition = field(default_factory=Condition)
-
-    def with_image(self, image: Tensor) -> Batch:
-        """The same batch with other pixels."""
-        return replace(self, image=image)
+    targets: Mapping[str, Tensor] = field(default_factory=dict)  # (N, K) float32 by the name of each `Target`
 
     def __getitem__(self, rows: slice) -> Batch:
         """Some of the images, with what is known of them."""
-        return Batch(self.image[rows], self.condition[rows])
+        return Batch(self.image[rows], self.condition[rows], {name: target[rows] for name, target in self.targets.items()})
 
 
 @dataclass
@@ -157,7 +163,7 @@ class Player:
     name: str
     module: nn.Module
     loss: Loss
-    every: int = 1  # plays at every ``every``-th step only (lazy regularization)
+    every: int = 1  # plays at every ``every``-th step only; its loss then counts so many times
     repeats: int = 1  # steps of its own in one step of the loop, each with a fresh batch (n_critic)
     lr_mult: float = 1.0  # its learning rate relative to the optimizer's (two time-scale update rule, Heusel et al. 2017)
     after: Callable[[], None] | None = None  # called after each of its optimizer steps (weight clipping)

@@ -45,6 +45,7 @@ def changed(config: Config, **settings: Any) -> Config:
         ("flow-matching", {"model_guidance_interval": (0.0, 0.5), "model_guidance": 1.0}, {"model_guidance": 3.0}, DIGITS),
         ("gan", {"model_penalty_weight": 2.0}, {"model_penalty": "r1"}, DIGITS),
         ("gan", {"model_penalty_every": 2}, {"model_penalty": "r1"}, DIGITS),
+        ("gan", {"model_path_length_every": 2}, {"model_path_length_weight": 2.0}, DIGITS),
         ("pixelcnn", {"model_heads": 2}, {"model_network": "transformer"}, DIGITS),
         ("pixelcnn", {"model_segment": 2}, {"model_network": "transformer"}, DIGITS),
         ("pixelcnn", {"model_components": 5}, {"model_output": "mixture"}, DIGITS),

@@ -4,7 +4,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from calotype.losses.regularizers import clip_weights, dragan, gradient_penalty, instance_noise, r1, r1_r2, r2, squared_gradient
+from calotype.losses.regularizers import (
+    Lazy,
+    clip_weights,
+    dragan,
+    gradient_penalty,
+    instance_noise,
+    path_lengths,
+    r1,
+    r1_r2,
+    r2,
+    squared_gradient,
+)
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -101,3 +112,37 @@ def test_clip_weights() -> None:
     assert (module.weight[0] == 0.01).all()
     assert (module.weight[1:] == 0.005).all()
     assert (module.bias == -0.01).all()
+
+
+def test_path_lengths_are_those_of_the_whole_jacobian() -> None:
+    """And so is what a penalty on them teaches: the gradient through the gradient."""
+    torch.manual_seed(0)
+    generator = nn.Sequential(nn.Linear(5, 12), nn.Tanh(), nn.Linear(12, 2 * 3 * 4), nn.Unflatten(1, (2, 3, 4)), nn.Tanh())
+    latents = torch.randn(6, 5, requires_grad=True)
+    lengths = path_lengths(generator(latents), latents, rng(1))
+    directions = torch.randn(6, 2, 3, 4, generator=rng(1)) / 12**0.5
+    jacobians = [torch.autograd.functional.jacobian(lambda z: generator(z[None])[0], z, create_graph=True) for z in latents]
+    wanted = torch.stack([torch.einsum("chwz,chw->z", j, y).norm() for j, y in zip(jacobians, directions, strict=True)])
+    torch.testing.assert_close(lengths, wanted)
+    weights = list(generator.parameters())[:3]  # the last bias moves images, and no path's length but by the tanh
+    ours, theirs = (torch.autograd.grad((found - 0.3).square().mean(), weights, retain_graph=True) for found in (lengths, wanted))
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_path_lengths_of_a_linear_generator_are_the_norm_of_its_matrix() -> None:
+    """E |J^T y|^2 is |J|^2 / (H W), whatever the size of the images."""
+    for side in (2, 8):
+        matrix = torch.randn(3, 1, side, side, generator=rng(side))
+        latents = torch.randn(20_000, 3, requires_grad=True)
+        lengths = path_lengths(torch.einsum("nz,zchw->nchw", latents, matrix), latents, rng())
+        assert lengths.square().mean().item() == pytest.approx(float(matrix.square().sum()) / side**2, rel=0.03)
+
+
+def test_a_lazy_part_weighs_the_same_on_average() -> None:
+    lazy, eager = Lazy(2.0, 3), Lazy(2.0)
+    penalties = torch.arange(12.0)
+    counted = {k: sum(float(k.of(torch.tensor(1.0))) for step in range(12) if k.due(step)) for k in (lazy, eager)}
+    assert counted[lazy] == counted[eager] == 24
+    assert [step for step in range(7) if lazy.due(step)] == [0, 3, 6]
+    assert torch.equal(lazy.of(penalties), 6 * penalties)

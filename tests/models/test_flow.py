@@ -220,7 +220,7 @@ def test_actnorm_is_set_by_the_first_training_step_alone() -> None:
     assert bool(model.initialized)
     kept = first.log_scale.clone()
     assert float(kept.detach().abs().max()) > 0
-    player.loss(batch.with_image(-batch.image), step)
+    player.loss(replace(batch, image=-batch.image), step)
     assert torch.equal(kept, first.log_scale)
     assert float(loss.detach()) < 8  # the histogram of the batch alone is worth something
     reloaded = build(model.config, model.spec)

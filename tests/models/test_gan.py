@@ -2,19 +2,23 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+import calotype
+from calotype.engine.train import resume, train
 from calotype.errors import UserError
 from calotype.losses.adversarial import LOSSES
 from calotype.models.gan import GAN, GANConfig
 from calotype.networks.mlp import MLPDiscriminatorConfig, MLPGeneratorConfig
 from calotype.settings import checked
 from calotype.types import Batch, Condition, ImageSpec, Noise, Step
-from tests.small import changed
+from tests.engine.test_resume import interrupt
+from tests.small import changed, final_state, small
 
 SPEC = ImageSpec(12, 1, ("zero", "one", "two"))
 SMALL = changed(GANConfig(latent=6), width=4)
@@ -47,6 +51,7 @@ VARIANTS: dict[str, GANConfig] = {
     "r2": replace(PLAIN, penalty="r2"),
     "rpgan": changed(PLAIN, loss="relativistic_pairing", penalty="r1_r2", **{"generator.norm": "none"}),
     "rpgan conditional": replace(PLAIN, loss="relativistic_pairing", penalty="r1_r2", conditional=True, penalty_every=2),
+    "path length": changed(PLAIN, penalty="r1", path_length_weight=2.0, conditional=True, **{"generator.norm": "layer"}),
     "ragan": replace(SMALL, loss="relativistic_average"),
 }
 
@@ -232,6 +237,51 @@ def test_a_lazy_penalty_weighs_as_much_as_an_eager_one(penalty: Any) -> None:
     between = lazy.players()[0].loss(given, at(9))
     assert "penalty" not in between
     assert torch.allclose(between["loss"], free.players()[0].loss(given, at(9))["loss"], rtol=1e-5)
+
+
+def test_the_generator_may_have_a_lazy_penalty_of_its_own() -> None:
+    config = changed(PLAIN, path_length_weight=2.0, path_length_every=4, **{"generator.norm": "layer"})
+    model, free = make(config), make(replace(config, path_length_weight=0.0))
+    assert model.double_backward
+    assert "path_length_mean" not in free.state_dict()
+    given = batch()
+    for index, due in ((8, True), (9, False)):
+        (critic, generator), plain = model.players(), free.players()
+        assert torch.equal(critic.loss(given, at(index))["loss"], plain[0].loss(given, at(index))["loss"])
+        terms, without = generator.loss(given, at(index)), plain[1].loss(given, at(index))
+        assert ("penalty" in terms) == due
+        assert torch.allclose(terms["loss"], without["loss"] + 8 * terms.get("penalty", torch.zeros(())), rtol=1e-5)
+    # the mean that lengths are compared with has moved a hundredth of its way, once
+    step = at(8)
+    model._adversarial_terms(given, step)  # which draws first
+    lengths = model._path_lengths(given, step)
+    model.path_length_mean.zero_()
+    model.players()[1].loss(given, at(8))
+    assert torch.allclose(model.path_length_mean, 0.01 * lengths.mean(), rtol=1e-5)
+
+
+def test_a_penalty_on_the_generator_moves_it_alone() -> None:
+    model = make(changed(PLAIN, path_length_weight=2.0, **{"generator.norm": "none"}))
+    model.path_length_mean.fill_(3.0)
+    penalty = model.players()[1].loss(batch(), at(0))["penalty"]
+    on_generator = torch.autograd.grad(penalty, list(model.generator.parameters()), retain_graph=True, allow_unused=True)
+    assert any(g is not None and g.abs().max() > 0 for g in on_generator)
+    assert all(g is None for g in torch.autograd.grad(penalty, list(model.discriminator.parameters()), allow_unused=True))
+    with pytest.raises(UserError, match="batch normalization prevents"):
+        make(replace(SMALL, path_length_weight=2.0))
+
+
+def test_a_run_with_penalties_on_both_players_resumes_bit_for_bit(tmp_path: Path) -> None:
+    penalties = {"penalty": "r1", "penalty_every": 2, "path_length_weight": 2.0, "path_length_every": 3}
+    config = small("gan", 6, **penalties, **{"generator.norm": "layer"})
+    for name in "ab":
+        train(config, out=tmp_path / name)
+    interrupt(tmp_path / "b", 4)
+    resume(tmp_path / "b")
+    states = [final_state(tmp_path / name) for name in "ab"]
+    assert float(states[0]["model/path_length_mean"]) > 0
+    assert same(*states)
+    assert not hasattr(calotype.load(tmp_path / "a").model.path_length_mean, "shape")  # which only a training needs
 
 
 def test_weights_are_clipped_after_the_critics_step_only() -> None:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from calotype.errors import printable
-from calotype.types import ImageSpec
+from calotype.types import ImageSpec, Target
 
 Progress = Callable[[int, int], None]  # (done, total)
 Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]
+Targets = Mapping[Target, NDArray[np.float32]]  # (N, K) each
 Rows = NDArray[np.int64] | NDArray[np.bool_] | slice
 
 HOLDOUT_CAP = 10_000  # more held-out images than this make no score more certain
@@ -69,6 +70,10 @@ class ImageSource(Protocol):
         """Their labels, (n,) int64; None where there are none."""
         ...
 
+    def targets_at(self, rows: NDArray[np.int64]) -> Mapping[str, NDArray[np.float32]]:
+        """What else is known of them, (n, K) by the name of each of ``spec.targets``."""
+        ...
+
     def square_at(self, row: int, top: int, left: int, side: int) -> Pixels:
         """A square of one image, (side, side, C) uint8."""
         ...
@@ -78,7 +83,7 @@ class ImageSource(Protocol):
 class Images:
     """Images of one shape, in memory or memory-mapped: an `ImageSource`.
 
-    ``fingerprint`` is the SHA-256 of shape, class names, labels and the SHA-256 of each image: equal fingerprints mean
+    ``fingerprint`` is the SHA-256 of shape, class names, labels, targets and the SHA-256 of each image: equal fingerprints mean
     equal contents in equal order, wherever the images came from.
     """
 
@@ -90,6 +95,7 @@ class Images:
     skipped: tuple[Skipped, ...] = ()
     partner: Images | None = None  # images that these are to be made from, where a source of its own has them
     files: tuple[str, ...] = ()  # the one that each came from, fit to be printed; () where the source has none
+    targets: Targets = field(default_factory=dict)  # what is known beside the label
 
     def __len__(self) -> int:
         return int(self.pixels.shape[0])
@@ -102,7 +108,8 @@ class Images:
         """Some of them, without partners, under the fingerprint of all."""
         files = tuple(self.files[row] for row in np.arange(len(self))[rows]) if self.files else ()
         labels = None if self.labels is None else self.labels[rows]
-        return replace(self, pixels=self.pixels[rows], labels=labels, partner=None, files=files)
+        targets = {target: numbers[rows] for target, numbers in self.targets.items()}
+        return replace(self, pixels=self.pixels[rows], labels=labels, partner=None, files=files, targets=targets)
 
     def pixels_at(self, rows: NDArray[np.int64]) -> Pixels:
         """As `ImageSource` has it."""
@@ -112,6 +119,10 @@ class Images:
     def labels_at(self, rows: NDArray[np.int64]) -> Labels | None:
         """As `ImageSource` has it."""
         return None if self.labels is None else self.labels[rows]
+
+    def targets_at(self, rows: NDArray[np.int64]) -> Mapping[str, NDArray[np.float32]]:
+        """As `ImageSource` has it."""
+        return {target.name: numbers[rows] for target, numbers in self.targets.items()}
 
     def square_at(self, row: int, top: int, left: int, side: int) -> Pixels:
         """As `ImageSource` has it."""
@@ -125,7 +136,7 @@ class Images:
     @property
     def spec(self) -> ImageSpec:
         """What a model needs to know of these images."""
-        return ImageSpec(size=int(self.pixels.shape[1]), channels=int(self.pixels.shape[3]), classes=self.classes)
+        return ImageSpec(int(self.pixels.shape[1]), int(self.pixels.shape[3]), self.classes, targets=tuple(self.targets))
 
 
 @dataclass(frozen=True)
@@ -196,13 +207,17 @@ def digests(pixels: Pixels) -> NDArray[np.uint8]:
     return table
 
 
-def fingerprint(shape: Sequence[int], digest: NDArray[np.uint8], labels: Labels | None, classes: Iterable[str]) -> str:
+def fingerprint(
+    shape: Sequence[int], digest: NDArray[np.uint8], labels: Labels | None, classes: Iterable[str], targets: Targets | None = None
+) -> str:
     """SHA-256 (hexadecimal) of an image set given ``digest`` (N, 32), the SHA-256 of each image."""
     head = json.dumps({"shape": [int(n) for n in shape], "classes": list(classes), "labels": labels is not None})
     whole = hashlib.sha256(head.encode())
     whole.update(np.ascontiguousarray(digest).data)
     if labels is not None:
         whole.update(np.ascontiguousarray(labels, "<i8").data)
+    for target, numbers in (targets or {}).items():
+        whole.update(json.dumps([target.name, *target.entries]).encode() + np.ascontiguousarray(numbers, "<f4").tobytes())
     return whole.hexdigest()
 
 
@@ -214,11 +229,12 @@ def make_images(
     skipped: tuple[Skipped, ...] = (),
     digest: NDArray[np.uint8] | None = None,
     files: tuple[str, ...] = (),
+    targets: Targets | None = None,
 ) -> Images:
-    """An ``Images`` with its fingerprint; ``digest`` (N, 32) spares the hashing where it is known. ``files``: see `Images`."""
+    """An ``Images`` with its fingerprint; ``digest`` (N, 32) spares the hashing where it is known. The rest: see `Images`."""
     names = tuple(classes) if labels is not None else ()
-    mark = fingerprint(pixels.shape, digests(pixels) if digest is None else digest, labels, names)
-    return Images(pixels, labels, names, name, mark, skipped, files=files)
+    mark = fingerprint(pixels.shape, digests(pixels) if digest is None else digest, labels, names, targets)
+    return Images(pixels, labels, names, name, mark, skipped, files=files, targets=targets or {})
 
 
 def holdout_order(count: int, labels: Labels | None) -> NDArray[np.int64]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,7 +17,8 @@ from calotype.degrade import Degradation
 from calotype.errors import UserError
 from calotype.types import Batch, Condition, ImageSpec, Noise, Source, mix
 
-_Rows = tuple[Pixels, Labels | None, Pixels | None]
+_Own = tuple[Pixels, Labels | None, Mapping[str, NDArray[np.float32]]]  # images, their labels and targets
+_Rows = tuple[_Own, Pixels | None]  # the same, and the pixels of what they are made from
 _DEGRADE, _PARTNER = 3, 4  # streams of random numbers beside those of the sampler: what is degraded how, and put beside what
 
 
@@ -33,16 +35,14 @@ class Augmentation:
     def spec(self, images: ImageSource) -> ImageSpec:
         """What a model needs to know of the batches."""
         base = images.spec
-        size = min(self.patch or base.size, base.size)
+        spec = replace(base, size=min(self.patch or base.size, base.size))
         if self.degrade is None and images.partner is None and self.paired:
-            return ImageSpec(size, base.channels, base.classes)
+            return spec
         degradation = self.degrade
         channels = (images.partner or images).spec.channels
-        return ImageSpec(
-            size,
-            base.channels,
-            base.classes,
-            Source(
+        return replace(
+            spec,
+            source=Source(
                 channels if degradation is None else degradation.channels(channels),
                 1 if degradation is None else degradation.scale,
                 () if degradation is None else degradation.conditioning,
@@ -96,7 +96,7 @@ class Loader:
         self.device = torch.device(device)
         partner, paired = images.partner, self.augmentation.paired
         alone = partner is None and not paired  # then no image may ever be on both sides
-        self._targets = _Stream(images, seed, self.augmentation, rank, world, half=0 if alone else None)
+        self._own = _Stream(images, seed, self.augmentation, rank, world, half=0 if alone else None)
         self._sources = None
         if partner is not None or alone:
             own = seed if paired else mix(seed, _PARTNER)
@@ -110,14 +110,16 @@ class Loader:
 
         Images are float32 in [-1, 1], (n, C, H, W) over memory in the order (n, H, W, C), with ``n`` this rank's part
         of the batch; labels, where there are any, are int64; ``Condition.source`` is there where ``augmentation`` or a partner makes it.
+        Targets are float32, and those of the images, whatever becomes of their pixels.
         """
-        pixels, labels, partner = self._read_ahead(seen) if self._waits else self._gather(seen)
+        (pixels, labels, targets), partner = self._read_ahead(seen) if self._waits else self._gather(seen)
         image = self._to_image(pixels)
         source = None if partner is None else self._to_image(partner)
         if self.augmentation.degrade is not None:
             noise = Noise(len(image), mix(self.seed, _DEGRADE, self.rank), seen, self.device)
             source = self.augmentation.degrade(image if source is None else source, noise).source
-        return Batch(image, Condition(None if labels is None else self._to_device(torch.from_numpy(labels)), source))
+        condition = Condition(None if labels is None else self._to_device(torch.from_numpy(labels)), source)
+        return Batch(image, condition, {name: self._to_device(torch.from_numpy(numbers)) for name, numbers in targets.items()})
 
     def _to_image(self, pixels: Pixels) -> Tensor:
         image = self._to_device(torch.from_numpy(pixels))
@@ -125,8 +127,7 @@ class Loader:
         return image.to(torch.float32).sub_(127.5).mul_(1 / 127.5).permute(0, 3, 1, 2)
 
     def _gather(self, seen: int) -> _Rows:
-        pixels, labels = self._targets.rows(seen, self.batch)
-        return pixels, labels, None if self._sources is None else self._sources.rows(seen, self.batch)[0]
+        return self._own.rows(seen, self.batch), None if self._sources is None else self._sources.rows(seen, self.batch)[0]
 
     def _read_ahead(self, seen: int) -> _Rows:
         """The rows of a batch, from the guess where it was right; only the one thread touches the file and the order."""
@@ -166,8 +167,8 @@ class _Stream:
                 f"give `data.patch={self._side // scale * scale}` or less"
             )
 
-    def rows(self, seen: int, batch: int) -> tuple[Pixels, Labels | None]:
-        """Pixels (n, H, W, C) uint8 and labels (n,) int64 of this rank's rows of a batch, copied."""
+    def rows(self, seen: int, batch: int) -> _Own:
+        """Pixels (n, H, W, C) uint8, labels (n,) int64 and targets (n, K) float32 of this rank's rows of a batch, copied."""
         augmentation, mine = self._augmentation, slice(self._rank, None, self._world)
         rows, mirrored = self._sampler.cut(seen, batch, augmentation.flip)
         rows = rows[mine] if self._half is None else 2 * rows[mine] + self._half
@@ -180,7 +181,7 @@ class _Stream:
         if mirrored is not None:
             mirrored = mirrored[mine]
             pixels[mirrored] = pixels[mirrored, :, ::-1]
-        return pixels, labels
+        return pixels, labels, self._images.targets_at(rows)
 
     def _cut(self, row: int, place: NDArray[np.float64]) -> Pixels:
         """A random square of one image, in a random one of its eight positions."""

@@ -1,4 +1,4 @@
-"""What keeps a discriminator honest: penalties on its gradient, clipped weights, noise on what it sees.
+"""What keeps the players of a GAN honest: penalties on their gradients, clipped weights, noise on what a discriminator sees.
 
 Images are (N, C, H, W) float32 (any shape with the batch first will do) and logits (N,) float32. A penalty is an unweighted
 scalar whose own gradient can be taken.
@@ -6,13 +6,34 @@ scalar whose own gradient can be taken.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
 Critic = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Lazy:
+    """Lazy regularization (Karras et al. 2020, section 3.1): a part of a player's loss that is computed at every k-th step only.
+
+    There it counts k times, so that it weighs the same on average. A player owns its parameters alone: such a part is no player of its own.
+    """
+
+    weight: float
+    every: int = 1  # k
+
+    def due(self, step: int) -> bool:
+        """Whether it is computed at this step of the loop."""
+        return step % self.every == 0
+
+    def of(self, penalty: Tensor) -> Tensor:
+        """What the loss grows by where it is."""
+        return self.weight * self.every * penalty
 
 
 def squared_gradient(logits: Tensor, images: Tensor) -> Tensor:
@@ -54,6 +75,17 @@ def dragan(critic: Critic, real: Tensor, rng: torch.Generator, *, scale: float =
     share = torch.rand(_per_image(real), generator=rng, device=real.device)
     noise = torch.rand(real.shape, generator=rng, device=real.device)
     return _norm_penalty(critic, real + share * noise * (scale * real.std()), False)
+
+
+def path_lengths(images: Tensor, latents: Tensor, rng: torch.Generator) -> Tensor:
+    """(N,) lengths of J^T y: how far generated images move in a random direction y when their latents do (Karras et al. 2020, eq. 4).
+
+    J is the Jacobian of a generator that makes each image by itself; y is normal, and images of any size have lengths alike. The latents
+    (N, z) must have required gradients before the forward pass. Path length regularization punishes the distance from the running mean.
+    """
+    direction = torch.randn(images.shape, generator=rng, device=images.device) / math.sqrt(images[0, 0].numel())
+    (gradient,) = torch.autograd.grad((images * direction).sum(), latents, create_graph=True)
+    return (gradient.square().sum(1) + 1e-12).sqrt()
 
 
 def instance_noise(images: Tensor, strength: float, rng: torch.Generator) -> Tensor:

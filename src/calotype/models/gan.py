@@ -14,14 +14,17 @@ from torch import Tensor, nn
 from calotype.errors import UserError
 from calotype.losses import regularizers
 from calotype.losses.adversarial import LOSSES, LossName
+from calotype.losses.regularizers import Lazy
 from calotype.networks.blocks import evaluating
 from calotype.networks.dcgan import DCGANDiscriminator, DCGANDiscriminatorConfig, DCGANGenerator, DCGANGeneratorConfig
 from calotype.networks.mlp import MLPDiscriminator, MLPDiscriminatorConfig, MLPGenerator, MLPGeneratorConfig
+from calotype.parallel import average
 from calotype.settings import Count, Depth, NotNegative, Positive, Width, unless
 from calotype.types import Batch, Condition, ImageSpec, Model, Noise, Player, SamplingOptions, Step
 
 PenaltyName = Literal["none", "gradient", "gradient_one_sided", "r1", "r2", "r1_r2", "dragan"]
 
+PATH_LENGTH_DECAY = 0.99  # of the running mean of path lengths, at each penalty
 
 GeneratorConfig = Annotated[MLPGeneratorConfig | DCGANGeneratorConfig, Field(discriminator="network")]
 DiscriminatorConfig = Annotated[MLPDiscriminatorConfig | DCGANDiscriminatorConfig, Field(discriminator="network")]
@@ -51,6 +54,8 @@ class GANConfig:
     penalty: PenaltyName = "none"  # on the gradient of the discriminator
     penalty_weight: NotNegative = 10.0  # lambda of the gradient penalties and dragan, gamma of r1 and r2
     penalty_every: Count = 1  # steps between two penalties, each of which then counts so many times
+    path_length_weight: NotNegative = 0.0  # of path length regularization, a penalty on the generator: 2 in StyleGAN2
+    path_length_every: Count = 8  # steps between two of them, each of which then counts so many times
     clip_weights: Positive | None = None  # largest absolute weight of the discriminator
     smooth: Annotated[float, Field(gt=0.5, le=1)] = 1.0  # label of real images: below 1 is one-sided label smoothing
     instance_noise: NotNegative = 0.0  # standard deviation of noise on what the discriminator sees, falling to 0 over the run
@@ -60,6 +65,7 @@ class GANConfig:
         return {
             **unless(spec.classes, "images with labels", "conditional"),
             **unless(self.penalty != "none", "a `model.penalty`", "penalty_weight", "penalty_every"),
+            **unless(self.path_length_weight, "a `model.path_length_weight` above 0", "path_length_every"),
         }
 
 
@@ -70,6 +76,9 @@ class GAN(Model):
         UserError: where options contradict each other.
     """
 
+    training_only = ("path_length_mean",)
+    path_length_mean: Tensor
+
     def __init__(self, config: GANConfig, spec: ImageSpec) -> None:
         super().__init__()
         _check(config)
@@ -78,7 +87,11 @@ class GAN(Model):
         self.conditional = config.conditional and bool(spec.classes)
         self.bf16_pays = config.generator.network != "mlp"
         self.least_batch = 2 if any(c.network == "mlp" and c.norm == "batch" for c in (config.generator, config.discriminator)) else 1
-        self.double_backward = config.penalty != "none"
+        self.penalty = None if config.penalty == "none" else Lazy(config.penalty_weight, config.penalty_every)
+        self.path_length = Lazy(config.path_length_weight, config.path_length_every) if config.path_length_weight else None
+        if self.path_length is not None:
+            self.register_buffer("path_length_mean", torch.zeros(()))
+        self.double_backward = self.penalty is not None or self.path_length is not None
         self.adversarial = LOSSES[config.loss]
         self._loss = partial(self.adversarial.function, target=config.smooth) if self.adversarial.smooths else self.adversarial.function
         self.generator, self.discriminator = _networks(config, spec)
@@ -153,15 +166,30 @@ class GAN(Model):
     def _discriminate(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         label = self._labels(batch)
         real, fake = self._noisy(batch.image, step), self._noisy(self._fakes(label, len(batch.image), step).detach(), step)
-        if self.config.penalty == "none" or step.index % self.config.penalty_every:
+        if self.penalty is None or not self.penalty.due(step.index):
             on_real, on_fake = self._judge(real, fake, label)
             loss = self._loss("discriminator", on_fake, on_real)
             return {"loss": loss, **self._beliefs(on_real, on_fake)}
         on_real, on_fake, penalty = self._judge_and_penalize(real, fake, label, step)
-        loss = self._loss("discriminator", on_fake, on_real) + self.config.penalty_weight * self.config.penalty_every * penalty
+        loss = self._loss("discriminator", on_fake, on_real) + self.penalty.of(penalty)
         return {"loss": loss, "penalty": penalty, **self._beliefs(on_real, on_fake)}
 
     def _generate(self, batch: Batch, step: Step) -> dict[str, Tensor]:
+        terms = self._adversarial_terms(batch, step)
+        if self.path_length is None or not self.path_length.due(step.index):
+            return terms
+        lengths = self._path_lengths(batch, step)
+        self.path_length_mean.lerp_(average(lengths.detach().mean()), 1 - PATH_LENGTH_DECAY)
+        penalty = (lengths - self.path_length_mean).square().mean()
+        return {**terms, "loss": terms["loss"] + self.path_length.of(penalty), "penalty": penalty}
+
+    def _path_lengths(self, batch: Batch, step: Step) -> Tensor:
+        """Of half as many images as the batch has, which is enough (Karras et al. 2020, appendix B)."""
+        latent, label = self._latents((len(batch.image) + 1) // 2, step).requires_grad_(), self._labels(batch)
+        images = self.generator(latent, None if label is None else label[: len(latent)])
+        return regularizers.path_lengths(images, latent, step.rng)
+
+    def _adversarial_terms(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         label = self._labels(batch)
         fake = step.cache.pop("fake", None)
         if fake is None:
@@ -258,6 +286,11 @@ def _check(config: GANConfig) -> None:
     if config.penalty.startswith("gradient") and config.discriminator.norm == "batch":
         raise UserError(
             "a gradient penalty judges each image by itself, which batch normalization prevents: `model.discriminator.norm=layer`"
+        )
+    if config.path_length_weight and config.generator.norm == "batch":
+        raise UserError(
+            "path length regularization follows each image to its latents by itself, which batch normalization prevents: "
+            "`model.generator.norm=layer`"
         )
     if config.clip_weights is not None and config.discriminator.spectral:
         raise UserError("clipped weights and spectral normalization do the same work: set one of them only")
