@@ -27,7 +27,10 @@ Classes = Annotated[tuple[Text, ...], Field(max_length=WIDEST)]
 
 @dataclass(frozen=True)
 class Source:
-    """What a model makes images from: ``Condition.source``, (N, channels + len(conditioning), H / scale, W / scale)."""
+    """The other side of the images: ``Condition.source``, (N, channels + len(conditioning), H / scale, W / scale).
+
+    Most models make images from it (``Model.from_source``); one that draws pairs from noise (`DrawsPairs`) learns it as a second domain.
+    """
 
     channels: Channels
     scale: Annotated[int, Field(ge=1, le=8)] = 1  # how many times smaller it is than the image to make
@@ -57,7 +60,7 @@ class ImageSpec:
     size: Annotated[int, Field(ge=1, le=4096)]  # height and width in pixels
     channels: Channels
     classes: Classes = ()  # class names in the order of their labels; empty where there are no labels
-    source: Source | None = None  # where images are made from other images
+    source: Source | None = None  # where the data have two sides
     targets: Annotated[tuple[Target, ...], Field(max_length=WIDEST)] = ()  # what is known beside the label
 
     @property
@@ -233,6 +236,11 @@ class Model(nn.Module):
     through: tuple[str, ...] = ()  # feature networks that others trained and a loss looks through: a report judges by none of them
     double_backward: bool = False  # whether a loss differentiates a gradient, which compiled networks cannot
 
+    @property
+    def starts_from(self) -> Source | None:
+        """What it makes images from; None where it draws them from noise, be it in two domains."""
+        return self.spec.source if self.from_source else None
+
     def players(self) -> Sequence[Player]:
         """The players in the order of their steps. Together they own every trainable parameter, none of them twice."""
         raise NotImplementedError
@@ -290,6 +298,17 @@ class MayIdle(Protocol):
 
     def idle(self, spec: ImageSpec) -> dict[str, str]:
         """Those that nothing would read for images like ``spec``, whatever their value, each with what it needs to have an effect."""
+        ...
+
+
+@runtime_checkable
+class DrawsPairs(Protocol):
+    """Images of two domains drawn together, learned from unpaired data of two sides: coupled generators (Liu & Tuzel 2016)."""
+
+    def sample_pairs(
+        self, noise: Noise, condition: Condition | None = None, options: SamplingOptions | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """What ``sample`` draws, (noise.n, C, H, W), and its counterparts in the domain of ``spec.source``, both in [-1, 1]."""
         ...
 
 

@@ -198,6 +198,14 @@ def test_players_must_own_every_parameter_once() -> None:
         under_test.check_ownership(model, (*both, both[0]))
 
 
+def test_a_shared_layer_has_one_name() -> None:
+    model = Toy({}, {})
+    players = model.players()
+    model.again = model.a
+    with pytest.raises(TrainingError, match=r"registered once: again\.w is known already"):
+        under_test.check_ownership(model, players)
+
+
 def test_a_break_is_seen_in_the_loss_the_gradient_and_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = toy(monkeypatch)
     trainer.step()

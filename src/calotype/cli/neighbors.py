@@ -99,7 +99,7 @@ def _generator(options: Options) -> Generator | None:
             raise UserError(f"{options.subject} is no model: leave out --images and --label, which are for models")
         return None
     generator = load(options.subject, options.device)
-    if generator.spec.source is not None:
+    if generator.model.from_source:
         raise UserError(f"{options.subject} makes images from images: name images in its place, and where to look with --data")
     if options.images and options.label is not None:
         raise UserError("--label is the class to draw, and --images are drawn already: leave out one of them")

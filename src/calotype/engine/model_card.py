@@ -54,8 +54,8 @@ def model_card(config: Config, spec: ImageSpec, model: Model, step: int) -> str:
         what, use = "classifier", "evaluate RUN --features ."
         warning = "It knows the kinds of images that it was trained on, and will name one of its classes for any other image too."
     what, more = f"{what} of {spec.size}x{spec.size} {'color' if spec.channels == 3 else 'gray'} images", ""
-    if spec.source is not None:
-        what, use, warning, how = _of_source(model, spec, spec.source)
+    if model.starts_from is not None:
+        what, use, warning, how = _of_source(model, spec, model.starts_from)
         more = f"- from: {how}\n"
     return (
         f"# {markdown(config.recipe)} on {data}\n\n"

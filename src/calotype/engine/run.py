@@ -160,7 +160,7 @@ class Run:
     def use(self) -> str | None:
         """The command that puts the exported model to work where it makes images from images; None where it draws."""
         found = stored.find(self.model)
-        return None if found.spec.source is None else command_for(MODELS[type(found.config)], found.spec.source)
+        return None if found.starts_from is None else command_for(MODELS[type(found.config)], found.starts_from)
 
     def lock(self) -> int:
         """Keep other processes from training into this folder; released when the process ends, however it ends.

@@ -34,8 +34,7 @@ def require(config: Config, split: Split) -> None:
         return
     train = split.train
     augmentation = augmentation_of(config.data)
-    spec = augmentation.spec(train)
-    if spec.source is not None:
+    if MODELS[type(config.model)].from_source:
         if not augmentation.paired:
             raise UserError("without pairs there is no truth that results could be scored by: leave out `log.evaluate` and `log.patience`")
         if not len(split.holdout):

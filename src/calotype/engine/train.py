@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -36,7 +36,7 @@ from calotype.engine.trainer import Progress, Trainer
 from calotype.errors import LostError, TrainingError, UserError
 from calotype.files import has_space
 from calotype.settings import checked
-from calotype.types import Noise
+from calotype.types import DrawsPairs, Noise
 
 CHECKPOINTS = 10  # in a run, where nothing else is asked for
 ROLLBACK_LR = 0.5  # the learning rate after a rollback, relative to the one before
@@ -235,10 +235,15 @@ def _save(run: Run, trainer: Trainer) -> None:
 
 @torch.no_grad()
 def _grid(trainer: Trainer) -> Image.Image:
-    """The same noise drawn again; of a model that starts from images, the first held-out ones: source, result and known truth in a row."""
+    """The same noise drawn again, pairs side by side; of a model that starts from images, the first held-out ones: source, result and
+    known truth in a row."""
     count, best = trainer.config.log.grid, trainer.best
+    noise = Noise(count, seed=trainer.config.train.seed, device=trainer.device)
+    if isinstance(best, DrawsPairs):
+        drawn, others = best.sample_pairs(noise)
+        return _rows([drawn, pictures.like(others, drawn)])
     if not best.from_source:
-        return pictures.grid(pictures.to_uint8(best.sample(Noise(count, seed=trainer.config.train.seed, device=trainer.device))))
+        return pictures.grid(pictures.to_uint8(best.sample(noise)))
     loader = trainer.holdout or trainer.loader
     batch = loader.batch_at(0)
     count = max(1, min(count // 3, len(batch.image)))
@@ -247,8 +252,12 @@ def _grid(trainer: Trainer) -> Image.Image:
     assert condition.source is not None
     assert best.spec.source is not None
     source = condition.source[:, : best.spec.source.channels]  # behind it stand maps of what is known
-    shown = [pictures.like(source, made), made, *([batch.image[:count]] if loader.augmentation.paired else [])]
-    return pictures.grid(pictures.to_uint8(torch.stack(shown, 1).flatten(0, 1)), columns=len(shown) * max(1, 12 // len(shown) // 2))
+    return _rows([pictures.like(source, made), made, *([batch.image[:count]] if loader.augmentation.paired else [])])
+
+
+def _rows(shown: Sequence[Tensor]) -> Image.Image:
+    """Pictures (N, C, H, W) of several kinds, those of the same number side by side."""
+    return pictures.grid(pictures.to_uint8(torch.stack(list(shown), 1).flatten(0, 1)), columns=len(shown) * max(1, 12 // len(shown) // 2))
 
 
 def _roll_back(run: Run, trainer: Trainer, display: Display) -> None:
@@ -284,7 +293,7 @@ def _about(trainer: Trainer) -> str:
     count = sum(p.numel() for p in trainer.model.parameters())
     precision = ("bfloat16" if trainer.bf16 else "float32") + ", compiled" * bool(trainer.compiled)
     data, source = trainer.loader.images, trainer.loader.spec.source
-    made = f" (from: {source})" if source else ""
+    made = f" ({'from' if trainer.model.from_source else 'beside'}: {source})" if source else ""
     return (
         f"{count / 1e6:.2f} M parameters, {len(data):,} images of {data.spec.size}x{data.spec.size}x{data.spec.channels}{made}, "
         f"{trainer.progress.steps:,} steps of {trainer.config.train.batch}, {_place(trainer)}, {precision}"

@@ -25,7 +25,7 @@ from calotype.errors import DamagedError, TrainingError, UserError, printable
 from calotype.models import build
 from calotype.models.stored import finite
 from calotype.settings import Count, NotNegative, Positive, Whole, checked
-from calotype.types import Batch, Model, Player, Step, mix
+from calotype.types import Batch, DrawsPairs, Model, Player, Step, mix
 
 _COUNTER = torch.zeros(())  # of the steps of an optimizer
 WEIGHTS, STEPS, TORCH = 1, 2, 3  # the streams of random numbers of a run, kept apart by their first key
@@ -74,7 +74,7 @@ class Trainer:
         self.loader = _loader(config, split.train, device, world)
         model = build(config.model, self.loader.spec)
         self.holdout = _holdout(config, split.holdout, device, model.least_batch)
-        if self.loader.spec.source is not None and not model.from_source:
+        if self.loader.spec.source is not None and not (model.from_source or isinstance(model, DrawsPairs)):
             raise UserError(f"{config.recipe} makes images from noise, not from images: leave out `data.degrade` and `data.partner`")
         self.model = model.to(device)
         self.model.to(memory_format=machine.layout_of(config.train))  # type: ignore[call-overload]
@@ -249,7 +249,13 @@ class Trainer:
 
 
 def check_ownership(model: Model, players: Sequence[Player]) -> None:
-    """Raise `TrainingError` unless the players own every trainable parameter of the model, and none of them twice."""
+    """Raise `TrainingError` unless the players own every trainable parameter of the model, and none of them twice.
+
+    Layers that several networks share are registered once: in files every tensor has one name.
+    """
+    first = {id(p): name for name, p in model.named_parameters()}
+    if again := [name for name, p in model.named_parameters(remove_duplicate=False) if first[id(p)] != name]:
+        raise TrainingError(f"a layer that is shared must be registered once: {again[0]} is known already by another name")
     names = {id(p): name for name, p in model.named_parameters() if p.requires_grad}
     owned = [id(p) for player in players for p in machine.trainable(player.module)]
     twice = sorted(names.get(i, "?") for i in set(owned) if owned.count(i) > 1)

@@ -121,7 +121,7 @@ def source_of(path: Path) -> Source | None:
     """What the model of a run or folder makes images from: then it is judged against the truth; None where it draws."""
     if stored.folder_of(path) is None:
         return None
-    return stored.find(path).spec.source
+    return stored.find(path).starts_from
 
 
 def require_alike(paths: Sequence[Path], data: str | None = None) -> None:

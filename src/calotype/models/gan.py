@@ -65,7 +65,7 @@ class GANConfig:
         return {
             **unless(spec.classes, "images with labels", "conditional"),
             **unless(self.penalty != "none", "a `model.penalty`", "penalty_weight", "penalty_every"),
-            **unless(self.path_length_weight, "a `model.path_length_weight` above 0", "path_length_every"),
+            **unless(self.path_length_weight, "`model.path_length_weight` above 0", "path_length_every"),
         }
 
 

@@ -21,9 +21,9 @@ from torch.overrides import TorchFunctionMode
 from calotype import degrade, earlier
 from calotype.errors import DamagedError, UserError, printable
 from calotype.files import absent, read_json
-from calotype.models import ModelConfig, blank
+from calotype.models import MODELS, ModelConfig, blank
 from calotype.settings import checked, shown
-from calotype.types import ImageSpec, Model
+from calotype.types import ImageSpec, Model, Source
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 HEADER = 16 << 20  # bytes of the header of a file of weights; that of the largest published recipe takes a hundredth of it
@@ -41,6 +41,11 @@ class Stored:
     config: ModelConfig
     spec: ImageSpec
     recipe: str
+
+    @property
+    def starts_from(self) -> Source | None:
+        """As `calotype.types.Model` has it."""
+        return self.spec.source if MODELS[type(self.config)].from_source else None
 
     def model(self) -> Model:
         """The model with its weights, on the processor, without the state that only training needs.

@@ -69,8 +69,8 @@ class Generator:
         """What `sample` draws, a batch at a time. What cannot be drawn is refused here, before the first one."""
         if not self.model.draws:
             raise UserError(f"a {self.recipe} model draws no images: judge by it as `features`, and sample from a generator")
-        if self.spec.source is not None:
-            command = command_for(self.model, self.spec.source)
+        if (source := self.model.starts_from) is not None:
+            command = command_for(self.model, source)
             raise UserError(f"a {self.recipe} model makes images from images: use calotype {command} RUN IN OUT")
         chosen = self.check(options)
         count, batch_size = value("count", count, Annotated[Count, Field(ge=0)]), value("batch_size", batch_size, Count)
