@@ -30,6 +30,12 @@ def test_what_a_model_was_made_from(old: dict[str, Any], new: Source) -> None:
     assert checked(ImageSpec, earlier.spec({"size": 28, "channels": 3, "source": {"channels": 3, **old}})).source == new
 
 
+def test_the_setting_for_rotations_has_its_usual_name() -> None:
+    assert earlier.config({"data": {"source": "photos", "turn": True}}) == {"data": {"source": "photos", "rot90": True}}
+    assert earlier.config({"data": {"rot90": True}, "model": 3}) == {"data": {"rot90": True}, "model": 3}
+    assert [earlier.config({"data": odd}) for odd in (None, 3, [])] == [{"data": None}, {"data": 3}, {"data": []}]
+
+
 @pytest.mark.parametrize("odd", [None, 3, [], {"source": None}, {"source": 3}, {"source": {"how": 3}}, {"source": []}])
 def test_what_is_not_as_expected_is_left_to_the_reader(odd: Any) -> None:
     assert earlier.spec(odd) == odd

@@ -59,7 +59,7 @@ class Data:
     channels: Annotated[Literal[1, 3] | None, short("data.channels")] = None  # 1 gray, 3 color; else the source's own
     fit: Literal["crop", "pad", "stretch", "tile"] = "crop"  # how an image becomes square; tile: cut whole into squares, unscaled
     flip: bool = False  # mirror left and right at random: right for most photographs, wrong for digits and text
-    turn: bool = False  # mirror and turn by quarters at random: for restoration, where up and down do not matter
+    rot90: bool = False  # mirror and rotate by multiples of 90 degrees at random: for restoration, where up and down do not matter
     patch: Annotated[Width, Field(ge=8)] | None = None  # train on random crops of this many pixels a side
     # what degrades the images that a restorer learns to undo: noise:25, noise:0-55, blur:1.6, downsample:3, jpeg:30, mask:box, gray ...
     degrade: Text | None = None

@@ -12,7 +12,7 @@ from typing import Any
 
 def config(facts: Any) -> Any:
     """The settings of a run, as `calotype.config.Config` has them."""
-    return _within(facts, "model", model)
+    return _within(_within(facts, "model", model), "data", _data)
 
 
 def model(facts: Any) -> Any:
@@ -34,6 +34,10 @@ def parameter(name: str) -> str:
 def record(facts: dict[str, Any]) -> dict[str, Any]:
     """A line of a log."""
     return {**facts, "event": "rollback"} if facts.get("event") == "retreat" else facts
+
+
+def _data(facts: Any) -> Any:
+    return {_DATA.get(name, name): value for name, value in facts.items()} if isinstance(facts, Mapping) else facts
 
 
 def _gan(facts: Mapping[str, Any]) -> Any:
@@ -67,6 +71,7 @@ def _source(facts: Any) -> Any:
     return {**new, "degradation": degradation, "paired": pairing == "paired"}
 
 
+_DATA = {"turn": "rot90"}
 _SOURCE = {"known": "conditioning"}
 _SETTINGS = {"gan": {"pace": "discriminator_lr_mult"}, "hvae": {"rungs": "latent_blocks"}}
 _PATHS = {"straight": "rectified", "linear": "vp-linear", "cosine": "vp-cosine", "exploding": "ve"}

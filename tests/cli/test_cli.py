@@ -119,6 +119,7 @@ def test_a_run_repeats_from_its_own_config_file(runs: Path, capsys: pytest.Captu
         (["train", "gan", "--optimizer.lrr", "3"], "unknown option --optimizer.lrr: did you mean --optimizer.lr?"),
         (["train", "gan", "--stepz=3", "--seed", "2"], "unknown option --stepz: did you mean --steps?"),
         (["train", "gan", "--lr", "3"], "unknown option --lr: did you mean --optimizer.lr?"),
+        (["train", "denoise", "--data.turn", "True"], "unknown option --data.turn: did you mean --data.rot90?"),
         (["train", "gan", "--zzz", "4"], "unknown option --zzz: calotype train --help lists the options"),
         (["train", "gan", "-x"], "unknown option -x: calotype train --help lists the options"),
         (["train", "gan", "--steps", "1.5"], "--steps: '1.5' is not a whole number"),

@@ -19,10 +19,13 @@ PRIVATE = {
     "foresee": "predict",
     "grey": "gray",
     "Keeper": "ModelSelector",
+    "turns? (of|in) (a|the|its|one|each) (player|critic|generator|discriminator|step)s?": "step",
+    "data[.-]turn": "data.rot90",
 }
 ALLOWED = {
     "src/calotype/earlier.py": "the names that files of earlier versions use",
     "src/calotype/degrade/parse.py": "a name that users write, and are corrected",
+    "src/calotype/cli/parse.py": "an option that users may know, and are corrected",
 }
 FILES = [path for folder in ("src", "docs") for path in sorted((ROOT / folder).rglob("*")) if path.suffix in (".py", ".md", ".css")]
 

@@ -1,4 +1,4 @@
-"""Patches, turns, degradations and sources: what becomes of an image on its way into a batch."""
+"""Patches, rotations, degradations and sources: what becomes of an image on its way into a batch."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_patch_is_cut_from_its_image_and_all_places_occur() -> None:
 def test_turns_show_all_eight_positions_and_only_those() -> None:
     images = pictures(1, size=8)
     ways = {np.ascontiguousarray(np.rot90(m, k)).tobytes() for m in (images.pixels[0], images.pixels[0][:, ::-1]) for k in range(4)}
-    loader = Loader(images, 1, 0, Augmentation(turn=True))
+    loader = Loader(images, 1, 0, Augmentation(rot90=True))
     seen = {back(loader.batch_at(i).image)[0].tobytes() for i in range(200)}
     assert len(ways) == 8
     assert seen == ways
@@ -106,7 +106,7 @@ def test_a_partner_is_in_step_or_in_an_order_of_its_own(paired: bool) -> None:
 
 def test_paired_patches_are_cut_at_the_same_place() -> None:
     pixels = pictures(8, size=16)
-    loader = Loader(replace(pixels, partner=pixels), 8, 0, Augmentation(patch=8, turn=True))
+    loader = Loader(replace(pixels, partner=pixels), 8, 0, Augmentation(patch=8, rot90=True))
     batch = loader.batch_at(0)
     assert torch.equal(batch.image, batch.condition.source)  # type: ignore[arg-type]
 

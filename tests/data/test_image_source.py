@@ -69,7 +69,7 @@ def sources(tmp_path: Path) -> list[ImageSource]:
 
 
 @pytest.mark.parametrize(
-    "augmentation", [Augmentation(), Augmentation(flip=True), Augmentation(patch=8, turn=True), Augmentation(turn=True)]
+    "augmentation", [Augmentation(), Augmentation(flip=True), Augmentation(patch=8, rot90=True), Augmentation(rot90=True)]
 )
 def test_the_same_images_give_the_same_batches_wherever_they_lie(sources: list[ImageSource], augmentation: Augmentation) -> None:
     assert [source.waits for source in sources] == [False, True, True]

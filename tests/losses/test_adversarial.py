@@ -55,9 +55,9 @@ def test_each_player_gains_by_its_own_aim(name: LossName) -> None:
 @pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("size", [-1e4, 1e4])
 def test_finite_at_extreme_logits(name: LossName, size: float) -> None:
-    for turn in ("discriminator", "generator"):
+    for side in ("discriminator", "generator"):
         real, fake = torch.full((3,), size, requires_grad=True), torch.full((3,), -size, requires_grad=True)
-        value = LOSSES[name].function(turn, fake, real)
+        value = LOSSES[name].function(side, fake, real)
         grads = torch.autograd.grad(value, (real, fake), allow_unused=True)
         assert value.isfinite()
         assert all(g.isfinite().all() for g in grads if g is not None)
@@ -87,7 +87,7 @@ def test_smoothing_is_cross_entropy_with_a_soft_target(function: object) -> None
 
 
 def test_smoothing_is_one_sided() -> None:
-    """It moves where real logits are best, not the fake ones, and leaves the generator's turn alone."""
+    """It moves where real logits are best, not the fake ones, and leaves the generator's step alone."""
     for function in (minimax, non_saturating, least_squares):
         assert torch.equal(function("generator", FAKE, target=0.9), function("generator", FAKE))
     real = torch.tensor([math.log(9.0)], requires_grad=True)  # a belief of 0.9

@@ -57,7 +57,7 @@ class Exact(nn.Module):
         self.config, self.scales, self.spread = made.config, made.path.scales, spread
 
     def forward(self, entering, time, label=None):
-        # the clock, turned round
+        # c_noise, inverted
         ratio = torch.logit(time.double(), eps=1e-9) if self.config.path == "rectified" else -4 * time.double()
         alpha, sigma = (t.view(-1, 1, 1, 1) for t in self.scales(ratio))
         mix = mix_of(self.config.predict, alpha, sigma, self.config.data_std)

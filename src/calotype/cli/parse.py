@@ -22,6 +22,7 @@ from calotype.settings import value
 
 T = TypeVar("T")
 _CONFIG = (tyro.conf.FlagCreatePairsOff, tyro.conf.AvoidSubcommands)
+_RENAMED = {"--data.turn": "--data.rot90"}  # options of earlier versions that look like none of today
 _OPTION = re.compile(r"--[a-z][a-z0-9_.-]*", re.IGNORECASE)
 
 
@@ -124,7 +125,11 @@ def _unknown(said: str, words: Sequence[str], prog: str, options: list[str], hin
         if equals and name in options and strange == value.replace(" ", ""):
             return f"{name} takes no value; {hint}"
         if _OPTION.fullmatch(name) and name.replace("_", "-") not in options:
-            near = [o for o in options if o.endswith(f".{name[2:]}")][:1] or get_close_matches(name, options, n=1, cutoff=0.7)
+            near = (
+                [o for o in options if o == _RENAMED.get(name)]
+                or [o for o in options if o.endswith(f".{name[2:]}")][:1]
+                or get_close_matches(name, options, n=1, cutoff=0.7)
+            )
             return f"unknown option {name}: " + (f"did you mean {near[0]}?" if near else hint)
     known = [word for word in reversed(words) if word and word.replace(" ", "") in strange]
     stray = strange if strange in known or not known else known[0]

@@ -16,7 +16,7 @@ from calotype.cli.recipe_shortcuts import OPTIONS, degraded
 from calotype.cli.shell import Shell
 from calotype.config import BUDGETS, Config, Data, Logging, More, Optimizer, Schedule, Training, to_json, with_one_budget
 from calotype.engine import distributed
-from calotype.engine.display import clock
+from calotype.engine.display import duration
 from calotype.engine.distributed import World
 from calotype.engine.run import Run
 from calotype.engine.train import Result, resume, train
@@ -217,7 +217,7 @@ def _tell(result: Result, report: Report | None, as_json: bool) -> None:
     if result.complete:
         if report:
             print(text(report) + "\n")
-        print(f"trained {result.steps:,} steps in {clock(result.seconds)}")
+        print(f"trained {result.steps:,} steps in {duration(result.seconds)}")
         if grid:
             print(f"  samples  {grid}")
         if report:

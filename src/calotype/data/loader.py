@@ -27,7 +27,7 @@ class Augmentation:
     """What becomes of an image between its source and a batch."""
 
     flip: bool = False  # half of the images, chosen anew in each epoch, are mirrored left and right
-    turn: bool = False  # mirrored and turned by quarters, all eight ways alike
+    rot90: bool = False  # mirrored and rotated by multiples of 90 degrees, all eight ways alike
     patch: int | None = None  # a random square of so many pixels a side is cut out
     degrade: Degradation | None = None  # makes ``Condition.source`` of the image, or of its partner
     paired: bool = True  # whether source and image show the same; else the sources come in an order of their own
@@ -149,7 +149,7 @@ class Loader:
 
 
 class _Stream:
-    """The endless order of one set of images, cut and turned as ``augmentation`` says. Two of one seed and length stay in step.
+    """The endless order of one set of images, cut and rotated as ``augmentation`` says. Two of one seed and length stay in step.
 
     ``half`` takes every other image only, from the first (0) or the second (1) on.
     """
@@ -173,7 +173,7 @@ class _Stream:
         rows, mirrored = self._sampler.cut(seen, batch, augmentation.flip)
         rows = rows[mine] if self._half is None else 2 * rows[mine] + self._half
         labels = self._images.labels_at(rows)
-        if augmentation.patch is None and not augmentation.turn:
+        if augmentation.patch is None and not augmentation.rot90:
             pixels = self._images.pixels_at(rows)
         else:
             places = self._sampler.numbers(seen, batch)[mine]
@@ -188,7 +188,7 @@ class _Stream:
         side = self._augmentation.patch or self._side
         top, left = (int(u * (self._side - side + 1)) for u in place[:2])
         pixels = self._images.square_at(row, top, left, side)
-        if not self._augmentation.turn:
+        if not self._augmentation.rot90:
             return pixels
         way = int(place[2] * 8)
         return np.rot90(pixels[:, ::-1] if way & 4 else pixels, way & 3)

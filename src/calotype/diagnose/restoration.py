@@ -190,7 +190,7 @@ def overfit(found: Gap, count: int, grown: Growth | None) -> Finding:
         evidence=f"Training images gain {gap:+.2f} dB more over the best classical method than unseen ones that are as hard "
         f"(standard error {error:.2f}, {found.raw:+.2f} without regard to that; {count} of each).{course}",
         measure="dB that training images gain more" + ("" if grown is None else ", no more than the gap grew in the log"),
-        remedies=(_MORE, "--data.turn True", "a shorter --minutes", "--model.width 32 (a smaller network)"),
+        remedies=(_MORE, "--data.rot90 True", "a shorter --minutes", "--model.width 32 (a smaller network)"),
         data={"gap": gap, "grown": None if grown is None else grown.value},
     )
 

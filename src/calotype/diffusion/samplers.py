@@ -1,7 +1,7 @@
 """Samplers: from noise to images in a few steps.
 
 Each is a pure function of a denoiser, the state at the first place of a path and the places to step through, and works on every
-Gaussian path: a state x = alpha image + sigma noise moves by dx = dalpha image + dsigma noise, whatever the clock.
+Gaussian path: a state x = alpha image + sigma noise moves by dx = dalpha image + dsigma noise, however time is counted.
 """
 
 from __future__ import annotations

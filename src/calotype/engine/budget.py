@@ -135,7 +135,7 @@ def _typical(times: list[float]) -> float:
 def steps_of(asked: Training | More, config: Config, split: Split, seconds_per_step: float = 0.0, start: int = 0) -> int:
     """The step at which a budget is spent that begins at step ``start``; ``seconds_per_step`` is the seconds of a step, for minutes.
 
-    An epoch is spent when as many images were drawn as there are to train on. Where a player has several turns in a step, each of
+    An epoch is spent when as many images were drawn as there are to train on. Where a player takes several steps in one, each of
     them draws a batch.
 
     Raises:

@@ -24,10 +24,10 @@ def progress(say: Say | None, what: str) -> Callable[[int, int], None] | None:
     return lambda done, total: say(what, done, total)
 
 
-def clock(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """A duration for people.
 
-    >>> clock(5), clock(65), clock(3_700)
+    >>> duration(5), duration(65), duration(3_700)
     ('0:05', '1:05', '1:01:40')
     """
     minutes, rest = divmod(round(seconds), 60)
@@ -76,7 +76,7 @@ class Terminal(Display):
         if 0 < total <= done:
             left = "done"
         else:
-            left = f"{clock((now - began) / (done - first) * (total - done))} left" if done > first else "..."
+            left = f"{duration((now - began) / (done - first) * (total - done))} left" if done > first else "..."
         count = f"{done}%  " if percent else f"{done:,}/{total:,}  " if total else ""
         text = f"{count}{left}  {note}"
         if self.stream.isatty():

@@ -29,17 +29,17 @@ def open_images(options: Data, progress: Progress | None = None) -> Split:
 
 def augmentation_of(options: Data) -> Augmentation:
     """What becomes of the images on their way into a batch. Raises `UserError` for an unknown degradation."""
-    return Augmentation(options.flip, options.turn, options.patch, _degradation(options), options.paired)
+    return Augmentation(options.flip, options.rot90, options.patch, _degradation(options), options.paired)
 
 
 def judging(options: Data, holdout: Images) -> Augmentation:
-    """The same for held-out images that are judged: never mirrored or turned, and with the true image of each source wherever there is one.
+    """The same for held-out images that are judged: never mirrored or rotated, and with the truth of each source wherever there is one.
 
     A model that learns without pairs is judged by pairs where its sources are made of the images (``paired`` of the result says so).
     """
     augmentation = augmentation_of(options)
     return replace(
-        augmentation, flip=False, turn=False, paired=augmentation.paired or (holdout.partner is None and augmentation.degrade is not None)
+        augmentation, flip=False, rot90=False, paired=augmentation.paired or (holdout.partner is None and augmentation.degrade is not None)
     )
 
 

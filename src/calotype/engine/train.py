@@ -316,8 +316,8 @@ def _asked(config: Config, out: Path | None) -> Config:
 def _load(config: Config, display: Display, world: World) -> Split:
     """The images. On every machine one process reads them first, so that the others find them in the cache."""
     split = None
-    for turn in (True, False):
-        if turn == (world.local == 0):
+    for first in (True, False):
+        if first == (world.local == 0):
             split = open_images(config.data, lambda done, total: display.show("reading images", done, total))
         world.all(None)
     assert split is not None

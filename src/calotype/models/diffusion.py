@@ -49,7 +49,7 @@ class DiffusionConfig:
     weighting: Weighting = "velocity"  # how errors at different noise levels weigh; output: as they come
     snr_limit: Positive = 5.0  # of min-snr: the signal-to-noise ratio from which an image weighs no more
     data_std: Positive = 0.5  # standard deviation of the images, which edm scales by
-    times: Literal["normal", "uniform"] = "normal"  # of training: normal half log-SNRs of image and noise, or uniform on the path's clock
+    times: Literal["normal", "uniform"] = "normal"  # of training: normal half log-SNRs of image and noise, or uniform times of the path
     time_mean: Real = -0.8  # of the half log-SNR in training: above 0 trains more near the image, below 0 near the noise
     time_spread: Positive = 1.0  # standard deviation of the half log-SNR in training
     label_dropout: Share = 0.1  # share of labels hidden in training, which guidance needs

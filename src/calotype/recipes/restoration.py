@@ -21,7 +21,7 @@ def _recipe(name: str, model: RestorerConfig | ColorizerConfig, degrade: str, pa
     return Config(
         recipe=name,
         model=model,
-        data=Data(PHOTOS, fit="tile", turn=True, patch=patch, degrade=degrade),
+        data=Data(PHOTOS, fit="tile", rot90=True, patch=patch, degrade=degrade),
         optimizer=Optimizer("adam", lr=lr, betas=(0.9, 0.99)),
         schedule=Schedule("cosine", warmup=0.02),
         train=Training(batch=batch, minutes=1.0),

@@ -220,7 +220,7 @@ _TITLES |= {"d_accuracy": "accuracy of the discriminator"}
 def panels_of(found: Curves, wanted: Sequence[str] = ()) -> dict[str, list[Series]]:
     """Series that belong on one pair of axes, each named by what tells it from the others: "loss" holds those of all players.
 
-    What is known for the averaged weights is not shown again for each turn of a player.
+    What is known for the averaged weights is not shown again for each step of a player.
     """
     panels: dict[str, list[Series]] = {}
     whole = {series.name for series in found.series}

@@ -97,8 +97,8 @@ def _wanted(name: str) -> Iterator[PurePosixPath]:
     plain = PurePosixPath(name)
     yield plain if _kept(name) else plain.with_suffix(".png")
     yield plain.with_name(f"{plain.name}.png")
-    for turn in count():
-        yield plain.with_name(f"{plain.stem}-{_digest(name, turn)}.png")
+    for attempt in count():
+        yield plain.with_name(f"{plain.stem}-{_digest(name, attempt)}.png")
 
 
 def _fitted(place: PurePosixPath, packed: bool) -> PurePosixPath:
@@ -119,8 +119,8 @@ def _cut(part: str) -> str:
     return start + end
 
 
-def _digest(name: str, turn: int = 0) -> str:
-    return hashlib.sha256(os.fsencode(name) + bytes(turn)).hexdigest()[:DIGITS]
+def _digest(name: str, attempt: int = 0) -> str:
+    return hashlib.sha256(os.fsencode(name) + bytes(attempt)).hexdigest()[:DIGITS]
 
 
 def _key(place: PurePosixPath) -> str:
