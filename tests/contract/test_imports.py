@@ -32,6 +32,7 @@ BLOCKS = {"backbone", "blocks", "norms", "posterior", "transformer"}  # of netwo
 WEIGHTS = {  # who reads files of tensors, and of what
     "models/stored.py": "models",
     "metrics/features_kinds.py": "the recognizer of digits inside the package",
+    "metrics/features_photos.py": "published weights that a package carries",
     "metrics/features_pretrained.py": "published weights, known by their SHA-256",
     "metrics/features_cache.py": "features of real images",
     "engine/checkpoint.py": "checkpoints",
