@@ -16,6 +16,7 @@ import calotype
 from calotype.config import Config
 from calotype.data import Split
 from calotype.engine.distributed import World
+from calotype.engine.timing import taken_back
 from calotype.engine.train import resume, train
 from calotype.engine.trainer import Progress, Trainer
 from calotype.errors import UserError
@@ -124,6 +125,20 @@ def test_resume_is_bitwise_the_uninterrupted_run(name: str, runs: Path) -> None:
     interrupt(runs / "b", 4)
     resume(runs / "b")
     assert same(final_state(runs / "a"), final_state(runs / "b"))
+
+
+@every_recipe
+def test_steps_that_are_taken_back_leave_no_trace(name: str) -> None:
+    trainer, twin = (trainer_of(small(name), split_of(name)) for _ in range(2))
+    for steps in (2, 1):  # from the beginning, and from where a run is
+        with taken_back(trainer):
+            for _ in range(2):
+                trainer.step(watch=True)
+        for _ in range(steps):
+            trainer.step()
+            twin.step()
+    assert trainer.progress == twin.progress
+    assert same(trainer.state(), twin.state())
 
 
 @every_generator

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from calotype import parallel
 from calotype.config import Config, Optimizer
-from calotype.engine import budget, checkpoint, selection, train
+from calotype.engine import checkpoint, selection, timing, train
 from calotype.engine.checkpoint import Checkpoint
 from calotype.engine.distributed import World, joined
 from calotype.engine.gradients import Owned
@@ -247,7 +247,7 @@ class Clock:
 
 def timed(run: Path, rank: int) -> Any:
     """By the clock of the first process there is time for a fourth step to be timed, by that of the second there is not."""
-    with swapped(budget, "time", Clock(rank)):
+    with swapped(timing, "time", Clock(rank)):
         result = train.train(replace(tiny(), train=replace(tiny().train, steps=None, minutes=3e-4)), out=run)
     return result.step, result.steps
 

@@ -12,9 +12,9 @@ import torch
 
 from calotype.config import Config, More, Training
 from calotype.data import Split
-from calotype.engine import budget as under_test
+from calotype.engine import timing
 from calotype.engine import trainer as loop
-from calotype.engine.budget import further, steps_of
+from calotype.engine.budget import steps_of
 from calotype.engine.display import Display
 from calotype.engine.distributed import World
 from calotype.engine.train import resume, train
@@ -22,7 +22,7 @@ from calotype.engine.trainer import Progress, Trainer
 from calotype.errors import UserError
 from calotype.models import build
 from calotype.types import Batch, ImageSpec, Model, Player
-from tests.small import small, split_of
+from tests.small import final_state, same, small, split_of
 
 CPU = torch.device("cpu")
 
@@ -40,8 +40,7 @@ def lazily(monkeypatch: pytest.MonkeyPatch, every: dict[str, int]) -> None:
         model.players = seldom  # type: ignore[method-assign]
         return model
 
-    for module in (under_test, loop):
-        monkeypatch.setattr(module, "build", lazy)
+    monkeypatch.setattr(loop, "build", lazy)
 
 
 def drawn(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> list[int]:
@@ -84,13 +83,13 @@ def test_an_epoch_is_as_many_images_as_there_are_to_train_on(
     sizes = drawn(trainer, monkeypatch)
     wanted = epochs * len(split.train)
     last = 0
-    for _ in range(steps_of(Training(epochs=epochs), config, split)):
+    for _ in range(steps_of(Training(epochs=epochs), trainer)):
         last = len(sizes)
         trainer.step()
     assert sum(sizes[:last]) < wanted <= sum(sizes) == trainer.progress.seen
     # and as many again from there
     start, before = trainer.progress.step, sum(sizes)
-    for _ in range(steps_of(More(epochs=epochs), config, split, start=start) - start):
+    for _ in range(steps_of(More(epochs=epochs), trainer) - start):
         last = len(sizes)
         trainer.step()
     assert sum(sizes[:last]) - before < wanted <= sum(sizes) - before
@@ -98,20 +97,21 @@ def test_an_epoch_is_as_many_images_as_there_are_to_train_on(
 
 
 def test_minutes_are_steps_by_the_time_of_one() -> None:
-    config, split = small("gan"), split_of("gan")
-    assert steps_of(Training(minutes=2), config, split, seconds_per_step=0.05) == 2400
-    assert steps_of(More(minutes=2), config, split, seconds_per_step=0.05, start=100) == 2500
-    assert steps_of(Training(minutes=1e-9), config, split, seconds_per_step=0.05) == 1
-    assert steps_of(More(steps=7), config, split, start=100) == 107
+    trainer = trainer_of(small("gan"), split_of("gan"))
+    trainer.progress.step = 100
+    assert steps_of(Training(minutes=2), trainer, seconds_per_step=0.05) == 2400
+    assert steps_of(More(minutes=2), trainer, seconds_per_step=0.05) == 2500
+    assert steps_of(Training(minutes=1e-9), trainer, seconds_per_step=0.05) == 1
+    assert steps_of(More(steps=7), trainer) == 107
 
 
 def test_what_a_step_takes_is_remembered_or_follows_from_the_log_or_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    config, split, said = small("gan"), split_of("gan"), []
-    monkeypatch.setattr(under_test, "_seconds_per_step", lambda trainer, window: said.append(window) or 0.5)
+    trainer, said = trainer_of(small("gan"), split_of("gan")), []
+    monkeypatch.setattr(timing, "_seconds_per_step", lambda trainer, window: said.append(window) or 0.5)
 
     def end(asked: Training | More, seconds: float, timed: float, step: int) -> int:
-        progress = Progress(9, step, seconds=seconds, settings={"threads": 1, "seconds_per_step": timed, "bf16": False})
-        return further(asked, progress, config, split, CPU, World(), Display())
+        trainer.progress = Progress(9, step, seconds=seconds, settings={"threads": 1, "seconds_per_step": timed, "bf16": False})
+        return steps_of(asked, trainer, timing.known(trainer, asked, Display()))
 
     assert end(More(minutes=1), 30.0, 0.25, 100) == 100 + 240
     assert end(More(minutes=1), 30.0, 0.0, 100) == 100 + 200
@@ -137,9 +137,10 @@ def test_what_a_step_takes_is_remembered_or_follows_from_the_log_or_is_timed(mon
 )
 @pytest.mark.parametrize("name", ["gan", "wgan-gp"])
 def test_a_budget_that_no_run_spends_is_one_line(name: str, asked: Training | More, says: str) -> None:
-    config, split = small(name), split_of(name)
+    trainer = trainer_of(small(name), split_of(name))
+    trainer.progress.step = 1
     with pytest.raises(UserError, match=says) as caught:
-        steps_of(asked, config, split, seconds_per_step=0.001, start=1)
+        steps_of(asked, trainer, seconds_per_step=0.001)
     assert "999,999,999 at most: give less" in str(caught.value)
     assert len(str(caught.value)) < 200
 
@@ -177,21 +178,42 @@ def test_threads_are_those_that_pay_whatever_the_budget(
         seen.append(torch.get_num_threads())
         return {1: alone, 2: together}[seen[-1]]
 
-    monkeypatch.setattr(under_test, "_seconds_per_step", pace)
+    monkeypatch.setattr(timing, "_seconds_per_step", pace)
     config = small("gan")
     named = {name: getattr(asked, name) for name in ("minutes", "steps", "epochs", "threads")}
     config = replace(config, train=replace(config.train, **named))
-    _, found = under_test.budget(config, split_of("gan"), CPU, World(), Display())
+    torch.set_num_threads(1 if timing.settles_threads(config, CPU, World(), 2) else 2)
+    found = timing.settled(trainer_of(config, split_of("gan")), 2, Display())
     assert torch.get_num_threads() == threads
     assert seen == timed
     assert found == (0.0 if not timed else together if threads == 2 else alone)
+
+
+def test_a_run_whose_first_steps_were_timed_is_the_one_that_takes_as_many_untimed(tmp_path: Path) -> None:
+    timed = small("gan")
+    timed = replace(timed, train=replace(timed.train, steps=None, minutes=2e-3))
+    run = train(timed, out=tmp_path / "timed", display=Display())
+    plain = small("gan", run.steps)
+    assert run.steps > 1
+    train(plain, out=tmp_path / "plain", display=Display())
+    assert same(final_state(tmp_path / "timed"), final_state(tmp_path / "plain"))
+
+
+def test_a_trainer_is_built_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    built, build = [], loop.build
+    monkeypatch.setattr(loop, "build", lambda *given: built.append(given) or build(*given))
+    timed = small("gan")
+    run = train(replace(timed, train=replace(timed.train, steps=None, minutes=1e-4)), out=tmp_path / "run", display=Display()).run
+    assert len(built) == 1
+    resume(run.folder, more=More(minutes=1e-4), display=Display())
+    assert len(built) == 2
 
 
 def test_threads_that_wait_for_each_other_are_not_waited_for() -> None:
     trainer, steps = trainer_of(small("gan"), split_of("gan")), []
     step = trainer.step
     trainer.step = lambda *args: steps.append(1) or step(*args)  # type: ignore[assignment,func-returns-value,method-assign]
-    under_test._seconds_per_step(trainer, 0.5, beaten=0.0)
+    timing._seconds_per_step(trainer, 0.5, beaten=0.0)
     assert len(steps) == 2
 
 
@@ -199,7 +221,7 @@ def test_threads_that_wait_for_each_other_are_not_waited_for() -> None:
 def test_the_number_of_threads_is_recorded_for_a_resume(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for paid, threads in ((0.1, 2), (9.0, 1)):
         torch.set_num_threads(2)
-        monkeypatch.setattr(under_test, "_seconds_per_step", lambda *a, paid=paid: {1: 2.0, 2: paid}[torch.get_num_threads()])
+        monkeypatch.setattr(timing, "_seconds_per_step", lambda *a, paid=paid: {1: 2.0, 2: paid}[torch.get_num_threads()])
         config = small("gan", steps=20)
         config = replace(config, train=replace(config.train, threads=None))
         run = train(config, out=tmp_path / str(threads), display=Display()).run

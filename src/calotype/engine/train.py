@@ -23,9 +23,9 @@ from calotype.config import Config, More, from_json, to_json, with_one_budget
 from calotype.data import Split
 from calotype.data.images import some, told
 from calotype.diagnose.training import Watcher
-from calotype.engine import checkpoint, distributed, feasible, resuming, selection
+from calotype.engine import checkpoint, distributed, feasible, resuming, selection, timing
 from calotype.engine import device as machine
-from calotype.engine.budget import budget, further
+from calotype.engine.budget import steps_of
 from calotype.engine.display import Display, Terminal
 from calotype.engine.distributed import Poll, World
 from calotype.engine.images import augmentation_of, open_images
@@ -76,17 +76,20 @@ def train(config: Config, *, out: str | Path | None = None, display: Display | N
         display = display if world.is_main else Display()
         config = from_json(Config, world.first(lambda: to_json(_asked(config, out))))
         device = machine.take_device(config.train.device, world.local, world.size)
-        torch.set_num_threads(world.first(lambda: _threads(config)))
+        threads = world.first(lambda: _threads(config))
+        torch.set_num_threads(1 if timing.settles_threads(config, device, world, threads) else threads)
         split = _load(config, display, world)
         config = _fitting(config, split, world, display)
         spec = augmentation_of(config.data).spec(split.train)
         feasible.require_effect(config, spec)
         feasible.require_room(config, spec, device, world)
         selection.require(config, split)
-        steps, seconds_per_step = budget(config, split, device, world, display)
-        threads = torch.get_num_threads()
-        progress = Progress(steps=steps, settings={"threads": threads, "seconds_per_step": seconds_per_step, "processes": world.size})
-        trainer = Trainer(config, split, progress, device, world)
+        trainer = Trainer(config, split, Progress(steps=1), device, world)  # how many they are its first steps tell
+        seconds = timing.settled(trainer, threads, display)
+        settings = {"threads": torch.get_num_threads(), "seconds_per_step": seconds, "processes": world.size}
+        trainer.progress.settings |= settings
+        trainer.progress.steps = steps_of(config.train, trainer, seconds)
+        trainer.compile()
         run = Run(Path(world.first(lambda: str(_create(out, f"{config.recipe}-{split.train.name}", trainer).folder))))
         with _training_in(run, world):
             world.first(lambda: _begin(run, trainer, split))
@@ -125,14 +128,15 @@ def resume(
             feasible.require_room(config, augmentation_of(config.data).spec(split.train), device, world)
             selection.require(config, split)
             ended = progress.early
-            if asked is not None:
-                progress.steps = further(asked, progress, config, split, device, world, display)
-            if more is not None:
-                config = replace(config, train=replace(config.train, minutes=None, epochs=None, steps=progress.steps))
-            resuming.require_unfinished(run, progress, changed or more)
             trainer = Trainer(config, split, progress, device, world)
             if saved is not None:
                 resuming.restore(run, trainer, saved, display)
+            if asked is not None:
+                trainer.progress.steps = steps_of(asked, trainer, timing.known(trainer, asked, display))
+            if more is not None:
+                trainer.config = replace(config, train=replace(config.train, minutes=None, epochs=None, steps=trainer.progress.steps))
+            resuming.require_unfinished(run, replace(trainer.progress, early=ended), changed or more)
+            trainer.compile()
             if ended and asked is not None:
                 trainer.progress.since = 0
             world.first(lambda: _go_on(run, trainer, split, saved is None, bool(changed or more), ended))

@@ -82,9 +82,16 @@ class Trainer:
         self.claim()
         self.statistics = machine.statistics(self.model)
         self.bf16 = progress.settings.setdefault("bf16", world.first(lambda: machine.pick_bf16(config.train, model, device)))
-        compiles = world.first(lambda: machine.pick_compile(config.train, model, progress.steps, device))
-        self.compiled = machine.compile_networks(self.model, self._parts(self.loader.batch_at(0))[0]) if compiles else []
+        self.compiled: list[str] = []
+        self.compile()
         self.healthy = torch.ones((), dtype=torch.bool, device=device)
+
+    def compile(self) -> None:
+        """Compile the networks where that was asked for, or pays in as many steps as the run takes; asked once more where they change."""
+        steps = self.progress.steps
+        pays = self.world.first(lambda: machine.pick_compile(self.config.train, self.model, steps, self.device))
+        if pays and not self.compiled:
+            self.compiled = machine.compile_networks(self.model, self._parts(self.loader.batch_at(0))[0])
 
     def claim(self) -> None:
         """Give each player its parameters and an optimizer for them; once more where they were sharded since."""
