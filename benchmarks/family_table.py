@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import calotype
-from calotype import pictures
+from calotype import earlier, pictures
 from calotype.engine import checkpoint
 from calotype.engine.display import Terminal
 from calotype.evaluation.result import Report, to_json
@@ -216,8 +216,15 @@ def markdown(groups: dict[str, list[Row]], title: str, command: str) -> str:
     """The table, with all that is needed to repeat and to doubt it."""
     some = next(iter(groups.values()))[0]
     threads = f"{some['threads'] or 'all'} thread{'s' * (some['threads'] != 1)}"
-    floors = {s["name"]: s["floor"] for s in some["scores"]}
-    real = ["real images", "", "", "", "", *("" if floors.get(n) is None else number(floors[n]) for n in ("FD", "coverage", "recognized"))]
+    baselines = {s["name"]: s["baseline"] for s in some["scores"]}
+    real = [
+        "real images",
+        "",
+        "",
+        "",
+        "",
+        *("" if baselines.get(n) is None else number(baselines[n]) for n in ("FD", "coverage", "recognized")),
+    ]
     lines = ["| " + " | ".join(HEAD) + " |", "|---|---|" + "---:|" * (len(HEAD) - 2)]
     lines += ["| " + " | ".join(row) + " |" for row in [*(cells(rows) for rows in groups.values()), [*real, "", "", "", ""]]]
     fd, seeds = next(s for s in some["scores"] if s["name"] == "FD"), sorted({row["seed"] for rows in groups.values() for row in rows})
@@ -249,7 +256,7 @@ def curves(groups: dict[str, list[Row]]) -> list[str]:
             if not lines:
                 lines = ["", f"FD by the number of function evaluations (first seed, N = {points[0]['n']}):", ""]
             told = "; ".join(f"{number(p['nfe'])}: {number(p['fd'])} ({number(p['seconds_per_1000'])} s for 1,000)" for p in points)
-            lines.append(f"- `{name}`: {told}; real images {number(points[0]['floor'])}")
+            lines.append(f"- `{name}`: {told}; real images {number(points[0]['baseline'])}")
     return lines
 
 
@@ -339,7 +346,7 @@ def main() -> int:
     name = "digits" if given.data == DIGITS else Path(given.data).stem
     out = given.out or Path(f"benchmarks/results/families-{name}.json")
     out.parent.mkdir(parents=True, exist_ok=True)
-    results: dict[str, Row] = read_json(out) if out.exists() else {}
+    results: dict[str, Row] = {key: earlier.report(row) for key, row in read_json(out).items()} if out.exists() else {}
     jobs = [
         Job(recipe, seed, given.minutes, given.data, given.size, given.threads, given.runs)
         for seed in range(given.seeds)

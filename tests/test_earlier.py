@@ -87,3 +87,20 @@ def test_tensors_and_events_have_the_names_of_today() -> None:
     ]
     assert earlier.record({"event": "retreat", "step": 3}) == {"event": "rollback", "step": 3}
     assert earlier.record({"event": "score", "step": 3}) == {"event": "score", "step": 3}
+
+
+def test_what_a_report_called_floor_is_the_baseline() -> None:
+    old = {
+        "schema": 1,
+        "scores": [{"name": "FD", "floor": 1.5}],
+        "evaluations": [{"nfe": 5, "floor": 0.5}],
+        "verdicts": [
+            {"name": "copying", "status": "PASS", "asked": True},
+            {"name": "oscillation", "status": "CANNOT TELL", "asked": False},
+        ],
+    }
+    new = earlier.report(old)
+    assert (new["schema"], new["scores"], new["evaluations"]) == (2, [{"name": "FD", "baseline": 1.5}], [{"nfe": 5, "baseline": 0.5}])
+    assert new["verdicts"] == [{"name": "copying", "status": "PASS"}, {"name": "oscillation", "status": "NOT APPLICABLE"}]
+    assert earlier.report(new) == new
+    assert [earlier.report(odd) for odd in (None, [], {"scores": None})] == [None, [], {"scores": None}]

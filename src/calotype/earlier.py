@@ -40,6 +40,26 @@ def _data(facts: Any) -> Any:
     return {_DATA.get(name, name): value for name, value in facts.items()} if isinstance(facts, Mapping) else facts
 
 
+def report(facts: Any) -> Any:
+    """A ``report.json``: what it called floor is the baseline, and what was not asked is not applicable."""
+    if not isinstance(facts, Mapping):
+        return facts
+    new = dict(facts)
+    for name, change in (("scores", _baseline), ("evaluations", _baseline), ("verdicts", _asked)):
+        if isinstance(new.get(name), list):
+            new[name] = [change(row) if isinstance(row, Mapping) else row for row in new[name]]
+    return new | ({"schema": 2} if new.get("schema") == 1 else {})
+
+
+def _baseline(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {{"floor": "baseline"}.get(name, name): value for name, value in row.items()}
+
+
+def _asked(row: Mapping[str, Any]) -> dict[str, Any]:
+    new = dict(row)
+    return new if new.pop("asked", True) else new | {"status": "NOT APPLICABLE"}
+
+
 def _gan(facts: Mapping[str, Any]) -> Any:
     new = dict(facts)
     network, width, narrow = (new.pop(name, None) for name in ("network", "width", "discriminator_width"))

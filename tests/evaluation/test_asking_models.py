@@ -91,7 +91,7 @@ def test_each_kind_is_a_row_with_its_name_count_and_interval() -> None:
     assert held.labels is not None
     truth = 8 - 7 * float((held.labels == 0).mean())
     assert [s.features for s in (exact, bound)] == ["exact, given the class", "ELBO, given the class"]
-    assert {(s.name, s.n, s.m, s.floor, s.kind) for s in (exact, bound)} == {(LIKELIHOOD, 300, 300, None, "lower")}
+    assert {(s.name, s.n, s.m, s.baseline, s.kind) for s in (exact, bound)} == {(LIKELIHOOD, 300, 300, None, "lower")}
     assert exact.value == pytest.approx(truth, abs=0.05)
     assert exact.interval is not None
     assert (exact.interval[1] - exact.interval[0]) / 2 == pytest.approx(1.96 * 3.5 / math.sqrt(300), rel=0.05)

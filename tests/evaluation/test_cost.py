@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from calotype.data import Images, load
 from calotype.evaluation import cost
-from calotype.evaluation.reference_set import Ground
+from calotype.evaluation.reference_set import ReferenceSet
 from calotype.evaluation.target import Subject
 from calotype.models import build
 from calotype.settings import SolverSteps
@@ -120,14 +120,14 @@ def test_the_curve_shows_what_more_evaluations_bring(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(cost, "NFES", (5, 10, 50))
     split = load("mnist5k")
     subject = Subject("x", split.holdout.pixels[:200], split.train, split.holdout, drawn(Blend(split.train)), seconds_per_1000=0.1)
-    ground = Ground.of(subject, "digits", 0)
-    rows = cost.curve(subject, ground, 0)
+    against = ReferenceSet.of(subject, "digits", 0)
+    rows = cost.curve(subject, against, 0)
     assert [(row.nfe, row.steps) for row in rows] == [(5, 3), (9, 5), (49, 25)]
     assert all(a.fd > b.fd and a.unbiased > b.unbiased for a, b in pairwise(rows))
     last = rows[-1]
     assert last.interval is not None
     assert last.interval[0] < last.fd < last.interval[1]
-    assert last.floor == pytest.approx(last.fd, rel=0.3)  # they are real digits
+    assert last.baseline == pytest.approx(last.fd, rel=0.3)  # they are real digits
     assert last.unbiased < last.fd / 2
 
 
@@ -135,8 +135,8 @@ def test_the_curve_keeps_to_its_time_and_to_models_that_take_steps(monkeypatch: 
     monkeypatch.setattr(cost, "COUNT", 200)
     split = load("mnist5k")
     subject = Subject("x", split.holdout.pixels[:200], split.train, split.holdout, drawn(Blend(split.train)), seconds_per_1000=1e6)
-    ground = Ground.of(subject, "digits", 0)
-    assert cost.curve(subject, ground, 0) == ()
+    against = ReferenceSet.of(subject, "digits", 0)
+    assert cost.curve(subject, against, 0) == ()
     gan = replace(subject, generator=drawn(build(small("dcgan").model, GRAY)))
-    assert cost.curve(gan, ground, 0) == ()
-    assert cost.curve(replace(subject, generator=None), ground, 0) == ()
+    assert cost.curve(gan, against, 0) == ()
+    assert cost.curve(replace(subject, generator=None), against, 0) == ()

@@ -14,7 +14,7 @@ from calotype.data.images import make_images
 from calotype.errors import UserError
 from calotype.evaluation.evaluate import evaluate
 from calotype.evaluation.evidence import classes
-from calotype.evaluation.reference_set import Ground, Reals, enough, laid
+from calotype.evaluation.reference_set import RealImages, ReferenceSet, enough, laid
 from calotype.metrics.classes import Shares
 from calotype.metrics.features import Extracted, FeatureSpace
 
@@ -40,17 +40,17 @@ def blank(count: int) -> Images:
     return make_images(np.zeros((count, 28, 28, 1), np.uint8), np.arange(count) % 10, [str(i) for i in range(10)], "blank")
 
 
-def ground(train: int, holdout: int, n: int) -> Ground:
-    def reals(count: int) -> Reals:
+def divided(train: int, holdout: int, n: int) -> ReferenceSet:
+    def reals(count: int) -> RealImages:
         made = Extracted(np.arange(2.0 * count, dtype=np.float32).reshape(count, 2))
-        return Reals(blank(count), [made], made)
+        return RealImages(blank(count), [made], made)
 
     space = FeatureSpace("none", "none", 2, "0", lambda x: (x, None))
     return laid([space], space, reals(train), reals(holdout), n, 0)
 
 
 @pytest.mark.parametrize(
-    ("train", "holdout", "n", "floor", "reference"),
+    ("train", "holdout", "n", "baseline", "reference"),
     [
         (4500, 500, 2000, 2000, 3000),
         (200, 0, 2000, 100, 100),  # half of the training images stay to compare with
@@ -59,34 +59,36 @@ def ground(train: int, holdout: int, n: int) -> Ground:
         (1000, 200, 600, 600, 600),
     ],
 )
-def test_the_floor_never_takes_more_than_half_of_the_training_images(train: int, holdout: int, n: int, floor: int, reference: int) -> None:
-    found = ground(train, holdout, n)
-    assert (len(found.floor), len(found.reference)) == (floor, min(reference, max(2000, n)))
+def test_the_baseline_never_takes_more_than_half_of_the_training_images(
+    train: int, holdout: int, n: int, baseline: int, reference: int
+) -> None:
+    found = divided(train, holdout, n)
+    assert (len(found.baseline), len(found.reference)) == (baseline, min(reference, max(2000, n)))
     rows = found.even(n)
-    assert len(rows) == floor
-    assert len(set(rows.tolist())) == floor
+    assert len(rows) == baseline
+    assert len(set(rows.tolist())) == baseline
     assert rows.max() < n
     assert (rows == found.even(n)).all()
 
 
 def test_the_images_that_are_scored_come_from_all_over_a_folder() -> None:
     """The files of a folder often stand class by class."""
-    rows = ground(200, 0, 2000).even(2000)
+    rows = divided(200, 0, 2000).even(2000)
     assert np.bincount(rows // 500, minlength=4).min() > 10
 
 
-def test_scores_and_floor_rest_on_equally_many_images(digits: np.ndarray, tmp_path: Path) -> None:
-    """Real digits in the place of generated ones score what the floor scores only where both are as many."""
+def test_scores_and_baseline_rest_on_equally_many_images(digits: np.ndarray, tmp_path: Path) -> None:
+    """Real digits in the place of generated ones score what the baseline scores only where both are as many."""
     made, train = folder(digits[:600], tmp_path / "made"), folder(digits[600:800], tmp_path / "train")
     report = evaluate(made, data=train, features="digits", count=600, short=True)
     fd, coverage = report.score("FD"), report.score("coverage")
     assert fd is not None
     assert coverage is not None
     assert fd.n == fd.m == 100
-    assert fd.floor is not None
-    assert coverage.floor is not None
-    assert fd.value == pytest.approx(fd.floor, rel=0.2)
-    assert coverage.value == pytest.approx(coverage.floor, abs=0.1)
+    assert fd.baseline is not None
+    assert coverage.baseline is not None
+    assert fd.value == pytest.approx(fd.baseline, rel=0.2)
+    assert coverage.value == pytest.approx(coverage.baseline, abs=0.1)
     told = "scores use 100 of the 600 images, because only 100 real images are left for the real-vs-real baseline: give more with --holdout"
     assert told in report.notes
     mode = next(v for v in report.verdicts if v.name == "mode-collapse")
@@ -119,8 +121,8 @@ def test_too_few_real_images_are_counted_out(train: int, holdout: int, n: int, t
 def test_as_many_as_it_asks_for_are_enough(train: int, holdout: int, n: int) -> None:
     """Each is what the line above asks for, and one image fewer is refused again."""
     enough(blank(train), blank(holdout), n, "digits")
-    found = ground(train, holdout, n)
-    assert min(len(found.floor), len(found.reference)) == DIGITS + 1
+    found = divided(train, holdout, n)
+    assert min(len(found.baseline), len(found.reference)) == DIGITS + 1
     with pytest.raises(UserError, match="of each: give 1 more training images"):
         enough(blank(train - 1), blank(holdout), n, "digits")
 
@@ -136,14 +138,14 @@ def test_too_few_are_told_before_any_work(digits: np.ndarray, tmp_path: Path) ->
 def test_reals_without_labels_are_joined(digits: np.ndarray) -> None:
     one = replace(blank(3), labels=None)
     made = Extracted(np.zeros((3, 2), np.float32))
-    both = Reals(one, [made], made) + Reals(blank(3), [made], made)
+    both = RealImages(one, [made], made) + RealImages(blank(3), [made], made)
     assert len(both) == 6
     assert both.images.labels is None
 
 
 @pytest.mark.parametrize(("error", "shown"), [(0.02, True), (0.5, False)])
 def test_shares_as_rough_as_themselves_are_not_drawn(error: float, shown: bool) -> None:
-    found = ground(200, 0, 100)
+    found = divided(200, 0, 100)
     made = Extracted(np.zeros((100, 2), np.float32))
     shares = Shares(np.array([0.73, 0.27, *[0.0] * 8]), np.full(10, error), 0.1)
     counts = classes(found, [made], made, shares)

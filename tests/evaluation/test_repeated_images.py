@@ -126,8 +126,8 @@ def test_real_images_that_repeat_are_said_first_and_count_once(tmp_path: Path) -
     for name in ("precision", "recall", "density", "coverage"):
         score = report.score(name)
         assert score is not None
-        assert score.floor is not None
-        assert score.floor > 0.5, name
+        assert score.baseline is not None
+        assert score.baseline > 0.5, name
     assert report.score("coverage").value > 0  # type: ignore[union-attr]
 
 

@@ -24,9 +24,9 @@ from calotype.engine.model_card import model_card
 from calotype.engine.run import Run
 from calotype.errors import UserError
 from calotype.evaluation import restoration, restored, result
-from calotype.evaluation.eval_images import Picture, of_source, within
+from calotype.evaluation.eval_images import EvalImage, of_source, within
 from calotype.evaluation.evaluate import evaluate
-from calotype.evaluation.restored import MODEL, Judge, Measured
+from calotype.evaluation.restored import MODEL, Judge, Restored
 from calotype.evaluation.run_info import RunInfo
 from calotype.evaluation.schema import schema
 from calotype.metrics.quality import convention_for
@@ -42,7 +42,7 @@ from tests.small import small
 SIZE = 48
 
 
-def scenes(count: int = 12, channels: int = 3, size: int = SIZE) -> list[Picture]:
+def scenes(count: int = 12, channels: int = 3, size: int = SIZE) -> list[EvalImage]:
     """Pictures with edges and smooth shades, all different."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:size, :size] / size
@@ -53,7 +53,7 @@ def scenes(count: int = 12, channels: int = 3, size: int = SIZE) -> list[Picture
             a, b, c = rng.uniform(-1, 1, 3)
             planes.append(0.4 * np.sin(9 * a * x + 7 * b * y) + 0.3 * np.sign(x - y * b + 0.3 * c) + 0.1 * np.sin(60 * x * a))
         truth = torch.from_numpy(np.stack(planes)[None]).float().clamp(-1, 1)
-        found.append(Picture(f"scene {index}", torch.from_numpy(pictures.to_uint8(truth)).permute(0, 3, 1, 2) / 127.5 - 1))
+        found.append(EvalImage(f"scene {index}", torch.from_numpy(pictures.to_uint8(truth)).permute(0, 3, 1, 2) / 127.5 - 1))
     return found
 
 
@@ -72,7 +72,7 @@ class Planted(Model):
         return self.does(condition.source[:, : self.spec.channels])
 
 
-def measured(does: Callable[[Tensor], Tensor], how: str = "noise:25", shown: list[Picture] | None = None) -> tuple[Measured, Judge]:
+def measured(does: Callable[[Tensor], Tensor], how: str = "noise:25", shown: list[EvalImage] | None = None) -> tuple[Restored, Judge]:
     degrade = parse(how)
     shown = shown or scenes()
     channels = shown[0].truth.shape[1]
@@ -81,7 +81,7 @@ def measured(does: Callable[[Tensor], Tensor], how: str = "noise:25", shown: lis
     return judge.measure(shown), judge
 
 
-def statuses(found: Measured) -> dict[str, str]:
+def statuses(found: Restored) -> dict[str, str]:
     return {v.name: v.status for v in conclude(restoration._findings(found))}
 
 
@@ -150,10 +150,13 @@ def test_the_damage_of_an_image_does_not_depend_on_its_neighbors() -> None:
 def report(name: str, does: Callable[[Tensor], Tensor] = truth_of) -> result.Report:
     found, judge = measured(does)
     verdicts = tuple(conclude(restoration._findings(found)))
-    levels = (result.Level(5.0, {"told": 38.0, "not told": 37.5, "input": 34.0}), result.Level(25.0, {"told": 31.0, "not told": 30.0}))
+    levels = (
+        result.NoiseLevel(5.0, {"told": 38.0, "not told": 37.5, "input": 34.0}),
+        result.NoiseLevel(25.0, {"told": 31.0, "not told": 30.0}),
+    )
     part = restoration.of(found, "noise:25", judge.convention.text, levels)
     scores = restoration._scores(found, judge.convention.text)
-    shown = result.Pictures(crops=restoration.crops(found))
+    shown = result.ReportImages(crops=restoration.crops(found))
     return result.Report(
         name, scores=scores, verdicts=verdicts, restoration=part, pictures=shown, cost=RunInfo().cost(judge.generator, 1.5)
     )

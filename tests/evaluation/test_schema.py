@@ -35,7 +35,7 @@ def test_a_report_keeps_to_the_schema(report: Report) -> None:
 
 def test_the_names_that_programs_rely_on() -> None:
     tree = to_json(whole())
-    assert set(tree["scores"][0]) >= {"name", "value", "interval", "floor", "n", "features", "kind"}
+    assert set(tree["scores"][0]) >= {"name", "value", "interval", "baseline", "n", "features", "kind"}
     assert set(tree["verdicts"][0]) >= {"name", "status", "effect", "p", "detectable", "evidence", "remedies"}
     assert tree["scores"][0]["interval"] == [7.5, 8.5]
     assert [v["status"] for v in tree["verdicts"]] == ["FAIL", "WARN", "CANNOT TELL", "PASS"]

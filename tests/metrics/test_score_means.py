@@ -40,6 +40,6 @@ def test_authentic_images_are_compared_with_held_out_ones():
     copied = Extracted(np.concatenate([train.features[:150], fresh.features[150:]]), None)
     real, bad = (next(s for s in overfitting(x, train, held, "space") if s.name == "AuthPct") for x in (fresh, copied))
     assert real.kind == "match"
-    assert real.interval[0] < real.floor < real.interval[1]
+    assert real.interval[0] < real.baseline < real.interval[1]
     assert bad.value == pytest.approx(real.value / 2, rel=0.15)
-    assert bad.interval[1] < bad.floor
+    assert bad.interval[1] < bad.baseline

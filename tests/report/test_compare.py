@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from calotype.diagnose.verdict import Verdict, not_asked
+from calotype.diagnose.verdict import Verdict, not_applicable
 from calotype.errors import UserError
 from calotype.evaluation import ranking
 from calotype.evaluation.result import Data, Report
@@ -158,7 +158,7 @@ def test_recipes_of_several_seeds_get_their_own_table() -> None:
 
 
 def test_a_question_for_one_family_alone_stays_open_for_the_other() -> None:
-    idle = tuple(not_asked(name, "This family has no such thing.") for name in ("posterior-collapse", "overfitting-discriminator"))
+    idle = tuple(not_applicable(name, "This family has no such thing.") for name in ("posterior-collapse", "overfitting-discriminator"))
     gan, flow = named(1.0, 9.0)
     gan = replace(gan, verdicts=(idle[0], Verdict("overfitting-discriminator", "PASS", "Fine.")))
     said = Page(compare_html([gan, replace(flow, verdicts=idle)])).text

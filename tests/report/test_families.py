@@ -80,7 +80,7 @@ def test_equal_and_unequal_training_is_told() -> None:
 
 def test_the_table_and_the_picture_show_what_each_takes() -> None:
     rows = tuple(Evaluations(n, n, 10 / n, (9 / n, 11 / n), 9 / n, 0.1, 400, n / 2) for n in (5, 10, 20))
-    free = fd(1.0, name="FD, bias removed", floor=0.0)
+    free = fd(1.0, name="FD, bias removed", baseline=0.0)
     reports = [replace(r, scores=(*r.scores, free), cost=costing(10.0, seconds=3.0 * (i + 1))) for i, r in enumerate(named(1.0, 9.0))]
     reports[0] = replace(reports[0], evaluations=rows)
     page = Page(compare_html(reports))

@@ -10,7 +10,7 @@ import pytest
 from calotype.degrade import classical, parse
 from calotype.diagnose.verdict import RANK, Verdict
 from calotype.evaluation.restored import MODEL
-from calotype.evaluation.result import VERDICTS, Level, Report, Restoration
+from calotype.evaluation.result import VERDICTS, NoiseLevel, Report, Restoration
 from calotype.evaluation.scores import KINDS, RESTORED
 from calotype.evaluation.wording import space_in_words
 from calotype.metrics.features import coarse, pick
@@ -84,7 +84,7 @@ def restorer() -> Report:
 
     methods = (Method(MODEL, Estimate(25.0), Estimate(0.8)), Method("nl-means", Estimate(24.0), Estimate(0.7), Estimate(1.0)))
     each = {MODEL: (25.0, 25.0), "nl-means": (24.0, 24.0)}
-    found = Restoration("noise:25", "RGB", ("a", "b"), methods, each, (Level(25.0, {"told": 25.0, "nl-means": 24.0}),))
+    found = Restoration("noise:25", "RGB", ("a", "b"), methods, each, (NoiseLevel(25.0, {"told": 25.0, "nl-means": 24.0}),))
     return Report("denoiser", restoration=found, verdicts=(Verdict("harm", "PASS", "No image came out worse than it went in."),))
 
 

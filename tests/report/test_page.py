@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from calotype.diagnose.verdict import Verdict, cannot_tell, not_asked
+from calotype.diagnose.verdict import Verdict, cannot_tell, not_applicable
 from calotype.evaluation.result import (
     VERDICTS,
     ClassCounts,
@@ -22,8 +22,8 @@ from calotype.evaluation.result import (
     Extrapolation,
     LadderRow,
     Neighbors,
-    Pictures,
     Report,
+    ReportImages,
     Series,
     Spectrum,
 )
@@ -81,8 +81,10 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.words).split())
 
 
-def fd(value: float, half: float | None = 0.5, name: str = "FD", kind: str = "lower", n: int = 500, floor: float | None = 1.0) -> Score:
-    return Score(name, value, None if half is None else (value - half, value + half), floor, n, 900, "digits@1a2b, penultimate, 64", kind)
+def fd(value: float, half: float | None = 0.5, name: str = "FD", kind: str = "lower", n: int = 500, baseline: float | None = 1.0) -> Score:
+    return Score(
+        name, value, None if half is None else (value - half, value + half), baseline, n, 900, "digits@1a2b, penultimate, 64", kind
+    )
 
 
 def pixels(count: int, size: int = 12, channels: int = 1, seed: int = 0) -> np.ndarray:
@@ -102,7 +104,7 @@ def whole(subject: str = "dcgan-0001", size: int = 12, channels: int = 1) -> Rep
     line = tuple(np.linspace(1, 0.1, 5).tolist())
     return Report(
         subject=subject,
-        scores=(fd(8.0), fd(0.7, 0.02, "coverage", "higher", floor=0.97), fd(0.8, None, "precision", "match", floor=0.9)),
+        scores=(fd(8.0), fd(0.7, 0.02, "coverage", "higher", baseline=0.97), fd(0.8, None, "precision", "match", baseline=0.9)),
         verdicts=tuple(verdicts),
         about={"model": "gan"},
         data=Data("mnist5k", 4500, 500, "ab" * 32, "cd" * 32),
@@ -112,7 +114,7 @@ def whole(subject: str = "dcgan-0001", size: int = 12, channels: int = 1) -> Rep
         recipe="dcgan",
         train_seed=0,
         notes=("N is small",),
-        pictures=Pictures(images, images[::-1].copy(), near, near),
+        pictures=ReportImages(images, images[::-1].copy(), near, near),
         curves=Curves(series, (Event(500, "went back to step 400", "rollback"),)),
         classes=ClassCounts(("a", "b"), (490, 10), (250, 250), ((0.96, 0.99), (0.01, 0.04)), "digits@1a2b"),
         spectrum=Spectrum((0.1, 0.2, 0.3, 0.4, 0.5), tuple(v * 0.8 for v in line), line, tuple(v * 1.2 for v in line), line),
@@ -209,7 +211,7 @@ def test_a_missing_part_is_left_out() -> None:
 
 
 def test_numbers_that_are_none_become_words() -> None:
-    odd = (fd(float("nan"), None), fd(2.0, None, "KID", floor=None), fd(float("inf"), None, "recall", "match"))
+    odd = (fd(float("nan"), None), fd(2.0, None, "KID", baseline=None), fd(float("inf"), None, "recall", "match"))
     verdicts = (Verdict("blur", "WARN", "odd", float("nan"), float("nan"), float("inf")),)
     broken = Curves((Series("g/loss", (0, 1, 2), (1.0, float("nan"), 2.0)), Series("d/x", (0, 1), (float("nan"), float("nan")))))
     said = Page(html(replace(whole(), scores=odd, verdicts=verdicts, curves=broken))).text
@@ -244,8 +246,10 @@ def test_large_images_keep_the_page_small() -> None:
     assert 8 <= made.shown < 64
     many, some = pixels(64, 144, 3), pixels(12, 144, 3)
     near = Neighbors(some, some, some)
-    assert len(html(Report("x", pictures=Pictures(many, many, near, replace(near, holdout=None))))) < 2_700_000  # the plots take the rest
-    assert len(compare_html([Report(str(i), pictures=Pictures(many)) for i in range(8)])) < 2_700_000
+    assert (
+        len(html(Report("x", pictures=ReportImages(many, many, near, replace(near, holdout=None))))) < 2_700_000
+    )  # the plots take the rest
+    assert len(compare_html([Report(str(i), pictures=ReportImages(many)) for i in range(8)])) < 2_700_000
 
 
 def test_generated_and_real_are_cut_down_alike() -> None:
@@ -330,7 +334,7 @@ def test_every_verdict_has_a_question() -> None:
 
 def test_questions_that_a_family_is_not_asked_do_not_count() -> None:
     passed = Verdict("blur", "PASS", "As sharp as real images.")
-    idle = tuple(not_asked(name, "This family has no such thing.") for name in ("posterior-collapse", "likelihood-overfit"))
+    idle = tuple(not_applicable(name, "This family has no such thing.") for name in ("posterior-collapse", "likelihood-overfit"))
     report = Report("x", verdicts=(passed, *idle))
     assert (report.status, report.asked, headline(report)) == ("PASS", [passed], "No trouble was found.")
     assert tally(report) == [("PASS", 1)]
@@ -351,7 +355,7 @@ def test_a_short_report_names_the_command_of_the_full_one() -> None:
     assert "The same command" not in said
 
 
-def test_the_floor_is_not_called_held_out(page: Page) -> None:
+def test_the_baseline_is_not_called_held_out(page: Page) -> None:
     assert "the same score of other real images" in page.text
     assert "the same score of held-out" not in page.text
 
@@ -380,4 +384,4 @@ def test_a_curve_by_itself_is_as_large_as_other_pictures() -> None:
 
 def test_the_suffix_of_a_file_is_not_broken() -> None:
     near = Neighbors(np.zeros((1, 8, 8, 1), np.uint8), np.zeros((1, 8, 8, 1), np.uint8), None, (0.5,), train_name=("a/00244.jpeg",))
-    assert '00244<span class="nowrap">.jpeg</span>' in html(Report("a", pictures=Pictures(neighbors=near)))
+    assert '00244<span class="nowrap">.jpeg</span>' in html(Report("a", pictures=ReportImages(neighbors=near)))

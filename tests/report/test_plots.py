@@ -12,7 +12,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from calotype.evaluation.result import ClassCounts, Curves, Evaluations, Event, Extrapolation, Level, Series, Spectrum, Units
+from calotype.evaluation.result import ClassCounts, Curves, Evaluations, Event, Extrapolation, NoiseLevel, Series, Spectrum, Units
 from calotype.report import drawing, plots, plots_models
 from calotype.report.drawing import told_apart
 from tests.report.test_page import fd
@@ -58,7 +58,7 @@ def axes_of(make: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> list
 def drawn(values: tuple[float, float, float]) -> dict[str, Callable[[], object]]:
     """Every plot there is, of these numbers."""
     a, b, c = values
-    score = replace(fd(a), value=a, interval=(b, c), floor=b)
+    score = replace(fd(a), value=a, interval=(b, c), baseline=b)
     evaluations = tuple(Evaluations(nfe, 2, v, (b, c), v, a, 400, 1.0) for nfe, v in zip((5.0, 10.0, 20.0), values, strict=True))
     near = tuple(replace(evaluations[0], nfe=nfe, fd=v) for nfe, v in zip((9.0, 10.0, 11.0), values, strict=True))
     dots = [plots_models.Dot(f"m{i}", abs(v) if v else 1.0, v, (b, c), ((1.0, v, 5.0), (2.0, a, 10.0))) for i, v in enumerate(values)]
@@ -73,7 +73,7 @@ def drawn(values: tuple[float, float, float]) -> dict[str, Callable[[], object]]
         "units": lambda: plots_models.units(Units(1, 3, values)),
         "evaluations": lambda: plots_models.evaluations(evaluations),
         "evaluations within a decade": lambda: plots_models.evaluations(near),
-        "levels": lambda: plots_models.levels([Level(sigma, {"told": v}) for sigma, v in zip((5.0, 15.0, 25.0), values, strict=True)]),
+        "levels": lambda: plots_models.levels([NoiseLevel(sigma, {"told": v}) for sigma, v in zip((5.0, 15.0, 25.0), values, strict=True)]),
         "pairs": lambda: plots_models.pairs("a", "b", values, values[::-1]),
         "quality": lambda: plots_models.quality("FD", dots, b),
         "classes": lambda: plots.classes(ClassCounts(("a", "b"), (1, 0), (1, 1), ((0.5, 1.0), (0.0, 0.1)))),

@@ -29,20 +29,20 @@ REMEDIES = (
 )
 
 
-def coverage(generated: Mapping[str, Estimate], floor: Mapping[str, Estimate]) -> Finding | Verdict:
+def coverage(generated: Mapping[str, Estimate], baseline: Mapping[str, Estimate]) -> Finding | Verdict:
     """The share of real images that the generator comes near to, relative to what as many real images come near to.
 
     Arguments hold ``coverage``, ``density``, ``precision`` and ``recall`` of generated and of real images. A FAIL below .9 and a
     WARN below .95 of real-vs-real; these thresholds have no source, and ``calotype selftest`` measures what they do. Malformed images cover
     little too: where density or precision tells of them and recall is that of real images, nothing worse than a WARN is said.
     """
-    made, real = generated["coverage"], floor["coverage"]
+    made, real = generated["coverage"], baseline["coverage"]
     if real.value < USUAL:
         return cannot_tell(NAME, "Even real images hardly cover other real ones: too few, or too unlike each other, to measure by.")
     ratio = made.value / real.value
     spread = max(math.hypot(_error(made), _error(real) * ratio) / real.value, 1e-9)
-    malformed = any(generated[name].value < 0.95 * floor[name].value for name in ("density", "precision"))
-    reached = malformed and generated["recall"].value > 0.9 * floor["recall"].value
+    malformed = any(generated[name].value < 0.95 * baseline[name].value for name in ("density", "precision"))
+    reached = malformed and generated["recall"].value > 0.9 * baseline["recall"].value
     says = "The generator leaves out a part of what the data hold, and repeats itself elsewhere."
     if malformed:
         part = "Large parts" if ratio < 0.7 else "Some parts"
@@ -61,10 +61,10 @@ def coverage(generated: Mapping[str, Estimate], floor: Mapping[str, Estimate]) -
             "FAIL": says,
         },
         evidence=f"The coverage is {made.value:.3f}; as many real images reach {real.value:.3f}. The density is "
-        f"{generated['density'].value:.2f}; of real images {floor['density'].value:.2f}.",
+        f"{generated['density'].value:.2f}; of real images {baseline['density'].value:.2f}.",
         measure="share of the coverage of real images that is missing",
         remedies=MALFORMED if malformed else REMEDIES,
-        data={"coverage": made.value, "coverage_floor": real.value},
+        data={"coverage": made.value, "coverage_baseline": real.value},
     )
 
 

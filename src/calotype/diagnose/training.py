@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calotype.diagnose.verdict import LIKELY, OFTEN, Finding, Verdict, cannot_tell, not_asked, tail
+from calotype.diagnose.verdict import LIKELY, OFTEN, Finding, Verdict, cannot_tell, not_applicable, tail
 
 Record = dict[str, Any]
 NO_DISCRIMINATOR = "This family has no discriminator."
@@ -33,7 +33,7 @@ def vanishing_gradient(records: Sequence[Record]) -> Finding | Verdict:
     name = "vanishing-gradient"
     rows = [(r["generator/gradient_norm"], r["d_accuracy"]) for r in records if _has(r, "generator/gradient_norm", "d_accuracy")]
     if not rows:
-        return not_asked(name, NO_DISCRIMINATOR) if records else cannot_tell(name, NO_LOG)
+        return not_applicable(name, NO_DISCRIMINATOR) if records else cannot_tell(name, NO_LOG)
     if len(rows) < 2 * SUSTAINED:
         return cannot_tell(name, f"The log has {len(rows)} lines; {2 * SUSTAINED} are needed: train longer, or with --log.every 10.")
     gradient, accuracy = np.array(rows, float).T
@@ -83,7 +83,11 @@ def overfitting_discriminator(records: Sequence[Record]) -> Finding | Verdict:
         if not records:
             return cannot_tell(name, NO_LOG)
         judged = any(_has(r, "d_accuracy") for r in records)
-        return cannot_tell(name, "The log does not compare training with held-out images.") if judged else not_asked(name, NO_DISCRIMINATOR)
+        return (
+            cannot_tell(name, "The log does not compare training with held-out images.")
+            if judged
+            else not_applicable(name, NO_DISCRIMINATOR)
+        )
     rows = rows[-max(1, round(LATE * len(rows))) :]
     auc = np.array(rows, float)
     held = next((int(r["holdout_images"]) for r in reversed(records) if _has(r, "holdout_images")), HELD)

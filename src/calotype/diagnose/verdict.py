@@ -13,8 +13,8 @@ import numpy as np
 
 from calotype.metrics.diversity import holm
 
-Status = Literal["PASS", "WARN", "FAIL", "CANNOT TELL"]
-RANK: tuple[Status, ...] = ("FAIL", "WARN", "CANNOT TELL", "PASS")
+Status = Literal["PASS", "WARN", "FAIL", "CANNOT TELL", "NOT APPLICABLE"]
+RANK: tuple[Status, ...] = ("FAIL", "WARN", "CANNOT TELL", "PASS", "NOT APPLICABLE")
 """Worst first: the order in which verdicts are shown."""
 
 SURE, LIKELY = 0.01, 0.05
@@ -39,7 +39,11 @@ class Verdict:
     data: dict[str, Any] | None = None  # what a picture of the evidence needs; plain numbers and lists
     measure: str = ""  # what ``effect`` is: "the share of coverage that is missing"
     limits: tuple[float, float] | None = None  # of the effect, from which on it may be a WARN and a FAIL
-    asked: bool = True  # whether the question makes sense here: without a discriminator none can overfit
+
+    @property
+    def asked(self) -> bool:
+        """Whether the question makes sense here: without a discriminator none can overfit."""
+        return self.status != "NOT APPLICABLE"
 
 
 @dataclass(frozen=True)
@@ -71,9 +75,9 @@ def cannot_tell(name: str, why: str) -> Verdict:
     return Verdict(name, "CANNOT TELL", why)
 
 
-def not_asked(name: str, why: str) -> Verdict:
+def not_applicable(name: str, why: str) -> Verdict:
     """No verdict, because the question makes no sense for what is judged."""
-    return Verdict(name, "CANNOT TELL", why, asked=False)
+    return Verdict(name, "NOT APPLICABLE", why)
 
 
 def conclude(findings: Iterable[Finding | Verdict]) -> list[Verdict]:
@@ -197,7 +201,7 @@ def _join(a: Verdict, b: Verdict) -> Verdict:
 
     That one measurement could not tell does not undo what another saw, but a PASS then says what it leaves open.
     """
-    order: tuple[Status, ...] = ("FAIL", "WARN", "PASS", "CANNOT TELL")
+    order: tuple[Status, ...] = ("FAIL", "WARN", "PASS", "CANNOT TELL", "NOT APPLICABLE")
     worse, other = sorted((a, b), key=lambda v: order.index(v.status))
     data = {**(other.data or {}), **(worse.data or {})}
     both = (worse.status, other.status) in (("PASS", "CANNOT TELL"), ("FAIL", "FAIL"), ("WARN", "WARN"))

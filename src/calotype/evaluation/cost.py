@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 from calotype import pictures
 from calotype.data.fit import fit_array
 from calotype.engine.display import Say, progress
-from calotype.evaluation.reference_set import Ground
+from calotype.evaluation.reference_set import ReferenceSet
 from calotype.evaluation.request import LONGEST
 from calotype.evaluation.result import Cost, Evaluations
 from calotype.evaluation.scores import mean_over
@@ -144,15 +144,15 @@ def takes_steps(generator: Generator) -> bool:
     return "steps" in generator.model.sampling.names()
 
 
-def curve(subject: Subject, ground: Ground, seed: int, longest: float = LONGEST, say: Say | None = None) -> tuple[Evaluations, ...]:
+def curve(subject: Subject, against: ReferenceSet, seed: int, longest: float = LONGEST, say: Say | None = None) -> tuple[Evaluations, ...]:
     """The Frechet distance at `NFES` function evaluations, always from the same noise.
 
     Every point judges ``COUNT`` images, so that it is worse than the score of more images by the same bias: compare points with each
-    other and with their floor. What would take longer than ``longest`` seconds altogether is left out. Empty for a model whose sampler
+    other and with their baseline. What would take longer than ``longest`` seconds altogether is left out. Empty for a model whose sampler
     takes no steps, and for features with too many dimensions for so few images.
     """
     generator = subject.generator
-    if generator is None or not takes_steps(generator) or 2 * ground.spaces[0].dimension > COUNT or len(ground.floor) < COUNT:
+    if generator is None or not takes_steps(generator) or 2 * against.spaces[0].dimension > COUNT or len(against.baseline) < COUNT:
         return ()
     two, four = (passes(_of_one(generator, {"steps": steps})) for steps in (2, 4))
     if two is None or four is None or four <= two:
@@ -167,21 +167,21 @@ def curve(subject: Subject, ground: Ground, seed: int, longest: float = LONGEST,
             break
         images, seconds = _drawn(generator, steps, seed, subject.images.shape[1], say)
         left, cost = left - seconds, seconds / true
-        rows.append((true, steps, seconds, _fd(ground, [space.of(images).features for space in ground.spaces])))
+        rows.append((true, steps, seconds, _fd(against, [space.of(images).features for space in against.spaces])))
     if not rows:
         return ()
-    chosen = np.sort(np.random.default_rng([seed, 19]).permutation(len(ground.floor))[:COUNT])
-    floor = _fd(ground, [x.features[chosen] for x in ground.floor.features])["FD"].value
+    chosen = np.sort(np.random.default_rng([seed, 19]).permutation(len(against.baseline))[:COUNT])
+    baseline = _fd(against, [x.features[chosen] for x in against.baseline.features])["FD"].value
     return tuple(
-        Evaluations(nfe, steps, fd["FD"].value, fd["FD"].interval, fd["unbiased"].value, floor, COUNT, 1000 * seconds / COUNT)
+        Evaluations(nfe, steps, fd["FD"].value, fd["FD"].interval, fd["unbiased"].value, baseline, COUNT, 1000 * seconds / COUNT)
         for nfe, steps, seconds, fd in rows
     )
 
 
-def _fd(ground: Ground, drawn: Sequence[Features]) -> dict[str, Estimate]:
+def _fd(against: ReferenceSet, drawn: Sequence[Features]) -> dict[str, Estimate]:
     """The Frechet distance and what is left of it without bias, averaged over the spaces."""
     parts = []
-    for x, y in zip(drawn, (reference.features for reference in ground.reference.features), strict=True):
+    for x, y in zip(drawn, (reference.features for reference in against.reference.features), strict=True):
         fd = frechet_estimate(x, y)
         parts.append({"FD": fd, "unbiased": Estimate(fd.value - bias(Moments.of(x), Moments.of(y)))})
     return mean_over(parts)

@@ -28,7 +28,7 @@ SMALLEST = 16  # pixels a side of a picture that can be judged, and half of that
 
 
 @dataclass(frozen=True)
-class Picture:
+class EvalImage:
     """One picture to degrade and to restore."""
 
     name: str
@@ -47,7 +47,7 @@ def degradation_of(spec: ImageSpec) -> Degradation | None:
     return degrade.parse(spec.source.degradation) if spec.source.degradation else None
 
 
-def of_images(images: Images, count: int, seed: int, scale: int) -> list[Picture]:
+def of_images(images: Images, count: int, seed: int, scale: int) -> list[EvalImage]:
     """``count`` of some images, chosen with ``seed``, sides cut to a multiple of ``scale``."""
     order = np.sort(np.random.default_rng(seed).permutation(len(images))[:count])
     partner = images.partner
@@ -55,11 +55,11 @@ def of_images(images: Images, count: int, seed: int, scale: int) -> list[Picture
     for row in order:
         truth = _tensor(images.pixels[row], scale)
         source = None if partner is None else to_tensor(np.asarray(partner.pixels[row])[None])
-        found.append(Picture(f"{images.name} {row + 1}", truth, source))
+        found.append(EvalImage(f"{images.name} {row + 1}", truth, source))
     return found
 
 
-def of_source(source: str, channels: int | None, count: int, seed: int, scale: int) -> list[Picture]:
+def of_source(source: str, channels: int | None, count: int, seed: int, scale: int) -> list[EvalImage]:
     """``count`` whole pictures of a source in their own sizes; of one that holds out a part of itself, that part.
 
     ``channels`` is 1 or 3, or None for as many as each picture has.
@@ -88,16 +88,16 @@ def of_source(source: str, channels: int | None, count: int, seed: int, scale: i
                 continue
             gray = picture.mode == "L" if channels is None else channels == 1
             pixels = np.asarray(picture.convert("L" if gray else "RGB")).reshape(picture.height, picture.width, -1)
-            pictures.append(Picture(printable(name), _tensor(pixels, scale)))
+            pictures.append(EvalImage(printable(name), _tensor(pixels, scale)))
     if not pictures:
         raise UserError(f"no picture of {source} can be restored ({reason}): name others with --data")
     return pictures
 
 
-def within(pictures: list[Picture], megapixels: float) -> list[Picture]:
+def within(pictures: list[EvalImage], megapixels: float) -> list[EvalImage]:
     """The first pictures that together have no more than ``megapixels``; one at least."""
     total = 0.0
-    kept: list[Picture] = []
+    kept: list[EvalImage] = []
     for picture in pictures:
         total += picture.megapixels
         if kept and total > megapixels:

@@ -21,7 +21,7 @@ from calotype.engine.display import Say, Terminal, progress
 from calotype.errors import UserError
 from calotype.evaluation import cost, evidence, likelihoods, result
 from calotype.evaluation.checks import OF_IMAGES, Findings, of_images, of_training
-from calotype.evaluation.reference_set import Ground, Reals, TooFewReals, drawn_in, enough
+from calotype.evaluation.reference_set import RealImages, ReferenceSet, TooFewReals, drawn_in, enough
 from calotype.evaluation.request import LONGEST, Request
 from calotype.evaluation.scores import in_features, overfitting, published, score_all
 from calotype.evaluation.target import Subject, draw, open_subject, run_of
@@ -105,9 +105,9 @@ def _judged(path: str | Path, subject: Subject, request: Request, lacking: Seque
     report = replace(report, command=_command(path, request), short=request.short)
     if subject.train is None or lacking:
         return _without_reals(report, subject, about_model, lacking)
-    ground = Ground.of(subject, request.features, seed, say)
-    report = _against(ground, subject, report, about_model, say)
-    return replace(report, evaluations=cost.curve(subject, ground, seed, request.longest, say)) if request.slow else report
+    against = ReferenceSet.of(subject, request.features, seed, say)
+    report = _against(against, subject, report, about_model, say)
+    return replace(report, evaluations=cost.curve(subject, against, seed, request.longest, say)) if request.slow else report
 
 
 def _command(path: str | Path, request: Request) -> str:
@@ -178,7 +178,7 @@ def _by_itself(subject: Subject, seed: int, slow: bool, say: Say | None) -> tupl
         train_seed=subject.train_seed,
         scores=tuple(told.scores),
         notes=(*subject.notes, *told.notes),
-        pictures=result.Pictures(samples=subject.images[: evidence.SHOWN]),
+        pictures=result.ReportImages(samples=subject.images[: evidence.SHOWN]),
         curves=evidence.curves(subject.records),
         units=told.units,
         cost=cost.of(subject),
@@ -195,42 +195,42 @@ def _without_reals(report: result.Report, subject: Subject, about_model: Finding
     return replace(report, verdicts=tuple(verdicts), notes=(*report.notes, note))
 
 
-def _against(ground: Ground, subject: Subject, report: result.Report, about_model: Findings, say: Say | None) -> result.Report:
+def _against(against: ReferenceSet, subject: Subject, report: result.Report, about_model: Findings, say: Say | None) -> result.Report:
     """The report with everything that real images tell."""
     pixels, seed = subject.images, report.seed
-    drawn, confirm = drawn_in(ground, pixels, progress(say, "features of the images"))
+    drawn, confirm = drawn_in(against, pixels, progress(say, "features of the images"))
     compared = progress(say, "comparing") or (lambda done, total: None)
-    even = ground.even(len(pixels))
-    scored, reference, floor = [x[even] for x in drawn], ground.reference, ground.floor
-    lines, of_floor = evidence.lines(scored, ground), evidence.lines(floor.features, ground)
+    even = against.even(len(pixels))
+    scored, reference, baseline = [x[even] for x in drawn], against.reference, against.baseline
+    lines, of_baseline = evidence.lines(scored, against), evidence.lines(baseline.features, against)
     made, real = (
         [in_features(x, y, line[0], (x[rows], y[reference.once])) for x, y, line in zip(z, reference.features, found, strict=True)]
-        for z, found, rows in ((scored, lines, slice(None)), (floor.features, of_floor, floor.once))
+        for z, found, rows in ((scored, lines, slice(None)), (baseline.features, of_baseline, baseline.once))
     )
     compared(1, 4)
-    scores = score_all(ground.spaces, made, real, (len(even), len(reference)), pixels[even], floor.images.pixels)
-    space, train_in, held_in = ground.spaces[0], ground.train.features[0], ground.holdout.features[0]
+    scores = score_all(against.spaces, made, real, (len(even), len(reference)), pixels[even], baseline.images.pixels)
+    space, train_in, held_in = against.spaces[0], against.train.features[0], against.holdout.features[0]
     scores = [*published(space, drawn[0], train_in), *scores]
     scores += overfitting(scored[0], train_in, held_in, space.label)
     compared(2, 4)
-    seen = of_images(pixels, drawn, confirm, ground, seed, made, real)
+    seen = of_images(pixels, drawn, confirm, against, seed, made, real)
     compared(3, 4)
-    train, held = ground.train.images, ground.holdout.images
+    train, held = against.train.images, against.holdout.images
     report = replace(
         report,
         scores=(*scores, *report.scores),
         verdicts=tuple(together(_fitting(subject, conclude([*seen.findings, *about_model])))),
         data=result.Data(train.name, len(train), len(held), train.fingerprint, held.fingerprint if len(held) else ""),
-        protocol=_protocol(ground),
-        notes=(*report.notes, *_notes(ground, len(pixels))),
-        pictures=evidence.pictures(pixels, drawn, confirm, ground, seen.nearby),
-        classes=evidence.classes(ground, drawn, confirm, seen.shares),
-        spectrum=evidence.spectrum(pixels, ground.floor.images.pixels),
+        protocol=_protocol(against),
+        notes=(*report.notes, *_notes(against, len(pixels))),
+        pictures=evidence.pictures(pixels, drawn, confirm, against, seen.nearby),
+        classes=evidence.classes(against, drawn, confirm, seen.shares),
+        spectrum=evidence.spectrum(pixels, against.baseline.images.pixels),
     )
     compared(4, 4)
     if report.short:
         return report
-    ladder = evidence.ladder(ground, seed, progress(say, "planting failures for scale"))
+    ladder = evidence.ladder(against, seed, progress(say, "planting failures for scale"))
     return replace(report, ladder=ladder, extrapolation=evidence.extrapolation(lines))
 
 
@@ -244,13 +244,13 @@ def _fitting(subject: Subject, verdicts: list[Verdict]) -> list[Verdict]:
     return verdicts if config is None else [fitting(v, vars(config), recipe=recipe, run=subject.taken, labels=labels) for v in verdicts]
 
 
-def _notes(ground: Ground, n: int) -> list[str]:
-    space = ground.spaces[0]
-    floor = len(ground.floor)
-    notes = [_repeats(ground.train), check_count(min(floor, len(ground.reference)), space.dimension)]
-    if floor < n:
+def _notes(against: ReferenceSet, n: int) -> list[str]:
+    space = against.spaces[0]
+    baseline = len(against.baseline)
+    notes = [_repeats(against.train), check_count(min(baseline, len(against.reference)), space.dimension)]
+    if baseline < n:
         notes.append(
-            f"scores use {floor:,} of the {n:,} images, because only {floor:,} real images are left for the real-vs-real baseline: "
+            f"scores use {baseline:,} of the {n:,} images, because only {baseline:,} real images are left for the real-vs-real baseline: "
             "give more with --holdout"
         )
     if space.accuracy is not None:
@@ -258,18 +258,18 @@ def _notes(ground: Ground, n: int) -> list[str]:
     return [note for note in notes if note]
 
 
-def _repeats(train: Reals) -> str | None:
+def _repeats(train: RealImages) -> str | None:
     again = len(train) - len(train.once)
     said = f"{again:,} of the {len(train):,} training images repeat others pixel by pixel"
     return f"{said}: each different image counts once for precision, recall, density and coverage" if again >= WORTH * len(train) else None
 
 
-def _protocol(ground: Ground) -> dict[str, str]:
+def _protocol(against: ReferenceSet) -> dict[str, str]:
     return {
-        "features": ", ".join(space.label for space in ground.spaces),
-        "reference": f"{len(ground.reference):,} training images",
-        "real-vs-real baseline": f"{len(ground.floor):,} other real images",
-        "reals": ground.train.images.fingerprint[:16],
+        "features": ", ".join(space.label for space in against.spaces),
+        "reference": f"{len(against.reference):,} training images",
+        "real-vs-real baseline": f"{len(against.baseline):,} other real images",
+        "reals": against.train.images.fingerprint[:16],
     }
 
 

@@ -13,7 +13,7 @@ from calotype.data import Images, Progress
 from calotype.diagnose import planted
 from calotype.evaluation import result
 from calotype.evaluation.checks import Nearby
-from calotype.evaluation.reference_set import Ground
+from calotype.evaluation.reference_set import ReferenceSet
 from calotype.evaluation.scores import by_neighbors
 from calotype.evaluation.target import Pixels
 from calotype.evaluation.wording import space_in_words
@@ -27,46 +27,46 @@ SHOWN, NEIGHBORS, WORST = 64, 8, 6
 QUIET = ("step", "images", "seconds", "images_per_second", "lr_scale", "holdout_images")  # columns of the log that are no curves
 
 
-def ladder(ground: Ground, seed: int, progress: Progress | None = None) -> tuple[result.LadderRow, ...]:
+def ladder(against: ReferenceSet, seed: int, progress: Progress | None = None) -> tuple[result.LadderRow, ...]:
     """What planted failures do to the scores of real images."""
-    rng, pixels = np.random.default_rng([seed, 11]), ground.floor.images.pixels
+    rng, pixels = np.random.default_rng([seed, 11]), against.baseline.images.pixels
     rows: list[tuple[str, Pixels]] = [
         ("real images", pixels),
         ("blur of 1 pixel", planted.blur(pixels, 1.0)),
         ("noise of 10 levels", planted.noise(pixels, 10, rng)),
         ("halves exchanged", planted.swap(pixels, rng)),
         ("a tenth of the variety", planted.shrink(pixels, 0.1, rng)),
-        ("5% copies of training images", planted.copies(pixels, ground.train.images.pixels, 0.05, rng)),
+        ("5% copies of training images", planted.copies(pixels, against.train.images.pixels, 0.05, rng)),
     ]
-    labels = labels_of(ground)
+    labels = labels_of(against)
     if labels is not None and len(np.unique(labels)) > 3:
         rows.insert(3, ("3 classes missing", planted.collapse(pixels, labels, 3, rng)))
     found = []
     for place, (name, damaged) in enumerate(rows, 1):
-        found.append(result.LadderRow(name, _rung(ground, damaged)))
+        found.append(result.LadderRow(name, _rung(against, damaged)))
         if progress is not None:
             progress(place, len(rows))
     return tuple(found)
 
 
-def _rung(ground: Ground, pixels: Pixels) -> dict[str, float]:
+def _rung(against: ReferenceSet, pixels: Pixels) -> dict[str, float]:
     parts = []
-    for space, real in zip(ground.spaces, ground.reference.features, strict=True):
+    for space, real in zip(against.spaces, against.reference.features, strict=True):
         x = space.of(pixels)
         fd = frechet(Moments.of(x.features), Moments.of(real.features))
-        parts.append({"FD": fd} | {name: e.value for name, e in by_neighbors(x, real[ground.reference.once]).items()})
+        parts.append({"FD": fd} | {name: e.value for name, e in by_neighbors(x, real[against.reference.once]).items()})
     return {name: float(np.mean([part[name] for part in parts])) for name in parts[0]}
 
 
-def labels_of(ground: Ground) -> NDArray[np.int64] | None:
-    """Classes of the images of the floor: their labels, or what the network takes them for."""
-    beliefs = ground.floor.features[0].probabilities
-    return ground.floor.images.labels if beliefs is None else beliefs.argmax(1)
+def labels_of(against: ReferenceSet) -> NDArray[np.int64] | None:
+    """Classes of the images of the baseline: their labels, or what the network takes them for."""
+    beliefs = against.baseline.features[0].probabilities
+    return against.baseline.images.labels if beliefs is None else beliefs.argmax(1)
 
 
-def lines(drawn: Sequence[Extracted], ground: Ground) -> list[Line]:
+def lines(drawn: Sequence[Extracted], against: ReferenceSet) -> list[Line]:
     """The Frechet distance of infinitely many images, and at several numbers of them, in each space."""
-    return [extrapolated(x.features, y.features) for x, y in zip(drawn, ground.reference.features, strict=True)]
+    return [extrapolated(x.features, y.features) for x, y in zip(drawn, against.reference.features, strict=True)]
 
 
 def extrapolation(found: Sequence[Line]) -> result.Extrapolation:
@@ -77,9 +77,11 @@ def extrapolation(found: Sequence[Line]) -> result.Extrapolation:
     return result.Extrapolation(tuple((int(n), float(v)) for n, v in points), infinite, slope)
 
 
-def pictures(shown: Pixels, drawn: Sequence[Extracted], confirm: Extracted, ground: Ground, nearby: Nearby | None) -> result.Pictures:
+def pictures(
+    shown: Pixels, drawn: Sequence[Extracted], confirm: Extracted, against: ReferenceSet, nearby: Nearby | None
+) -> result.ReportImages:
     """Samples and reals, the first samples beside their nearest real images, and the pairs that look most like copies."""
-    train, held, some = ground.train, ground.holdout, slice(0, NEIGHBORS)
+    train, held, some = against.train, against.holdout, slice(0, NEIGHBORS)
     first = [space[some] for space in drawn]
     index, far = train.nearest(first, confirm[some], 1)
     rows = index[:, 0]
@@ -87,7 +89,7 @@ def pictures(shown: Pixels, drawn: Sequence[Extracted], confirm: Extracted, grou
         shown[some],
         train.images.pixels[rows],
         train_distance=tuple(far[:, 0].tolist()),
-        features=ground.near,
+        features=against.near,
         place=tuple(range(len(rows))),
         train_name=_names(train.images, rows),
     )
@@ -106,9 +108,9 @@ def pictures(shown: Pixels, drawn: Sequence[Extracted], confirm: Extracted, grou
             place=tuple(nearby.generated[pairs].tolist()),
             train_name=_names(train.images, nearby.train[pairs]),
         )
-    real = ground.reference.images.pixels
+    real = against.reference.images.pixels
     spaced = np.linspace(0, len(real) - 1, min(SHOWN, len(real))).astype(int)  # a folder's order is often by class
-    return result.Pictures(shown[:SHOWN], real[spaced], around, worst)
+    return result.ReportImages(shown[:SHOWN], real[spaced], around, worst)
 
 
 def _names(images: Images, rows: NDArray[np.int64]) -> tuple[str, ...]:
@@ -138,11 +140,11 @@ def _event(record: Mapping[str, Any]) -> str:
     return " ".join(str(record[key]) for key in ("name", "status") if key in record) or str(record["event"])
 
 
-def classes(ground: Ground, drawn: Sequence[Extracted], confirm: Extracted, shares: Shares | None) -> result.ClassCounts | None:
+def classes(against: ReferenceSet, drawn: Sequence[Extracted], confirm: Extracted, shares: Shares | None) -> result.ClassCounts | None:
     """How often each class came out: counted, with exact intervals, where the network tells them, else their estimated ``shares``."""
-    space, real, beliefs = ground.spaces[0], ground.train.features[0].probabilities, drawn[0].probabilities
+    space, real, beliefs = against.spaces[0], against.train.features[0].probabilities, drawn[0].probabilities
     if beliefs is None or real is None or not space.classes:
-        return _estimated(ground, shares, len(confirm))
+        return _estimated(against, shares, len(confirm))
     from scipy.stats import beta
 
     generated, reals = (np.bincount(p.argmax(1), minlength=len(space.classes)) for p in (beliefs, real))
@@ -155,8 +157,8 @@ def classes(ground: Ground, drawn: Sequence[Extracted], confirm: Extracted, shar
     return result.ClassCounts(space.classes, tuple(generated.tolist()), tuple(reals.tolist()), intervals, judge)
 
 
-def _estimated(ground: Ground, found: Shares | None, n: int) -> result.ClassCounts | None:
-    images = ground.train.images
+def _estimated(against: ReferenceSet, found: Shares | None, n: int) -> result.ClassCounts | None:
+    images = against.train.images
     if found is None or images.labels is None:
         return None
     reals = np.bincount(images.labels, minlength=len(images.classes))

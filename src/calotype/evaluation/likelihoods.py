@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from calotype.data import Images
 from calotype.diagnose import likelihood
-from calotype.diagnose.verdict import Finding, Verdict, cannot_tell, not_asked
+from calotype.diagnose.verdict import Finding, Verdict, cannot_tell, not_applicable
 from calotype.engine.display import Say, progress
 from calotype.errors import UserError
 from calotype.evaluation.result import Units
@@ -49,7 +49,7 @@ def ask(subject: Subject, seed: int, *, slow: bool, say: Say | None = None) -> T
     """
     generator = subject.generator
     if generator is None:
-        return Told(findings=[not_asked(name, "A folder of images has no model to ask.") for name in ("posterior-collapse", LIKELY)])
+        return Told(findings=[not_applicable(name, "A folder of images has no model to ask.") for name in ("posterior-collapse", LIKELY)])
     if subject.images.shape[1] != generator.spec.size:
         return Told(findings=[cannot_tell(name, OTHER_SIZE) for name in ("posterior-collapse", LIKELY)])
     held, train = (None if images is None else known(generator, images) for images in (subject.holdout, subject.train))
@@ -99,7 +99,7 @@ def known(generator: Generator, images: Images) -> LabelledImages | None:
 def _bits(generator: Generator, held: LabelledImages | None, train: LabelledImages | None, subject: Subject, effort: _Effort) -> Told:
     ways = generator.model.likelihoods()
     if not ways:
-        return Told(findings=[not_asked(LIKELY, likelihood.NO_LIKELIHOOD)])
+        return Told(findings=[not_applicable(LIKELY, likelihood.NO_LIKELIHOOD)])
     if held is None:
         labelled = subject.holdout is not None and len(subject.holdout) > 0
         why = "The model was trained with classes that the held-out images do not have." if labelled else NO_HOLDOUT
@@ -170,7 +170,7 @@ def _latents(generator: Generator, images: LabelledImages | None) -> tuple[Findi
     """Which latents vary with the image, and how much each says of it."""
     model, name = generator.model, "posterior-collapse"
     if not isinstance(model, HasPosterior):
-        return not_asked(name, likelihood.NO_ENCODER), None
+        return not_applicable(name, likelihood.NO_ENCODER), None
     if images is None:
         return cannot_tell(name, "There are no images to encode: name some with --holdout or --data."), None
     some = images.some(QUICK, 0)

@@ -28,7 +28,7 @@ def separated(a: Score, b: Score) -> bool:
 
 
 def better(a: Score, b: Score) -> bool:
-    """Whether ``a`` is better than ``b`` beyond doubt: of scores to be matched, whether it is closer to its floor whatever the truth."""
+    """Whether ``a`` is better than ``b`` beyond doubt: of scores to be matched, whether it is closer to its baseline whatever the truth."""
     return separated(a, b) and _worst(a) < _best(b)
 
 
@@ -38,14 +38,14 @@ def _worst(score: Score) -> float:
 
 def _best(score: Score) -> float:
     low, high = score.interval or (math.nan, math.nan)
-    if score.kind == "match" and score.floor is not None and low <= score.floor <= high:
+    if score.kind == "match" and score.baseline is not None and low <= score.baseline <= high:
         return 0.0
     return min(_badness(replace(score, value=end)) for end in (low, high))
 
 
 def _badness(score: Score) -> float:
     if score.kind == "match":
-        return abs(score.value - score.floor) if score.floor is not None else math.nan
+        return abs(score.value - score.baseline) if score.baseline is not None else math.nan
     return score.value if score.kind == "lower" else -score.value
 
 

@@ -25,7 +25,7 @@ FEWEST = 1_000  # real images to compare with, where there are so many; more whe
 
 
 @dataclass(frozen=True)
-class Reals:
+class RealImages:
     """Real images, and what each space makes of them."""
 
     images: Images
@@ -40,9 +40,9 @@ class Reals:
         """The rows of the different images, each at its first place: an image that is there again is no neighbor of itself."""
         return first_of_each(self.images.pixels)
 
-    def __getitem__(self, rows: Rows) -> Reals:
+    def __getitem__(self, rows: Rows) -> RealImages:
         """Some of them."""
-        return Reals(self.images.take(rows), [e[rows] for e in self.features], self.confirm[rows])
+        return RealImages(self.images.take(rows), [e[rows] for e in self.features], self.confirm[rows])
 
     def nearest(self, drawn: Sequence[Extracted], confirm: Extracted, count: int) -> tuple[Rows, NDArray[np.float32]]:
         """The ``count`` images nearest to each of N others in all spaces together, nearest first: places and distances, (N, count) each.
@@ -61,13 +61,13 @@ class Reals:
         found = total.topk(min(count, len(self)), dim=1, largest=False)
         return found.indices.numpy(), found.values.sqrt().numpy()
 
-    def __add__(self, other: Reals) -> Reals:
+    def __add__(self, other: RealImages) -> RealImages:
         """Both, these first."""
         pixels = np.concatenate([self.images.pixels, other.images.pixels])
         known = self.images.labels is not None and other.images.labels is not None
         labels = np.concatenate([self.images.labels, other.images.labels]) if known else None
         files = self.images.files + other.images.files if self.images.files and other.images.files else ()
-        return Reals(
+        return RealImages(
             replace(self.images, pixels=pixels, labels=labels, files=files),
             [_join(a, b) for a, b in zip(self.features, other.features, strict=True)],
             _join(self.confirm, other.confirm),
@@ -75,35 +75,35 @@ class Reals:
 
 
 @dataclass(frozen=True)
-class Ground:
+class ReferenceSet:
     """What generated images are compared with.
 
-    ``reference`` are the training images that scores are computed against; ``floor`` are other real images, as many as were
+    ``reference`` are the training images that scores are computed against; ``baseline`` are other real images, as many as were
     generated where the data have so many: what they score is what a perfect generator would. Where there are fewer, scores are
     computed on as few generated images (`even`), because distances and coverage depend on how many there are.
     """
 
     spaces: Sequence[FeatureSpace]
     confirm: FeatureSpace
-    train: Reals
-    holdout: Reals
-    reference: Reals
-    floor: Reals
+    train: RealImages
+    holdout: RealImages
+    reference: RealImages
+    baseline: RealImages
     overlap: int = 0  # images that were held out besides, and are training images
 
     @property
     def near(self) -> str:
-        """In what `Reals.nearest` are near."""
+        """In what `RealImages.nearest` are near."""
         return near_in(self.spaces, self.confirm)
 
     def even(self, n: int) -> Rows:
-        """Of ``n`` generated images as many as the floor has: the rows to score, the same ones each time, in their order."""
-        order = np.random.default_rng([n, len(self.floor)]).permutation(n)  # the order of a folder is often by class
-        return np.sort(order[: len(self.floor)])
+        """Of ``n`` generated images as many as the baseline has: the rows to score, the same ones each time, in their order."""
+        order = np.random.default_rng([n, len(self.baseline)]).permutation(n)  # the order of a folder is often by class
+        return np.sort(order[: len(self.baseline)])
 
     @staticmethod
-    def of(subject: Subject, features: str | None, seed: int, say: Say | None = None) -> Ground:
-        """The ground under a subject with training images.
+    def of(subject: Subject, features: str | None, seed: int, say: Say | None = None) -> ReferenceSet:
+        """The real images for a subject with training images.
 
         Raises:
             UserError: for too few images for the feature space, and for a space that does not take them.
@@ -124,14 +124,14 @@ def enough(train: Images, holdout: Images | None, n: int, features: str | None) 
     if n < need:
         raise UserError(f"{n} generated images are too few for features of {need - 1} dimensions: give at least {need}, better {5 * need}")
     held = 0 if holdout is None else len(holdout)
-    reference, floor = _parts(len(train), held, n)
-    if min(reference, floor) >= need:
+    reference, baseline = _parts(len(train), held, n)
+    if min(reference, baseline) >= need:
         return
     training = next(k for k in count(1) if min(_parts(len(train) + k, held, n)) >= need)
     other = next((k for k in range(1, n + 1) if min(_parts(len(train), held + k, n)) >= need), None)
     give = f"{training} more training images" + ("" if other is None else f", or {other} more real images with --holdout")
     raise TooFewReals(
-        f"only {reference} real images to compare with and {floor} for the real-vs-real baseline are left, and features of "
+        f"only {reference} real images to compare with and {baseline} for the real-vs-real baseline are left, and features of "
         f"{need - 1} dimensions need {need} of each: give {give}"
     )
 
@@ -141,7 +141,7 @@ class TooFewReals(UserError):
 
 
 def _parts(train: int, holdout: int, n: int) -> tuple[int, int]:
-    """How many images the reference may hold, and the floor, which is lent training images while it is the smaller part."""
+    """How many images the reference may hold, and the baseline, which is lent training images while it is the smaller part."""
     lent = max(0, min(n - holdout, (train - holdout) // 2))
     return train - lent, min(n, holdout) + lent
 
@@ -151,26 +151,26 @@ def near_in(spaces: Sequence[FeatureSpace], confirm: FeatureSpace) -> str:
     return ", ".join(f"{space.name}@{space.hash}" for space in (*spaces, confirm)) + NEAR
 
 
-def known(images: Images, spaces: Sequence[FeatureSpace], confirm: FeatureSpace, progress: Progress | None = None) -> Reals:
+def known(images: Images, spaces: Sequence[FeatureSpace], confirm: FeatureSpace, progress: Progress | None = None) -> RealImages:
     """Real images with their features, from the cache where they were computed before."""
     every = (*spaces, confirm)
     parts = [part(progress, place, len(every)) for place in range(len(every))]
     found = [cached(space, images, progress=p) if len(images) else space.of(images.pixels) for space, p in zip(every, parts, strict=True)]
-    return Reals(images, found[:-1], found[-1])
+    return RealImages(images, found[:-1], found[-1])
 
 
-def laid(spaces: Sequence[FeatureSpace], confirm: FeatureSpace, train: Reals, holdout: Reals, n: int, seed: int) -> Ground:
-    """The ground under ``n`` generated images: the floor is the holdout and as many training images as it lacks, the reference the rest."""
+def laid(spaces: Sequence[FeatureSpace], confirm: FeatureSpace, train: RealImages, holdout: RealImages, n: int, seed: int) -> ReferenceSet:
+    """What ``n`` generated images meet: the baseline is the holdout and as many training images as it lacks, the reference the rest."""
     rng = np.random.default_rng([seed, 7])
     order = rng.permutation(len(train))
     lent = len(train) - _parts(len(train), len(holdout), n)[0]
-    floor = train[np.sort(order[:lent])] + holdout[np.sort(rng.permutation(len(holdout))[:n])]
-    return Ground(spaces, confirm, train, holdout, train[np.sort(order[lent:][: max(FEWEST, n)])], floor)
+    baseline = train[np.sort(order[:lent])] + holdout[np.sort(rng.permutation(len(holdout))[:n])]
+    return ReferenceSet(spaces, confirm, train, holdout, train[np.sort(order[lent:][: max(FEWEST, n)])], baseline)
 
 
-def drawn_in(ground: Ground, pixels: Pixels, progress: Progress | None = None) -> tuple[list[Extracted], Extracted]:
+def drawn_in(against: ReferenceSet, pixels: Pixels, progress: Progress | None = None) -> tuple[list[Extracted], Extracted]:
     """Features of generated images in every space, and in the confirming one."""
-    every = (*ground.spaces, ground.confirm)
+    every = (*against.spaces, against.confirm)
     found = [space.of(pixels, part(progress, place, len(every))) for place, space in enumerate(every)]
     return found[:-1], found[-1]
 

@@ -15,9 +15,9 @@ from calotype.errors import UserError
 from calotype.evaluation import evidence, result, translation
 from calotype.evaluation.beside import gone
 from calotype.evaluation.checks import Findings
-from calotype.evaluation.eval_images import Picture, degradation_of, of_images, of_source, within
+from calotype.evaluation.eval_images import EvalImage, degradation_of, of_images, of_source, within
 from calotype.evaluation.request import Request
-from calotype.evaluation.restored import MODEL, Judge, Measured
+from calotype.evaluation.restored import MODEL, Judge, Restored
 from calotype.evaluation.run_info import RunInfo
 from calotype.evaluation.scores import GAIN, mean_of
 from calotype.evaluation.target import SELECTED
@@ -60,7 +60,7 @@ def opened(path: Path, request: Request) -> Callable[[], result.Report]:
 
 
 def _judged(
-    path: Path, generator: Generator, known: RunInfo, pictures: list[Picture], training: list[Picture], request: Request
+    path: Path, generator: Generator, known: RunInfo, pictures: list[EvalImage], training: list[EvalImage], request: Request
 ) -> result.Report:
     seed, short, say = request.seed, request.short, request.say
     degradation, channels = degradation_of(generator.spec), max(picture.truth.shape[1] for picture in pictures)
@@ -71,15 +71,15 @@ def _judged(
     if training:
         memorized = judge.measure(training, say, "restoring training images", show=False)
         found.append(_overfit(memorized, measured, known))
-    levels: tuple[result.Level, ...] = ()
+    levels: tuple[result.NoiseLevel, ...] = ()
     if isinstance(degradation, GaussianNoise) and degradation.conditioning:
         sigmas, psnr = judge.levels(within(pictures, 0.25 * MEGAPIXELS[short]), LEVELS[short], say)
         found.append(findings.noise_level(sigmas, psnr["told"], psnr["not told"]))
-        levels = tuple(result.Level(float(s), {name: float(v[i].mean()) for name, v in psnr.items()}) for i, s in enumerate(sigmas))
+        levels = tuple(result.NoiseLevel(float(s), {name: float(v[i].mean()) for name, v in psnr.items()}) for i, s in enumerate(sigmas))
     return _report(path, generator, known, measured, found, convention, levels, request)
 
 
-def _pictures(generator: Generator, known: RunInfo, path: Path, request: Request) -> tuple[list[Picture], list[Picture]]:
+def _pictures(generator: Generator, known: RunInfo, path: Path, request: Request) -> tuple[list[EvalImage], list[EvalImage]]:
     """Pictures to judge by, and training images beside them: those of its run, or whole ones from ``data`` where that is something else."""
     source, data, seed, megapixels = generator.spec.source, request.data, request.seed, MEGAPIXELS[request.short]
     count = request.count if request.count is not None else (SHORT if request.short else FULL)
@@ -99,7 +99,7 @@ def _pictures(generator: Generator, known: RunInfo, path: Path, request: Request
     return pictures, within(of_images(train, len(pictures), seed, source.scale), megapixels)
 
 
-def _findings(measured: Measured) -> Findings:
+def _findings(measured: Restored) -> Findings:
     best = measured.ranked()[0]
     psnr, kept, shift = measured.psnr, measured.kept, measured.shift
     return [
@@ -110,7 +110,7 @@ def _findings(measured: Measured) -> Findings:
     ]
 
 
-def _overfit(train: Measured, holdout: Measured, known: RunInfo) -> Finding | Verdict:
+def _overfit(train: Restored, holdout: Restored, known: RunInfo) -> Finding | Verdict:
     """How much more training images gain than unseen ones that the best classical method finds as hard and that hold as much detail."""
     best = holdout.ranked()[0]
     # less is better, as with bits
@@ -126,10 +126,10 @@ def _report(
     path: Path,
     generator: Generator,
     known: RunInfo,
-    measured: Measured,
+    measured: Restored,
     found: Findings,
     convention: Convention,
-    levels: tuple[result.Level, ...],
+    levels: tuple[result.NoiseLevel, ...],
     request: Request,
 ) -> result.Report:
     spec = generator.spec
@@ -151,14 +151,14 @@ def _report(
         settings=known.settings,
         train_seed=known.train_seed,
         notes=_notes(measured, known, request.data),
-        pictures=result.Pictures(crops=crops(measured)),
+        pictures=result.ReportImages(crops=crops(measured)),
         curves=evidence.curves(known.records),
         cost=known.cost(generator, measured.seconds / measured.megapixels),
         restoration=restoration,
     )
 
 
-def of(measured: Measured, degradation: str, convention: str, levels: tuple[result.Level, ...] = ()) -> result.Restoration:
+def of(measured: Restored, degradation: str, convention: str, levels: tuple[result.NoiseLevel, ...] = ()) -> result.Restoration:
     """What was measured as a part of a report."""
     methods = [result.Method(MODEL, Estimate.mean(measured.psnr[MODEL]), mean_of("SSIM", measured.ssim[MODEL]))]
     for name in measured.ranked():
@@ -168,7 +168,7 @@ def of(measured: Measured, degradation: str, convention: str, levels: tuple[resu
     return result.Restoration(degradation, convention, tuple(measured.names), tuple(methods), each, levels)
 
 
-def _scores(measured: Measured, convention: str) -> tuple[Score, ...]:
+def _scores(measured: Restored, convention: str) -> tuple[Score, ...]:
     best, n = measured.ranked()[0], len(measured.names)
     gain = Estimate.mean(measured.psnr[MODEL] - measured.psnr[best])
     rows = [(GAIN, gain, f"over {best}")]
@@ -176,7 +176,7 @@ def _scores(measured: Measured, convention: str) -> tuple[Score, ...]:
     return tuple(Score(name, e.value, e.interval, None, n, n, features, "higher") for name, e, features in rows)
 
 
-def crops(measured: Measured) -> tuple[result.Crop, ...]:
+def crops(measured: Restored) -> tuple[result.Crop, ...]:
     """The worst, the median and the best picture by PSNR: of each the piece with the most detail."""
     order = np.argsort(measured.psnr[MODEL])
     wanted = dict.fromkeys((int(order[0]), int(order[len(order) // 2]), int(order[-1])))
@@ -205,11 +205,11 @@ def _busiest(truth: result.Pixels) -> tuple[int, int]:
     return int(top), int(left)
 
 
-def _names(measured: Measured) -> str:
+def _names(measured: Restored) -> str:
     return f"{len(measured.names):,}: {measured.names[0]} ... {measured.names[-1]}"
 
 
-def _notes(measured: Measured, known: RunInfo, data: str | None) -> tuple[str, ...]:
+def _notes(measured: Restored, known: RunInfo, data: str | None) -> tuple[str, ...]:
     notes = [SELECTED] if known.selected else []
     if data is not None and known.learned_from(data):
         notes.append(f"the run was trained on pictures of {data}: leave out --data to judge it by those that it held out")

@@ -17,7 +17,7 @@ from calotype.degrade import Degradation, Degraded, parse
 from calotype.degrade.base import Identity
 from calotype.degrade.noise import BLIND, LEVEL, GaussianNoise
 from calotype.engine.display import Say, progress
-from calotype.evaluation.eval_images import Picture
+from calotype.evaluation.eval_images import EvalImage
 from calotype.metrics.quality import Convention
 from calotype.metrics.spectrum import kept_detail
 from calotype.tasks.restore import Applied, Way, apply
@@ -36,7 +36,7 @@ _TOGETHER = 2**18  # pixels that are restored at once
 
 
 @dataclass
-class Measured:
+class Restored:
     """What was measured, image by image; ``psnr``, ``ssim``, ``kept`` and ``shift`` by method."""
 
     names: list[str] = field(default_factory=list)
@@ -77,9 +77,9 @@ class Judge:
         """The model as it is applied to pictures of a user's own."""
         return Applied(self.generator, Way(seed=self.seed))
 
-    def measure(self, pictures: Sequence[Picture], say: Say | None = None, what: str = "restoring", show: bool = True) -> Measured:
+    def measure(self, pictures: Sequence[EvalImage], say: Say | None = None, what: str = "restoring", show: bool = True) -> Restored:
         """All that is measured of some pictures."""
-        found, parts, _ = Measured(), [], self.applied.look  # which is looked at once, and not to be timed
+        found, parts, _ = Restored(), [], self.applied.look  # which is looked at once, and not to be timed
         said = progress(say, what)
         for start, group in _alike(pictures):
             degraded, truth = self.degraded(group, start)
@@ -100,7 +100,7 @@ class Judge:
         found.detail = np.concatenate([p.detail for p in parts])
         return found
 
-    def levels(self, pictures: Sequence[Picture], wanted: Sequence[float], say: Say | None = None) -> tuple[Doubles, dict[str, Doubles]]:
+    def levels(self, pictures: Sequence[EvalImage], wanted: Sequence[float], say: Say | None = None) -> tuple[Doubles, dict[str, Doubles]]:
         """The levels (L,) of a denoiser for a range, and the PSNR in dB of each method at each of them, (L, N)."""
         assert isinstance(self.degradation, GaussianNoise)
         low, high = self.degradation.level.low, self.degradation.level.high
@@ -124,7 +124,7 @@ class Judge:
                 said(place + 1, len(sigmas))
         return sigmas, {name: np.stack(values) for name, values in rows.items()}
 
-    def degraded(self, group: Sequence[Picture], start: int) -> tuple[Degraded, Tensor]:
+    def degraded(self, group: Sequence[EvalImage], start: int) -> tuple[Degraded, Tensor]:
         """Pictures of one shape, the first of them number ``start``, and the truth (N, C, H, W)."""
         truth = torch.cat([picture.truth for picture in group])
         given = truth if group[0].source is None else torch.cat([p.source for p in group if p.source is not None])
@@ -177,8 +177,8 @@ class Judge:
         ratio: Doubles = self.convention_of(truth).psnr(made, truth, self.holes(degraded)).clamp(max=HIGHEST).double().numpy()
         return ratio
 
-    def _scores(self, results: Mapping[str, Tensor], degraded: Degraded, truth: Tensor) -> Measured:
-        found, pixels = Measured(), edge.to_uint8(truth)
+    def _scores(self, results: Mapping[str, Tensor], degraded: Degraded, truth: Tensor) -> Restored:
+        found, pixels = Restored(), edge.to_uint8(truth)
         low = 0.25 / (self.degradation.scale if self.degradation else 1)
         for name, image in results.items():
             found.psnr[name] = self.psnr(image, degraded, truth)
@@ -189,7 +189,7 @@ class Judge:
         return found
 
 
-def _alike(pictures: Sequence[Picture]) -> Iterator[tuple[int, Sequence[Picture]]]:
+def _alike(pictures: Sequence[EvalImage]) -> Iterator[tuple[int, Sequence[EvalImage]]]:
     """Neighbors of one shape that are restored together, and the number of the first."""
     start = 0
     while start < len(pictures):

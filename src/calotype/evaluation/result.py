@@ -18,7 +18,7 @@ from calotype.metrics.score import Estimate, Interval, Score
 
 Pixels = NDArray[np.uint8]
 
-SCHEMA = 1
+SCHEMA = 2
 """Grows when a field of ``report.json`` changes its meaning."""
 
 VERDICTS = (
@@ -75,7 +75,7 @@ class Crop:
 
 
 @dataclass(frozen=True)
-class Pictures:
+class ReportImages:
     """The images of a report."""
 
     samples: Pixels | None = None  # (N, H, W, C) uint8, drawn from fixed noise, not selected
@@ -187,7 +187,7 @@ class Method:
 
 
 @dataclass(frozen=True)
-class Level:
+class NoiseLevel:
     """Denoising at one noise level."""
 
     sigma: float  # on the scale of 0 to 255
@@ -203,7 +203,7 @@ class Restoration:
     images: tuple[str, ...]  # names, in the order of ``psnr``
     methods: tuple[Method, ...]  # the model, then the classical methods, best first
     psnr: Mapping[str, tuple[float, ...]]  # dB of each image, by method
-    levels: tuple[Level, ...] = ()  # of a denoiser for a range
+    levels: tuple[NoiseLevel, ...] = ()  # of a denoiser for a range
 
     @property
     def best(self) -> Method | None:
@@ -220,7 +220,7 @@ class Evaluations:
     fd: float
     interval: Interval | None  # 95%
     unbiased: float  # less what small samples add
-    floor: float  # FD of as many real images
+    baseline: float  # FD of as many real images
     n: int  # images
     seconds_per_1000: float
 
@@ -254,7 +254,7 @@ class Report:
     settings: str = ""  # equal for runs that differ in nothing but their training seed; "" where that is not known
     train_seed: int | None = None
     notes: tuple[str, ...] = ()  # warnings about the evaluation itself: "N is below 5 times the dimension"
-    pictures: Pictures = field(default_factory=Pictures)
+    pictures: ReportImages = field(default_factory=ReportImages)
     curves: Curves | None = None
     classes: ClassCounts | None = None
     spectrum: Spectrum | None = None

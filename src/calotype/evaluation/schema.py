@@ -20,7 +20,10 @@ def schema() -> Schema:
     """The schema of what `calotype.evaluation.result.to_json` returns."""
     parts = {
         "schema": {"const": SCHEMA, "description": "grows when a field changes its meaning"},
-        "status": {"enum": list(RANK), "description": "the worst verdict that was asked for; CANNOT TELL where there is none"},
+        "status": {
+            "enum": [status for status in RANK if status != "NOT APPLICABLE"],
+            "description": "the worst verdict that was asked for; CANNOT TELL where there is none",
+        },
         "subject": _said(_TEXT, "the run, model or folder that was judged"),
         "about": _said(_words(), "what is known of the subject, for people"),
         "protocol": _said(_words(), "what two reports must share to be compared, besides what scores carry"),
@@ -62,7 +65,7 @@ def _score() -> Schema:
             "name": _TEXT,
             "value": _said(_MAYBE, "null where it is not finite"),
             "interval": _said(_or_null(_pair(_NUMBER)), "95%; null where no way to compute it is known"),
-            "floor": _said(_MAYBE, "the same score of other real images"),
+            "baseline": _said(_MAYBE, "the same score of other real images"),
             "n": _said(_COUNT, "generated images; of bits/dim, held-out images"),
             "m": _said(_COUNT, "real images"),
             "features": _said(_TEXT, "the space it was computed in, as name@hash, layer, dimension; of bits/dim, the kind of likelihood"),
@@ -75,7 +78,7 @@ def _verdict() -> Schema:
     return _object(
         {
             "name": {"enum": list(VERDICTS)},
-            "status": {"enum": list(RANK)},
+            "status": _said({"enum": list(RANK)}, "NOT APPLICABLE where the question makes no sense for what was judged"),
             "says": _said(_TEXT, "one sentence for anybody"),
             "effect": _said(_MAYBE, "how large the trouble is, in the unit that measure names"),
             "p": _said({"type": ["number", "null"], "minimum": 0, "maximum": 1}, "corrected for the number of questions asked"),
@@ -85,7 +88,6 @@ def _verdict() -> Schema:
             "data": {"type": ["object", "null"]},
             "measure": _said(_TEXT, "what effect is"),
             "limits": _said(_or_null(_pair(_MAYBE)), "of effect, from which on it may be a WARN and a FAIL; null where it never is"),
-            "asked": _said({"type": "boolean"}, "whether the question makes sense for what was judged"),
         }
     )
 
@@ -139,7 +141,7 @@ def _evaluations() -> Schema:
             "fd": _MAYBE,
             "interval": _said(_or_null(_pair(_NUMBER)), "95%"),
             "unbiased": _said(_MAYBE, "less what small samples add"),
-            "floor": _said(_MAYBE, "FD of as many real images"),
+            "baseline": _said(_MAYBE, "FD of as many real images"),
             "n": _said(_COUNT, "images"),
             "seconds_per_1000": _NUMBER,
         }

@@ -127,24 +127,24 @@ def score_all(
     real: Sequence[dict[str, Estimate]],
     counts: tuple[int, int],
     pixels: NDArray[np.uint8],
-    floor_pixels: NDArray[np.uint8],
+    baseline_pixels: NDArray[np.uint8],
 ) -> list[Score]:
-    """Every score of generated images with that of the floor beside it, averaged over several spaces.
+    """Every score of generated images with that of the baseline beside it, averaged over several spaces.
 
     ``made`` and ``real`` are the scores of both in each space (`in_features`), from ``counts`` generated and reference images.
     """
-    values, floors = mean_over(made), mean_over(real)
+    values, baselines = mean_over(made), mean_over(real)
     label = spaces[0].label if len(spaces) == 1 else f"mean of {', '.join(s.label for s in spaces)}"
     n, m = counts
-    found = {name: (estimate, floors.get(name), label) for name, estimate in values.items()}
+    found = {name: (estimate, baselines.get(name), label) for name, estimate in values.items()}
     diversity = ms_ssim_diversity(pixels)
     if diversity is not None:
-        found["MS-SSIM"] = (diversity, ms_ssim_diversity(floor_pixels), "pixels")
+        found["MS-SSIM"] = (diversity, ms_ssim_diversity(baseline_pixels), "pixels")
     return [
-        Score(name, e.value, bounded(name, e.interval), None if floor is None else floor.value, n, m, features, KINDS[name])
+        Score(name, e.value, bounded(name, e.interval), None if baseline is None else baseline.value, n, m, features, KINDS[name])
         for name in KINDS
         if name in found
-        for e, floor, features in (found[name],)
+        for e, baseline, features in (found[name],)
     ]
 
 
@@ -166,8 +166,8 @@ def overfitting(drawn: Extracted, train: Extracted, holdout: Extracted, label: s
     except UserError:
         return []
     n, m = len(drawn), len(holdout)
-    authentic, floor = (auth_pct(z.features, train.features) for z in (drawn, holdout))
-    rows = (("FLD", found.score, 0.0), ("FLD gap", found.gap, 0.0), ("AuthPct", authentic, floor.value))
+    authentic, baseline = (auth_pct(z.features, train.features) for z in (drawn, holdout))
+    rows = (("FLD", found.score, 0.0), ("FLD gap", found.gap, 0.0), ("AuthPct", authentic, baseline.value))
     return [Score(name, e.value, e.interval, real, n, m, label, KINDS[name]) for name, e, real in rows]
 
 

@@ -102,7 +102,7 @@ def _judged(path: Path, generator: Generator, known: RunInfo, split: Split, batc
         settings=known.settings,
         train_seed=known.train_seed,
         notes=(SELECTED,) if known.selected else (),
-        pictures=result.Pictures(crops=_crops(several)),
+        pictures=result.ReportImages(crops=_crops(several)),
         curves=evidence.curves(known.records),
         cost=known.cost(generator, seconds / megapixels),
     )
@@ -151,7 +151,7 @@ def _scores(one: _One, convention: Convention, several: bool) -> list[Score]:
 
 
 def _distances(several: Sequence[_One], split: Split, two: bool) -> list[Score]:
-    """The Frechet distance of translations from training pictures of the other side; the floor is that of held-out ones."""
+    """The Frechet distance of translations from training pictures of the other side; the baseline is that of held-out ones."""
     found = []
     for one in several:
         others = split.train if one.direction == "a2b" else split.train.partner
@@ -161,9 +161,9 @@ def _distances(several: Sequence[_One], split: Split, two: bool) -> list[Score]:
         drawn, held, reals = (space.of(x).features for x in (edge.to_uint8(one.found.made), edge.to_uint8(one.found.image), real))
         if min(len(drawn), len(reals)) <= 2 * space.dimension:
             continue
-        estimate, floor = frechet_estimate(drawn, reals), frechet_estimate(held, reals).value
+        estimate, baseline = frechet_estimate(drawn, reals), frechet_estimate(held, reals).value
         name = "FD" + (f", {one.direction}" if two else "")
-        found.append(Score(name, estimate.value, estimate.interval, floor, len(drawn), len(reals), space.label, KINDS["FD"]))
+        found.append(Score(name, estimate.value, estimate.interval, baseline, len(drawn), len(reals), space.label, KINDS["FD"]))
     return found
 
 

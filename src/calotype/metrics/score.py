@@ -36,7 +36,7 @@ class Score:
     name: str  # "FD", "KID", "precision" ...
     value: float
     interval: Interval | None  # of 95%
-    floor: float | None  # the same score of held-out real images: what a perfect generator would get
+    baseline: float | None  # the same score of held-out real images: what a perfect generator would get
     n: int  # generated images
     m: int  # real images
     features: str  # the space it was computed in, as "digits@1a2b3c4d, penultimate, 64"; "pixels" where none is needed

@@ -112,7 +112,7 @@ def _score(reports: Sequence[Report], name: str, ranked: bool) -> str:
     rows = []
     for i in order:
         who, s = found[i]
-        floor = "" if s.floor is None else number(s.floor)
+        baseline = "" if s.baseline is None else number(s.baseline)
         span = "not known" if s.interval is None else f"{number(s.interval[0])} to {number(s.interval[1])}"
         rows.append(
             [
@@ -120,10 +120,10 @@ def _score(reports: Sequence[Report], name: str, ranked: bool) -> str:
                 *([_place(*standing[i])] if ranked else [f"{s.n:,}", linked(space_in_words(s.features))]),
                 number(s.value),
                 span,
-                floor,
+                baseline,
             ]
         )
-    head = ["Model", *(["Rank"] if ranked else ["Images", "Judged by"]), "Value", term("95% interval"), term("Floor")]
+    head = ["Model", *(["Rank"] if ranked else ["Images", "Judged by"]), "Value", term("95% interval"), term("Real-vs-real baseline")]
     where = f" Measured by {linked(space_in_words(scores[0].features))} on {scores[0].n:,} images of each." if ranked else ""
     doubts = "".join(f"<li>{text(line)}</li>" for line in ties(found)) if ranked else ""
     return (

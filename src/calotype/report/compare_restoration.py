@@ -115,7 +115,7 @@ def _median(report: Report) -> Crop:
 
 def _verdicts(reports: Sequence[Report]) -> str:
     names = list(dict.fromkeys(v.name for report in reports for v in report.asked))
-    by = [{v.name: v for v in report.verdicts} for report in reports]
+    by = [{v.name: v for v in report.asked} for report in reports]
     rows = [
         [
             asked(name),

@@ -100,21 +100,21 @@ def trained_alike(reports: Sequence[Report]) -> list[str]:
 
 
 def _picture(reports: Sequence[Report]) -> str:
-    dots, floors = [], []
+    dots, baselines = [], []
     for r in reports:
         score = r.score(QUALITY)
         if score is None or r.cost is None or r.cost.seconds_per_1000 is None:
             continue
         curve = tuple((row.seconds_per_1000, row.unbiased, row.nfe) for row in r.evaluations)
         dots.append(plots_models.Dot(r.subject, r.cost.seconds_per_1000, score.value, score.interval, curve))
-        floors += [score.floor] if score.floor is not None else []
+        baselines += [score.baseline] if score.baseline is not None else []
     if len(dots) < 2:
         return ""
     lines = any(len(dot.curve) > 1 for dot in dots)
     caption = "Down is better, left is faster. Bars: 95% intervals." + (
         " Lines: the same model with other numbers of function evaluations, the fewest and the most named." if lines else ""
     )
-    drawn = plots_models.quality(QUALITY, dots, max(floors, default=None))
+    drawn = plots_models.quality(QUALITY, dots, max(baselines, default=None))
     return f"<figure><figcaption>{caption}</figcaption>{drawn}</figure>"
 
 

@@ -63,6 +63,7 @@ STATUSES = {
     "WARN": "Signs of trouble, not beyond doubt or not grave.",
     "CANNOT TELL": "Something needed for an answer is missing.",
     "PASS": "No trouble large enough to be seen.",
+    "NOT APPLICABLE": "The question makes no sense for what was judged.",
 }
 SCORES = {
     "FID": "Frechet Inception distance, the usual yardstick of publications: how far the generated images as a whole lie from real ones.",

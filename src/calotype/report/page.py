@@ -93,7 +93,7 @@ def _header(report: Report) -> str:
 
 def _beside(score: Score) -> str:
     lines = [] if score.interval is None else [f"between {number(score.interval[0])} and {number(score.interval[1])}"]
-    lines += [] if score.floor is None else [f"real images: {number(score.floor)}"]
+    lines += [] if score.baseline is None else [f"real images: {number(score.baseline)}"]
     lines += [term(score.features)] if is_likelihood(score) or score.name == GAIN else []
     return "<br>".join([*lines, BETTER[score.kind]])
 
@@ -232,11 +232,11 @@ def _scores(report: Report) -> str:
     rows, common = [], where(scores[0])
     for s in scores:
         span = "" if s.interval is None else f"<br><span class='quiet nowrap'>{number(s.interval[0])} to {number(s.interval[1])}</span>"
-        floor = "" if s.floor is None else number(s.floor)
+        baseline = "" if s.baseline is None else number(s.baseline)
         other = "" if where(s) == common else f" Measured {linked(where(s))}."
         kind = f"<br><span class='quiet'>{term(s.features)}</span>" if is_likelihood(s) else ""
         rows.append(
-            [term(s.name) + kind, number(s.value) + span, floor, plots.strip(s), f"{explain(s)} {BETTER[s.kind].capitalize()}.{other}"]
+            [term(s.name) + kind, number(s.value) + span, baseline, plots.strip(s), f"{explain(s)} {BETTER[s.kind].capitalize()}.{other}"]
         )
     lead = (
         "Dot: the score. Bar: the interval in which it lies with 95% certainty. Line: the real-vs-real baseline, "
@@ -255,17 +255,17 @@ def _ladder(report: Report) -> str:
     lead = tag("p", "Failures planted into real images, scored in the same way, show how bad a score is.")
     drawn = _ladder_plot(report, next(iter(known.values()))) if known else ""
     rows = [[text(row.name), *(number(row.scores[n]) if n in row.scores else "" for n in names)] for row in report.ladder]
-    floors = [number(s.floor) if (s := known.get(n)) and s.floor is not None else "" for n in names]
+    baselines = [number(s.baseline) if (s := known.get(n)) and s.baseline is not None else "" for n in names]
     if not any(_is_real(row.name) for row in report.ladder):
-        rows.insert(0, ["other real images", *floors])
+        rows.insert(0, ["other real images", *baselines])
     rows.append(["this model", *(number(known[n].value) if n in known else "" for n in names)])
     return lead + f'<div class="pair">{drawn}<figure>{table(["", *map(term, names)], rows, marked=len(rows) - 1)}</figure></div>'
 
 
 def _ladder_plot(report: Report, score: Score) -> str:
     rows = [(r.name, r.scores[score.name], "real" if _is_real(r.name) else "planted") for r in report.ladder if score.name in r.scores]
-    if score.floor is not None and not any(kind == "real" for _, _, kind in rows):
-        rows.append(("other real images", score.floor, "real"))
+    if score.baseline is not None and not any(kind == "real" for _, _, kind in rows):
+        rows.append(("other real images", score.baseline, "real"))
     rows = sorted([*rows, ("this model", score.value, "made")], key=lambda row: row[1], reverse=score.kind == "higher")
     return f"<figure>{plots.ladder(score.name, rows)}</figure>"
 

@@ -24,8 +24,8 @@ _BUCKETS = 120  # a longer curve is thinned to the lowest and highest value of t
 
 
 def strip(score: Score) -> str:
-    """One score on its own axis: a dot, its interval as a bar, and the floor as a band."""
-    said = f"{score.name} {number(score.value)}" + (f", real images {number(score.floor)}" if score.floor is not None else "")
+    """One score on its own axis: a dot, its interval as a bar, and the baseline as a band."""
+    said = f"{score.name} {number(score.value)}" + (f", real images {number(score.baseline)}" if score.baseline is not None else "")
 
     def fill(figure: Figure) -> None:
         axes = figure.add_axes((0.04, 0.4, 0.92, 0.56))
@@ -39,7 +39,7 @@ def strip(score: Score) -> str:
 
 
 def models(name: str, rows: Sequence[tuple[str, Score]]) -> str:
-    """One score of several models: one row each, with intervals, and the floor as a band."""
+    """One score of several models: one row each, with intervals, and the baseline as a band."""
 
     def fill(figure: Figure) -> None:
         axes = figure.add_subplot()
@@ -58,13 +58,13 @@ def models(name: str, rows: Sequence[tuple[str, Score]]) -> str:
 
 def _dots(axes: Axes, scores: Sequence[Score], size: float) -> None:
     low, high = _limits(scores)
-    floors = sorted({score.floor for score in scores if score.floor is not None and math.isfinite(score.floor)})
-    if floors:
+    baselines = sorted({score.baseline for score in scores if score.baseline is not None and math.isfinite(score.baseline)})
+    if baselines:
         kind = scores[0].kind
-        ends = (low, floors[-1]) if kind == "lower" else (floors[0], high) if kind == "higher" else (floors[0], floors[-1])
+        ends = (low, baselines[-1]) if kind == "lower" else (baselines[0], high) if kind == "higher" else (baselines[0], baselines[-1])
         axes.axvspan(*ends, color=BAND, linewidth=0, zorder=0)
-        for floor in floors:
-            axes.axvline(floor, color=REAL, linewidth=1.2, zorder=1)
+        for baseline in baselines:
+            axes.axvline(baseline, color=REAL, linewidth=1.2, zorder=1)
     for row, score in enumerate(scores):
         if score.interval is not None and all(map(_known, score.interval)):
             axes.plot(score.interval, [row, row], color=MADE, linewidth=2.4, zorder=2)
@@ -73,7 +73,7 @@ def _dots(axes: Axes, scores: Sequence[Score], size: float) -> None:
 
 
 def _limits(scores: Sequence[Score]) -> tuple[float, float]:
-    found = [v for s in scores for v in (s.value, s.floor, *(s.interval or ())) if v is not None and math.isfinite(v)] or [0.0, 1.0]
+    found = [v for s in scores for v in (s.value, s.baseline, *(s.interval or ())) if v is not None and math.isfinite(v)] or [0.0, 1.0]
     low, high = min(found), max(found)
     room = (high - low) * 0.12 or abs(high) * 0.1 or 1.0
     return low - room, high + room

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from calotype.evaluation.result import Evaluations, Level, Units
+from calotype.evaluation.result import Evaluations, NoiseLevel, Units
 from calotype.evaluation.wording import number
 from calotype.metrics.score import Interval
 from calotype.report.drawing import ALERT, BAND, INK, LINE, MADE, MUTED, OTHER, REAL, WIDTH, calm, draw, logarithmic, short
@@ -45,10 +45,10 @@ def evaluations(rows: Sequence[Evaluations]) -> str:
 
     def fill(figure: Figure) -> None:
         axes = figure.add_subplot()
-        floor = rows[0].floor
-        if math.isfinite(floor):
-            axes.axhspan(0, floor, color=BAND, linewidth=0, zorder=0)
-            axes.axhline(floor, color=REAL, linewidth=1.2, zorder=1)
+        baseline = rows[0].baseline
+        if math.isfinite(baseline):
+            axes.axhspan(0, baseline, color=BAND, linewidth=0, zorder=0)
+            axes.axhline(baseline, color=REAL, linewidth=1.2, zorder=1)
         _bars(axes, [row.nfe for row in rows], [row.fd for row in rows], [row.interval for row in rows], MADE)
         axes.plot([row.nfe for row in rows], [row.fd for row in rows], color=MADE, linewidth=1, zorder=2)
         axes.set_xlim(min(row.nfe for row in rows) / 1.2, 1.2 * max(row.nfe for row in rows))
@@ -64,7 +64,7 @@ def evaluations(rows: Sequence[Evaluations]) -> str:
     return draw(f"FD against function evaluations. {said}", WIDTH, 270, fill)
 
 
-def levels(rows: Sequence[Level]) -> str:
+def levels(rows: Sequence[NoiseLevel]) -> str:
     """PSNR against the noise level, a line for each method."""
     names = list(dict.fromkeys(name for row in rows for name in row.psnr))
 
@@ -119,7 +119,7 @@ class Dot:
     curve: tuple[tuple[float, float, float], ...] = ()  # (seconds for 1,000 images, value, function evaluations)
 
 
-def quality(name: str, dots: Sequence[Dot], floor: float | None = None) -> str:
+def quality(name: str, dots: Sequence[Dot], baseline: float | None = None) -> str:
     """A score against the time that drawing takes: one dot a model, and a line through other numbers of function evaluations."""
     dots = [dot for dot in dots if math.isfinite(dot.value) and LEAST < dot.seconds < math.inf]
     values = [v for dot in dots for v in (dot.value, *(point[1] for point in dot.curve)) if math.isfinite(v)] or [0.0]
@@ -127,11 +127,11 @@ def quality(name: str, dots: Sequence[Dot], floor: float | None = None) -> str:
 
     def fill(figure: Figure) -> None:
         axes = figure.add_subplot()
-        if floor is not None and math.isfinite(floor) and (floor > 0 or not wide):
-            axes.axhline(floor, color=REAL, linewidth=1.2, zorder=1)
+        if baseline is not None and math.isfinite(baseline) and (baseline > 0 or not wide):
+            axes.axhline(baseline, color=REAL, linewidth=1.2, zorder=1)
             axes.annotate(
                 "real images",
-                (1, floor),
+                (1, baseline),
                 (-2, 3),
                 xycoords=("axes fraction", "data"),
                 textcoords="offset points",

@@ -15,7 +15,7 @@ from calotype.metrics.score import Estimate, Score
 from calotype.report.drawing import BETTER
 from calotype.report.glossary import LIKELIHOODS, QUESTIONS, SCORES, term_of
 
-SYMBOLS: dict[Status, str] = {"FAIL": "\u00d7", "WARN": "!", "CANNOT TELL": "?", "PASS": "✓"}
+SYMBOLS: dict[Status, str] = {"FAIL": "\u00d7", "WARN": "!", "CANNOT TELL": "?", "PASS": "✓", "NOT APPLICABLE": "\u2013"}
 _MAIN = ("fid", "fd", "coverage", "precision", "kid", "recall", "density")
 
 
@@ -120,10 +120,10 @@ def distance_in_words(report: Report) -> str:
     if report.restoration is not None:
         return gain_in_words(report.restoration)
     score = next((s for s in main_scores(report, len(report.scores)) if s.name.lower() in ("fid", "fd")), None)
-    if score is None or not score.floor or score.floor <= 0 or not math.isfinite(score.value):
+    if score is None or not score.baseline or score.baseline <= 0 or not math.isfinite(score.value):
         return ""
-    times = score.value / score.floor
-    what = f"{score.name} {number(score.value)} where other real images have {number(score.floor)}"
+    times = score.value / score.baseline
+    what = f"{score.name} {number(score.value)} where other real images have {number(score.baseline)}"
     if times < 1.25:
         return f"As a whole its images are about as close to real images as other real images are ({what})."
     return f"As a whole its images are {_times(times)} times as far from real images as other real images are ({what})."
@@ -279,8 +279,8 @@ def _score_lines(scores: Sequence[Score]) -> list[str]:
     width = max((len(s.name) for s in scores), default=0)
     lines = []
     for place, s in enumerate(scores):
-        floor = "" if s.floor is None else f", real images {number(s.floor)}"
-        lines.append(f"{s.name:<{width}}  {value(s)}{floor} ({BETTER[s.kind]})")
+        baseline = "" if s.baseline is None else f", real images {number(s.baseline)}"
+        lines.append(f"{s.name:<{width}}  {value(s)}{baseline} ({BETTER[s.kind]})")
         if place + 1 == len(scores) or where(scores[place + 1]) != where(s):
             lines.append(f"{'':<{width}}  {where(s)}")
     return lines

@@ -17,7 +17,7 @@ from calotype.engine.display import Say, progress
 from calotype.errors import UserError
 from calotype.evaluation.beside import reading
 from calotype.evaluation.checks import CLUSTERS, OF_IMAGES, of_images
-from calotype.evaluation.reference_set import Ground, Reals, TooFewReals, drawn_in, enough, known, laid
+from calotype.evaluation.reference_set import RealImages, ReferenceSet, TooFewReals, drawn_in, enough, known, laid
 from calotype.evaluation.scores import by_neighbors
 from calotype.evaluation.target import Pixels
 from calotype.metrics.features import FeatureSpace, pick, second
@@ -99,16 +99,16 @@ def selftest(
     said = progress(say, "planting failures")
     for trial in range(trials):
         rng = np.random.default_rng([seed, trial])
-        ground, made = _divided(real, spaces, confirm, count, rng, trial)
+        against, made = _divided(real, spaces, confirm, count, rng, trial)
         labels = _labels(made)
-        reference, once = [y[ground.reference.once] for y in ground.reference.features], ground.floor.once
-        of_floor = [by_neighbors(x[once], y) for x, y in zip(ground.floor.features, reference, strict=True)]
+        reference, once = [y[against.reference.once] for y in against.reference.features], against.baseline.once
+        of_baseline = [by_neighbors(x[once], y) for x, y in zip(against.baseline.features, reference, strict=True)]
         for number, (plant, damage) in enumerate(damages.items()):
-            pixels = damage(made.images.pixels, labels, ground.train.images.pixels, rng)
-            drawn, again = drawn_in(ground, pixels)
-            even = ground.even(len(pixels))
+            pixels = damage(made.images.pixels, labels, against.train.images.pixels, rng)
+            drawn, again = drawn_in(against, pixels)
+            even = against.even(len(pixels))
             scores = [by_neighbors(x[even], y) for x, y in zip(drawn, reference, strict=True)]
-            for verdict in conclude(of_images(pixels, drawn, again, ground, trial, scores, of_floor).findings):
+            for verdict in conclude(of_images(pixels, drawn, again, against, trial, scores, of_baseline).findings):
                 alarms[plant][verdict.name] += verdict.status in ("WARN", "FAIL")
             if said is not None:
                 said(trial * len(damages) + number + 1, trials * len(damages))
@@ -143,8 +143,8 @@ def _rows(alarms: Mapping[str, Mapping[str, int]], trials: int) -> list[Row]:
 
 
 def _divided(
-    real: Reals, spaces: Sequence[FeatureSpace], confirm: FeatureSpace, count: int, rng: np.random.Generator, seed: int
-) -> tuple[Ground, Reals]:
+    real: RealImages, spaces: Sequence[FeatureSpace], confirm: FeatureSpace, count: int, rng: np.random.Generator, seed: int
+) -> tuple[ReferenceSet, RealImages]:
     order = rng.permutation(len(real))
     held = _held(len(real))
     made, holdout, train = real[order[:count]], real[order[count : count + held]], real[order[count + held :]]
@@ -156,7 +156,7 @@ def _held(there: int) -> int:
     return max(there // 10, 1)
 
 
-def _labels(real: Reals) -> NDArray[np.int64]:
+def _labels(real: RealImages) -> NDArray[np.int64]:
     """Labels, or clusters in their place."""
     if real.images.labels is not None:
         return real.images.labels
