@@ -40,8 +40,8 @@ from calotype.engine import checkpoint
 from calotype.engine.display import Terminal
 from calotype.evaluation.result import Report, to_json
 from calotype.evaluation.scores import GIVEN
-from calotype.evaluation.wording import number
 from calotype.files import read_json, write_atomic, write_json, write_text
+from calotype.metrics.wording import number
 from calotype.recipes import RECIPES, named
 from calotype.report.drawing import logarithmic
 from calotype.report.files import save

@@ -12,18 +12,9 @@ from torch import Tensor
 
 from calotype import degrade
 from calotype.data import Augmentation, Loader, load
-from calotype.diagnose.translation import (
-    LEVEL,
-    Translated,
-    carried,
-    collapse,
-    findings,
-    hidden,
-    identity,
-    inversion,
-    paired_error,
-    translate,
-)
+from calotype.diagnose.checks import answers
+from calotype.diagnose.translated import LEVEL, Translated, translate
+from calotype.diagnose.translation import carried, collapse, hidden, identity, inversion, paired_error
 from calotype.diagnose.verdict import Verdict, conclude
 from calotype.models import CUTConfig, CycleGANConfig, CycleGANSampling, build
 from calotype.types import Batch, Condition, ImageSpec, Noise, Source
@@ -53,7 +44,7 @@ def negatives(digits: Tensor, made: Callable[[Tensor], Tensor] = torch.neg) -> T
 
 
 def judged(found: Translated) -> dict[str, Verdict]:
-    return {verdict.name: verdict for verdict in conclude(findings(found))}
+    return {verdict.name: verdict for verdict in conclude(answers(found))}
 
 
 def test_a_good_translator_passes_everything(digits: Tensor) -> None:
@@ -230,7 +221,7 @@ def test_one_flat_color_is_beaten_by_more_than_a_source_that_is_farther_off(digi
 
 def test_few_pictures_cannot_tell(digits: Tensor) -> None:
     few = Translated(-digits[:4], digits[:4], digits[:4], True)
-    assert [v.status for v in conclude(findings(few))] == ["CANNOT TELL"]
+    assert [v.status for v in conclude(answers(few))] == ["CANNOT TELL"]
     flat = replace(negatives(digits), made=torch.zeros_like(digits))
     assert conclude([inversion(flat)])[0].status == "CANNOT TELL"
 
@@ -242,7 +233,7 @@ def test_models_are_asked_in_both_directions(config: CycleGANConfig | CUTConfig,
     found = translate(model, batch, paired=True)
     assert found.made.shape == batch.image.shape
     assert (found.back is not None) == (ways == 2)
-    assert len(findings(found)) == (6 if ways == 2 else 4)
+    assert len(answers(found)) == (6 if ways == 2 else 4)
     if ways == 2:
         assert batch.condition.source is not None
         other = translate(model, batch, True, direction="b2a")

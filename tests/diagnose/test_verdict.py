@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
+from calotype.diagnose.remedy import Judged, Remedy, changes, model_settings, sets
 from calotype.diagnose.verdict import Finding, Status, Verdict, cannot_tell, conclude, fitting, tail, worst_first
 from calotype.models import GANConfig
 from calotype.networks.dcgan import DCGANDiscriminatorConfig
@@ -101,10 +102,11 @@ def test_a_finding_that_could_only_see_more_than_a_failure_is_no_pass() -> None:
 
 
 def test_remedies_are_for_troubles_only() -> None:
-    (verdict,) = conclude([found(effect=0.0, remedies=("--train.ema 0.1",))])
+    remedies = (sets({"train.ema": 0.1}),)
+    (verdict,) = conclude([found(effect=0.0, remedies=remedies)])
     assert verdict.remedies == ()
-    (verdict,) = conclude([found(effect=2.0, remedies=("--train.ema 0.1",))])
-    assert verdict.remedies == ("--train.ema 0.1",)
+    (verdict,) = conclude([found(effect=2.0, remedies=remedies)])
+    assert verdict.remedies == remedies
 
 
 def test_false_alarms_stay_rare_among_many_questions() -> None:
@@ -117,17 +119,29 @@ def test_false_alarms_stay_rare_among_many_questions() -> None:
 
 
 def test_settings_of_other_families_and_those_taken_already_are_no_remedies() -> None:
-    remedies = ("--model.minibatch-std True", "--train.ema 0.1", "a larger --model.width", "--model.width 3 --model.beta 2")
-    verdict = Verdict("a", "FAIL", "", remedies=remedies)
-    assert fitting(verdict, {"width": 3, "depth": 1}).remedies == ("--train.ema 0.1", "a larger --model.width")
-    assert fitting(verdict, {"width": 3, "minibatch_std": False, "beta": 1}).remedies == remedies
-    assert fitting(verdict, {"width": 3, "minibatch_std": True, "beta": 2}).remedies == ("--train.ema 0.1", "a larger --model.width")
-    nested = Verdict(
-        "a", "FAIL", "", remedies=("--model.discriminator.dropout 0.3", "--model.dropout 0.3", "a larger --model.generator.width")
-    )
-    assert fitting(nested, vars(GANConfig())).remedies == (nested.remedies[0], nested.remedies[2])
+    std, ema, wider = sets({"model.minibatch_std": True}), sets({"train.ema": 0.1}), changes("a larger", "model.width")
+    both = sets({"model.width": 3, "model.beta": 2})
+    verdict = Verdict("a", "FAIL", "", remedies=(std, ema, wider, both))
+
+    def of(verdict: Verdict, **settings: object) -> tuple[Remedy, ...]:
+        return fitting(verdict, Judged(model_settings(settings))).remedies
+
+    assert of(verdict, width=3, depth=1) == (ema, wider)
+    assert of(verdict, width=3, minibatch_std=False, beta=1) == verdict.remedies
+    assert of(verdict, width=3, minibatch_std=True, beta=2) == (ema, wider)
+    nested = (sets({"model.discriminator.dropout": 0.3}), sets({"model.dropout": 0.3}), changes("a larger", "model.generator.width"))
+    verdict = Verdict("a", "FAIL", "", remedies=nested)
+    assert of(verdict, **vars(GANConfig())) == (nested[0], nested[2])
     taken = replace(GANConfig(), discriminator=DCGANDiscriminatorConfig(dropout=0.3))
-    assert fitting(nested, vars(taken)).remedies == (nested.remedies[2],)
+    assert of(verdict, **vars(taken)) == (nested[2],)
+
+
+def test_nothing_depends_on_the_words_of_a_remedy() -> None:
+    judged = Judged({"model.width": 3}, recipe="dcgan")
+    assert Remedy("calotype train dcgan, or set `model.beta=2`").fits(judged)
+    assert not Remedy("something else", recipe="dcgan").fits(judged)
+    assert not Remedy("something else", {"model.beta": 2}).fits(judged)
+    assert not Remedy("something else", option="steps").fits(judged)
 
 
 def test_worst_comes_first() -> None:

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from calotype.data import Images
 from calotype.diagnose.verdict import Finding, Verdict, conclude
+from calotype.evaluation.generator import Candidate
 from calotype.evaluation.likelihoods import Told, ask
 from calotype.evaluation.scores import LIKELIHOOD
-from calotype.evaluation.target import Subject
 from calotype.losses.discretized import levels
 from calotype.tasks.sample import Generator
 from calotype.types import Condition, ImageSpec, Likelihood, Model, Noise, Player, SamplingOptions
@@ -75,9 +75,9 @@ def images(count: int, seed: int, classes: tuple[str, ...] = SPEC.classes) -> Im
     return Images(pixels.astype(np.uint8), label, classes, "made up", "ab" * 32)
 
 
-def subject(model: Model, held: Images | None = None, train: Images | None = None) -> Subject:
+def subject(model: Model, held: Images | None = None, train: Images | None = None) -> Candidate:
     generator = Generator(model, "fake", torch.device("cpu"))
-    return Subject("fake", np.zeros((2, 8, 8, 1), np.uint8), train, held, generator)
+    return Candidate("fake", np.zeros((2, 8, 8, 1), np.uint8), train, held, generator)
 
 
 def verdict(told: Told, name: str) -> Verdict:
@@ -168,7 +168,7 @@ def test_a_model_without_likelihood_or_encoder_is_not_asked() -> None:
         def likelihoods(self) -> Sequence[Likelihood]:
             return ()
 
-    for one in (subject(Plain(), images(100, 1)), Subject("folder", np.zeros((2, 8, 8, 1), np.uint8))):
+    for one in (subject(Plain(), images(100, 1)), Candidate("folder", np.zeros((2, 8, 8, 1), np.uint8))):
         told = ask(one, 0, slow=True)
         assert not told.scores
         assert all(isinstance(f, Verdict) and not f.asked for f in told.findings)

@@ -15,9 +15,9 @@ from calotype import pictures
 from calotype.cli.main import main
 from calotype.data.typical import typical_shape
 from calotype.evaluation.evaluate import evaluate, opened
+from calotype.evaluation.generator import draw, open_candidate
 from calotype.evaluation.request import Request
 from calotype.evaluation.result import Report
-from calotype.evaluation.target import draw, open_subject
 from tests.small import small
 
 
@@ -64,7 +64,7 @@ def test_reals_are_brought_to_the_size_of_generated_images_and_it_is_told(tmp_pa
 
 def test_a_size_may_be_asked_for(tmp_path: Path) -> None:
     made, large = write(scenes(150, 16), tmp_path / "made"), write(scenes(150, 32, seed=1), tmp_path / "large")
-    subject = open_subject(Path(made), Request(data=large, size=8))
+    subject = open_candidate(Path(made), Request(data=large, size=8))
     assert subject.train is not None
     assert subject.images.shape[1:] == subject.train.pixels.shape[1:] == (8, 8, 3)
     report = judged(made, data=large, size=8, fit="stretch")
@@ -73,7 +73,7 @@ def test_a_size_may_be_asked_for(tmp_path: Path) -> None:
 
 
 def test_a_model_is_judged_at_another_size_than_its_own(run: Path) -> None:
-    subject = open_subject(run, Request(count=10, size=8))
+    subject = open_candidate(run, Request(count=10, size=8))
     assert subject.train is not None
     assert subject.holdout is not None
     assert subject.train.pixels.shape[1:] == subject.holdout.pixels.shape[1:] == (8, 8, 3)
@@ -174,10 +174,10 @@ def spoil_samples(samples: Path) -> None:
 
 
 def test_files_in_samples_that_are_no_grids_are_left_out(run: Path) -> None:
-    there = open_subject(run, Request(count=10)).grids
+    there = open_candidate(run, Request(count=10)).grids
     assert len(there) > 1
     spoil_samples(run / "samples")
-    subject = open_subject(run, Request(count=10))
+    subject = open_candidate(run, Request(count=10))
     assert [step for step, _ in subject.grids] == [step for step, _ in there]
     (note,) = subject.notes
     assert note.startswith(f"5 files of {run / 'samples'} left out: step-000000001.png (")
@@ -278,6 +278,6 @@ def test_what_became_of_images_that_are_not_square_is_told(tmp_path: Path) -> No
     opened(made, Request(data=wide, fit="pad", tell=lines.append))
     said = f"the images of {wide}, 32x24 color, are brought to 16x16 color as the judged ones are"
     assert lines == [f"{said} (black borders make each a square: --fit pad)"]
-    about = open_subject(Path(wide), Request(size=16)).about
+    about = open_candidate(Path(wide), Request(size=16)).about
     assert about["images that are not square"] == "mostly 32x24; the middle square of each is kept (crop)"
-    assert "images that are not square" not in open_subject(Path(made), Request()).about
+    assert "images that are not square" not in open_candidate(Path(made), Request()).about

@@ -14,8 +14,8 @@ from torch.nn import functional as F
 
 from calotype.data import Images, load
 from calotype.evaluation import cost
-from calotype.evaluation.reference_set import ReferenceSet
-from calotype.evaluation.target import Subject
+from calotype.evaluation.generator import Candidate
+from calotype.evaluation.reference_set import reference_set
 from calotype.models import build
 from calotype.settings import SolverSteps
 from calotype.tasks.sample import Generator
@@ -81,7 +81,7 @@ def test_only_what_takes_part_in_the_work_is_counted() -> None:
 
 def test_a_generator_is_asked_once_and_its_discriminator_never() -> None:
     model = build(small("dcgan").model, GRAY)
-    found = cost.of(replace(Subject("gan", np.zeros((2, 28, 28, 1), np.uint8)), generator=drawn(model)))
+    found = cost.of(replace(Candidate("gan", np.zeros((2, 28, 28, 1), np.uint8)), generator=drawn(model)))
     assert found is not None
     discriminator = sum(p.numel() for player in model.players() if player.name == "discriminator" for p in player.module.parameters())
     assert found.parameters == sum(p.numel() for p in model.parameters())
@@ -90,7 +90,7 @@ def test_a_generator_is_asked_once_and_its_discriminator_never() -> None:
 
 
 def test_going_through_an_image_pixel_by_pixel_makes_no_passes() -> None:
-    found = cost.of(Subject("x", np.zeros((2, 8, 8, 1), np.uint8), generator=drawn(build(small("pixelcnn").model, ImageSpec(8, 1)))))
+    found = cost.of(Candidate("x", np.zeros((2, 8, 8, 1), np.uint8), generator=drawn(build(small("pixelcnn").model, ImageSpec(8, 1)))))
     assert found is not None
     assert found.passes is None
     assert found.drawing is not None
@@ -107,20 +107,20 @@ def test_each_evaluation_of_a_solver_counts() -> None:
 
 def test_the_course_of_the_training_is_that_of_the_weights() -> None:
     records = [{"step": i, "images": 64 * i, "seconds": 2.0 * i} for i in (10, 20, 30)] + [{"step": 30, "event": "score"}]
-    subject = Subject("x", np.zeros((2, 28, 28, 1), np.uint8), generator=drawn(build(small("dcgan").model, GRAY)), records=records)
+    subject = Candidate("x", np.zeros((2, 28, 28, 1), np.uint8), generator=drawn(build(small("dcgan").model, GRAY)), records=records)
     found = cost.of(replace(subject, steps=20, train_threads=2, seconds_per_1000=3.0))
     assert found is not None
     assert (found.steps, found.minutes, found.images_per_second) == (20, pytest.approx(2 / 3), 32)
     assert (found.train_threads, found.seconds_per_1000, found.device) == (2, 3.0, "cpu")
-    assert cost.of(Subject("folder", subject.images)) is None
+    assert cost.of(Candidate("folder", subject.images)) is None
 
 
 def test_the_curve_shows_what_more_evaluations_bring(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cost, "COUNT", 200)
     monkeypatch.setattr(cost, "NFES", (5, 10, 50))
     split = load("mnist5k")
-    subject = Subject("x", split.holdout.pixels[:200], split.train, split.holdout, drawn(Blend(split.train)), seconds_per_1000=0.1)
-    against = ReferenceSet.of(subject, "digits", 0)
+    subject = Candidate("x", split.holdout.pixels[:200], split.train, split.holdout, drawn(Blend(split.train)), seconds_per_1000=0.1)
+    against = reference_set(subject, "digits", 0)
     rows = cost.curve(subject, against, 0)
     assert [(row.nfe, row.steps) for row in rows] == [(5, 3), (9, 5), (49, 25)]
     assert all(a.fd > b.fd and a.unbiased > b.unbiased for a, b in pairwise(rows))
@@ -134,8 +134,8 @@ def test_the_curve_shows_what_more_evaluations_bring(monkeypatch: pytest.MonkeyP
 def test_the_curve_keeps_to_its_time_and_to_models_that_take_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cost, "COUNT", 200)
     split = load("mnist5k")
-    subject = Subject("x", split.holdout.pixels[:200], split.train, split.holdout, drawn(Blend(split.train)), seconds_per_1000=1e6)
-    against = ReferenceSet.of(subject, "digits", 0)
+    subject = Candidate("x", split.holdout.pixels[:200], split.train, split.holdout, drawn(Blend(split.train)), seconds_per_1000=1e6)
+    against = reference_set(subject, "digits", 0)
     assert cost.curve(subject, against, 0) == ()
     gan = replace(subject, generator=drawn(build(small("dcgan").model, GRAY)))
     assert cost.curve(gan, against, 0) == ()

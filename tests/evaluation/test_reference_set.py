@@ -14,9 +14,10 @@ from calotype.data.images import make_images
 from calotype.errors import UserError
 from calotype.evaluation.evaluate import evaluate
 from calotype.evaluation.evidence import classes
-from calotype.evaluation.reference_set import RealImages, ReferenceSet, enough, laid
+from calotype.evaluation.reference_set import enough, laid
 from calotype.metrics.classes import Shares
 from calotype.metrics.features import Extracted, FeatureSpace
+from calotype.metrics.real_images import RealImages, ReferenceSet
 
 DIGITS = 64  # dimensions of the features of digits
 

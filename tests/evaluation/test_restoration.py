@@ -18,6 +18,8 @@ import calotype
 from calotype import pictures
 from calotype.cli.main import main
 from calotype.degrade import parse
+from calotype.diagnose.checks import answers
+from calotype.diagnose.restored import MODEL, Restored, Restorer
 from calotype.diagnose.verdict import conclude
 from calotype.engine.display import Display
 from calotype.engine.model_card import model_card
@@ -26,7 +28,7 @@ from calotype.errors import UserError
 from calotype.evaluation import restoration, restored, result
 from calotype.evaluation.eval_images import EvalImage, of_source, within
 from calotype.evaluation.evaluate import evaluate
-from calotype.evaluation.restored import MODEL, Judge, Restored
+from calotype.evaluation.restored import Judge
 from calotype.evaluation.run_info import RunInfo
 from calotype.evaluation.schema import schema
 from calotype.metrics.quality import convention_for
@@ -82,7 +84,7 @@ def measured(does: Callable[[Tensor], Tensor], how: str = "noise:25", shown: lis
 
 
 def statuses(found: Restored) -> dict[str, str]:
-    return {v.name: v.status for v in conclude(restoration._findings(found))}
+    return {v.name: v.status for v in conclude(answers(Restorer(found)))}
 
 
 def truth_of(source: Tensor) -> Tensor:
@@ -149,7 +151,7 @@ def test_the_damage_of_an_image_does_not_depend_on_its_neighbors() -> None:
 
 def report(name: str, does: Callable[[Tensor], Tensor] = truth_of) -> result.Report:
     found, judge = measured(does)
-    verdicts = tuple(conclude(restoration._findings(found)))
+    verdicts = tuple(conclude(answers(Restorer(found))))
     levels = (
         result.NoiseLevel(5.0, {"told": 38.0, "not told": 37.5, "input": 34.0}),
         result.NoiseLevel(25.0, {"told": 31.0, "not told": 30.0}),

@@ -14,8 +14,9 @@ from calotype import pictures
 from calotype.config import Config, Logging
 from calotype.engine.run import Run
 from calotype.evaluation.evaluate import evaluate
+from calotype.evaluation.generator import draw, open_candidate
 from calotype.evaluation.request import Request
-from calotype.evaluation.target import SELECTED, draw, open_subject, settings_of
+from calotype.evaluation.target import SELECTED, settings_of
 from tests.small import small
 
 
@@ -27,7 +28,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def test_the_best_weights_of_a_run_are_judged_with_its_images_and_its_log(run: Run) -> None:
-    last, best, plain = (draw(open_subject(path, Request(count=20)), 0) for path in (run.folder, run.best, run.model))
+    last, best, plain = (draw(open_candidate(path, Request(count=20)), 0) for path in (run.folder, run.best, run.model))
     assert (last.name, best.name, plain.name) == ("run", "run/best", "run")
     assert best.train is not None
     assert best.holdout is not None
@@ -53,7 +54,7 @@ def test_a_report_on_the_best_weights_has_scores(run: Run) -> None:
 
 def test_weights_taken_out_of_a_run_stand_alone(run: Run, tmp_path: Path) -> None:
     shutil.copytree(run.best, tmp_path / "best")
-    alone = open_subject(tmp_path / "best", Request(count=20))
+    alone = open_candidate(tmp_path / "best", Request(count=20))
     assert (alone.name, alone.train, alone.records, alone.settings) == ("best", None, [], "")
 
 
@@ -75,7 +76,7 @@ def test_duplicates_of_the_own_source_are_told_and_not_refused(tmp_path: Path) -
     config = small("gan", steps=2, width=8, latent=4, depth=1)
     config = replace(config, data=replace(config.data, source=str(tmp_path / "source")))
     made = calotype.train(config, out=tmp_path / "run").run
-    subject = open_subject(made.folder, Request(count=20))
+    subject = open_candidate(made.folder, Request(count=20))
     assert subject.holdout is not None
     assert len(subject.holdout) == 20
     assert any("20 of 20 held-out images are duplicates of training images" in note for note in subject.notes)
@@ -106,5 +107,5 @@ def test_settings_are_those_that_decide_what_a_run_computes() -> None:
 
 def test_a_model_folder_inside_another_is_found_as_sample_finds_it(run: Run, tmp_path: Path) -> None:
     shutil.copytree(run.model, tmp_path / "taken" / "model")
-    subject = open_subject(tmp_path / "taken", Request(count=4))
+    subject = open_candidate(tmp_path / "taken", Request(count=4))
     assert subject.generator is not None

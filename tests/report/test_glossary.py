@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from calotype.degrade import classical, parse
+from calotype.diagnose.restored import MODEL
 from calotype.diagnose.verdict import RANK, Verdict
-from calotype.evaluation.restored import MODEL
 from calotype.evaluation.result import VERDICTS, NoiseLevel, Report, Restoration
 from calotype.evaluation.scores import KINDS, RESTORED
-from calotype.evaluation.wording import space_in_words
 from calotype.metrics.features import coarse, pick
+from calotype.metrics.wording import space_in_words
 from calotype.models import build
 from calotype.recipes import RECIPES
 from calotype.report import glossary

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from calotype.diagnose.remedy import Remedy
 from calotype.diagnose.verdict import Verdict
 from calotype.evaluation.result import ClassCounts, Curves, Data, Event, LadderRow, Report, Series
 from calotype.report.compare import told
@@ -22,7 +23,18 @@ def hostile(name: str) -> Report:
     full = whole(name)
     return replace(
         full,
-        verdicts=(Verdict("blur", "FAIL", name, evidence=name, remedies=(name, f"`{name}`"), measure=name, effect=1.0, limits=(0.5, 1.0)),),
+        verdicts=(
+            Verdict(
+                "blur",
+                "FAIL",
+                name,
+                evidence=name,
+                remedies=(Remedy(name), Remedy(f"`{name}`")),
+                measure=name,
+                effect=1.0,
+                limits=(0.5, 1.0),
+            ),
+        ),
         about={name: name},
         notes=(name,),
         command=name,

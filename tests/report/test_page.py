@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from calotype.diagnose.remedy import Remedy, sets
 from calotype.diagnose.verdict import Verdict, cannot_tell, not_applicable
 from calotype.evaluation.result import (
     VERDICTS,
@@ -81,6 +82,9 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.words).split())
 
 
+R1, FLIP = sets({"model.penalty": "r1"}), sets({"data.flip": True})
+
+
 def fd(value: float, half: float | None = 0.5, name: str = "FD", kind: str = "lower", n: int = 500, baseline: float | None = 1.0) -> Score:
     return Score(
         name, value, None if half is None else (value - half, value + half), baseline, n, 900, "digits@1a2b, penultimate, 64", kind
@@ -96,8 +100,8 @@ def whole(subject: str = "dcgan-0001", size: int = 12, channels: int = 1) -> Rep
     images = pixels(64, size, channels)
     near = Neighbors(images[:4], images[4:8], images[8:12], (1.0, 2.0, 3.0, 4.0), (1.5, 2.5, 3.5, 4.5), "digits@1a2b")
     verdicts = [Verdict("blur", "PASS", "As sharp as real images.", 0.01, 0.4, 0.05, "power 0.99")]
-    verdicts += [Verdict("copying", "WARN", "Closer than chance.", 0.02, 0.03, 0.01, "60%", ("more images", "--data.flip True"))]
-    verdicts += [Verdict("mode-collapse", "FAIL", "Hardly makes: b.", 0.3, 0.0001, 0.05, "coverage 0.5", ("--model.penalty r1",))]
+    verdicts += [Verdict("copying", "WARN", "Closer than chance.", 0.02, 0.03, 0.01, "60%", (Remedy("more images"), FLIP))]
+    verdicts += [Verdict("mode-collapse", "FAIL", "Hardly makes: b.", 0.3, 0.0001, 0.05, "coverage 0.5", (R1,))]
     verdicts += [cannot_tell("oscillation", "No samples of earlier checkpoints.")]
     steps = tuple(range(0, 1000, 10))
     series = tuple(Series(name, steps, tuple(float(i % 7 + 1) for i in range(100))) for name in ("g/loss", "d/loss", "g/gradient_norm"))
@@ -368,7 +372,7 @@ def test_drift_between_checkpoints_is_drawn() -> None:
 
 def test_a_spectrum_is_shown_once_for_blur_and_noise() -> None:
     band = Spectrum((0.1, 0.5), (1.0, 1.0), (2.0, 2.0), (3.0, 3.0), (1.0, 4.0))
-    verdicts = tuple(Verdict(name, "FAIL", "Bad.", remedies=("--train.ema 0.1",)) for name in ("blur", "noise"))
+    verdicts = tuple(Verdict(name, "FAIL", "Bad.", remedies=(sets({"train.ema": 0.1}),)) for name in ("blur", "noise"))
     both, one = (html(Report("a", verdicts=found, spectrum=band, recipe="dcgan")) for found in (verdicts, verdicts[1:]))
     caption = "Strength of coarse (left) to fine (right)"
     assert both.count(caption) == one.count(caption) == 1

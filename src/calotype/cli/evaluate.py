@@ -14,9 +14,9 @@ from calotype.cli.parse import parse
 from calotype.cli.shell import Shell
 from calotype.data.fit import check_options
 from calotype.evaluation.evaluate import apart, opened, require_alike, source_of
+from calotype.evaluation.generator import FULL
 from calotype.evaluation.request import Request
 from calotype.evaluation.result import to_json
-from calotype.evaluation.target import FULL
 from calotype.files import unused
 from calotype.report.compare import told
 from calotype.report.files import require_folder, require_page, save, save_comparison

@@ -7,21 +7,89 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from calotype.diagnose.verdict import LIKELY, Finding, Verdict
+from calotype.diagnose.check import Check, Findings
+from calotype.diagnose.generated import Generated
+from calotype.diagnose.remedy import SHORTER, Remedy, changes, sets
+from calotype.diagnose.verdict import LIKELY, Finding, Verdict, cannot_tell
+from calotype.errors import UserError
 from calotype.metrics.copying import Copying
+from calotype.metrics.copying import copying as find_copies
+from calotype.metrics.repeats import Twins, twins
+from calotype.metrics.wording import space_in_words
 
 NAME = "copying"
 LEAST = 0.01  # share of copies from which on it is a FAIL
 QUESTIONS = 10  # that a verdict shares its error rate with, at most
 BLIND = 0.1  # share of copies that a PASS must have been able to see
+ASKED = 2_000  # training images of which it is asked how often real images are the same
 REMEDIES = (
-    "more training images, without duplicates (calotype data check)",
-    "a smaller --model.width",
-    "a smaller --model.generator.width",
-    "a shorter --minutes",
-    "--data.flip True (not for digits or text)",
-    "--optimizer.weight-decay 0.01 --optimizer.name adamw",
+    Remedy("more training images, without duplicates (calotype data check)"),
+    changes("a smaller", "model.width"),
+    changes("a smaller", "model.generator.width"),
+    SHORTER,
+    sets({"data.flip": True}, " (not for digits or text)"),
+    sets({"optimizer.weight_decay": 0.01, "optimizer.name": "adamw"}),
 )
+
+
+@dataclass(frozen=True)
+class Nearby:
+    """Generated images whose nearest real image is a training image, closest first."""
+
+    generated: NDArray[np.int64]
+    train: NDArray[np.int64]
+    distance: NDArray[np.float64]
+    features: str  # the space in which they are close
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a search for copies came to."""
+
+    findings: Findings
+    nearby: Nearby | None  # what is most like a copy: where images are the same as training images, these
+
+
+def search(made: Generated) -> Search:
+    """Look for training images among the generated ones: the same ones, and such as are too close to them."""
+    pixels, confirm, against = made.pixels, made.confirm, made.against
+    train, held = against.train, against.holdout
+    found = twins(pixels, confirm.features, train.images.pixels, train.confirm.features)
+    asked = np.sort(np.random.default_rng([made.seed, 6]).permutation(len(train))[:ASKED])
+    pool = (train.images.pixels, train.confirm.features)
+    real = [_count(twins(pool[0][asked], pool[1][asked], *pool, own=asked))]
+    if len(held):
+        of_held, more = _count(twins(held.images.pixels, held.confirm.features, *pool)), against.overlap
+        real.append(Count(of_held.twins + more, of_held.images + more))
+    # a holdout that was freed of such images would show all of them as copies
+    rows = np.flatnonzero(~found.found) if against.overlap else np.arange(len(pixels))
+    closer, nearby = _closer(made, rows)
+    findings = [same(_count(found), max(real, key=lambda count: count.share), closer)]
+    if found.found.any():
+        rows = np.flatnonzero(found.found)
+        far = np.linalg.norm(confirm.features[rows] - train.confirm.features[found.index[rows]], axis=1)
+        order = np.argsort(~found.exact[rows], kind="stable")
+        nearby = Nearby(rows[order], found.index[rows][order], far[order], against.confirm.label)
+    return Search([*findings, *([closer] if isinstance(closer, Finding) else [])], nearby)
+
+
+def _count(found: Twins) -> Count:
+    return Count(int(found.found.sum()), len(found.index), int(found.exact.sum()), len(np.unique(found.index[found.found])))
+
+
+def _closer(made: Generated, rows: NDArray[np.int64]) -> tuple[Finding | Verdict, Nearby | None]:
+    """Whether training images are nearer to some generated ones than held-out ones are, and the nearest of them."""
+    train, held = made.against.train, made.against.holdout
+    if not len(held):
+        return cannot_tell(NAME, "There are no held-out images to compare with: name some with --holdout."), None
+    space, confirm = made.against.spaces[0], made.against.confirm
+    try:
+        first = find_copies(made.drawn[0].features[rows], train.features[0].features, held.features[0].features, made.seed)
+        again = find_copies(made.confirm.features[rows], train.confirm.features, held.confirm.features, made.seed)
+    except UserError as error:
+        return cannot_tell(NAME, str(error)), None
+    nearby = Nearby(again.generated, again.train, again.distances, confirm.label)
+    return copying(first, again, (space_in_words(space.label), space_in_words(confirm.label)), made.files), nearby
 
 
 @dataclass(frozen=True)
@@ -95,11 +163,13 @@ def _full(real: Count) -> str:
     return f"The real images repeat each other so much ({real.twins:,} of {real.images:,}) that copies cannot be told from them."
 
 
-def copying(first: Copying, second: Copying, spaces: tuple[str, str]) -> Finding:
+def copying(first: Copying, second: Copying, spaces: tuple[str, str], files: bool = False) -> Finding:
     """Whether the images closest to real ones are closest to training images more often than chance allows, in two feature spaces.
 
     Both must see it: the p-value is the larger of the two. FAIL from 1% of copies. Where not even 10% would show, there is no verdict.
+    ``files`` says whether nothing is known of the images but the files.
     """
+    more = "put more of them into the folder" if files else "judge more with a larger --count of calotype evaluate"
     weaker = max(first, second, key=lambda c: c.p)
     return Finding(
         NAME,
@@ -111,8 +181,7 @@ def copying(first: Copying, second: Copying, spaces: tuple[str, str]) -> Finding
         detectable=max(1.0 if c.detectable is None else c.detectable for c in (first, second)),
         says={
             "PASS": "No sign that generated images are closer to training images than to images that the model never saw.",
-            "CANNOT TELL": "Too few images to see copies: judge more with a larger --count of calotype evaluate, "
-            "or name more unseen real images with its --holdout.",
+            "CANNOT TELL": f"Too few images to see copies: {more}, or name more unseen real images with its --holdout.",
             "FAIL": "Some generated images are copies, or near copies, of training images.",
         },
         evidence=" ".join(_closest(c, space) for c, space in zip((first, second), spaces, strict=True)),
@@ -128,3 +197,20 @@ def _closest(found: Copying, space: str) -> str:
         f"Judged by {space}, {100 * found.share:.0f}% of the generated images that are closest to real ones have a training image as "
         f"their nearest, and by chance {100 * found.expected:.0f}% would: {much} (p = {found.p:.2g})."
     )
+
+
+COPYING = Check(
+    NAME,
+    question="Are its images new, not copied from the training set?",
+    about="Generated images that are training images, or nearly so. The same image, its mirror image and slight changes are found by "
+    "comparing pixels; altered copies take held-out images to be seen.",
+    of=Generated,
+    run=lambda made: made.once(search).findings,
+    measures="generated images that are a training image or its mirror image, or differ by less than a tenth of their contrast, beyond "
+    "what other real images do; and whether the generated images nearest to real ones are nearer to training images than to held-out "
+    "ones, by random labelings, in two feature spaces",
+    limits="any share / 1%; p < .05 / p < .01, of the second in both spaces",
+    remedies=REMEDIES,
+    of_files=(Remedy("train what made them on more images, without repeats: calotype data check finds these"),),
+    shows="copies",
+)

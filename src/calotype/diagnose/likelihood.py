@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from calotype.diagnose.check import Check
+from calotype.diagnose.remedy import SHORTER, Remedy, sets
 from calotype.diagnose.verdict import Finding, Verdict, cannot_tell, tail
 from calotype.metrics.likelihood import ACTIVE, Gap, active_units
 
@@ -20,13 +23,40 @@ FEWEST_LINES = 8  # of it
 FEWEST_IMAGES = 50  # behind the variance of a posterior mean
 
 
+COLLAPSED, OVERFITTED = "posterior-collapse", "likelihood-overfit"
+OF_COLLAPSE = (
+    sets({"model.free_bits": 0.1}),
+    sets({"model.warmup": 0.3}),
+    sets({"model.warmup": 0.5, "model.cycles": 4}),
+    sets({"model.beta": 0.5}),
+)
+OF_OVERFITTING = (SHORTER, sets({"model.dropout": 0.2}), sets({"optimizer.weight_decay": 0.01}), Remedy("more training images"))
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """What an encoder makes of N images."""
+
+    means: NDArray[np.floating]  # (N, z)
+    divergence: NDArray[np.floating]  # (N, z) nats from the prior
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """How much more held-out images cost than training images."""
+
+    gap: Gap  # bits per dimension
+    count: int  # of images of either kind
+    widening: bool | None = None  # whether the gap still grew in the log
+
+
 def posterior_collapse(means: NDArray[np.floating], divergence: NDArray[np.floating]) -> Finding | Verdict:
     """Whether the latents carry information: units whose posterior mean varies by more than .01 over images (Burda et al. 2016).
 
     WARN below half of the units, FAIL below a tenth. Arguments are those that ``posterior`` of a model gives for N images: the
     posterior means (N, z), and the divergence of each latent from its prior in nats (N, z).
     """
-    name = "posterior-collapse"
+    name = COLLAPSED
     if len(means) < FEWEST_IMAGES:
         return cannot_tell(name, f"There are {len(means)} images to encode; {FEWEST_IMAGES} are needed: name more with --holdout.")
     if not np.isfinite(means).all():
@@ -48,7 +78,7 @@ def posterior_collapse(means: NDArray[np.floating], divergence: NDArray[np.float
             f"say {nats:.1f} nats of an image."
         ),
         measure="share of the latent units that do not vary",
-        remedies=("--model.free-bits 0.1", "--model.warmup 0.3", "--model.warmup 0.5 --model.cycles 4", "--model.beta 0.5"),
+        remedies=OF_COLLAPSE,
         data={"active": active, "total": total, "nats": nats},
     )
 
@@ -62,7 +92,7 @@ def likelihood_overfit(found: Gap, n: int, widening: bool | None = None) -> Find
     error = max(found.error, 1e-9)
     course = {None: "", True: " In the log the difference still grows.", False: " In the log it no longer grows."}[widening]
     return Finding(
-        "likelihood-overfit",
+        OVERFITTED,
         effect=found.value,
         warn=0.01,
         fail=math.inf if widening is False else 0.05,
@@ -80,7 +110,7 @@ def likelihood_overfit(found: Gap, n: int, widening: bool | None = None) -> Find
             f"{found.error:.4f}; {found.raw:+.4f} without regard to that; {n} of each).{course}"
         ),
         measure="bits per dimension that held-out images cost more",
-        remedies=("a shorter --minutes", "--model.dropout 0.2", "--optimizer.weight-decay 0.01", "more training images"),
+        remedies=OF_OVERFITTING,
     )
 
 
@@ -106,3 +136,28 @@ def _logged_gap(record: Record) -> float | None:
         next((v for k, v in record.items() if word in k and isinstance(v, int | float)), None) for word in ("bits_holdout", "bits_train")
     )
     return None if held is None or train is None else held - train
+
+
+POSTERIOR_COLLAPSE = Check(
+    COLLAPSED,
+    question="Does it use its latent variables?",
+    about="A model with an encoder that ignores its latent variables: they say nothing of the image.",
+    of=Posterior,
+    run=lambda found: [posterior_collapse(found.means, found.divergence)],
+    measures="latent units whose posterior mean varies with the image, by a variance over .01 (Burda et al. 2016)",
+    limits="under half / under a tenth",
+    remedies=OF_COLLAPSE,
+    shows="latents",
+)
+LIKELIHOOD_OVERFIT = Check(
+    OVERFITTED,
+    question="Does its likelihood hold on unseen images?",
+    about="A model that foresees its training images better than images that it never saw.",
+    of=HeldOut,
+    run=lambda found: [likelihood_overfit(found.gap, found.count, found.widening)],
+    measures="bits per dimension, held-out minus training, of equally intricate images",
+    limits=".01 / .05, and where the log has both, the gap must still grow for a FAIL",
+    remedies=OF_OVERFITTING,
+    shows="log",
+    curves=("bits",),
+)

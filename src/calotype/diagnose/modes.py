@@ -9,24 +9,103 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from calotype.diagnose.check import Check, Findings
+from calotype.diagnose.generated import Generated
+from calotype.diagnose.remedy import LONGER, Remedy, changes, sets, trains
 from calotype.diagnose.verdict import OFTEN, Finding, Verdict, cannot_tell, tail
-from calotype.metrics.classes import Shares
-from calotype.metrics.diversity import holm
+from calotype.errors import UserError
+from calotype.metrics.classes import Shares, class_shares
+from calotype.metrics.diversity import different_bins, holm
 from calotype.metrics.manifold import Z95
+from calotype.metrics.repeats import first_of_each
 from calotype.metrics.score import Estimate
 
 NAME = "mode-collapse"
 USUAL = 0.1  # coverage of real images by real images below which nothing can be measured by it
 RARE = 0.002  # p-value of an estimated share: stricter than elsewhere, because classes that look alike are taken for each other
 DOUBT, LOWER = 0.025, 0.005  # corrected p-values of counts: of a share under the half, and of one that is lower at all
-MALFORMED = ("a longer --minutes", "a larger --model.width", "a larger --model.generator.width", "--model.conditional True")
+CLUSTERS = 10  # stand for classes where no network tells them apart
+UNLIKE = "Its classes cannot be told: no mixture of the real classes looks like the generated images."
+CONDITIONAL = sets({"model.conditional": True})
+MALFORMED = (LONGER, changes("a larger", "model.width"), changes("a larger", "model.generator.width"), CONDITIONAL)
 REMEDIES = (
-    "--model.discriminator.minibatch-std True",
-    "calotype train rpgan",
-    "--model.penalty r1 --model.penalty-weight 0.1",
-    "--model.discriminator.spectral True --model.discriminator.norm none",
-    "--model.conditional True",
+    sets({"model.discriminator.minibatch_std": True}),
+    trains("rpgan"),
+    sets({"model.penalty": "r1", "model.penalty_weight": 0.1}),
+    sets({"model.discriminator.spectral": True, "model.discriminator.norm": "none"}),
+    CONDITIONAL,
 )
+
+
+def mode_collapse(made: Generated) -> Findings:
+    """All that is found of missing modes: too little covered, repeated images, classes that are missing or rare."""
+    return [covered(made), *_repeats(made), _classes(made)]
+
+
+def covered(made: Generated) -> Finding | Verdict:
+    """`coverage`, where there are enough images to have neighbors."""
+    if not all("coverage" in part for part in (*made.made, *made.real)):
+        return cannot_tell(NAME, "There are too few different real images to say how much of them it reaches.")
+    return coverage(typical(made.made), typical(made.real))
+
+
+def typical(parts: Sequence[Mapping[str, Estimate]]) -> dict[str, Estimate]:
+    """The mean of each score over several spaces with the mean of its intervals: for comparing two sets in the same spaces."""
+    found = {}
+    for name in parts[0]:
+        several = [part[name] for part in parts]
+        ends = np.mean([e.interval or (e.value, e.value) for e in several], axis=0)
+        found[name] = Estimate(float(np.mean([e.value for e in several])), (float(ends[0]), float(ends[1])))
+    return found
+
+
+def _repeats(made: Generated) -> list[Finding]:
+    """Whether generated images repeat each other, beside as many real ones: the more there are, the more repeat others.
+
+    Nothing where they do not: that they differ says little of how much.
+    """
+    pixels, real, rng = made.pixels, made.against.train.images.pixels, np.random.default_rng([made.seed, 5])
+    n = min(len(pixels), len(real))
+    some, beside = (x[np.sort(rng.permutation(len(x))[:n])] for x in (pixels, real))
+    found = repeated(n, len(first_of_each(some)), len(first_of_each(beside)))
+    return [found] if found.effect > 0 else []
+
+
+def classes_known(made: Generated) -> bool:
+    """Whether the network of the features tells the classes apart."""
+    told = made.drawn[0].probabilities is not None and made.against.train.features[0].probabilities is not None
+    return told and bool(made.against.spaces[0].classes)
+
+
+def estimated_shares(made: Generated) -> Shares | None:
+    """Shares of the classes among generated images by all features together; None where they are counted, without labels or with few."""
+    train = made.against.train
+    if classes_known(made) or train.images.labels is None or len(train.images.classes) < 2:
+        return None
+    x, y = (np.concatenate([e.features for e in parts], 1) for parts in ((*made.drawn, made.confirm), (*train.features, train.confirm)))
+    try:
+        return class_shares(x, y, train.images.labels, len(train.images.classes))
+    except UserError:
+        return None
+
+
+def _classes(made: Generated) -> Finding | Verdict:
+    """Missing classes where a network tells them apart or labels let one learn to, else missing clusters of the real images."""
+    drawn, against, shares = made.drawn, made.against, made.once(estimated_shares)
+    classes, beliefs = against.spaces[0].classes, against.train.features[0].probabilities
+    if drawn[0].probabilities is not None and beliefs is not None and classes:
+        generated, real = (np.bincount(p.argmax(1), minlength=len(classes)) for p in (drawn[0].probabilities, beliefs))
+        return dropped(classes, generated, real)
+    if shares is not None and not shares.possible:
+        return cannot_tell(NAME, UNLIKE)
+    if shares is not None:
+        labels, names = against.train.images.labels, against.train.images.classes
+        counts = np.bincount(labels, minlength=len(names)) if labels is not None else np.zeros(len(names), np.int64)
+        return thinned(names, shares, counts, len(drawn[0]))
+    if len(against.reference.once) < 4 * CLUSTERS:
+        return cannot_tell(NAME, "There are too few different real images to divide them into kinds.")
+    bins = different_bins(drawn[0].features, against.reference.features[0].features, bins=CLUSTERS, seed=made.seed)
+    return dropped([f"cluster {i + 1}" for i in range(bins.bins)], bins.generated, bins.real)
 
 
 def coverage(generated: Mapping[str, Estimate], baseline: Mapping[str, Estimate]) -> Finding | Verdict:
@@ -212,3 +291,20 @@ def _error(estimate: Estimate) -> float:
         return 0.0
     low, high = estimate.interval
     return (high - low) / (2 * Z95)
+
+
+MODE_COLLAPSE = Check(
+    NAME,
+    question="Does it make every kind of image?",
+    about="A generator that leaves out kinds of images, or makes the same ones again and again. Looked for by coverage, by the shares of "
+    "classes, and by images that repeat each other pixel by pixel.",
+    of=Generated,
+    run=mode_collapse,
+    measures="coverage relative to that of as many other real images; classes under half of their share, by an exact two-sample test. "
+    "Without a network that tells classes, their shares are estimated from labels, and without labels k-means clusters stand for them. "
+    "Images that repeat others pixel by pixel, beyond as many real ones",
+    limits="coverage below .95 / .9; a class likely / surely under half; repeats 1% / 5%",
+    remedies=(*REMEDIES, *MALFORMED),
+    of_files=(Remedy("draw them with less guidance or truncation, or by a model that was trained for longer"),),
+    shows="classes",
+)

@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from calotype.diagnose import sharpness
+from calotype.diagnose.check import Check
+from calotype.diagnose.remedy import LONGER, SHORTER, Remedy, changes, sets
+from calotype.diagnose.restored import MODEL, Doubles, Restorer
 from calotype.diagnose.verdict import Finding, Verdict, cannot_tell, tail
-from calotype.metrics.likelihood import Gap
-
-Doubles = NDArray[np.float64]
+from calotype.metrics.likelihood import Gap, gap
 
 FEWEST_LINES = 3  # of each third of a log
+FEWEST = 10  # images of either kind behind a comparison of training images with unseen ones
 
 LEAD = 0.2
 """dB by which a restorer should be better than what needs no training: less is not worth a model."""
@@ -34,9 +36,19 @@ class Growth:
     error: float
 
 
-_LONGER = "a longer --minutes"
-_MORE = "more images with --data"
-_WIDER = "--model.width 64 (a larger network)"
+WORSE, HARMS, DRIFTS, OVERFITTED, LEVELS = "worse-than-classical", "harm", "color-drift", "overfitting", "noise-level"
+MORE = changes("more images with", "data.source")
+WIDER = sets({"model.width": 64}, " (a larger network)")
+OF_BASELINE = (LONGER, WIDER, MORE)
+OF_HARM = (LONGER, changes("train for the damage that the images have:", "data.degrade"), MORE)
+OF_BLUR = (LONGER, WIDER, sets({"model.adversarial": 0.005}))
+OF_DRIFT = (LONGER, MORE)
+OF_OVERFITTING = (MORE, sets({"data.rot90": True}), SHORTER, sets({"model.width": 32}, " (a smaller network)"))
+OF_LEVELS = (
+    LONGER,
+    Remedy("train with a `sigma` whose range holds the levels of your images"),
+    Remedy("tell it the level: calotype restore `sigma`"),
+)
 
 
 def baseline(made: Doubles, best: Doubles, name: str) -> Finding | Verdict:
@@ -47,11 +59,11 @@ def baseline(made: Doubles, best: Doubles, name: str) -> Finding | Verdict:
     """
     gain = made - best
     if len(gain) < 2:
-        return cannot_tell("worse-than-classical", "One image says nothing of others.")
+        return cannot_tell(WORSE, "One image says nothing of others.")
     mean, error = float(gain.mean()), _se(gain)
     half = _quantile(len(gain)) * error
     return Finding(
-        "worse-than-classical",
+        WORSE,
         effect=max(0.0, LEAD - mean),
         warn=1e-9,
         fail=LEAD,
@@ -68,7 +80,7 @@ def baseline(made: Doubles, best: Doubles, name: str) -> Finding | Verdict:
         f"{mean - half:+.2f} to {mean + half:+.2f} with 95% certainty, Student's t over "
         f"{len(gain)} images).",
         measure=f"dB that are missing to a lead of {LEAD}",
-        remedies=(_LONGER, _WIDER, _MORE),
+        remedies=OF_BASELINE,
         data={"gain": mean, "baseline": name},
     )
 
@@ -83,14 +95,14 @@ def harm(made: Doubles, given: Doubles) -> Finding:
     worse = int((lost > SLACK).sum())
     most = f", by up to {lost.max():.1f} dB" if worse else ""
     return Finding(
-        "harm",
+        HARMS,
         effect=worse / len(lost),
         warn=0.02,
         fail=0.2,
         says={"PASS": "No image came out worse than it went in.", "FAIL": "Some images come out worse than they went in."},
         evidence=f"{worse} of {len(lost)} images lost more than {SLACK} dB of PSNR{most}.",
         measure="share of the images that lost so much",
-        remedies=(_LONGER, "train for the damage that the images have: --data.degrade", _MORE),
+        remedies=OF_HARM,
         data={"worse": worse, "lost": float(lost.max())},
     )
 
@@ -109,7 +121,7 @@ def blur(made: Doubles, best: Doubles, truth: Doubles, name: str) -> Finding:
     error = max(_se((best - made) / (total / len(truth))), 1e-6)
     scale = max(usual, 0.02)  # below, there is nothing that could get lost
     return Finding(
-        "blur",
+        sharpness.BLURRED,
         effect=max(0.0, lost / scale),
         warn=0.25,
         fail=0.5,
@@ -123,7 +135,7 @@ def blur(made: Doubles, best: Doubles, truth: Doubles, name: str) -> Finding:
         },
         evidence=f"Results hold {_percent(share)} of the fine detail of the true images, those of {name} {_percent(usual)}.",
         measure="share of the latter that is missing",
-        remedies=(_LONGER, _WIDER, "--model.adversarial 0.005"),
+        remedies=OF_BLUR,
         data={"kept": share, "baseline": usual},
     )
 
@@ -142,7 +154,7 @@ def drift(shift: Doubles, usual: Doubles) -> Finding:
     common = ", ".join(f"{name} {value:+.1f}" for name, value in zip(names, shift.mean(0), strict=True))
     what = "color" if len(names) == 3 else "brightness"
     return Finding(
-        "color-drift",
+        DRIFTS,
         effect=effect,
         warn=2.5,
         fail=8.0 if effect > usual_effect else math.inf,
@@ -157,7 +169,7 @@ def drift(shift: Doubles, usual: Doubles) -> Finding:
         evidence=f"The mean shift is {common} levels of 255. Single images shift by {effect:.1f} (root mean square, the channel that moves "
         f"most), by the best classical method {usual_effect:.1f}.",
         measure="levels of 255 by which single images shift",
-        remedies=(_LONGER, _MORE),
+        remedies=OF_DRIFT,
         data={"shift": shift.mean(0).tolist()},
     )
 
@@ -169,13 +181,13 @@ def overfit(found: Gap, count: int, grown: Growth | None) -> Finding:
     that are equally hard. A few photographs may differ by chance in what makes an image hard, and so the gap counts only as far as it
     grew in the log (``grown``): FAIL from 1.5 dB, WARN from .5, and no more than a WARN without a log.
     """
-    gap, error = found.value, max(found.error, 1e-9)
-    course, effect, p = "", gap, tail(gap / error)
+    more, error = found.value, max(found.error, 1e-9)
+    course, effect, p = "", more, tail(more / error)
     if grown is not None:
         course = f" In the log the gap between training and held-out patches grew by {grown.value:+.2f} dB."
-        effect, p = min(gap, grown.value), max(p, tail(grown.value / max(grown.error, 1e-9)))
+        effect, p = min(more, grown.value), max(p, tail(grown.value / max(grown.error, 1e-9)))
     return Finding(
-        "overfitting",
+        OVERFITTED,
         effect=max(0.0, effect),
         warn=0.5,
         fail=math.inf if grown is None else 1.5,
@@ -187,12 +199,25 @@ def overfit(found: Gap, count: int, grown: Growth | None) -> Finding:
             "FAIL": "It restores its training images better than unseen ones: it has memorized them.",
             "CANNOT TELL": "Too few images to compare training images with unseen ones.",
         },
-        evidence=f"Training images gain {gap:+.2f} dB more over the best classical method than unseen ones that are as hard "
+        evidence=f"Training images gain {more:+.2f} dB more over the best classical method than unseen ones that are as hard "
         f"(standard error {error:.2f}, {found.raw:+.2f} without regard to that; {count} of each).{course}",
         measure="dB that training images gain more" + ("" if grown is None else ", no more than the gap grew in the log"),
-        remedies=(_MORE, "--data.rot90 True", "a shorter --minutes", "--model.width 32 (a smaller network)"),
-        data={"gap": gap, "grown": None if grown is None else grown.value},
+        remedies=OF_OVERFITTING,
+        data={"gap": more, "grown": None if grown is None else grown.value},
     )
+
+
+def memorized(found: Restorer) -> Finding | Verdict:
+    """How much more training images gain than unseen ones that the best classical method finds as hard and that hold as much detail."""
+    held, training, best = found.held, found.training, found.held.best
+    assert training is not None, "asked only where there are training images"
+    # less is better, as with bits
+    short, short_train = (m.psnr[best] - m.psnr[MODEL] for m in (held, training))
+    hard, hard_train = (np.column_stack([m.psnr[best], np.log(np.maximum(m.detail, 1e-9))]) for m in (held, training))
+    count = min(len(short), len(short_train))
+    if count < FEWEST:
+        return cannot_tell(OVERFITTED, "There are too few images to compare training images with unseen ones.")
+    return overfit(gap(short, short_train, hard, hard_train, fewest=FEWEST), count, growth(found.records))
 
 
 def growth(records: Sequence[Mapping[str, Any]]) -> Growth | None:
@@ -223,7 +248,7 @@ def noise_level(levels: Doubles, told: Doubles, blind: Doubles) -> Finding:
     worst = int(means.argmax())
     error = max(_se(lost[worst]), 1e-6)
     return Finding(
-        "noise-level",
+        LEVELS,
         effect=max(0.0, float(means[worst])),
         warn=0.3,
         fail=1.0,
@@ -237,11 +262,7 @@ def noise_level(levels: Doubles, told: Doubles, blind: Doubles) -> Finding:
         evidence=f"Not being told the noise level costs {means[worst]:.2f} dB at sigma {levels[worst]:g}"
         + (f", {float(np.delete(means, worst).max()):.2f} at most elsewhere." if len(levels) > 1 else "."),
         measure="dB that it costs at the worst level",
-        remedies=(
-            _LONGER,
-            "train with a --sigma whose range holds the levels of your images",
-            "tell it the level: calotype restore --sigma",
-        ),
+        remedies=OF_LEVELS,
         data={"levels": levels.tolist(), "lost": means.tolist()},
     )
 
@@ -265,3 +286,69 @@ def _t_tail(z: float, n: int) -> float:
     from scipy.stats import t
 
     return float(t.sf(z, n - 1))
+
+
+BASELINE = Check(
+    WORSE,
+    question="Is it better than methods that need no training?",
+    about="A model that restores images no better than methods that learn nothing.",
+    of=Restorer,
+    run=lambda r: [baseline(r.held.psnr[MODEL], r.held.psnr[r.held.best], r.held.best)],
+    measures="PSNR against the best method that needs no training (bicubic, Wiener, non-local means, diffusion ...), paired t-test",
+    limits="lead below .2 dB / none",
+    remedies=OF_BASELINE,
+)
+HARM = Check(
+    HARMS,
+    question="Does it leave no image worse than it was?",
+    about="Images that come out worse than they went in.",
+    of=Restorer,
+    run=lambda r: [harm(r.held.psnr[MODEL], r.held.psnr[r.held.given])],
+    measures="share of images that lost more than .1 dB; all above 48 dB count as untouched",
+    limits=".02 / .2",
+    remedies=OF_HARM,
+)
+BLUR = Check(  # of the same name as that on generators: one question, answered by other evidence
+    sharpness.BLURRED,
+    question=sharpness.BLUR.question,
+    about=sharpness.BLUR.about,
+    of=Restorer,
+    run=lambda r: [blur(r.held.kept[MODEL], r.held.kept[r.held.best], r.held.detail, r.held.best)],
+    measures="power in the finest octave, against what the best classical method keeps",
+    limits=sharpness.BLUR.limits,
+    remedies=OF_BLUR,
+)
+COLOR_DRIFT = Check(
+    DRIFTS,
+    question="Does it keep color and brightness?",
+    about="Results whose colors or brightness are not those of the truth.",
+    of=Restorer,
+    run=lambda r: [drift(r.held.shift[MODEL], r.held.shift[r.held.best])],
+    measures="shift of the mean of a channel, levels of 255, root mean square over images",
+    limits="2.5 / 8, and more than the classical method's",
+    remedies=OF_DRIFT,
+)
+OVERFITTING = Check(
+    OVERFITTED,
+    question="Does it restore unseen images as well as those it was trained on?",
+    about="A model that restores its training images better than images that it never saw.",
+    of=Restorer,
+    run=lambda r: [memorized(r)],
+    applies=lambda r: r.training is not None,
+    measures="gain over the classical method, training minus held-out images that are as hard, as far as the gap grew in the log",
+    limits=".5 / 1.5 dB",
+    remedies=OF_OVERFITTING,
+    shows="log",
+    curves=("psnr",),
+)
+NOISE_LEVEL = Check(
+    LEVELS,
+    question="Does it know by itself how much noise there is?",
+    about="A denoiser that takes out too much or too little where nobody tells it how much noise there is.",
+    of=Restorer,
+    run=lambda r: [] if r.levels is None else [noise_level(r.levels.levels, r.levels.told, r.levels.blind)],
+    applies=lambda r: r.levels is not None,
+    measures="what not being told the noise level costs a denoiser for a range, at its worst level",
+    limits=".3 / 1 dB",
+    remedies=OF_LEVELS,
+)

@@ -10,29 +10,66 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from calotype.diagnose.check import Check, Findings
+from calotype.diagnose.generated import Generated
+from calotype.diagnose.remedy import LONGER, Remedy, changes, sets, trains
 from calotype.diagnose.verdict import Finding, Status, Verdict, tail
-from calotype.metrics.spectrum import ROUNDING
+from calotype.metrics import spectrum
+from calotype.metrics.repeats import first_of_each
 
-FLOOR = 4 * ROUNDING
+FLOOR = 4 * spectrum.ROUNDING
 """Power added to that of every image: below a few times what rounding to 8 bits leaves, nothing is detail and nothing is noise."""
 
-BLUR_REMEDIES = (
-    "a longer --minutes",
-    "calotype train rpgan",
-    "--train.ema 0.01",
-    "a larger --model.width",
-)
+BLURRED, NOISY = "blur", "noise"
+BLUR_REMEDIES = (LONGER, trains("rpgan"), sets({"train.ema": 0.01}), changes("a larger", "model.width"))
+AVERAGED = sets({"train.ema": 0.1})
 NOISE_REMEDIES = (
-    "--train.ema 0.1",
-    "--schedule.kind cosine",
-    "calotype sample --option steps=32, which draws in more steps",
-    "a longer --minutes",
+    AVERAGED,
+    sets({"schedule.kind": "cosine"}),
+    Remedy("calotype sample --option steps=32, which draws in more steps", option="steps"),
+    LONGER,
 )
+CHECKERBOARD_REMEDIES = (LONGER, AVERAGED, trains("flow-matching", ", which has no transposed convolutions"))
 BOTH = (
     "That is no contradiction to the blur: the fine detail that real images have, at edges and in textures, is missing, and areas that are "
     "flat in real images are not."
 )
 """What a reader must know where images are blurred and noisy."""
+
+
+Powers = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
+
+
+def _different(made: Generated) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Generated and real images that are not the same: one that is there again and again says no more than once."""
+    reference = made.against.reference
+    return made.pixels[first_of_each(made.pixels)], reference.images.pixels[reference.once]
+
+
+def _octaves(made: Generated) -> Powers:
+    """The power of each image in the top octave: of generated, of real and of other real ones."""
+    pixels, reference = made.once(_different)
+    return spectrum.top_octave(pixels), spectrum.top_octave(reference), spectrum.top_octave(made.against.baseline.images.pixels)
+
+
+def large(made: Generated) -> bool:
+    """Whether the images have enough pixels for a spectrum."""
+    return bool(min(made.pixels.shape[1:3]) >= spectrum.SMALLEST)
+
+
+def blurred(made: Generated) -> Findings:
+    """What is missing of fine detail."""
+    return [blur(*made.once(_octaves))]
+
+
+def noisy(made: Generated) -> Findings:
+    """Too much fine detail, a checkerboard, and noise in flat areas; the latter alone where images are too small for a spectrum."""
+    pixels, reference = made.once(_different)
+    found = [grain(spectrum.grain(pixels), spectrum.grain(reference))]
+    if not large(made):
+        return found
+    board, real_board = (spectrum.checkerboard(p).max(1) for p in (pixels, reference))
+    return [excess(*made.once(_octaves)[:2]), checkerboard(board, real_board), *found]
 
 
 def blur(generated: NDArray[np.float64], real: NDArray[np.float64], other: NDArray[np.float64]) -> Finding:
@@ -46,7 +83,7 @@ def blur(generated: NDArray[np.float64], real: NDArray[np.float64], other: NDArr
     usual = abs(_log_ratio(other, real)[0])
     lost = 1 - math.exp(gap)
     return Finding(
-        "blur",
+        BLURRED,
         effect=max(0.0, lost),
         warn=0.25,
         fail=0.5,
@@ -68,7 +105,7 @@ def blur(generated: NDArray[np.float64], real: NDArray[np.float64], other: NDArr
 def together(verdicts: Sequence[Verdict]) -> list[Verdict]:
     """The verdicts of a report, that on noise with how it can stand beside one on blur, where there are both."""
     grave = {v.name for v in verdicts if v.status in ("WARN", "FAIL")}
-    return [replace(v, says=f"{v.says} {BOTH}") if v.name == "noise" and {"blur", "noise"} <= grave else v for v in verdicts]
+    return [replace(v, says=f"{v.says} {BOTH}") if v.name == NOISY and {BLURRED, NOISY} <= grave else v for v in verdicts]
 
 
 def grain(generated: NDArray[np.float64], real: NDArray[np.float64]) -> Finding:
@@ -118,7 +155,7 @@ def checkerboard(generated: NDArray[np.float64], real: NDArray[np.float64]) -> F
         fails="A checkerboard lies over the images, such as transposed convolutions leave.",
         evidence=f"The trace of a checkerboard is {gap / scale:+.2f} standard deviations from that in real images.",
         measure="height of the trace of a checkerboard over that of real images, in standard deviations",
-        remedies=("a longer --minutes", "--train.ema 0.1", "calotype train flow-matching, which has no transposed convolutions"),
+        remedies=CHECKERBOARD_REMEDIES,
     )
 
 
@@ -133,14 +170,14 @@ def _noise(
     fails: str,
     evidence: str,
     measure: str,
-    remedies: tuple[str, ...] = NOISE_REMEDIES,
+    remedies: tuple[Remedy, ...] = NOISE_REMEDIES,
     data: dict[str, Any] | None = None,
 ) -> Finding:
     """One of the findings behind the verdict on noise; ``z`` is the effect in standard errors, ``error`` that of the effect."""
     says: dict[Status, str] = {"PASS": passes, "CANNOT TELL": unseen, "FAIL": fails}
     warn, fail = limits
     effect = max(0.0, effect)
-    return Finding("noise", effect, warn, fail, says, evidence, measure, p=tail(z), error=error, remedies=remedies, data=data or {})
+    return Finding(NOISY, effect, warn, fail, says, evidence, measure, p=tail(z), error=error, remedies=remedies, data=data or {})
 
 
 def _difference(a: NDArray[np.float64], b: NDArray[np.float64]) -> tuple[float, float]:
@@ -157,3 +194,32 @@ def _log_ratio(a: NDArray[np.float64], b: NDArray[np.float64]) -> tuple[float, f
 
 def _se(values: NDArray[np.float64]) -> float:
     return float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else math.inf
+
+
+BLUR = Check(
+    BLURRED,
+    question="Are its images as sharp as real ones?",
+    about="Fine detail that real images have and generated ones lack.",
+    of=Generated,
+    run=blurred,
+    applies=large,
+    measures="power in the finest octave of the spectrum against real images",
+    limits="a quarter / a half is missing",
+    remedies=BLUR_REMEDIES,
+    of_files=(
+        Remedy("where they were enlarged after they were drawn, judge them at the size that they were drawn in: calotype evaluate --size"),
+    ),
+    shows="spectrum",
+)
+NOISE = Check(
+    NOISY,
+    question="Are its images as clean as real ones?",
+    about="Fine detail that real images do not have: noise, grain in flat areas, a checkerboard.",
+    of=Generated,
+    run=noisy,
+    measures="the same power in excess; noise in flat areas; checkerboard peaks",
+    limits="1.4 / 2 times; 1.5 / 4 levels of 255; .75 / 1.5 standard deviations",
+    remedies=tuple(dict.fromkeys((*NOISE_REMEDIES, *CHECKERBOARD_REMEDIES))),
+    of_files=(Remedy("where they were saved as JPEG, save them as PNG: compression leaves artifacts"),),
+    shows="spectrum",
+)

@@ -7,14 +7,35 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from calotype.diagnose.check import Check
+from calotype.diagnose.remedy import SHORTER, Remedy, changes, sets
 from calotype.diagnose.verdict import LIKELY, OFTEN, Finding, Verdict, cannot_tell, not_applicable, tail
 
 Record = dict[str, Any]
+VANISHING, DISCRIMINATOR, DIVERGED, OSCILLATES = "vanishing-gradient", "overfitting-discriminator", "divergence", "oscillation"
+R1, SLOWER = sets({"model.penalty": "r1"}), changes("a lower", "optimizer.lr")
+OF_VANISHING = (
+    sets({"model.loss": "non_saturating"}),
+    sets({"model.loss": "relativistic_pairing", "model.penalty": "r1_r2", "model.penalty_weight": 0.1}),
+    sets({"model.discriminator_lr_mult": 0.25}),
+    sets({"model.instance_noise": 0.1}),
+    sets({"model.smooth": 0.9}),
+)
+OF_DISCRIMINATOR = (
+    Remedy("more training images"),
+    sets({"data.flip": True}, " (not for digits or text)"),
+    sets({"model.discriminator.dropout": 0.3}),
+    R1,
+    SHORTER,
+)
+OF_DIVERGENCE = (SLOWER, sets({"optimizer.clip": 1}), sets({"schedule.warmup": 0.05}), sets({"train.precision": "fp32"}))
+OF_OSCILLATION = (sets({"schedule.kind": "linear"}), sets({"train.ema": 0.1}), SLOWER, sets({"optimizer.betas": (0, 0.99)}), R1)
 NO_DISCRIMINATOR = "This family has no discriminator."
 NO_LOG = "There is no log of the training."
 SUSTAINED = 5  # log lines in a row that make a state of a moment
@@ -24,13 +45,38 @@ DEALS = 2999  # random exchanges of images between checkpoints
 QUESTIONS = 10  # that a verdict shares its error rate with, at most
 
 
+@dataclass(frozen=True)
+class History:
+    """What is left of a training: its log, and what its model made of the same noise at some checkpoints."""
+
+    records: Sequence[Record]
+    drawn: Sequence[NDArray[np.float32]] = ()  # features (or class probabilities) (n, d) of the images of each checkpoint
+    steps: Sequence[int] = ()  # of these checkpoints
+    of: Literal["generator", "translator", "restorer"] = "generator"  # what was trained
+
+    @property
+    def lines(self) -> list[Record]:
+        """The log without what happened in between."""
+        return [r for r in self.records if "event" not in r]
+
+
+def _of_generator(history: History) -> bool:
+    return history.of == "generator"
+
+
+def _settling(history: History) -> Finding | Verdict:
+    if not history.drawn:
+        return cannot_tell(OSCILLATES, "There are no samples of earlier checkpoints.")
+    return oscillation(history.drawn, history.steps)
+
+
 def vanishing_gradient(records: Sequence[Record]) -> Finding | Verdict:
     """Whether the generator learned nothing because the discriminator was always right.
 
     The generator's gradient below 1% of its early median while the discriminator's accuracy is above .99, sustained over
     ``SUSTAINED`` log lines. The effect is the share of the log in that state: a FAIL where the training ends in it.
     """
-    name = "vanishing-gradient"
+    name = VANISHING
     rows = [(r["generator/gradient_norm"], r["d_accuracy"]) for r in records if _has(r, "generator/gradient_norm", "d_accuracy")]
     if not rows:
         return not_applicable(name, NO_DISCRIMINATOR) if records else cannot_tell(name, NO_LOG)
@@ -57,13 +103,7 @@ def vanishing_gradient(records: Sequence[Record]) -> Finding | Verdict:
         evidence=f"The gradient of the generator is {late:.2g} at the end and was {early:.2g} early; the discriminator is right in "
         f"{right:.0f}% of cases at the end.",
         measure="share of the log in which the generator had nothing to learn from, 1 where the training ends so",
-        remedies=(
-            "--model.loss non_saturating",
-            "--model.loss relativistic_pairing --model.penalty r1_r2 --model.penalty-weight 0.1",
-            "--model.discriminator-lr-mult 0.25",
-            "--model.instance-noise 0.1",
-            "--model.smooth 0.9",
-        ),
+        remedies=OF_VANISHING,
     )
 
 
@@ -77,7 +117,7 @@ def overfitting_discriminator(records: Sequence[Record]) -> Finding | Verdict:
     The held-out images are the same all along: besides the spread between log lines, the error holds what the choice of
     ``holdout_images`` (H, 64 where the log does not say) contributes to the area, a variance of 1/12H (Hanley & McNeil 1982).
     """
-    name = "overfitting-discriminator"
+    name = DISCRIMINATOR
     rows = [r["d_auc"] for r in records if _has(r, "d_auc")]
     if not rows:
         if not records:
@@ -111,19 +151,13 @@ def overfitting_discriminator(records: Sequence[Record]) -> Finding | Verdict:
         },
         evidence=f"It ranks a training image above a held-out one in {100 * auc.mean():.0f}% of pairs; chance would in 50%.{sign}",
         measure="share of such pairs beyond a half",
-        remedies=(
-            "more training images",
-            "--data.flip True (not for digits or text)",
-            "--model.discriminator.dropout 0.3",
-            "--model.penalty r1",
-            "a shorter --minutes",
-        ),
+        remedies=OF_DISCRIMINATOR,
     )
 
 
 def divergence(records: Sequence[Record]) -> Finding | Verdict:
     """How often the training had to go back because a number was not finite, and whether it ended well."""
-    name = "divergence"
+    name = DIVERGED
     if not records:
         return cannot_tell(name, NO_LOG)
     rollbacks = [r for r in records if r.get("event") == "rollback"]
@@ -140,7 +174,7 @@ def divergence(records: Sequence[Record]) -> Finding | Verdict:
             "WARN": "The training diverged, went back to an earlier checkpoint and went on at a lower learning rate.",
         },
         evidence=f"The training {_went(len(rollbacks))} back to an earlier checkpoint" + (f", at steps {steps}." if steps else "."),
-        remedies=("a lower --optimizer.lr", "--optimizer.clip 1", "--schedule.warmup 0.05", "--train.precision fp32"),
+        remedies=OF_DIVERGENCE,
     )
 
 
@@ -152,7 +186,7 @@ def oscillation(drawn: Sequence[NDArray[np.float32]], steps: Sequence[int]) -> F
     the training, the effect is the median of these; FAIL above 3 (no source), WARN above 2. The p-value is that of the median
     where the images are dealt to the checkpoints at random, which knows how many directions they really vary in.
     """
-    name = "oscillation"
+    name = OSCILLATES
     late = [i for i, step in enumerate(steps) if step >= LATE * steps[-1]] if steps else []
     if len(late) < 3:
         return cannot_tell(name, "It takes three checkpoints in the later half of the training: keep more with --log.checkpoints.")
@@ -174,7 +208,7 @@ def oscillation(drawn: Sequence[NDArray[np.float32]], steps: Sequence[int]) -> F
         evidence=f"From checkpoint to checkpoint images of the same noise moved by {', '.join(f'{d:.1f}' for d in drift)} times what "
         "chance does.",
         measure="the median of these, 1 for chance alone",
-        remedies=("--schedule.kind linear", "--train.ema 0.1", "a lower --optimizer.lr", "--optimizer.betas 0 0.99", "--model.penalty r1"),
+        remedies=OF_OSCILLATION,
         data={"steps": [steps[i] for i in late], "drift": drift.tolist()},
     )
 
@@ -252,3 +286,56 @@ def _longest(flags: NDArray[np.bool_]) -> int:
 
 def _has(record: Record, *names: str) -> bool:
     return all(isinstance(record.get(n), int | float) for n in names)
+
+
+OSCILLATION = Check(
+    OSCILLATES,
+    question="Did it settle on what to make?",
+    about="A generator that swings between kinds of images instead of settling. Looked for by how far images of the same noise move "
+    "between checkpoints.",
+    of=History,
+    run=lambda history: [_settling(history)],
+    applies=_of_generator,
+    measures="how far images of fixed noise move between the later checkpoints, in units of sampling noise",
+    limits="2 / 3",
+    remedies=OF_OSCILLATION,
+    shows="drift",
+)
+VANISHING_GRADIENT = Check(
+    VANISHING,
+    question="Did the generator keep learning?",
+    about="A generator that gets nothing to learn from any more, because its discriminator is always right.",
+    of=History,
+    run=lambda history: [vanishing_gradient(history.lines)],
+    applies=_of_generator,
+    measures="the generator's gradient under 1% of its early median while the discriminator is right in over 99%, over five log lines",
+    limits="happened / at the end",
+    remedies=OF_VANISHING,
+    shows="log",
+    curves=("gradient", "accuracy"),
+)
+OVERFITTING_DISCRIMINATOR = Check(
+    DISCRIMINATOR,
+    question="Did the discriminator overfit?",
+    about="A discriminator that has memorized the training images: it tells them from held-out images, which are as real.",
+    of=History,
+    run=lambda history: [overfitting_discriminator(history.lines)],
+    applies=lambda history: history.of != "restorer",
+    measures="how often it ranks a training image above a held-out one, in the later half",
+    limits="58% / 65%",
+    remedies=OF_DISCRIMINATOR,
+    shows="log",
+    curves=("d_real", "d_fake", "d_holdout", "accuracy"),
+)
+DIVERGENCE = Check(
+    DIVERGED,
+    question="Did training stay stable?",
+    about="A training whose numbers stopped being finite, so that it had to go back to an earlier checkpoint.",
+    of=History,
+    run=lambda history: [divergence(history.records)],
+    measures="rollbacks after numbers that were not finite",
+    limits="one / gave up",
+    remedies=OF_DIVERGENCE,
+    shows="log",
+    curves=("loss", "gradient"),
+)

@@ -7,77 +7,47 @@ the threshold of a WARN. The thresholds have no source; planted failures and hon
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
-from calotype.degrade.color import Luma
+from calotype.diagnose.check import Check
+from calotype.diagnose.remedy import LONGER, Remedy, changes, sets, trains
+from calotype.diagnose.translated import (
+    FEWEST,
+    LEVEL,
+    Translated,
+    best_map,
+    chroma,
+    correlations,
+    error_of,
+    in_channels,
+    luma,
+    nearest,
+    rms,
+    sums,
+)
 from calotype.diagnose.verdict import OFTEN, Finding, Status, Verdict, cannot_tell, tail
 from calotype.metrics.quality import psnr
-from calotype.types import Batch, Condition, Model, Noise
+from calotype.types import Noise
 
-LEVEL = 1 / 127.5  # one of the 256 levels of an 8-bit image, in units of [-1, 1]
 UNSEEN = 4.0  # levels of error that nobody minds
 TINY = 2.0  # levels of the noise that nobody sees, added between the two halves of a cycle
-FEWEST = 8  # images that a verdict needs
 MOST = 80.0  # decibels: pictures that are equal
 _QUANTILE = 2.326  # of the p-value that Holm's correction asks of the smallest of five
-_PER_IMAGE = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Translated:
-    """Held-out pictures and what a translator makes of them; all (N, channels, H, W) float32 in [-1, 1], N at least ``FEWEST``."""
-
-    source: Tensor  # (N, C', H, W) what it was given
-    made: Tensor  # (N, C, H, W) what it made
-    image: Tensor  # (N, C, H, W) real pictures of the other side: the truth of the same pictures where ``paired``
-    paired: bool
-    back: Callable[[Tensor], Tensor] | None = None  # (N, C, H, W) to (N, C', H, W), the translator of the other direction
-
-
-@torch.no_grad()
-def translate(model: Model, batch: Batch, paired: bool, direction: str = "a2b", seed: int = 0) -> Translated:
-    """What ``model`` makes of a held-out batch: of its sources ("a2b"), or of its images ("b2a", where the model knows that direction).
-
-    ``paired`` says whether row i of sources and images show the same (`calotype.engine.images.judging` makes such a batch wherever
-    there is a truth). A model with two directions (``model.directions``) gets its other one as ``back``.
-    """
-    given, wanted = batch.condition.source, batch.image
-    if given is None:
-        raise ValueError("a batch without sources cannot be translated")
-    if direction == "b2a":
-        given, wanted = wanted, given
-    noise = Noise(len(given), seed, device=given.device)
-    if len(model.directions) < 2:
-        return Translated(given, model.sample(noise, Condition(source=given)), wanted, paired)
-    asked = {"direction": direction}
-    other = {"direction": {"a2b": "b2a", "b2a": "a2b"}[direction]}
-
-    def back(made: Tensor) -> Tensor:
-        with torch.no_grad():
-            return model.sample(Noise(len(made), seed, device=made.device), Condition(source=made), model.sampling(**other))
-
-    return Translated(given, model.sample(noise, Condition(source=given), model.sampling(**asked)), wanted, paired, back)
-
-
-def findings(found: Translated) -> list[Finding | Verdict]:
-    """All that can be said of a translator; `calotype.diagnose.verdict.conclude` turns it into verdicts."""
-    if len(found.made) < FEWEST:
-        return [cannot_tell("translation", f"Fewer than {FEWEST} held-out pictures.")]
-    said = [identity(found), inversion(found), collapse(found)]
-    if found.back is not None:
-        said.append(hidden(found))
-    if found.back is not None and found.paired:
-        said.append(carried(found))
-    if found.paired:
-        said.append(paired_error(found))
-    return said
+UNCHANGED, INVERTED, HIDES, COLLAPSED, MISSES = (
+    *("identity-collapse", "color-inversion", "hidden-information"),
+    *("collapsed-translation", "paired-error"),
+)
+AGAIN, FORWARD = changes("another", "train.seed"), trains("cut", ", which has no way back")
+LESS_CYCLE = sets({"model.cycle_weight": 5})
+OF_IDENTITY = (sets({"model.identity_weight": 0}), LESS_CYCLE, LONGER)
+OF_INVERSION = (AGAIN, sets({"model.identity_weight": 0.5}))
+OF_HIDDEN = (LESS_CYCLE, sets({"model.noise": 0.02}), FORWARD)
+OF_CARRIED = (LESS_CYCLE, sets({"model.noise": 0.1}), FORWARD)
+OF_COLLAPSE = (sets({"model.cycle_weight": 10}), LONGER, AGAIN)
+OF_ERROR = (LONGER, AGAIN, trains("pix2pix", ", which learns from pairs"))
 
 
 def identity(found: Translated) -> Finding | Verdict:
@@ -88,15 +58,14 @@ def identity(found: Translated) -> Finding | Verdict:
     Where it is not, the effect is 1 - sqrt(1 - R^2), with R^2 of the best single linear map of the input's colors to the output's: a
     FAIL where the output is the input as it is, no more than a WARN where its colors are changed by one map that is the same everywhere.
     """
-    name = "identity-collapse"
+    name = UNCHANGED
     source, made, image = found.source.double(), found.made.double(), found.image.double()
-    seen = _in_channels(source, made.shape[1])
-    remedies = ("--model.identity-weight 0", "--model.cycle-weight 5", "a longer --minutes")
+    seen = in_channels(source, made.shape[1])
     if found.paired:
         way = image - seen
         if float(way.square().mean()) < (2 * LEVEL) ** 2:
             return cannot_tell(name, "The truth is the source itself in other channels: there is nothing to change.")
-        along, length = _sums((made - seen) * way), _sums(way.square())
+        along, length = sums((made - seen) * way), sums(way.square())
         gone = float(along.sum() / length.sum())
         error = float(np.sqrt(np.square(along - gone * length).sum()) / length.sum())
         return _finding(
@@ -109,12 +78,12 @@ def identity(found: Translated) -> Finding | Verdict:
             evidence=f"The output goes {f'{100 * gone:.0f}% of the way from the source to' if gone >= 0 else 'from the source away from'} "
             f"the truth, over {len(made)} held-out pictures.",
             measure="share of the way from source to truth that is not gone",
-            remedies=remedies,
+            remedies=OF_IDENTITY,
             data={"gone": gone},
         )
     if made.shape[1] < source.shape[1]:
         return cannot_tell(name, "Dropping the color of a picture is a translation already: only a known truth could tell more.")
-    rest, spread = _sums((made - _best_map(source, made)).square()), _sums((made - made.mean((0, 2, 3), keepdim=True)).square())
+    rest, spread = sums((made - best_map(source, made)).square()), sums((made - made.mean((0, 2, 3), keepdim=True)).square())
     share = float(rest.sum() / max(spread.sum(), 1e-12))
     error = float(np.sqrt(np.square(rest - share * spread).sum()) / max(spread.sum(), 1e-12))
     kept = math.sqrt(max(share, 1e-12))
@@ -130,7 +99,7 @@ def identity(found: Translated) -> Finding | Verdict:
         else "The output is the input in other colors, the same ones everywhere: right only where the two sides differ by that alone.",
         evidence=f"One change of colors, the same everywhere, makes the output of the input up to {100 * kept:.1f}% of its contrast.",
         measure="share of the contrast of the output that is so explained",
-        remedies=remedies,
+        remedies=OF_IDENTITY,
         data={"unexplained": kept},
     )
 
@@ -141,18 +110,18 @@ def inversion(found: Translated) -> Finding | Verdict:
     The effect is minus the mean correlation, over the pixels of each picture, of the output's lightness with the truth's, or with the
     source's where there is no truth; with a truth in color, that of the chroma counts as well, and the worse of the two is told.
     """
-    name = "color-inversion"
+    name = INVERTED
     reference = found.image if found.paired else found.source
-    planes = [("lightness", _luma(found.made.double()), _luma(reference.double()))]
+    planes = [("lightness", luma(found.made.double()), luma(reference.double()))]
     if found.paired and found.made.shape[1] == 3:
-        planes.append(("color", _chroma(found.made.double()), _chroma(reference.double())))
-    told = [(what, r) for what, a, b in planes if len(r := _correlations(a, b)) >= FEWEST]
+        planes.append(("color", chroma(found.made.double()), chroma(reference.double())))
+    told = [(what, r) for what, a, b in planes if len(r := correlations(a, b)) >= FEWEST]
     if not told:
         return cannot_tell(name, "Too few of the pictures have any contrast.")
     what, r = min(told, key=lambda one: float(one[1].mean()))
-    error, beside = _error(r), "the truth" if found.paired else "the source"
+    error, beside = error_of(r), "the truth" if found.paired else "the source"
     own = ""
-    if found.paired and len(between := _correlations(_luma(found.source.double()), _luma(reference.double()))) >= FEWEST:
+    if found.paired and len(between := correlations(luma(found.source.double()), luma(reference.double()))) >= FEWEST:
         own = f" The lightness of source and truth themselves: {between.mean():+.2f}."
     unsure = "" if found.paired else " Right only where that is what the two sides differ in."
     return _finding(
@@ -165,7 +134,7 @@ def inversion(found: Translated) -> Finding | Verdict:
         evidence=f"The {what} of the output goes with that of {beside} by a correlation of {r.mean():+.2f} ± {1.96 * error:.2f} (mean of "
         f"{len(r)} pictures; 1 for the same, -1 for the opposite).{own}",
         measure="minus that correlation",
-        remedies=("another --seed", "--model.identity-weight 0.5"),
+        remedies=OF_INVERSION,
         data={"correlation": float(r.mean()), "of": what},
     )
 
@@ -182,22 +151,22 @@ def hidden(found: Translated, seed: int = 0) -> Finding:
     straight, rounded = found.back(made), found.back((made / LEVEL).round() * LEVEL)
     noise = TINY * LEVEL * Noise(len(made), seed, device=made.device).normal(*made.shape[1:])
     noisy = found.back(made + noise)
-    before, after_rounding, after = (float(_rms(x - source).mean()) for x in (straight, rounded, noisy))
+    before, after_rounding, after = (float(rms(x - source).mean()) for x in (straight, rounded, noisy))
     natural = max(1.0, float(source.std() / found.image.float().std().clamp(min=LEVEL)))
-    growth = np.log(np.maximum(_rms(noisy - straight) / (_rms(noise) * natural), 1e-6))
+    growth = np.log(np.maximum(rms(noisy - straight) / (rms(noise) * natural), 1e-6))
     effect = float(np.exp(growth.mean()))
     worse = after / max(before, LEVEL / 4)
     return _finding(
-        "hidden-information",
+        HIDES,
         effect,
-        effect * _error(growth),
+        effect * error_of(growth),
         limits=(3.0, 6.0 if worse >= 1.25 else math.inf),
         passes="The way back needs nothing that is hidden in the pictures.",
         fails="The output carries a hidden copy of the input, from which the way back is made: a small cycle loss then says nothing.",
         evidence=f"Translated there and back, pictures miss themselves by {before / LEVEL:.1f} levels; by {after_rounding / LEVEL:.1f} "
         f"where outputs are rounded to 8 bits, by {after / LEVEL:.1f} where noise of {TINY:g} levels is added to them, which nobody sees.",
         measure="how many times that noise grows on the way back, beyond what contrast explains",
-        remedies=("--model.cycle-weight 5", "--model.noise 0.02", "calotype train cut, which has no way back"),
+        remedies=OF_HIDDEN,
         data={"growth": effect, "cycle": before / LEVEL, "cycle_rounded": after_rounding / LEVEL, "cycle_noisy": after / LEVEL},
     )
 
@@ -212,7 +181,7 @@ def carried(found: Translated) -> Finding:
     assert found.back is not None, "only a translator of two directions has a cycle"
     source, truth = found.source.double(), found.image.double()
     own, true = (
-        _sums((source - _best_map(torch.cat([truth, truth.square(), found.back(x.float()).double()], 1), source)).square())
+        sums((source - best_map(torch.cat([truth, truth.square(), found.back(x.float()).double()], 1), source)).square())
         for x in (found.made, found.image)
     )
     unseen = source[0].numel() * (UNSEEN * LEVEL) ** 2  # the same in both: what is that small counts for nothing
@@ -221,7 +190,7 @@ def carried(found: Translated) -> Finding:
     error = float(np.sqrt(np.square(left - share * all_of_it).sum()) / all_of_it.sum())
     rms = [float(np.sqrt(x.sum() / source.numel())) / LEVEL for x in (true, own)]
     return _finding(
-        "hidden-information",
+        HIDES,
         1 - share,
         error,
         limits=(0.1, 0.2),
@@ -230,7 +199,7 @@ def carried(found: Translated) -> Finding:
         evidence=f"On the way back {rms[0]:.1f} levels of the source stay unknown when it starts from the truth, {rms[1]:.1f} from the "
         "output.",
         measure="share of the squared error that only the output takes away",
-        remedies=("--model.cycle-weight 5", "--model.noise 0.1", "calotype train cut, which has no way back"),
+        remedies=OF_CARRIED,
         data={"carried": 1 - share},
     )
 
@@ -241,11 +210,11 @@ def collapse(found: Translated) -> Finding:
     The effect is 1 minus the ratio of two geometric means: the distance of each output to the one most like it, over the same of as many
     real pictures of the other side. A translator that makes one picture, or a few, whatever it is given, is near 1.
     """
-    made, real = np.log(_nearest(found.made)), np.log(_nearest(found.image))
+    made, real = np.log(nearest(found.made)), np.log(nearest(found.image))
     ratio = float(np.exp(made.mean() - real.mean()))
-    error = ratio * math.hypot(_error(made), _error(real))
+    error = ratio * math.hypot(error_of(made), error_of(real))
     return _finding(
-        "collapsed-translation",
+        COLLAPSED,
         1 - ratio,
         error,
         limits=(0.6, 0.8),
@@ -253,7 +222,7 @@ def collapse(found: Translated) -> Finding:
         fails="Different pictures become nearly the same one.",
         evidence=f"An output differs from the one most like it {ratio:.2f} times as much as real pictures do ({len(made)} of each).",
         measure="how much less than real pictures outputs differ from each other, as a share",
-        remedies=("--model.cycle-weight 10", "a longer --minutes", "another --seed"),
+        remedies=OF_COLLAPSE,
         data={"ratio": ratio},
     )
 
@@ -265,7 +234,7 @@ def paired_error(found: Translated) -> Finding:
     channels it is the truth already), and one flat picture in the mean color of all truths.
     """
     truth = found.image.double()
-    seen, flat = _in_channels(found.source.double(), truth.shape[1]), truth.mean((0, 2, 3), keepdim=True).expand_as(truth)
+    seen, flat = in_channels(found.source.double(), truth.shape[1]), truth.mean((0, 2, 3), keepdim=True).expand_as(truth)
     plain = {"one flat color": flat}
     if float((seen - truth).square().mean()) >= (2 * LEVEL) ** 2:
         plain["the untouched source"] = seen
@@ -273,11 +242,11 @@ def paired_error(found: Translated) -> Finding:
     beside = max(without, key=lambda name: float(without[name].mean()))
     reached = psnr(found.made.clamp(-1, 1), truth).clamp(max=MOST).numpy()
     base = without[beside]
-    gain, error, own = float((reached - base).mean()), _error(reached - base), _error(reached)
+    gain, error, own = float((reached - base).mean()), error_of(reached - base), error_of(reached)
     interval = (float(reached.mean()) - 1.96 * own, float(reached.mean()) + 1.96 * own)
     others = ", ".join(f"{name} {values.mean():.2f} dB" for name, values in without.items())
     return _finding(
-        "paired-error",
+        MISSES,
         1 - gain,
         error,
         limits=(0.0, 0.75),
@@ -286,7 +255,7 @@ def paired_error(found: Translated) -> Finding:
         evidence=f"The output has a PSNR of {reached.mean():.2f} dB with the truth (95% interval {interval[0]:.2f} to {interval[1]:.2f}), "
         f"{others} ({len(reached)} held-out pictures).",
         measure="dB short of a gain of 1",
-        remedies=("a longer --minutes", "another --seed", "calotype train pix2pix, which learns from pairs"),
+        remedies=OF_ERROR,
         data={"psnr": float(reached.mean()), "interval": list(interval), "before": float(base.mean())},
     )
 
@@ -301,7 +270,7 @@ def _finding(
     fails: str,
     evidence: str,
     measure: str,
-    remedies: tuple[str, ...],
+    remedies: tuple[Remedy, ...],
     data: dict[str, Any],
 ) -> Finding:
     warn, fail = limits
@@ -326,59 +295,76 @@ def _finding(
     )
 
 
-def _in_channels(image: Tensor, channels: int) -> Tensor:
-    """The picture with one or three channels: gray repeated, color as its luma."""
-    if channels == image.shape[1]:
-        return image
-    return _luma(image) if channels == 1 else image.expand(-1, channels, -1, -1)
+def _enough(found: Translated) -> bool:
+    return len(found.made) >= FEWEST
 
 
-def _luma(image: Tensor) -> Tensor:
-    return image if image.shape[1] == 1 else Luma().forward(image)
-
-
-def _chroma(image: Tensor) -> Tensor:
-    """Blue and red less luma, side by side, (N, 2, H, W): the opponent colors of ITU-R BT.601 up to factors."""
-    return image[:, [2, 0]] - _luma(image)
-
-
-def _best_map(source: Tensor, made: Tensor) -> Tensor:
-    """The linear map of colors, one for all pixels of all images, that brings ``source`` closest to ``made``, applied."""
-    x, y = (t.movedim(1, -1).reshape(-1, t.shape[1]) for t in (source, made))
-    x = torch.cat([x, torch.ones_like(x[:, :1])], 1)
-    ridge = 1e-9 * len(x) * torch.eye(x.shape[1], dtype=x.dtype, device=x.device)  # gray pictures in color have equal channels
-    fitted: Tensor = x @ torch.linalg.solve(x.T @ x + ridge, x.T @ y)
-    return fitted.reshape(*made.movedim(1, -1).shape).movedim(-1, 1)
-
-
-def _correlations(a: Tensor, b: Tensor) -> _PER_IMAGE:
-    """The correlation of two sets of planes over the pixels of each image, for those that have contrast in both."""
-    a, b = (t - t.mean((2, 3), keepdim=True) for t in (a, b))
-    length_a, length_b = (np.sqrt(_sums(t.square()) / t[0].numel()) for t in (a, b))
-    kept = (length_a > LEVEL) & (length_b > LEVEL)
-    r: _PER_IMAGE = (_sums(a * b) / a[0].numel())[kept] / (length_a * length_b)[kept]
-    return r
-
-
-def _nearest(images: Tensor) -> _PER_IMAGE:
-    """The root mean square distance of each image to the one most like it, at least a level, (N,)."""
-    flat = images.double().flatten(1)
-    apart = torch.cdist(flat, flat) / math.sqrt(flat.shape[1])
-    apart.fill_diagonal_(math.inf)
-    nearest: _PER_IMAGE = apart.min(1).values.clamp(min=LEVEL).cpu().numpy()
-    return nearest
-
-
-def _rms(x: Tensor) -> _PER_IMAGE:
-    root: _PER_IMAGE = np.sqrt(_sums(x.double().square()) / x[0].numel())
-    return root
-
-
-def _sums(x: Tensor) -> _PER_IMAGE:
-    """The sum over each image, (N,)."""
-    sums: _PER_IMAGE = x.flatten(1).sum(1).cpu().numpy()
-    return sums
-
-
-def _error(values: _PER_IMAGE) -> float:
-    return float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else math.inf
+TRANSLATION = Check(
+    "translation",
+    question="Does it translate?",
+    about="A model that turns images of one kind into another, and too few held-out pictures to judge it by.",
+    of=Translated,
+    run=lambda found: [cannot_tell("translation", f"Fewer than {FEWEST} held-out pictures.")],
+    applies=lambda found: not _enough(found),
+    measures="nothing, where there are too few held-out pictures to judge a translator by",
+    limits="never",
+    hopeless="it finds no trouble",
+)
+IDENTITY_COLLAPSE = Check(
+    UNCHANGED,
+    question="Does it change its input at all?",
+    about="A translator that returns its input nearly as it was.",
+    of=Translated,
+    run=lambda found: [identity(found)],
+    applies=_enough,
+    measures="share of the way from source to truth that is not gone; without a truth, how much of the output one map of the input's "
+    "colors explains",
+    limits=".75 / .9; without a truth .9 / .95, FAIL only where the output is the input as it is",
+    remedies=OF_IDENTITY,
+)
+COLOR_INVERSION = Check(
+    INVERTED,
+    question="Does light stay light, and dark dark?",
+    about="A translator that makes light dark, or turns colors into their opposites.",
+    of=Translated,
+    run=lambda found: [inversion(found)],
+    applies=_enough,
+    measures="minus the correlation of lightness (and of color, with a truth) with the truth, or with the source",
+    limits=".2 / .5",
+    remedies=OF_INVERSION,
+)
+HIDDEN_INFORMATION = Check(
+    HIDES,
+    question="Does the way back do without hidden marks?",
+    about="A translator that hides a copy of its input in its output, in differences that eyes do not see, and reads it on the way back.",
+    of=Translated,
+    run=lambda found: [hidden(found), *([carried(found)] if found.paired else [])],
+    applies=lambda found: _enough(found) and found.back is not None,
+    measures="how many times noise of two levels, added between the halves of the cycle, grows more than contrast explains (steganography, "
+    "Chu et al. 2017); where the truth is known also the share of the way back's squared error that starting from the output instead of "
+    "the truth takes away",
+    limits="3 / 6, FAIL only where the cycle's error grows by a quarter; .1 / .2",
+    remedies=tuple(dict.fromkeys((*OF_HIDDEN, *OF_CARRIED))),
+)
+COLLAPSED_TRANSLATION = Check(
+    COLLAPSED,
+    question="Do different pictures become different ones?",
+    about="A translator that makes nearly the same picture of all inputs.",
+    of=Translated,
+    run=lambda found: [collapse(found)],
+    applies=_enough,
+    measures="one minus the distance of outputs to the nearest other output, over that of real pictures",
+    limits=".6 / .8",
+    remedies=OF_COLLAPSE,
+)
+PAIRED_ERROR = Check(
+    MISSES,
+    question="Does it come closer to the truth than no translation does?",
+    about="A translator whose output is no closer to the truth than what can be had without it.",
+    of=Translated,
+    run=lambda found: [paired_error(found)],
+    applies=lambda found: _enough(found) and found.paired,
+    measures="decibels short of a PSNR one above the better of the untouched source and one flat color, where a truth is known",
+    limits="0 / .75",
+    remedies=OF_ERROR,
+)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, is_dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from statistics import NormalDist
 from typing import Any, Literal
 
 import numpy as np
 
+from calotype.diagnose.remedy import Judged, Remedy
 from calotype.metrics.diversity import holm
 
 Status = Literal["PASS", "WARN", "FAIL", "CANNOT TELL", "NOT APPLICABLE"]
@@ -35,7 +35,7 @@ class Verdict:
     p: float | None = None  # probability of an effect this large where there is no trouble, corrected for the number of questions
     detectable: float | None = None  # the smallest effect that this sample would have shown in 9 of 10 cases
     evidence: str = ""  # what was measured, in numbers
-    remedies: tuple[str, ...] = ()  # settings of this toolkit that are known to help
+    remedies: tuple[Remedy, ...] = ()  # what is known to help
     data: dict[str, Any] | None = None  # what a picture of the evidence needs; plain numbers and lists
     measure: str = ""  # what ``effect`` is: "the share of coverage that is missing"
     limits: tuple[float, float] | None = None  # of the effect, from which on it may be a WARN and a FAIL
@@ -66,7 +66,7 @@ class Finding:
     error: float | None = None  # standard error of the effect, in its unit: says what is detectable where nothing else does
     detectable: float | None = None  # an effect that would have been a WARN at least in 9 of 10 samples
     blind: float | None = None  # a PASS that could only have seen a larger effect than this is none; ``fail`` where nothing is given
-    remedies: tuple[str, ...] = ()
+    remedies: tuple[Remedy, ...] = ()
     data: dict[str, Any] = field(default_factory=dict)
 
 
@@ -108,59 +108,9 @@ def tail(z: float) -> float:
     return 0.5 * math.erfc(z / math.sqrt(2))
 
 
-def fitting(
-    verdict: Verdict, settings: Mapping[str, object], *, recipe: str = "", run: Mapping[str, object] | None = None, labels: bool = True
-) -> Verdict:
-    """The verdict with those remedies alone that can be taken for what is judged.
-
-    Args:
-        verdict: Any.
-        settings: Those of the model: it cannot take others (other families do), nor what it has taken already.
-        recipe: Its own, which is no advice.
-        run: Further settings of its training by their full names, such as ``train.ema``, as far as they are known.
-        labels: Whether its images have classes, without which none can be learned.
-    """
-    own = {f"model.{name}".replace("_", "-"): str(value) for name, value in _flat(settings)}
-    known = own | {name.replace("_", "-"): str(value) for name, value in (run or {}).items()}
-
-    def fits(remedy: str) -> bool:
-        if recipe and re.search(rf"calotype train {re.escape(recipe)}(?![\w-])", remedy):
-            return False
-        if (option := re.search(r"--option ([a-z_]+)=", remedy)) and f"model.{option[1].replace('_', '-')}" not in own:
-            return False
-        asked = re.findall(r"--([a-z]+\.[a-z.-]*[a-z])(?: ([^ -]\S*))?", remedy)
-        if any(name.startswith("model.") and name not in own for name, _ in asked):
-            return False
-        if not labels and any(name == "model.conditional" for name, _ in asked):
-            return False
-        return not asked or any(name not in known or known[name] != value for name, value in asked)
-
-    return replace(verdict, remedies=tuple(filter(fits, verdict.remedies)))
-
-
-OF_FILES: Mapping[str, tuple[str, ...]] = {
-    "mode-collapse": ("draw them with less guidance or truncation, or by a model that was trained for longer",),
-    "copying": ("train what made them on more images, without repeats: calotype data check finds these",),
-    "blur": ("where they were enlarged after they were drawn, judge them at the size that they were drawn in: calotype evaluate --size",),
-    "noise": ("where they were saved as JPEG, save them as PNG: compression leaves artifacts",),
-}
-"""What can be done about images that something else made: no setting of a training is within reach."""
-
-
-def of_files(verdict: Verdict) -> Verdict:
-    """The verdict on images of which nothing is known but the files, with what can be done about these."""
-    says = verdict.says.replace("judge more with a larger --count of calotype evaluate", "put more of them into the folder")
-    return replace(verdict, says=says, remedies=OF_FILES.get(verdict.name, ()) if verdict.remedies else ())
-
-
-def _flat(settings: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Settings by their dotted names, those of networks included."""
-    for name, value in settings.items():
-        inner = vars(value) if is_dataclass(value) else value
-        if isinstance(inner, Mapping):
-            yield from _flat(inner, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value
+def fitting(verdict: Verdict, judged: Judged) -> Verdict:
+    """The verdict with those remedies alone that can be taken for what is judged."""
+    return replace(verdict, remedies=tuple(remedy for remedy in verdict.remedies if remedy.fits(judged)))
 
 
 def worst_first(verdicts: Iterable[Verdict]) -> list[Verdict]:

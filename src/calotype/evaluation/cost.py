@@ -17,12 +17,12 @@ from torch.overrides import TorchFunctionMode
 from calotype import pictures
 from calotype.data.fit import fit_array
 from calotype.engine.display import Say, progress
-from calotype.evaluation.reference_set import ReferenceSet
+from calotype.evaluation.generator import Candidate, Pixels
 from calotype.evaluation.request import LONGEST
 from calotype.evaluation.result import Cost, Evaluations
 from calotype.evaluation.scores import mean_over
-from calotype.evaluation.target import Pixels, Subject
 from calotype.metrics.frechet import Moments, bias, frechet_estimate
+from calotype.metrics.real_images import ReferenceSet
 from calotype.metrics.score import Estimate
 from calotype.tasks.sample import Generator
 
@@ -101,9 +101,9 @@ def passes(work: Work) -> float | None:
     return None
 
 
-def of(subject: Subject) -> Cost | None:
-    """The cost of a subject; None of a folder of images. It draws one image."""
-    generator = subject.generator
+def of(candidate: Candidate) -> Cost | None:
+    """The cost of a candidate; None of a folder of images. It draws one image."""
+    generator = candidate.generator
     if generator is None:
         return None
     sizes = {id(p): p.numel() for p in generator.model.parameters()}
@@ -113,11 +113,11 @@ def of(subject: Subject) -> Cost | None:
         parameters=sum(sizes.values()),
         drawing=sum(sizes[i] for i in work.used),
         passes=times if times == 1 or takes_steps(generator) else None,  # one pixel or patch after the other makes no passes
-        seconds_per_1000=subject.seconds_per_1000,
+        seconds_per_1000=candidate.seconds_per_1000,
         threads=torch.get_num_threads(),
         device=generator.device.type,
-        train_threads=subject.train_threads,
-        **training(subject.records, subject.steps),
+        train_threads=candidate.train_threads,
+        **training(candidate.records, candidate.steps),
     )
 
 
@@ -144,14 +144,16 @@ def takes_steps(generator: Generator) -> bool:
     return "steps" in generator.model.sampling.names()
 
 
-def curve(subject: Subject, against: ReferenceSet, seed: int, longest: float = LONGEST, say: Say | None = None) -> tuple[Evaluations, ...]:
+def curve(
+    candidate: Candidate, against: ReferenceSet, seed: int, longest: float = LONGEST, say: Say | None = None
+) -> tuple[Evaluations, ...]:
     """The Frechet distance at `NFES` function evaluations, always from the same noise.
 
     Every point judges ``COUNT`` images, so that it is worse than the score of more images by the same bias: compare points with each
     other and with their baseline. What would take longer than ``longest`` seconds altogether is left out. Empty for a model whose sampler
     takes no steps, and for features with too many dimensions for so few images.
     """
-    generator = subject.generator
+    generator = candidate.generator
     if generator is None or not takes_steps(generator) or 2 * against.spaces[0].dimension > COUNT or len(against.baseline) < COUNT:
         return ()
     two, four = (passes(_of_one(generator, {"steps": steps})) for steps in (2, 4))
@@ -159,13 +161,13 @@ def curve(subject: Subject, against: ReferenceSet, seed: int, longest: float = L
         return ()
     a_step = (four - two) / 2
     rows, left = [], longest
-    cost = None if subject.seconds_per_1000 is None else subject.seconds_per_1000 / 1000 * COUNT / (passes(_of_one(generator, {})) or 1)
+    cost = None if candidate.seconds_per_1000 is None else candidate.seconds_per_1000 / 1000 * COUNT / (passes(_of_one(generator, {})) or 1)
     for nfe in NFES:
         steps = max(1, int((nfe - two) / a_step + 2))
         true = passes(_of_one(generator, {"steps": steps}))
         if true is None or (cost is not None and cost * true > left):
             break
-        images, seconds = _drawn(generator, steps, seed, subject.images.shape[1], say)
+        images, seconds = _drawn(generator, steps, seed, candidate.images.shape[1], say)
         left, cost = left - seconds, seconds / true
         rows.append((true, steps, seconds, _fd(against, [space.of(images).features for space in against.spaces])))
     if not rows:

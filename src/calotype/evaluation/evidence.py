@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 
 from calotype.data import Images, Progress
 from calotype.diagnose import planted
+from calotype.diagnose.copies import Nearby
 from calotype.evaluation import result
-from calotype.evaluation.checks import Nearby
-from calotype.evaluation.reference_set import ReferenceSet
+from calotype.evaluation.generator import Pixels
 from calotype.evaluation.scores import by_neighbors
-from calotype.evaluation.target import Pixels
-from calotype.evaluation.wording import space_in_words
 from calotype.metrics import spectrum as of_spectrum
 from calotype.metrics.classes import Shares
 from calotype.metrics.features import Extracted
 from calotype.metrics.frechet import Moments, extrapolated, frechet
+from calotype.metrics.real_images import ReferenceSet
+from calotype.metrics.wording import space_in_words
 
 Line = tuple[float, list[tuple[int, float]]]  # an extrapolated distance and the points that it comes from
 SHOWN, NEIGHBORS, WORST = 64, 8, 6

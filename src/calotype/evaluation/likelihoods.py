@@ -10,15 +10,18 @@ from numpy.typing import NDArray
 
 from calotype.data import Images
 from calotype.diagnose import likelihood
-from calotype.diagnose.verdict import Finding, Verdict, cannot_tell, not_applicable
+from calotype.diagnose.check import Findings
+from calotype.diagnose.checks import answers, unanswered
+from calotype.diagnose.likelihood import HeldOut, Posterior
+from calotype.diagnose.verdict import Finding
 from calotype.engine.display import Say, progress
 from calotype.errors import UserError
+from calotype.evaluation.generator import Candidate
 from calotype.evaluation.result import Units
 from calotype.evaluation.scores import GIVEN, LIKELIHOOD, bounded
-from calotype.evaluation.target import Subject
-from calotype.evaluation.wording import number
 from calotype.metrics.likelihood import active_units, bits_of, bits_per_dim, gap, intricacy
 from calotype.metrics.score import Score
+from calotype.metrics.wording import number
 from calotype.tasks.model_inputs import labels_for, to_tensor
 from calotype.tasks.sample import Generator
 from calotype.types import Condition, HasPosterior, Likelihood, mix
@@ -27,7 +30,8 @@ QUICK, SHORT, SLOW = 500, 250, 100  # held-out images that are asked of: in full
 LARGEST = 35 * 35  # pixels of an image from which on fewer are asked of
 BATCH = 50
 MOST_UNITS = 512  # bars of the picture of divergences
-LIKELY = "likelihood-overfit"
+ASKED = (Posterior, HeldOut)  # the evidence that only a model can give
+NO_MODEL = "A folder of images has no model to ask."
 OTHER_SIZE = "Images are compared at another size than the model's own: leave out --size."
 NO_HOLDOUT = "There are no held-out images: name some with --holdout."
 
@@ -37,25 +41,25 @@ class Told:
     """What the model itself says."""
 
     scores: list[Score] = field(default_factory=list)
-    findings: list[Finding | Verdict] = field(default_factory=list)
+    findings: Findings = ()
     units: Units | None = None
     notes: tuple[str, ...] = ()
 
 
-def ask(subject: Subject, seed: int, *, slow: bool, say: Say | None = None) -> Told:
+def ask(candidate: Candidate, seed: int, *, slow: bool, say: Say | None = None) -> Told:
     """Bits per dimension of held-out images by every likelihood of the model, and the verdicts that need the model itself.
 
     ``slow`` asks of more images, and for the likelihoods that take long, too. A folder of images can be asked nothing.
     """
-    generator = subject.generator
+    generator = candidate.generator
     if generator is None:
-        return Told(findings=[not_applicable(name, "A folder of images has no model to ask.") for name in ("posterior-collapse", LIKELY)])
-    if subject.images.shape[1] != generator.spec.size:
-        return Told(findings=[cannot_tell(name, OTHER_SIZE) for name in ("posterior-collapse", LIKELY)])
-    held, train = (None if images is None else known(generator, images) for images in (subject.holdout, subject.train))
-    told = _bits(generator, held, train, subject, _Effort(seed, slow, say))
+        return Told(findings=[v for kind in ASKED for v in unanswered(kind, "NOT APPLICABLE", NO_MODEL)])
+    if candidate.images.shape[1] != generator.spec.size:
+        return Told(findings=[v for kind in ASKED for v in unanswered(kind, "CANNOT TELL", OTHER_SIZE)])
+    held, train = (None if images is None else known(generator, images) for images in (candidate.holdout, candidate.train))
+    told = _bits(generator, held, train, candidate, _Effort(seed, slow, say))
     collapse, units = _latents(generator, held if held is not None and len(held) >= likelihood.FEWEST_IMAGES else train)
-    return replace(told, findings=[collapse, *told.findings], units=units)
+    return replace(told, findings=[*collapse, *told.findings], units=units)
 
 
 @dataclass(frozen=True)
@@ -96,16 +100,16 @@ def known(generator: Generator, images: Images) -> LabelledImages | None:
     return None if labels is None else LabelledImages(images.pixels, labels)
 
 
-def _bits(generator: Generator, held: LabelledImages | None, train: LabelledImages | None, subject: Subject, effort: _Effort) -> Told:
+def _bits(generator: Generator, held: LabelledImages | None, train: LabelledImages | None, candidate: Candidate, effort: _Effort) -> Told:
     ways = generator.model.likelihoods()
     if not ways:
-        return Told(findings=[not_applicable(LIKELY, likelihood.NO_LIKELIHOOD)])
+        return Told(findings=unanswered(HeldOut, "NOT APPLICABLE", likelihood.NO_LIKELIHOOD))
     if held is None:
-        labelled = subject.holdout is not None and len(subject.holdout) > 0
+        labelled = candidate.holdout is not None and len(candidate.holdout) > 0
         why = "The model was trained with classes that the held-out images do not have." if labelled else NO_HOLDOUT
-        return Told(findings=[cannot_tell(LIKELY, why)])
+        return Told(findings=unanswered(HeldOut, "CANNOT TELL", why))
     scores, notes = [], []
-    finding: Finding | Verdict = cannot_tell(LIKELY, "Its likelihoods take so long that they are asked of few images.")
+    findings: Findings = unanswered(HeldOut, "CANNOT TELL", "Its likelihoods take so long that they are asked of few images.")
     of_train = False
     for way in (w for w in ways if effort.slow or not w.slow):
         some = held.some(count(generator, len(held), SLOW if way.slow else QUICK if effort.slow else SHORT), effort.seed)
@@ -119,10 +123,10 @@ def _bits(generator: Generator, held: LabelledImages | None, train: LabelledImag
             scores.append(Score(LIKELIHOOD, estimate.value, span, None, len(some), len(some), where, "lower"))
             if not way.slow and not of_train:
                 of_train = True
-                finding = _overfit(generator, way, some, nats, train, subject, effort)
+                findings = _overfit(generator, way, some, nats, train, candidate, effort)
         except UserError:
             notes.append(f"the likelihood of the model ({way.kind}) is not finite for some held-out images")
-    return Told(scores, [finding], notes=tuple(notes))
+    return Told(scores, findings, notes=tuple(notes))
 
 
 def count(generator: Generator, there: int, most: int) -> int:
@@ -149,36 +153,36 @@ def _overfit(
     held: LabelledImages,
     nats: NDArray[np.float64],
     train: LabelledImages | None,
-    subject: Subject,
+    candidate: Candidate,
     effort: _Effort,
-) -> Finding | Verdict:
+) -> Findings:
     """Held-out against as many training images."""
     if train is None:
-        return cannot_tell(LIKELY, "There are no training images to compare with: name them with --data.")
+        return unanswered(HeldOut, "CANNOT TELL", "There are no training images to compare with: name them with --data.")
     seen, shape = train.some(len(held), effort.seed), generator.spec.shape
     of_held, of_seen = bits_of(nats, shape), bits_of(nats_of(generator, way, seen, effort), shape)
     try:
         found = gap(of_held, of_seen, intricacy(held.pixels), intricacy(seen.pixels))
     except UserError as error:
-        return cannot_tell(LIKELY, str(error))
-    lines = [r for r in subject.records if "event" not in r]
-    return likelihood.likelihood_overfit(found, min(len(held), len(seen)), likelihood.widens(lines))
+        return unanswered(HeldOut, "CANNOT TELL", str(error))
+    lines = [r for r in candidate.records if "event" not in r]
+    return answers(HeldOut(found, min(len(held), len(seen)), likelihood.widens(lines)))
 
 
 @torch.no_grad()
-def _latents(generator: Generator, images: LabelledImages | None) -> tuple[Finding | Verdict, Units | None]:
+def _latents(generator: Generator, images: LabelledImages | None) -> tuple[Findings, Units | None]:
     """Which latents vary with the image, and how much each says of it."""
-    model, name = generator.model, "posterior-collapse"
+    model = generator.model
     if not isinstance(model, HasPosterior):
-        return not_applicable(name, likelihood.NO_ENCODER), None
+        return unanswered(Posterior, "NOT APPLICABLE", likelihood.NO_ENCODER), None
     if images is None:
-        return cannot_tell(name, "There are no images to encode: name some with --holdout or --data."), None
+        return unanswered(Posterior, "CANNOT TELL", "There are no images to encode: name some with --holdout or --data."), None
     some = images.some(QUICK, 0)
     parts = [model.posterior(*some.batch(slice(start, start + BATCH), generator.device)) for start in range(0, len(some), BATCH)]
     means, divergence = (torch.cat([part[i].float().cpu() for part in parts]).flatten(1).numpy() for i in range(2))
-    finding = likelihood.posterior_collapse(means, divergence)
-    if not isinstance(finding, Finding):
-        return finding, None
+    findings = answers(Posterior(means, divergence))
+    if not any(isinstance(found, Finding) for found in findings):
+        return findings, None
     nats = np.sort(divergence.mean(0))[::-1]
     rows = np.linspace(0, len(nats) - 1, min(len(nats), MOST_UNITS)).round().astype(int)
-    return finding, Units(int(active_units(means).sum()), len(nats), tuple(nats[rows].tolist()))
+    return findings, Units(int(active_units(means).sum()), len(nats), tuple(nats[rows].tolist()))

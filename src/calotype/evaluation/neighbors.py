@@ -16,11 +16,13 @@ from calotype.data.typical import typical_shape
 from calotype.engine.display import progress
 from calotype.errors import UserError
 from calotype.evaluation.beside import named, of_run
-from calotype.evaluation.reference_set import known, near_in
+from calotype.evaluation.generator import Pixels
+from calotype.evaluation.reference_set import known
 from calotype.evaluation.request import Request
-from calotype.evaluation.target import Pixels, run_of
-from calotype.evaluation.wording import space_in_words
+from calotype.evaluation.target import run_of
 from calotype.metrics.features import pick, second
+from calotype.metrics.real_images import near_in
+from calotype.metrics.wording import space_in_words
 from calotype.types import ImageSpec
 
 

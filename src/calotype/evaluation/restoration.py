@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from calotype.degrade.noise import GaussianNoise
-from calotype.diagnose import restoration as findings
-from calotype.diagnose import training
-from calotype.diagnose.verdict import Finding, Verdict, cannot_tell, conclude, fitting
+from calotype.diagnose.checks import answers
+from calotype.diagnose.restoration import FEWEST
+from calotype.diagnose.restored import MODEL, Doubles, NoiseLevels, Restored, Restorer
+from calotype.diagnose.training import History
 from calotype.errors import UserError
-from calotype.evaluation import evidence, result, translation
+from calotype.evaluation import result
 from calotype.evaluation.beside import gone
-from calotype.evaluation.checks import Findings
 from calotype.evaluation.eval_images import EvalImage, degradation_of, of_images, of_source, within
 from calotype.evaluation.request import Request
-from calotype.evaluation.restored import MODEL, Judge, Restored
+from calotype.evaluation.restored import Judge
 from calotype.evaluation.run_info import RunInfo
 from calotype.evaluation.scores import GAIN, mean_of
-from calotype.evaluation.target import SELECTED
+from calotype.evaluation.target import Facts, Outcome
 from calotype.files import name_of
-from calotype.metrics.likelihood import gap
-from calotype.metrics.quality import Convention, convention_for
+from calotype.metrics.quality import convention_for
 from calotype.metrics.score import Estimate, Score
 from calotype.tasks.sample import Generator, load
 
@@ -32,16 +32,59 @@ FULL, SHORT = 100, 24
 
 MEGAPIXELS = 8.0, 0.4  # of all of them together, at most
 LEVELS = ((5.0, 15.0, 25.0, 35.0, 50.0), (5.0, 25.0, 50.0))  # of the noise at which a denoiser for a range is asked
-FEWEST = 10  # images of either kind behind a comparison of training images with unseen ones
 CROP = 160  # pixels a side of the pieces that are shown
 DARKEST = 32.0  # levels of 255 from which on the map of differences is black
 
 
-def opened(path: Path, request: Request) -> Callable[[], result.Report]:
-    """The work of judging a run or a model that makes images from images, by what its run held out or by whole pictures from ``data``.
+@dataclass(frozen=True)
+class RestorerTarget:
+    """A model that makes good images of degraded ones, and the pictures to judge it by."""
+
+    path: Path
+    generator: Generator
+    known: RunInfo
+    pictures: list[EvalImage]
+    training: list[EvalImage]  # as many that it was trained on; none where they are not known
+
+    @property
+    def facts(self) -> Facts:
+        """Who it is."""
+        return self.known.facts(self.path, self.generator)
+
+    def measure(self, request: Request) -> Outcome:
+        """Degrade the pictures, restore them, and compare with the truth and with what needs no training."""
+        spec, say = self.generator.spec, request.say
+        degradation, channels = degradation_of(spec), max(picture.truth.shape[1] for picture in self.pictures)
+        convention = convention_for(degradation, channels)
+        judge = Judge(self.generator, degradation, convention, request.seed)
+        held = judge.measure(self.pictures, say)
+        training = judge.measure(self.training, say, "restoring training images", show=False) if self.training else None
+        denoising: NoiseLevels | None = None
+        levels: tuple[result.NoiseLevel, ...] = ()
+        if isinstance(degradation, GaussianNoise) and degradation.conditioning:
+            wanted = within(self.pictures, 0.25 * MEGAPIXELS[request.short])
+            sigmas, psnr = judge.levels(wanted, LEVELS[request.short], say)
+            denoising, levels = NoiseLevels(sigmas, psnr["told"], psnr["not told"]), levels_of(sigmas, psnr)
+        known, records = self.known, self.known.records
+        report = result.Report(
+            name_of(self.path),
+            scores=_scores(held, convention.text),
+            data=known.data,
+            protocol={"degradation": str(spec.source), "convention": convention.text, "pictures": _names(held)},
+            notes=_notes(held, known, request.data),
+            pictures=result.ReportImages(crops=crops(held)),
+            cost=known.cost(self.generator, held.seconds / held.megapixels),
+            restoration=of(held, str(spec.source), convention.text, levels),
+        )
+        findings = answers(Restorer(held, training, records, denoising))
+        return Outcome(report, [*findings, *(answers(History(records, of="restorer")) if records else ())])
+
+
+def load_judged(path: Path, request: Request) -> Generator:
+    """The model at ``path``, which makes images from images.
 
     Raises:
-        UserError: where there is nothing to judge it by, before anything is restored.
+        UserError: where it is no model, and for what such models cannot be asked with.
     """
     unfit = [name for name in ("features", "holdout", "size", "fit") if getattr(request, name) is not None]
     if unfit:
@@ -51,32 +94,17 @@ def opened(path: Path, request: Request) -> Callable[[], result.Report]:
         )
     if request.count is not None and request.count < 1:
         raise UserError(f"--count must be 1 or more, not {request.count}")
-    generator = load(path, request.device)
-    if generator.model.translates:
-        return translation.opened(path, generator, request)
+    return load(path, request.device)
+
+
+def open_target(path: Path, generator: Generator, request: Request) -> RestorerTarget:
+    """The restorer at ``path``, with what its run held out, or whole pictures from ``data``.
+
+    Raises:
+        UserError: where there is nothing to judge it by, before anything is restored.
+    """
     known = RunInfo.of(path, request)
-    pictures, training = _pictures(generator, known, path, request)
-    return lambda: _judged(path, generator, known, pictures, training, request)
-
-
-def _judged(
-    path: Path, generator: Generator, known: RunInfo, pictures: list[EvalImage], training: list[EvalImage], request: Request
-) -> result.Report:
-    seed, short, say = request.seed, request.short, request.say
-    degradation, channels = degradation_of(generator.spec), max(picture.truth.shape[1] for picture in pictures)
-    convention = convention_for(degradation, channels)
-    judge = Judge(generator, degradation, convention, seed)
-    measured = judge.measure(pictures, say)
-    found = _findings(measured)
-    if training:
-        memorized = judge.measure(training, say, "restoring training images", show=False)
-        found.append(_overfit(memorized, measured, known))
-    levels: tuple[result.NoiseLevel, ...] = ()
-    if isinstance(degradation, GaussianNoise) and degradation.conditioning:
-        sigmas, psnr = judge.levels(within(pictures, 0.25 * MEGAPIXELS[short]), LEVELS[short], say)
-        found.append(findings.noise_level(sigmas, psnr["told"], psnr["not told"]))
-        levels = tuple(result.NoiseLevel(float(s), {name: float(v[i].mean()) for name, v in psnr.items()}) for i, s in enumerate(sigmas))
-    return _report(path, generator, known, measured, found, convention, levels, request)
+    return RestorerTarget(path, generator, known, *_pictures(generator, known, path, request))
 
 
 def _pictures(generator: Generator, known: RunInfo, path: Path, request: Request) -> tuple[list[EvalImage], list[EvalImage]]:
@@ -99,63 +127,9 @@ def _pictures(generator: Generator, known: RunInfo, path: Path, request: Request
     return pictures, within(of_images(train, len(pictures), seed, source.scale), megapixels)
 
 
-def _findings(measured: Restored) -> Findings:
-    best = measured.ranked()[0]
-    psnr, kept, shift = measured.psnr, measured.kept, measured.shift
-    return [
-        findings.baseline(psnr[MODEL], psnr[best], best),
-        findings.harm(psnr[MODEL], psnr[measured.given]),
-        findings.blur(kept[MODEL], kept[best], measured.detail, best),
-        findings.drift(shift[MODEL], shift[best]),
-    ]
-
-
-def _overfit(train: Restored, holdout: Restored, known: RunInfo) -> Finding | Verdict:
-    """How much more training images gain than unseen ones that the best classical method finds as hard and that hold as much detail."""
-    best = holdout.ranked()[0]
-    # less is better, as with bits
-    short, short_train = (m.psnr[best] - m.psnr[MODEL] for m in (holdout, train))
-    hard, hard_train = (np.column_stack([m.psnr[best], np.log(np.maximum(m.detail, 1e-9))]) for m in (holdout, train))
-    count = min(len(short), len(short_train))
-    if count < FEWEST:
-        return cannot_tell("overfitting", "There are too few images to compare training images with unseen ones.")
-    return findings.overfit(gap(short, short_train, hard, hard_train, fewest=FEWEST), count, findings.growth(known.records))
-
-
-def _report(
-    path: Path,
-    generator: Generator,
-    known: RunInfo,
-    measured: Restored,
-    found: Findings,
-    convention: Convention,
-    levels: tuple[result.NoiseLevel, ...],
-    request: Request,
-) -> result.Report:
-    spec = generator.spec
-    assert spec.source is not None
-    if known.records:
-        found = [*found, training.divergence(known.records)]
-    verdicts = [fitting(v, vars(settings)) if (settings := getattr(generator.model, "config", None)) else v for v in conclude(found)]
-    restoration = of(measured, str(spec.source), convention.text, levels)
-    return result.Report(
-        subject=name_of(path),
-        scores=_scores(measured, convention.text),
-        verdicts=tuple(verdicts),
-        about=known.about(generator),
-        data=known.data,
-        protocol={"degradation": str(spec.source), "convention": convention.text, "pictures": _names(measured)},
-        seed=request.seed,
-        short=request.short,
-        recipe=generator.recipe or None,
-        settings=known.settings,
-        train_seed=known.train_seed,
-        notes=_notes(measured, known, request.data),
-        pictures=result.ReportImages(crops=crops(measured)),
-        curves=evidence.curves(known.records),
-        cost=known.cost(generator, measured.seconds / measured.megapixels),
-        restoration=restoration,
-    )
+def levels_of(sigmas: Doubles, psnr: Mapping[str, Doubles]) -> tuple[result.NoiseLevel, ...]:
+    """Mean PSNR at each noise level, by method."""
+    return tuple(result.NoiseLevel(float(s), {name: float(v[i].mean()) for name, v in psnr.items()}) for i, s in enumerate(sigmas))
 
 
 def of(measured: Restored, degradation: str, convention: str, levels: tuple[result.NoiseLevel, ...] = ()) -> result.Restoration:
@@ -169,7 +143,7 @@ def of(measured: Restored, degradation: str, convention: str, levels: tuple[resu
 
 
 def _scores(measured: Restored, convention: str) -> tuple[Score, ...]:
-    best, n = measured.ranked()[0], len(measured.names)
+    best, n = measured.best, len(measured.names)
     gain = Estimate.mean(measured.psnr[MODEL] - measured.psnr[best])
     rows = [(GAIN, gain, f"over {best}")]
     rows += [(name, mean_of(name, values[MODEL]), convention) for name, values in (("PSNR", measured.psnr), ("SSIM", measured.ssim))]
@@ -210,10 +184,10 @@ def _names(measured: Restored) -> str:
 
 
 def _notes(measured: Restored, known: RunInfo, data: str | None) -> tuple[str, ...]:
-    notes = [SELECTED] if known.selected else []
+    notes = []
     if data is not None and known.learned_from(data):
         notes.append(f"the run was trained on pictures of {data}: leave out --data to judge it by those that it held out")
-    if len(measured.names) < 10:
+    if len(measured.names) < FEWEST:
         notes.append(f"{len(measured.names)} images are few: their intervals hold only if they are typical")
     if known.config is not None and known.split is not None and known.config.data.fit == "tile":
         notes.append(

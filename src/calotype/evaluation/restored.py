@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from calotype import pictures as edge
 from calotype.degrade import Degradation, Degraded, parse
 from calotype.degrade.base import Identity
 from calotype.degrade.noise import BLIND, LEVEL, GaussianNoise
+from calotype.diagnose.restored import MODEL, Doubles, Restored
 from calotype.engine.display import Say, progress
 from calotype.evaluation.eval_images import EvalImage
 from calotype.metrics.quality import Convention
@@ -25,38 +25,10 @@ from calotype.tasks.sample import Generator
 from calotype.tasks.score import like
 from calotype.types import HasBaselines, Noise, mix
 
-Doubles = NDArray[np.float64]
-Pixels = NDArray[np.uint8]
-
-MODEL = "this model"
 HIGHEST = 80.0  # dB: of images that are equal
 _DEGRADE = 5  # the stream of random numbers of the damage, apart from those of training
 WHOLE = 2**20  # pixels of a source that is restored at once
 _TOGETHER = 2**18  # pixels that are restored at once
-
-
-@dataclass
-class Restored:
-    """What was measured, image by image; ``psnr``, ``ssim``, ``kept`` and ``shift`` by method."""
-
-    names: list[str] = field(default_factory=list)
-    psnr: dict[str, Doubles] = field(default_factory=dict)  # (N,) dB
-    ssim: dict[str, Doubles] = field(default_factory=dict)  # (N,)
-    kept: dict[str, Doubles] = field(default_factory=dict)  # (N,): see `calotype.metrics.spectrum.kept_detail`
-    shift: dict[str, Doubles] = field(default_factory=dict)  # (N, C) levels of 255
-    detail: Doubles = field(default_factory=lambda: np.zeros(0))  # (N,): of the truth
-    shown: list[tuple[Pixels, Pixels, Pixels]] = field(default_factory=list)  # before, after, truth; (H, W, C) each
-    seconds: float = 0.0  # of restoring alone
-    megapixels: float = 0.0  # that were made
-
-    def ranked(self) -> list[str]:
-        """The classical methods, best mean PSNR first."""
-        return sorted((name for name in self.psnr if name != MODEL), key=lambda name: -float(self.psnr[name].mean()))
-
-    @property
-    def given(self) -> str:
-        """The method that is no method: what the model was given."""
-        return next((name for name in ("input", "bicubic") if name in self.psnr), self.ranked()[-1])
 
 
 class Judge:

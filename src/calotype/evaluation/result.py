@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from calotype.diagnose.checks import by_name
 from calotype.diagnose.verdict import Status, Verdict, worst_first
 from calotype.metrics.score import Estimate, Interval, Score
 
@@ -21,29 +22,7 @@ Pixels = NDArray[np.uint8]
 SCHEMA = 2
 """Grows when a field of ``report.json`` changes its meaning."""
 
-VERDICTS = (
-    "mode-collapse",
-    "oscillation",
-    "vanishing-gradient",
-    "overfitting-discriminator",
-    "copying",
-    "blur",
-    "noise",
-    "posterior-collapse",
-    "likelihood-overfit",
-    "divergence",
-    "worse-than-classical",
-    "harm",
-    "color-drift",
-    "overfitting",
-    "noise-level",
-    "translation",
-    "identity-collapse",
-    "color-inversion",
-    "hidden-information",
-    "collapsed-translation",
-    "paired-error",
-)
+VERDICTS = tuple(by_name())
 """The names a verdict may have."""
 
 
@@ -297,7 +276,7 @@ def to_json(report: Report) -> dict[str, Any]:
     tree: dict[str, Any] = {"schema": SCHEMA, "status": report.status}
     tree |= {name: getattr(report, name) for name in _TEXTS}
     tree["scores"] = [_score(score) for score in report.scores]
-    tree["verdicts"] = [asdict(verdict) for verdict in report.verdicts_worst_first]
+    tree["verdicts"] = [asdict(verdict) | {"remedies": [r.text for r in verdict.remedies]} for verdict in report.verdicts_worst_first]
     tree |= {name: None if (part := getattr(report, name)) is None else asdict(part) for name in _PARTS}
     for name, near in (("neighbors", report.pictures.neighbors), ("copies", report.pictures.copies)):
         tree[name] = None if near is None else _near(near)

@@ -13,12 +13,13 @@ from calotype.data import Split
 from calotype.data.download import PUBLIC
 from calotype.data.embedded import NAMES
 from calotype.data.load import short_name
+from calotype.diagnose.remedy import Judged, model_settings
 from calotype.evaluation import result
 from calotype.evaluation.beside import own_split, vanished
 from calotype.evaluation.cost import training
 from calotype.evaluation.request import Request
-from calotype.evaluation.target import run_of, settings_of
-from calotype.files import expanded
+from calotype.evaluation.target import SELECTED, Facts, run_of, settings_of, taken
+from calotype.files import expanded, name_of
 from calotype.tasks.sample import Generator
 
 
@@ -70,6 +71,21 @@ class RunInfo:
             return None
         train, held = self.split.train, self.split.holdout
         return result.Data(train.name, len(train), len(held), self.split.fingerprint, held.fingerprint if len(held) else "")
+
+    def facts(self, path: Path, generator: Generator) -> Facts:
+        """Who the model at ``path`` is."""
+        config = getattr(generator.model, "config", None)
+        run = {} if self.config is None else taken(self.config)
+        return Facts(
+            name_of(path),
+            self.about(generator),
+            self.records,
+            generator.recipe or None,
+            self.settings,
+            self.train_seed,
+            (SELECTED,) if self.selected else (),
+            None if config is None else Judged(model_settings(config), generator.recipe, run),
+        )
 
     def learned_from(self, source: str) -> bool:
         """Whether a file or folder is the one that the run was trained on, holds it or lies in it."""

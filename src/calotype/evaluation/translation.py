@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,17 +13,18 @@ from torch import Tensor
 
 from calotype import pictures as edge
 from calotype.data import Loader, Split
-from calotype.diagnose import training, translation
-from calotype.diagnose.translation import Translated
-from calotype.diagnose.verdict import Finding, Verdict, conclude, fitting
+from calotype.diagnose.checks import answers
+from calotype.diagnose.training import History
+from calotype.diagnose.translated import Translated, translate
+from calotype.diagnose.verdict import Finding, Verdict
 from calotype.engine.images import judging, open_images
 from calotype.errors import UserError
-from calotype.evaluation import evidence, result
+from calotype.evaluation import result
 from calotype.evaluation.beside import gone, reading
 from calotype.evaluation.request import Request
 from calotype.evaluation.run_info import RunInfo
 from calotype.evaluation.scores import KINDS, mean_of
-from calotype.evaluation.target import SELECTED, taken
+from calotype.evaluation.target import Facts, Outcome
 from calotype.files import name_of
 from calotype.metrics.features import pick
 from calotype.metrics.frechet import frechet_estimate
@@ -52,8 +53,45 @@ class _One:
     again: Tensor | None  # translated back
 
 
-def opened(path: Path, generator: Generator, request: Request) -> Callable[[], result.Report]:
-    """The work of judging a translator by pictures that its run held out, or by those that its settings make of ``data``.
+@dataclass(frozen=True)
+class TranslatorTarget:
+    """A model that turns images of one kind into another, and held-out pictures of both kinds."""
+
+    path: Path
+    generator: Generator
+    known: RunInfo
+    split: Split
+    batch: Batch
+    paired: bool  # whether both show the same
+
+    @property
+    def facts(self) -> Facts:
+        """Who it is."""
+        facts = self.known.facts(self.path, self.generator)
+        how = {"translates from": str(self.generator.spec.source or ""), "judged on": self.split.train.name}
+        return replace(facts, about={**facts.about, **how})
+
+    def measure(self, request: Request) -> Outcome:
+        """Translate in every direction that the model knows, and compare with pictures of the other side."""
+        generator, known = self.generator, self.known
+        several, speed = _translated(generator, self.batch, self.paired, request)
+        two, convention = len(several) > 1, convention_for(None, generator.spec.channels)
+        scores = [s for one in several for s in _scores(one, convention, two)]
+        scores += [] if request.short else _distances(several, self.split, two)
+        report = result.Report(
+            name_of(self.path),
+            scores=tuple(scores),
+            data=known.data,
+            protocol={"pictures": f"{len(self.batch.image)}, {'paired' if self.paired else 'not paired'}", "convention": convention.text},
+            pictures=result.ReportImages(crops=_crops(several)),
+            cost=known.cost(generator, speed),
+        )
+        findings = [f for one in several for f in _named(answers(one.found), one.direction, two)]
+        return Outcome(report, [*findings, *answers(History(known.records, of="translator"))])
+
+
+def open_target(path: Path, generator: Generator, request: Request) -> TranslatorTarget:
+    """The translator at ``path``, with pictures that its run held out, or those that its settings make of ``data``.
 
     Raises:
         UserError: for a model without its run, and where nothing is held out.
@@ -65,51 +103,20 @@ def opened(path: Path, generator: Generator, request: Request) -> Callable[[], r
     if known.split is None and request.data is None:
         raise UserError(gone(options))
     split = known.split or open_images(replace(options, source=request.data or ""), request.progress(reading(request.data or "")))
-    known = replace(known, split=split)
-    batch, paired = _batch(known, split, generator, request)
-    return lambda: _judged(path, generator, known, split, batch, paired, request)
+    return TranslatorTarget(path, generator, replace(known, split=split), split, *_batch(known, split, generator, request))
 
 
-def _judged(path: Path, generator: Generator, known: RunInfo, split: Split, batch: Batch, paired: bool, request: Request) -> result.Report:
-    assert known.config is not None
-    seed, short, said = request.seed, request.short, request.progress("translating")
-    ways = generator.model.directions
+def _translated(generator: Generator, batch: Batch, paired: bool, request: Request) -> tuple[list[_One], float]:
+    """What comes of each direction, and the seconds that a megapixel of it takes."""
+    ways, said = generator.model.directions, request.progress("translating")
     began, made = time.perf_counter(), []
     for place, way in enumerate(ways):
-        found = translation.translate(generator.model, batch, paired, way, seed)
-        made.append((way, found))
+        made.append((way, translate(generator.model, batch, paired, way, request.seed)))
         if said is not None:
             said(place + 1, len(ways))
     seconds = time.perf_counter() - began
     megapixels = sum(found.made[:, 0].numel() for _, found in made) / 1e6
-    several = [_One(way, found, None if found.back is None else found.back(found.made)) for way, found in made]
-    findings = [f for one in several for f in _named(translation.findings(one.found), one.direction, len(several) > 1)]
-    verdicts = conclude([*findings, training.overfitting_discriminator(_lines(known)), training.divergence(known.records)])
-    convention = convention_for(None, generator.spec.channels)
-    scores = [s for one in several for s in _scores(one, convention, len(several) > 1)]
-    scores += [] if short else _distances(several, split, len(several) > 1)
-    how = str(generator.spec.source or "")
-    return result.Report(
-        subject=name_of(path),
-        scores=tuple(scores),
-        verdicts=tuple(fitting(v, vars(known.config.model), recipe=known.config.recipe, run=taken(known.config)) for v in verdicts),
-        about=known.about(generator) | {"translates from": how, "judged on": split.train.name},
-        data=known.data,
-        protocol={"pictures": f"{len(batch.image)}, {'paired' if paired else 'not paired'}", "convention": convention.text},
-        seed=seed,
-        short=short,
-        recipe=generator.recipe or None,
-        settings=known.settings,
-        train_seed=known.train_seed,
-        notes=(SELECTED,) if known.selected else (),
-        pictures=result.ReportImages(crops=_crops(several)),
-        curves=evidence.curves(known.records),
-        cost=known.cost(generator, seconds / megapixels),
-    )
-
-
-def _lines(known: RunInfo) -> list[dict[str, object]]:
-    return [r for r in known.records if "event" not in r]
+    return [_One(way, found, None if found.back is None else found.back(found.made)) for way, found in made], seconds / megapixels
 
 
 def _batch(known: RunInfo, split: Split, generator: Generator, request: Request) -> tuple[Batch, bool]:

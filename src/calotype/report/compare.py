@@ -10,8 +10,8 @@ from calotype.errors import UserError, printable
 from calotype.evaluation.ranking import in_order, listed, obstacles, ranks, recipe_score, seed_spread, separated, shared, ties
 from calotype.evaluation.result import VERDICTS, Report
 from calotype.evaluation.scores import LIKELIHOOD
-from calotype.evaluation.wording import number, space_in_words
 from calotype.metrics.score import Score
+from calotype.metrics.wording import number, space_in_words
 from calotype.report import compare_restoration, families, plots
 from calotype.report.drawing import BETTER, text
 from calotype.report.html import (

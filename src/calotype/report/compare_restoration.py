@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from calotype.diagnose.restored import MODEL
 from calotype.errors import UserError
 from calotype.evaluation.ranking import listed
-from calotype.evaluation.restored import MODEL
 from calotype.evaluation.result import Crop, Report, Restoration
-from calotype.evaluation.wording import number
 from calotype.metrics.score import Estimate, Score
+from calotype.metrics.wording import number
 from calotype.report import plots
 from calotype.report.drawing import text
 from calotype.report.html import asked, document, explained, linked, section, status_mark, table, tag, term

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from calotype.errors import printable
-from calotype.evaluation.wording import number
+from calotype.metrics.wording import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from calotype.evaluation.ranking import in_order, listed, ranks
 from calotype.evaluation.result import Report
 from calotype.evaluation.scores import GIVEN, LIKELIHOOD
-from calotype.evaluation.wording import number
 from calotype.metrics.manifold import Z95
 from calotype.metrics.score import Score
+from calotype.metrics.wording import number
 from calotype.report import plots_models
 from calotype.report.drawing import text
 from calotype.report.glossary import SCORES

@@ -5,59 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-QUESTIONS = {
-    "mode-collapse": "Does it make every kind of image?",
-    "oscillation": "Did it settle on what to make?",
-    "vanishing-gradient": "Did the generator keep learning?",
-    "overfitting-discriminator": "Did the discriminator overfit?",
-    "copying": "Are its images new, not copied from the training set?",
-    "blur": "Are its images as sharp as real ones?",
-    "noise": "Are its images as clean as real ones?",
-    "posterior-collapse": "Does it use its latent variables?",
-    "likelihood-overfit": "Does its likelihood hold on unseen images?",
-    "divergence": "Did training stay stable?",
-    "worse-than-classical": "Is it better than methods that need no training?",
-    "harm": "Does it leave no image worse than it was?",
-    "color-drift": "Does it keep color and brightness?",
-    "overfitting": "Does it restore unseen images as well as those it was trained on?",
-    "noise-level": "Does it know by itself how much noise there is?",
-    "translation": "Does it translate?",
-    "identity-collapse": "Does it change its input at all?",
-    "color-inversion": "Does light stay light, and dark dark?",
-    "hidden-information": "Does the way back do without hidden marks?",
-    "collapsed-translation": "Do different pictures become different ones?",
-    "paired-error": "Does it come closer to the truth than no translation does?",
-}
+from calotype.diagnose.checks import by_name
+
+QUESTIONS = {check.name: check.question for check in by_name().values()}
 """The question that each verdict answers."""
 
-VERDICTS = {
-    "mode-collapse": "A generator that leaves out kinds of images, or makes the same ones again and again. Looked for by coverage, by the "
-    "shares of classes, and by images that repeat each other pixel by pixel.",
-    "oscillation": "A generator that swings between kinds of images instead of settling. Looked for by how far images of the same noise "
-    "move between checkpoints.",
-    "vanishing-gradient": "A generator that gets nothing to learn from any more, because its discriminator is always right.",
-    "overfitting-discriminator": "A discriminator that has memorized the training images: it tells them from held-out images, which are "
-    "as real.",
-    "copying": "Generated images that are training images, or nearly so. The same image, its mirror image and slight changes are found by "
-    "comparing pixels; altered copies take held-out images to be seen.",
-    "blur": "Fine detail that real images have and generated ones lack.",
-    "noise": "Fine detail that real images do not have: noise, grain in flat areas, a checkerboard.",
-    "posterior-collapse": "A model with an encoder that ignores its latent variables: they say nothing of the image.",
-    "likelihood-overfit": "A model that foresees its training images better than images that it never saw.",
-    "divergence": "A training whose numbers stopped being finite, so that it had to go back to an earlier checkpoint.",
-    "worse-than-classical": "A model that restores images no better than methods that learn nothing.",
-    "harm": "Images that come out worse than they went in.",
-    "color-drift": "Results whose colors or brightness are not those of the truth.",
-    "overfitting": "A model that restores its training images better than images that it never saw.",
-    "noise-level": "A denoiser that takes out too much or too little where nobody tells it how much noise there is.",
-    "translation": "A model that turns images of one kind into another, and too few held-out pictures to judge it by.",
-    "identity-collapse": "A translator that returns its input nearly as it was.",
-    "color-inversion": "A translator that makes light dark, or turns colors into their opposites.",
-    "hidden-information": "A translator that hides a copy of its input in its output, in differences that eyes do not see, and reads it on "
-    "the way back.",
-    "collapsed-translation": "A translator that makes nearly the same picture of all inputs.",
-    "paired-error": "A translator whose output is no closer to the truth than what can be had without it.",
-}
 STATUSES = {
     "FAIL": "Trouble was found.",
     "WARN": "Signs of trouble, not beyond doubt or not grave.",
@@ -179,7 +131,7 @@ WORDS = {
     "truth": "The picture as it really is, before it was degraded, or in the other kind.",
 }
 GLOSSARY: Mapping[str, Mapping[str, str]] = {
-    "Verdicts": {name: f"{QUESTIONS[name]} {said}" for name, said in VERDICTS.items()},
+    "Verdicts": {check.name: f"{check.question} {check.about}" for check in by_name().values()},
     "What a verdict can be": STATUSES,
     "Scores": SCORES,
     "Kinds of likelihood": LIKELIHOODS,

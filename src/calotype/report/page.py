@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePosixPath
+from typing import Any
 
 import numpy as np
 
+from calotype.diagnose.check import Check, Shows
+from calotype.diagnose.checks import by_name
 from calotype.diagnose.verdict import Verdict
 from calotype.evaluation.result import Curves, Neighbors, Pixels, Report, Series
 from calotype.evaluation.scores import GAIN, RESTORED
-from calotype.evaluation.wording import number, space_in_words
 from calotype.metrics.score import Score
+from calotype.metrics.wording import number, space_in_words
 from calotype.report import page_restoration, plots, plots_models
 from calotype.report.compare import compare_html
 from calotype.report.drawing import BETTER, text
@@ -53,13 +56,6 @@ __all__ = ["compare_html", "html"]
 _SAMPLES = 64
 _NEAREST = 12
 _SMALL = 64  # pixels: the side of an image in a row of neighbors
-_CURVES: dict[str, tuple[str, ...]] = {  # the part of the log that shows each trouble
-    "vanishing-gradient": ("gradient", "accuracy"),
-    "overfitting-discriminator": ("d_real", "d_fake", "d_holdout", "accuracy"),
-    "likelihood-overfit": ("bits",),
-    "divergence": ("loss", "gradient"),
-    "overfitting": ("psnr",),
-}
 
 
 def html(report: Report) -> str:
@@ -114,7 +110,7 @@ def _verdict(report: Report, verdict: Verdict) -> str:
     inside += "".join(tag("p", linked(said), kind="quiet") for said in measures(verdict))
     if verdict.remedies and verdict.status != "PASS":
         options = f", as options of {prose(f'calotype train {report.recipe}')} where nothing else is said" if report.recipe else ""
-        inside += f"<h4>What to try{options}</h4><ul>" + "".join(f"<li>{prose(remedy)}</li>" for remedy in verdict.remedies) + "</ul>"
+        inside += f"<h4>What to try{options}</h4><ul>" + "".join(f"<li>{prose(remedy.text)}</li>" for remedy in verdict.remedies) + "</ul>"
     if grave:
         inside += _evidence(report, verdict)
     top = f'{status_mark(verdict.status)}<h3>{text(question(verdict))}</h3><span class="more"></span><p>{prose(sentence(verdict.says))}</p>'
@@ -126,28 +122,47 @@ def _verdict(report: Report, verdict: Verdict) -> str:
 
 
 def _evidence(report: Report, verdict: Verdict) -> str:
-    """The picture that shows the trouble, where the report holds one."""
-    if verdict.name == "mode-collapse" and report.classes is not None:
-        return _figure(plots.classes(report.classes, _rare(report)), "How often each class comes out, against real images.")
-    if verdict.name in ("blur", "noise") and report.spectrum is not None:
-        first = next(v.name for v in report.asked if v.name in ("blur", "noise"))
-        if verdict.name != first:  # one picture shows both
+    """The picture that shows the trouble, where the report holds one; a picture that shows several stands with the first."""
+    check = by_name().get(verdict.name)
+    if check is None or not check.shows:
+        return ""
+    if check.shows == "spectrum" and report.spectrum is not None:
+        first = next(v.name for v in report.asked if _shows(v, "spectrum"))
+        if verdict.name != first:
             return tag("p", f"The picture stands with the verdict on {term(first)}.", kind="quiet")
-        return _figure(
-            plots.spectrum(report.spectrum), "Strength of coarse (left) to fine (right) detail, against the band of real images."
-        )
-    if verdict.name == "copying" and report.pictures.copies is not None:
-        return _near(report.pictures.copies, "The generated images closest to a training image.")
-    if verdict.name == "oscillation" and verdict.data:
-        moved = Curves((Series("drift", tuple(verdict.data["steps"][1:]), tuple(verdict.data["drift"])),))
-        return _figure(
-            _side_by_side(plots.curves(moved)), "How far images of the same noise moved since the checkpoint before; 1 is chance."
-        )
-    if verdict.name == "posterior-collapse" and report.units is not None:
-        return _latents(report)
-    if verdict.name in _CURVES and report.curves is not None and (drawn := plots.curves(report.curves, _CURVES[verdict.name])):
-        return _figure(_side_by_side(drawn), "From the training log.")
-    return ""
+    return _PICTURES[check.shows](report, verdict, check)
+
+
+def _shows(verdict: Verdict, what: Shows) -> bool:
+    check = by_name().get(verdict.name)
+    return check is not None and check.shows == what
+
+
+def _evidence_classes(report: Report, verdict: Verdict, check: Check[Any]) -> str:
+    found = report.classes
+    return "" if found is None else _figure(plots.classes(found, _rare(report)), "How often each class comes out, against real images.")
+
+
+def _evidence_spectrum(report: Report, verdict: Verdict, check: Check[Any]) -> str:
+    caption = "Strength of coarse (left) to fine (right) detail, against the band of real images."
+    return "" if report.spectrum is None else _figure(plots.spectrum(report.spectrum), caption)
+
+
+def _evidence_copies(report: Report, verdict: Verdict, check: Check[Any]) -> str:
+    found = report.pictures.copies
+    return "" if found is None else _near(found, "The generated images closest to a training image.")
+
+
+def _evidence_drift(report: Report, verdict: Verdict, check: Check[Any]) -> str:
+    if not verdict.data:
+        return ""
+    moved = Curves((Series("drift", tuple(verdict.data["steps"][1:]), tuple(verdict.data["drift"])),))
+    return _figure(_side_by_side(plots.curves(moved)), "How far images of the same noise moved since the checkpoint before; 1 is chance.")
+
+
+def _evidence_log(report: Report, verdict: Verdict, check: Check[Any]) -> str:
+    drawn = [] if report.curves is None else plots.curves(report.curves, check.curves)
+    return _figure(_side_by_side(drawn), "From the training log.") if drawn else ""
 
 
 def _figure(drawing: str, caption: str) -> str:
@@ -177,7 +192,7 @@ def _samples(report: Report) -> str:
 def _neighbors(report: Report) -> str:
     near = report.pictures.neighbors
     made = "" if near is None else _near(near, "The first generated images, not selected.")
-    told = any(v.name == "copying" and v.status in ("FAIL", "WARN") for v in report.verdicts)  # then they stand with the verdict
+    told = any(_shows(v, "copies") and v.status in ("FAIL", "WARN") for v in report.verdicts)  # then they stand with the verdict
     copies = None if told else report.pictures.copies
     worst = (
         ""
@@ -292,8 +307,8 @@ def _classes(report: Report) -> str:
 
 
 def _rare(report: Report) -> Sequence[str]:
-    """The classes that the verdict on mode collapse names."""
-    found = next((v.data for v in report.verdicts if v.name == "mode-collapse" and v.status in ("FAIL", "WARN") and v.data), {})
+    """The classes that a verdict finds too rare."""
+    found = next((v.data for v in report.verdicts if _shows(v, "classes") and v.status in ("FAIL", "WARN") and v.data), {})
     return tuple(found.get("rare", ()))
 
 
@@ -348,6 +363,16 @@ def _protocol(report: Report) -> str:
     repeat = f"<p>{said}</p><p><code>{text(report.command)}</code></p>" if report.command else ""
     return repeat + tag("div", facts(rows), kind="facts")
 
+
+_PICTURES: Mapping[Shows, Callable[[Report, Verdict, Check[Any]], str]] = {
+    "classes": _evidence_classes,
+    "spectrum": _evidence_spectrum,
+    "copies": _evidence_copies,
+    "drift": _evidence_drift,
+    "latents": lambda report, verdict, check: _latents(report),
+    "log": _evidence_log,
+}
+"""How a check shows its trouble."""
 
 _SECTIONS: Sequence[tuple[str, str, Callable[[Report], str]]] = (
     ("verdicts", "What was found", _verdicts),

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from calotype.evaluation.result import ClassCounts, Curves, Extrapolation, Series, Spectrum
-from calotype.evaluation.wording import number
 from calotype.metrics.score import Score
+from calotype.metrics.wording import number
 from calotype.report.drawing import ALERT, BAND, BETTER, INK, LINE, MADE, MUTED, OTHER, REAL, WIDTH, calm, draw, logarithmic, short
 
 if TYPE_CHECKING:

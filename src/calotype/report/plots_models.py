@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from calotype.evaluation.result import Evaluations, NoiseLevel, Units
-from calotype.evaluation.wording import number
 from calotype.metrics.score import Interval
+from calotype.metrics.wording import number
 from calotype.report.drawing import ALERT, BAND, INK, LINE, MADE, MUTED, OTHER, REAL, WIDTH, calm, draw, logarithmic, short
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from calotype.diagnose.verdict import RANK, Status, Verdict
 from calotype.errors import printable
 from calotype.evaluation.result import Cost, Evaluations, Report, Restoration
 from calotype.evaluation.scores import LIKELIHOOD, RESTORED
-from calotype.evaluation.wording import number, space_in_words
 from calotype.metrics.score import Estimate, Score
+from calotype.metrics.wording import number, space_in_words
 from calotype.report.drawing import BETTER
 from calotype.report.glossary import LIKELIHOODS, QUESTIONS, SCORES, term_of
 
@@ -208,7 +208,7 @@ def text(report: Report, page: str = "") -> str:
     for verdict in report.asked:
         lines.append(f"  {verdict.status:<11}  {verdict.name:<{width}}  {sentence(verdict.says)}")
         if verdict.status in ("FAIL", "WARN") and verdict.remedies:
-            lines.append(f"  {'':<11}  {'':<{width}}  try: {verdict.remedies[0]}")
+            lines.append(f"  {'':<11}  {'':<{width}}  try: {verdict.remedies[0].text}")
     if idle := [v.name for v in report.verdicts if not v.asked]:
         lines.append(f"  {'':<11}  not asked, for it makes no sense here: {', '.join(idle)}")
     lines += [f"  {line}" for line in (_score_lines(main_scores(report)) if report.restoration is None else methods(report.restoration))]

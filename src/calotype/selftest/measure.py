@@ -12,15 +12,18 @@ from numpy.typing import NDArray
 from calotype.data import load
 from calotype.data.images import some
 from calotype.diagnose import planted
+from calotype.diagnose.checks import answers, asked_of
+from calotype.diagnose.generated import Generated
+from calotype.diagnose.modes import CLUSTERS
 from calotype.diagnose.verdict import conclude
 from calotype.engine.display import Say, progress
 from calotype.errors import UserError
 from calotype.evaluation.beside import reading
-from calotype.evaluation.checks import CLUSTERS, OF_IMAGES, of_images
-from calotype.evaluation.reference_set import RealImages, ReferenceSet, TooFewReals, drawn_in, enough, known, laid
+from calotype.evaluation.generator import Pixels
+from calotype.evaluation.reference_set import TooFewReals, drawn_in, enough, known, laid
 from calotype.evaluation.scores import by_neighbors
-from calotype.evaluation.target import Pixels
 from calotype.metrics.features import FeatureSpace, pick, second
+from calotype.metrics.real_images import RealImages, ReferenceSet
 from calotype.selftest.training import COURSES, OF_TRAINING, of_course
 
 FEWEST = 1_500  # images of the source
@@ -95,7 +98,7 @@ def selftest(
     real = of_parts[0] if len(of_parts) == 1 else of_parts[0] + of_parts[1]
     classes = real.images.labels
     damages = plants(CLUSTERS, "clusters") if classes is None else plants(len(np.unique(classes)))
-    alarms = {plant: dict.fromkeys(OF_IMAGES, 0) for plant in damages}
+    alarms = {plant: dict.fromkeys(asked_of(Generated), 0) for plant in damages}
     said = progress(say, "planting failures")
     for trial in range(trials):
         rng = np.random.default_rng([seed, trial])
@@ -108,7 +111,7 @@ def selftest(
             drawn, again = drawn_in(against, pixels)
             even = against.even(len(pixels))
             scores = [by_neighbors(x[even], y) for x, y in zip(drawn, reference, strict=True)]
-            for verdict in conclude(of_images(pixels, drawn, again, against, trial, scores, of_baseline).findings):
+            for verdict in conclude(answers(Generated(pixels, drawn, again, against, trial, scores, of_baseline))):
                 alarms[plant][verdict.name] += verdict.status in ("WARN", "FAIL")
             if said is not None:
                 said(trial * len(damages) + number + 1, trials * len(damages))

@@ -14,15 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calotype.diagnose import likelihood, training
+from calotype.diagnose.checks import answers, asked_of
+from calotype.diagnose.likelihood import HeldOut, Posterior
+from calotype.diagnose.training import History
 from calotype.diagnose.verdict import Verdict, conclude
 from calotype.metrics.likelihood import Gap, gap
 
 Rng = np.random.Generator
-OF_TRAINING = (
-    *("vanishing-gradient", "overfitting-discriminator", "divergence", "oscillation"),
-    *("posterior-collapse", "likelihood-overfit"),
-)
+OF_TRAINING = tuple(name for kind in (History, Posterior, HeldOut) for name in asked_of(kind))
 """The verdicts on a training, and on what a model knows after it, that something can be made up for."""
 
 LINES = 80  # of the log
@@ -61,18 +60,9 @@ COURSES: Mapping[str, Course] = {
 
 def of_course(course: Course, rng: Rng) -> list[Verdict]:
     """The verdicts on one training that goes this way."""
-    records, drawn, steps = log(course, rng), checkpoints(course, rng), [100 * i for i in range(1, CHECKPOINTS + 1)]
-    lines = [r for r in records if "event" not in r]
-    return conclude(
-        [
-            training.vanishing_gradient(lines),
-            training.overfitting_discriminator(lines),
-            training.divergence(records),
-            training.oscillation(drawn, steps),
-            likelihood.posterior_collapse(*posterior(course, rng)),
-            likelihood.likelihood_overfit(likelihoods(course, rng), IMAGES),
-        ]
-    )
+    history = History(log(course, rng), checkpoints(course, rng), [100 * i for i in range(1, CHECKPOINTS + 1)])
+    known = (history, Posterior(*posterior(course, rng)), HeldOut(likelihoods(course, rng), IMAGES))
+    return conclude(found for evidence in known for found in answers(evidence))
 
 
 def log(course: Course, rng: Rng) -> list[dict[str, Any]]:

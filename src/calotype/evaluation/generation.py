@@ -1,0 +1,178 @@
+"""From a generator, or a folder of images that one made, to what a report says of it: draw, and score beside real images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from calotype.diagnose.check import Findings
+from calotype.diagnose.checks import answers, unanswered
+from calotype.diagnose.copies import search
+from calotype.diagnose.generated import Generated
+from calotype.diagnose.modes import estimated_shares
+from calotype.diagnose.remedy import Judged, model_settings
+from calotype.diagnose.training import History
+from calotype.engine.display import progress
+from calotype.evaluation import cost, evidence, likelihoods, result
+from calotype.evaluation.generator import Candidate, draw, open_candidate
+from calotype.evaluation.reference_set import TooFewReals, drawn_in, enough, reference_set
+from calotype.evaluation.request import Request
+from calotype.evaluation.scores import in_features, overfitting, published, score_all
+from calotype.evaluation.target import Facts, Outcome
+from calotype.metrics.features import pick
+from calotype.metrics.frechet import check_count
+from calotype.metrics.real_images import RealImages, ReferenceSet
+from calotype.metrics.wording import space_in_words
+
+WORTH = 0.01  # share of training images that repeat others from which on a reader is told
+
+
+@dataclass(frozen=True)
+class GeneratorTarget:
+    """A generator to be judged by the images that it draws, or images that something else drew."""
+
+    candidate: Candidate
+    lacking: str = ""  # why its images cannot be compared with real ones, where these are too few
+
+    @property
+    def facts(self) -> Facts:
+        """Who it is."""
+        one = self.candidate
+        return Facts(
+            one.name, one.about, one.records, one.recipe, one.settings, one.train_seed, one.notes, _judged(one), one.generator is None
+        )
+
+    def measure(self, request: Request) -> Outcome:
+        """Draw images, ask the model what it knows, and compare with real images where there are enough."""
+        candidate = draw(self.candidate, request.seed, request.say)
+        told = likelihoods.ask(candidate, request.seed, slow=request.slow, say=request.say)
+        report = result.Report(
+            candidate.name,
+            scores=tuple(told.scores),
+            notes=told.notes,
+            pictures=result.ReportImages(samples=candidate.images[: evidence.SHOWN]),
+            units=told.units,
+            cost=cost.of(candidate),
+        )
+        known = [*_of_training(candidate), *told.findings]
+        if candidate.train is None or self.lacking:
+            return _alone(report, self.lacking, known)
+        against = reference_set(candidate, request.features, request.seed, request.say)
+        found = _beside(against, candidate, report, request)
+        report = found.report
+        if request.slow:
+            report = replace(report, evaluations=cost.curve(candidate, against, request.seed, request.longest, request.say))
+        return Outcome(report, [*found.findings, *known])
+
+
+def open_target(path: Path, request: Request) -> GeneratorTarget:
+    """What is at ``path``, before anything is drawn.
+
+    Raises:
+        UserError: where there is nothing to judge, and for too few images for the feature space.
+    """
+    candidate = open_candidate(path, request)
+    try:
+        if candidate.train is not None:
+            enough(candidate.train, candidate.holdout, candidate.count, request.features)
+    except TooFewReals as error:
+        if candidate.generator is None:
+            raise
+        return GeneratorTarget(candidate, str(error))
+    return GeneratorTarget(candidate)
+
+
+def _judged(candidate: Candidate) -> Judged | None:
+    """What remedies for a generator depend on."""
+    generator = candidate.generator
+    config = None if generator is None else getattr(generator.model, "config", None)
+    if generator is None or config is None:
+        return None
+    return Judged(model_settings(config), candidate.recipe or "", candidate.taken, bool(generator.spec.classes))
+
+
+def _of_training(candidate: Candidate) -> Findings:
+    """What the log and the checkpoints tell; a folder of images has neither."""
+    if candidate.generator is None:
+        return unanswered(History, "NOT APPLICABLE", "A folder of images tells nothing of a training.")
+    space = pick(None, candidate.generator.spec)[0]
+    found = [space.of(pixels) for _, pixels in candidate.grids]
+    drawn = [e.features if e.probabilities is None else e.probabilities for e in found]
+    return answers(History(candidate.records, drawn, [step for step, _ in candidate.grids]))
+
+
+def _alone(report: result.Report, lacking: str, known: Findings) -> Outcome:
+    """The report where images cannot be compared with real ones."""
+    none = "There are no training images to compare with: name them with --data."
+    why = "There are too few real images to compare with." if lacking else none
+    note = lacking or "without training images there are no scores of images"
+    return Outcome(replace(report, notes=(*report.notes, note)), [*unanswered(Generated, "CANNOT TELL", why), *known])
+
+
+def _beside(against: ReferenceSet, candidate: Candidate, report: result.Report, request: Request) -> Outcome:
+    """The report with everything that real images tell, and what is found in the images."""
+    pixels, seed, say = candidate.images, request.seed, request.say
+    drawn, confirm = drawn_in(against, pixels, progress(say, "features of the images"))
+    compared = progress(say, "comparing") or (lambda done, total: None)
+    even = against.even(len(pixels))
+    scored, reference, baseline = [x[even] for x in drawn], against.reference, against.baseline
+    lines, of_baseline = evidence.lines(scored, against), evidence.lines(baseline.features, against)
+    made, real = (
+        [in_features(x, y, line[0], (x[rows], y[reference.once])) for x, y, line in zip(z, reference.features, found, strict=True)]
+        for z, found, rows in ((scored, lines, slice(None)), (baseline.features, of_baseline, baseline.once))
+    )
+    compared(1, 4)
+    scores = score_all(against.spaces, made, real, (len(even), len(reference)), pixels[even], baseline.images.pixels)
+    space, train_in, held_in = against.spaces[0], against.train.features[0], against.holdout.features[0]
+    scores = [*published(space, drawn[0], train_in), *scores]
+    scores += overfitting(scored[0], train_in, held_in, space.label)
+    compared(2, 4)
+    made_of = Generated(pixels, drawn, confirm, against, seed, made, real, candidate.generator is None)
+    findings = answers(made_of)
+    shares = made_of.once(estimated_shares)
+    compared(3, 4)
+    train, held = against.train.images, against.holdout.images
+    report = replace(
+        report,
+        scores=(*scores, *report.scores),
+        data=result.Data(train.name, len(train), len(held), train.fingerprint, held.fingerprint if len(held) else ""),
+        protocol=_protocol(against),
+        notes=(*report.notes, *_notes(against, len(pixels))),
+        pictures=evidence.pictures(pixels, drawn, confirm, against, made_of.once(search).nearby),
+        classes=evidence.classes(against, drawn, confirm, shares if shares is not None and shares.possible else None),
+        spectrum=evidence.spectrum(pixels, against.baseline.images.pixels),
+    )
+    compared(4, 4)
+    if request.short:
+        return Outcome(report, findings)
+    ladder = evidence.ladder(against, seed, progress(say, "planting failures for scale"))
+    return Outcome(replace(report, ladder=ladder, extrapolation=evidence.extrapolation(lines)), findings)
+
+
+def _notes(against: ReferenceSet, n: int) -> list[str]:
+    space = against.spaces[0]
+    baseline = len(against.baseline)
+    notes = [_repeats(against.train), check_count(min(baseline, len(against.reference)), space.dimension)]
+    if baseline < n:
+        notes.append(
+            f"scores use {baseline:,} of the {n:,} images, because only {baseline:,} real images are left for the real-vs-real baseline: "
+            "give more with --holdout"
+        )
+    if space.accuracy is not None:
+        notes.append(f"{space_in_words(space.label)}, which judges, is right for {100 * space.accuracy:.1f}% of images that it never saw")
+    return [note for note in notes if note]
+
+
+def _repeats(train: RealImages) -> str | None:
+    again = len(train) - len(train.once)
+    said = f"{again:,} of the {len(train):,} training images repeat others pixel by pixel"
+    return f"{said}: each different image counts once for precision, recall, density and coverage" if again >= WORTH * len(train) else None
+
+
+def _protocol(against: ReferenceSet) -> dict[str, str]:
+    return {
+        "features": ", ".join(space.label for space in against.spaces),
+        "reference": f"{len(against.reference):,} training images",
+        "real-vs-real baseline": f"{len(against.baseline):,} other real images",
+        "reals": against.train.images.fingerprint[:16],
+    }
