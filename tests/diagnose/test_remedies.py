@@ -12,9 +12,10 @@ from calotype.cli.main import main
 from calotype.config import Config
 from calotype.diagnose import modes, sharpness
 from calotype.diagnose.checks import CHECKS, of_files
-from calotype.diagnose.remedy import Judged, Remedy, model_settings, options, sets
+from calotype.diagnose.remedy import Judged, Remedy, model_settings, sets
 from calotype.diagnose.verdict import Verdict, conclude, fitting
 from calotype.recipes import RECIPES, named
+from calotype.spelling import as_options, option
 
 REMEDIES = list({remedy.text: remedy for check in CHECKS for remedy in (*check.remedies, *check.of_files)}.values())
 
@@ -25,16 +26,12 @@ def test_settings_and_recipes_of_remedies_exist(remedy: Remedy, capsys: pytest.C
     having = [recipe for recipe in FAMILIES if all(option(name) in helped(recipe, capsys) for name in names)]
     assert having
     if remedy.settings:
-        given = [word for name in remedy.settings for word in shlex.split(options(f"`{name}={written(remedy.settings[name])}`"))]
+        given = [word for name in remedy.settings for word in shlex.split(as_options(f"`{name}={written(remedy.settings[name])}`"))]
         assert main(["train", having[0], *given, "--show-config"]) == 0
         assert all(f"`{name}={written(value)}`" in remedy.says for name, value in remedy.settings.items())
     assert not remedy.recipe or remedy.recipe in RECIPES
     assert remedy.recipe in remedy.says
     assert "`" not in remedy.text
-
-
-def option(name: str) -> str:
-    return options(f"`{name}`")
 
 
 def written(value: object) -> str:

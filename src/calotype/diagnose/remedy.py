@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, is_dataclass
+
+from calotype.spelling import as_options
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Remedy:
     @property
     def text(self) -> str:
         """The words, with settings as the options of a command."""
-        return options(self.says)
+        return as_options(self.says)
 
     def fits(self, judged: Judged) -> bool:
         """Whether what is judged can take it, and has not taken it yet."""
@@ -83,20 +84,3 @@ def _flat(settings: object, prefix: str) -> Iterator[tuple[str, object]]:
             yield from _flat(value, f"{prefix}{name}.")
         else:
             yield prefix + name, value
-
-
-_SHORT = {"train.minutes": "minutes", "train.seed": "seed", "data.source": "data"}
-
-
-def options(text: str) -> str:
-    """A sentence whose settings are named as a command takes them.
-
-    >>> options("`optimizer.betas=(0, 0.99)`, or a longer `train.minutes`")
-    '--optimizer.betas 0 0.99, or a longer --minutes'
-    """
-
-    def option(found: re.Match[str]) -> str:
-        name = "--" + _SHORT.get(found[1], found[1].replace("_", "-"))
-        return name if found[2] is None else f"{name} {re.sub('[(),]', '', found[2])}"
-
-    return re.sub(r"`([a-z][a-z0-9_.]*)(?:=([^`]+))?`", option, text)
