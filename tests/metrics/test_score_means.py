@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from calotype.evaluation.scores import mean_over, overfitting
+from calotype.evaluation.scores import mean_over, scored
 from calotype.metrics.features import Extracted
+from calotype.metrics.inputs import Divided
 from calotype.metrics.score import Estimate
 
 
@@ -38,7 +39,7 @@ def test_authentic_images_are_compared_with_held_out_ones():
     rng = np.random.default_rng(0)
     train, held, fresh = (Extracted(rng.standard_normal((n, 8)).astype(np.float32), None) for n in (400, 300, 300))
     copied = Extracted(np.concatenate([train.features[:150], fresh.features[150:]]), None)
-    real, bad = (next(s for s in overfitting(x, train, held, "space") if s.name == "AuthPct") for x in (fresh, copied))
+    real, bad = (next(s for s in scored([Divided(x, train, held)], [], "space", 300, 300) if s.name == "AuthPct") for x in (fresh, copied))
     assert real.kind == "match"
     assert real.interval[0] < real.baseline < real.interval[1]
     assert bad.value == pytest.approx(real.value / 2, rel=0.15)

@@ -11,8 +11,8 @@ from calotype.degrade import classical, parse
 from calotype.diagnose.restored import MODEL
 from calotype.diagnose.verdict import RANK, Verdict
 from calotype.evaluation.result import VERDICTS, NoiseLevel, Report, Restoration
-from calotype.evaluation.scores import KINDS, RESTORED
 from calotype.metrics.features import coarse, pick
+from calotype.metrics.table import by_name
 from calotype.metrics.wording import space_in_words
 from calotype.models import build
 from calotype.recipes import RECIPES
@@ -27,6 +27,8 @@ from tests.small import small, spec_of
 
 DOCS = Path(__file__).parents[2] / "docs" / "glossary.md"
 
+METRICS = tuple(by_name())
+
 
 def test_the_docs_hold_the_glossary() -> None:
     assert DOCS.read_text(encoding="utf-8") == glossary.text()
@@ -40,10 +42,10 @@ def test_terms_are_different_and_have_places_of_their_own() -> None:
 
 
 def test_every_verdict_status_and_score_is_explained() -> None:
-    for name in (*VERDICTS, *RANK, *KINDS, *RESTORED):
+    for name in (*VERDICTS, *RANK, *METRICS):
         assert term_of(name) == name
     assert set(QUESTIONS) == set(VERDICTS)
-    assert all(explain(fd(1.0, name=name)) for name in (*KINDS, *RESTORED, "FD, a2b", "PSNR, b2a"))
+    assert all(explain(fd(1.0, name=name)) for name in (*METRICS, "FD, a2b", "PSNR, b2a"))
     assert explain(fd(1.0, name="bananas")) == ""
 
 

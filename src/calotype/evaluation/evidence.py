@@ -14,15 +14,15 @@ from calotype.diagnose import planted
 from calotype.diagnose.copies import Nearby
 from calotype.evaluation import result
 from calotype.evaluation.generator import Pixels
-from calotype.evaluation.scores import by_neighbors
 from calotype.metrics import spectrum as of_spectrum
 from calotype.metrics.classes import Shares
 from calotype.metrics.features import Extracted
-from calotype.metrics.frechet import Moments, extrapolated, frechet
+from calotype.metrics.frechet import Line, Moments, frechet
+from calotype.metrics.inputs import InSpace
+from calotype.metrics.manifold import neighbors
 from calotype.metrics.real_images import ReferenceSet
 from calotype.metrics.wording import space_in_words
 
-Line = tuple[float, list[tuple[int, float]]]  # an extrapolated distance and the points that it comes from
 SHOWN, NEIGHBORS, WORST = 64, 8, 6
 QUIET = ("step", "images", "seconds", "images_per_second", "lr_scale", "holdout_images")  # columns of the log that are no curves
 
@@ -54,7 +54,7 @@ def _rung(against: ReferenceSet, pixels: Pixels) -> dict[str, float]:
     for space, real in zip(against.spaces, against.reference.features, strict=True):
         x = space.of(pixels)
         fd = frechet(Moments.of(x.features), Moments.of(real.features))
-        parts.append({"FD": fd} | {name: e.value for name, e in by_neighbors(x, real[against.reference.once]).items()})
+        parts.append({"FD": fd} | {name: e.value for name, e in neighbors(InSpace(x, real[against.reference.once])).items()})
     return {name: float(np.mean([part[name] for part in parts])) for name in parts[0]}
 
 
@@ -62,11 +62,6 @@ def labels_of(against: ReferenceSet) -> NDArray[np.int64] | None:
     """Classes of the images of the baseline: their labels, or what the network takes them for."""
     beliefs = against.baseline.features[0].probabilities
     return against.baseline.images.labels if beliefs is None else beliefs.argmax(1)
-
-
-def lines(drawn: Sequence[Extracted], against: ReferenceSet) -> list[Line]:
-    """The Frechet distance of infinitely many images, and at several numbers of them, in each space."""
-    return [extrapolated(x.features, y.features) for x, y in zip(drawn, against.reference.features, strict=True)]
 
 
 def extrapolation(found: Sequence[Line]) -> result.Extrapolation:

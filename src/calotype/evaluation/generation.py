@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,14 +15,17 @@ from calotype.diagnose.remedy import Judged, model_settings
 from calotype.diagnose.training import History
 from calotype.engine.display import progress
 from calotype.evaluation import cost, evidence, likelihoods, result
-from calotype.evaluation.generator import Candidate, draw, open_candidate
+from calotype.evaluation.generator import Candidate, Pixels, draw, open_candidate
 from calotype.evaluation.reference_set import TooFewReals, drawn_in, enough, reference_set
 from calotype.evaluation.request import Request
-from calotype.evaluation.scores import in_features, overfitting, published, score_all
+from calotype.evaluation.scores import in_order, scored
 from calotype.evaluation.target import Facts, Outcome
-from calotype.metrics.features import pick
-from calotype.metrics.frechet import check_count
+from calotype.metrics.features import Extracted, pick
+from calotype.metrics.frechet import check_count, line
+from calotype.metrics.inputs import Divided, Drawn, InSpace, Published
+from calotype.metrics.manifold import neighbors
 from calotype.metrics.real_images import RealImages, ReferenceSet
+from calotype.metrics.score import Score
 from calotype.metrics.wording import space_in_words
 
 WORTH = 0.01  # share of training images that repeat others from which on a reader is told
@@ -114,20 +118,11 @@ def _beside(against: ReferenceSet, candidate: Candidate, report: result.Report, 
     pixels, seed, say = candidate.images, request.seed, request.say
     drawn, confirm = drawn_in(against, pixels, progress(say, "features of the images"))
     compared = progress(say, "comparing") or (lambda done, total: None)
-    even = against.even(len(pixels))
-    scored, reference, baseline = [x[even] for x in drawn], against.reference, against.baseline
-    lines, of_baseline = evidence.lines(scored, against), evidence.lines(baseline.features, against)
-    made, real = (
-        [in_features(x, y, line[0], (x[rows], y[reference.once])) for x, y, line in zip(z, reference.features, found, strict=True)]
-        for z, found, rows in ((scored, lines, slice(None)), (baseline.features, of_baseline, baseline.once))
-    )
-    compared(1, 4)
-    scores = score_all(against.spaces, made, real, (len(even), len(reference)), pixels[even], baseline.images.pixels)
-    space, train_in, held_in = against.spaces[0], against.train.features[0], against.holdout.features[0]
-    scores = [*published(space, drawn[0], train_in), *scores]
-    scores += overfitting(scored[0], train_in, held_in, space.label)
+    made, real = _pairs(against, drawn, len(pixels))
+    scores = _scores(against, drawn, pixels, made, real)
     compared(2, 4)
-    made_of = Generated(pixels, drawn, confirm, against, seed, made, real, candidate.generator is None)
+    near, near_real = ([pair.once(neighbors) for pair in pairs] for pairs in (made, real))
+    made_of = Generated(pixels, drawn, confirm, against, seed, near, near_real, candidate.generator is None)
     findings = answers(made_of)
     shares = made_of.once(estimated_shares)
     compared(3, 4)
@@ -146,7 +141,35 @@ def _beside(against: ReferenceSet, candidate: Candidate, report: result.Report, 
     if request.short:
         return Outcome(report, findings)
     ladder = evidence.ladder(against, seed, progress(say, "planting failures for scale"))
-    return Outcome(replace(report, ladder=ladder, extrapolation=evidence.extrapolation(lines)), findings)
+    return Outcome(replace(report, ladder=ladder, extrapolation=evidence.extrapolation([pair.once(line) for pair in made])), findings)
+
+
+def _pairs(against: ReferenceSet, drawn: Sequence[Extracted], n: int) -> tuple[list[InSpace], list[InSpace]]:
+    """As many generated images as the baseline has, and the baseline, beside the reference in each space."""
+    even, reference, baseline = against.even(n), against.reference, against.baseline
+    made, real = (
+        [InSpace(x, y, (x[rows], y[reference.once])) for x, y in zip(z, reference.features, strict=True)]
+        for z, rows in (([x[even] for x in drawn], slice(None)), (baseline.features, baseline.once))
+    )
+    return made, real
+
+
+def _scores(
+    against: ReferenceSet, drawn: Sequence[Extracted], pixels: Pixels, made: Sequence[InSpace], real: Sequence[InSpace]
+) -> list[Score]:
+    """All scores that real images give, in the order of the table."""
+    even, space, train, holdout = against.even(len(pixels)), against.spaces[0], against.train.features[0], against.holdout.features[0]
+    n, m = len(even), len(against.reference)
+    found = scored(made, real, _label(against), n, m)
+    found += scored([Drawn(pixels[even])], [Drawn(against.baseline.images.pixels)], "pixels", n, m)
+    found += scored([Published(space, drawn[0], train)], [], space.label, len(drawn[0]), len(train))
+    found += scored([Divided(made[0].drawn, train, holdout)], [], space.label, n, len(holdout))
+    return in_order(found)
+
+
+def _label(against: ReferenceSet) -> str:
+    labels = [space.label for space in against.spaces]
+    return labels[0] if len(labels) == 1 else f"mean of {', '.join(labels)}"
 
 
 def _notes(against: ReferenceSet, n: int) -> list[str]:

@@ -18,8 +18,9 @@ from calotype.engine.display import Say, progress
 from calotype.errors import UserError
 from calotype.evaluation.generator import Candidate
 from calotype.evaluation.result import Units
-from calotype.evaluation.scores import GIVEN, LIKELIHOOD, bounded
-from calotype.metrics.likelihood import active_units, bits_of, bits_per_dim, gap, intricacy
+from calotype.evaluation.scores import GIVEN, scored
+from calotype.metrics.inputs import Nats
+from calotype.metrics.likelihood import active_units, bits_of, gap, intricacy
 from calotype.metrics.score import Score
 from calotype.metrics.wording import number
 from calotype.tasks.model_inputs import labels_for, to_tensor
@@ -108,19 +109,19 @@ def _bits(generator: Generator, held: LabelledImages | None, train: LabelledImag
         labelled = candidate.holdout is not None and len(candidate.holdout) > 0
         why = "The model was trained with classes that the held-out images do not have." if labelled else NO_HOLDOUT
         return Told(findings=unanswered(HeldOut, "CANNOT TELL", why))
-    scores, notes = [], []
+    scores: list[Score] = []
+    notes = []
     findings: Findings = unanswered(HeldOut, "CANNOT TELL", "Its likelihoods take so long that they are asked of few images.")
     of_train = False
     for way in (w for w in ways if effort.slow or not w.slow):
         some = held.some(count(generator, len(held), SLOW if way.slow else QUICK if effort.slow else SHORT), effort.seed)
         try:
             nats = nats_of(generator, way, some, effort)
-            estimate = bits_per_dim(nats, generator.spec.shape)
             where = way.kind + (GIVEN if some.label is not None else "")
-            if estimate.value > 8:
-                notes.append(f"{number(estimate.value)} bits/dim ({way.kind}) say nothing: a model that knows nothing has 8")
-            span = bounded(LIKELIHOOD, estimate.interval)
-            scores.append(Score(LIKELIHOOD, estimate.value, span, None, len(some), len(some), where, "lower"))
+            found = scored([Nats(nats, generator.spec.shape)], [], where, len(some), len(some))
+            scores += found
+            if found[0].value > 8:
+                notes.append(f"{number(found[0].value)} bits/dim ({way.kind}) say nothing: a model that knows nothing has 8")
             if not way.slow and not of_train:
                 of_train = True
                 findings = _overfit(generator, way, some, nats, train, candidate, effort)

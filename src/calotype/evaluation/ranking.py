@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from calotype.evaluation.result import Report
-from calotype.evaluation.scores import LIKELIHOOD, bounded
+from calotype.evaluation.scores import LIKELIHOOD
 from calotype.metrics.score import Interval, Score
+from calotype.metrics.table import bounded
 
 
 def comparable(a: Score, b: Score) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +20,11 @@ from calotype.evaluation.eval_images import EvalImage, degradation_of, of_images
 from calotype.evaluation.request import Request
 from calotype.evaluation.restored import Judge
 from calotype.evaluation.run_info import RunInfo
-from calotype.evaluation.scores import GAIN, mean_of
+from calotype.evaluation.scores import mean_of, scored
 from calotype.evaluation.target import Facts, Outcome
 from calotype.files import name_of
-from calotype.metrics.quality import convention_for
+from calotype.metrics.inputs import Quality
+from calotype.metrics.quality import GAIN, convention_for
 from calotype.metrics.score import Estimate, Score
 from calotype.tasks.sample import Generator, load
 
@@ -144,10 +145,8 @@ def of(measured: Restored, degradation: str, convention: str, levels: tuple[resu
 
 def _scores(measured: Restored, convention: str) -> tuple[Score, ...]:
     best, n = measured.best, len(measured.names)
-    gain = Estimate.mean(measured.psnr[MODEL] - measured.psnr[best])
-    rows = [(GAIN, gain, f"over {best}")]
-    rows += [(name, mean_of(name, values[MODEL]), convention) for name, values in (("PSNR", measured.psnr), ("SSIM", measured.ssim))]
-    return tuple(Score(name, e.value, e.interval, None, n, n, features, "higher") for name, e, features in rows)
+    found = Quality(measured.psnr[MODEL], measured.ssim[MODEL], measured.psnr[MODEL] - measured.psnr[best])
+    return tuple(replace(s, features=f"over {best}") if s.name == GAIN.name else s for s in scored([found], [], convention, n, n))
 
 
 def crops(measured: Restored) -> tuple[result.Crop, ...]:

@@ -23,11 +23,12 @@ from calotype.evaluation import result
 from calotype.evaluation.beside import gone, reading
 from calotype.evaluation.request import Request
 from calotype.evaluation.run_info import RunInfo
-from calotype.evaluation.scores import KINDS, mean_of
+from calotype.evaluation.scores import scored
 from calotype.evaluation.target import Facts, Outcome
 from calotype.files import name_of
 from calotype.metrics.features import pick
-from calotype.metrics.frechet import frechet_estimate
+from calotype.metrics.frechet import FD, frechet_estimate
+from calotype.metrics.inputs import Quality
 from calotype.metrics.quality import Convention, convention_for
 from calotype.metrics.score import Score
 from calotype.tasks.sample import Generator
@@ -149,12 +150,9 @@ def _scores(one: _One, convention: Convention, several: bool) -> list[Score]:
         return []
     made, truth = (t.float().clamp(-1, 1).cpu() for t in (one.found.made, one.found.image))
     convention = convention if made.shape[1] == 3 or convention.space == "gray" else replace(convention, space="gray")
-    rows = (("PSNR", convention.psnr(made, truth).clamp(max=80)), ("SSIM", convention.ssim(made, truth)))
-    found = []
-    for name, values in rows:
-        estimate, label = mean_of(name, values.double().numpy()), f"{name}, {one.direction}" if several else name
-        found.append(Score(label, estimate.value, estimate.interval, None, len(made), len(made), convention.text, "higher"))
-    return found
+    found = Quality(convention.psnr(made, truth).clamp(max=80).double().numpy(), convention.ssim(made, truth).double().numpy())
+    scores = scored([found], [], convention.text, len(made), len(made))
+    return [replace(s, name=f"{s.name}, {one.direction}") for s in scores] if several else scores
 
 
 def _distances(several: Sequence[_One], split: Split, two: bool) -> list[Score]:
@@ -169,8 +167,8 @@ def _distances(several: Sequence[_One], split: Split, two: bool) -> list[Score]:
         if min(len(drawn), len(reals)) <= 2 * space.dimension:
             continue
         estimate, baseline = frechet_estimate(drawn, reals), frechet_estimate(held, reals).value
-        name = "FD" + (f", {one.direction}" if two else "")
-        found.append(Score(name, estimate.value, estimate.interval, baseline, len(drawn), len(reals), space.label, KINDS["FD"]))
+        name = FD.name + (f", {one.direction}" if two else "")
+        found.append(Score(name, estimate.value, estimate.interval, baseline, len(drawn), len(reals), space.label, FD.kind))
     return found
 
 

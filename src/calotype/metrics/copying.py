@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from calotype.errors import UserError
+from calotype.metrics.inputs import Divided
 from calotype.metrics.manifold import Z95, check_features, nearest, radii, squared_distances, wilson
+from calotype.metrics.metric import Metric
 from calotype.metrics.score import Estimate
 
 Floats = NDArray[np.floating]
@@ -229,3 +231,43 @@ def _check(x: Floats, train: Floats, holdout: Floats, fewest_train: int = FEWEST
         if len(z) < fewest:
             raise UserError(f"{len(z)} {name} images are too few to look for copies: give at least {fewest}")
     check_features(x, train, holdout)
+
+
+def _likelihood(found: Divided) -> FeatureLikelihood | None:
+    """None where there are too few images."""
+    try:
+        return feature_likelihood(found.drawn.features, found.train.features, found.holdout.features)
+    except UserError:
+        return None
+
+
+def _authentic(found: Divided) -> Estimate | None:
+    return None if found.once(_likelihood) is None else auth_pct(found.drawn.features, found.train.features)
+
+
+FLD = Metric(
+    "FLD",
+    "Feature likelihood divergence: quality, variety and novelty together; copying the training images makes it worse.",
+    "lower",
+    Divided,
+    lambda found: None if (told := found.once(_likelihood)) is None else told.score,
+    real=lambda found: 0.0,  # by construction
+    prose=True,
+)
+FLD_GAP = Metric(
+    "FLD gap",
+    "How much better the generated images describe training images than unseen ones: above zero it has memorized them.",
+    "match",
+    Divided,
+    lambda found: None if (told := found.once(_likelihood)) is None else told.gap,
+    real=lambda found: 0.0,  # by construction
+)
+AUTH_PCT = Metric(
+    "AuthPct",
+    "The percentage of images that are farther from every training image than training images are from each other.",
+    "match",
+    Divided,
+    _authentic,
+    bounds=(0.0, 100.0),
+    real=lambda found: auth_pct(found.holdout.features, found.train.features).value,
+)

@@ -13,7 +13,9 @@ from torch import Tensor
 
 from calotype.errors import UserError
 from calotype.metrics import similarity
-from calotype.metrics.manifold import Z95, check_features, nearest
+from calotype.metrics.inputs import Drawn, InSpace
+from calotype.metrics.manifold import Z95, check_features, nearest, wilson
+from calotype.metrics.metric import Metric
 from calotype.metrics.score import Estimate, Interval
 from calotype.metrics.similarity import SCALES, WINDOW, scales
 
@@ -307,3 +309,63 @@ def _entropy_terms(p: Doubles) -> Doubles:
     """p log p with 0 log 0 = 0."""
     terms: Doubles = p * np.log(np.where(p > 0, p, 1.0))
     return terms
+
+
+SURE = 0.9  # belief in a class from which on an image counts as recognized
+
+
+def _recognized(pair: InSpace) -> Estimate | None:
+    beliefs = pair.drawn.probabilities
+    if beliefs is None:
+        return None
+    sure = int((beliefs.max(1) > SURE).sum())
+    return Estimate(sure / len(beliefs), wilson(sure, len(beliefs)))
+
+
+def _different(pair: InSpace) -> Estimate:
+    found = different_bins(pair.drawn.features, pair.reference.features)
+    return Estimate(found.different / found.bins)
+
+
+RECOGNIZED = Metric(
+    "recognized",
+    "The share of images that a recognizer is sure of (over 90%): lower than for real images when many are malformed.",
+    "match",
+    InSpace,
+    _recognized,
+    bounds=(0.0, 1.0),
+)
+CLASS_SCORE = Metric(
+    "class score",
+    "Whether a recognizer is sure of each image and finds all classes (the formula of the inception score); the score of real images is "
+    "the one to match.",
+    "match",
+    InSpace,
+    lambda pair: None if pair.drawn.probabilities is None else inception_score(pair.drawn.probabilities),
+    bounds=(1.0, math.inf),
+)
+MS_SSIM = Metric(
+    "MS-SSIM",
+    "How alike pairs of generated images are: higher than among real images means too little variety.",
+    "match",
+    Drawn,
+    lambda made: ms_ssim_diversity(made.pixels),
+    bounds=(-1.0, 1.0),
+    prose=True,
+)
+DIFFERENT_BINS = Metric(
+    "different bins",
+    "Of the groups into which real images fall, the share that the generator serves clearly too often or too seldom.",
+    "lower",
+    InSpace,
+    _different,
+    bounds=(0.0, 1.0),
+)
+REPEATED_PAIRS = Metric(
+    "repeated pairs",
+    "How often two generated images are nearly the same: more often than among real images means that it repeats itself.",
+    "match",
+    InSpace,
+    lambda pair: Estimate(float(birthday(pair.drawn.features, pair.reference.features).collisions)),
+    bounds=(0.0, math.inf),
+)

@@ -14,7 +14,9 @@ import torch
 from numpy.typing import NDArray
 
 from calotype.errors import UserError
+from calotype.metrics.inputs import InSpace, Published
 from calotype.metrics.manifold import check_features
+from calotype.metrics.metric import Metric
 from calotype.metrics.score import Estimate
 
 Floats = NDArray[np.floating]
@@ -175,3 +177,68 @@ def _t95(degrees: int) -> float:
     """The 97.5% quantile of Student's t (Cornish-Fisher expansion; within .002 from 8 degrees of freedom on)."""
     z = 1.959963984540054
     return z + (z**3 + z) / (4 * degrees) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * degrees**2)
+
+
+PROTOCOL = 50_000  # images behind an FID
+Line = tuple[float, list[tuple[int, float]]]
+"""A distance at infinitely many images, and the points that it comes from."""
+
+
+def line(pair: InSpace) -> Line:
+    """The distance of infinitely many images, and at several numbers of them: what costs most."""
+    return extrapolated(pair.drawn.features, pair.reference.features)
+
+
+def _distance(pair: InSpace) -> Estimate:
+    return frechet_estimate(pair.drawn.features, pair.reference.features)
+
+
+def _unbiased(pair: InSpace) -> Estimate:
+    extra, found = bias(Moments.of(pair.drawn.features), Moments.of(pair.reference.features)), pair.once(_distance)
+    span = found.interval
+    return Estimate(found.value - extra, None if span is None else (span[0] - extra, span[1] - extra))
+
+
+def _published(found: Published) -> Estimate | None:
+    """As publications give it: Inception features of 50,000 images or more against all training images, and nothing else."""
+    if found.space.name != "inception" or len(found.drawn) < PROTOCOL:
+        return None
+    return Estimate(frechet(Moments.of(found.drawn.features), Moments.of(found.train.features)))
+
+
+FID = Metric(
+    "FID",
+    "Frechet Inception distance, the usual yardstick of publications: how far the generated images as a whole lie from real ones.",
+    "lower",
+    Published,
+    _published,
+    bounds=(0.0, math.inf),
+    first=1,
+    prose=True,
+)
+FD = Metric(
+    "FD",
+    "Frechet distance: how far the generated images as a whole lie from the real ones, in average look and in variety together.",
+    "lower",
+    InSpace,
+    lambda pair: pair.once(_distance),
+    bounds=(0.0, math.inf),
+    first=2,
+    prose=True,
+)
+UNBIASED = Metric(
+    "FD, bias removed",
+    "The Frechet distance less what it would show for a perfect generator, only because the samples are small; by chance a little below "
+    "zero.",
+    "lower",
+    InSpace,
+    _unbiased,
+)
+INFINITE = Metric(
+    "FD at infinite N",
+    "The Frechet distance that infinitely many images would have: free of the error that comes from a small sample; by chance a little "
+    "below zero.",
+    "lower",
+    InSpace,
+    lambda pair: Estimate(pair.once(line)[0]),
+)

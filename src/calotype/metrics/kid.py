@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from calotype.errors import UserError
+from calotype.metrics.inputs import InSpace
 from calotype.metrics.manifold import BLOCK, Z95, check_features
+from calotype.metrics.metric import Metric
 from calotype.metrics.score import Estimate
 
 Floats = NDArray[np.floating]
@@ -112,3 +114,15 @@ def _cubic(a: Tensor, b: Tensor) -> Tensor:
 
 def _tensor(features: Floats) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(features, np.float32))
+
+
+KID = Metric(
+    "KID",
+    "Kernel distance: like the Frechet distance, without its error from small samples; zero for a perfect generator, and by chance a "
+    "little below.",
+    "lower",
+    InSpace,
+    lambda pair: kid(pair.drawn.features, pair.reference.features),
+    first=5,
+    prose=True,
+)

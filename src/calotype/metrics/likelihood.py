@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calotype.errors import UserError
+from calotype.metrics.inputs import Nats
 from calotype.metrics.manifold import Z95
+from calotype.metrics.metric import Metric
 from calotype.metrics.score import Estimate
 
 Floats = NDArray[np.floating]
@@ -120,3 +122,15 @@ def active_units(means: Floats, threshold: float = ACTIVE) -> NDArray[np.bool_]:
         raise UserError("posterior means must be finite and of at least two images, (N, z)")
     active: NDArray[np.bool_] = means.var(0, dtype=np.float64, ddof=1) > threshold
     return active
+
+
+BITS = Metric(
+    "bits/dim",
+    "How well the model foresees unseen images: bits for each number of an image; knowing nothing costs 8. More than 8 is possible: a "
+    "bound may lie far above the truth, and a model that is sure of wrong values pays more than for ignorance.",
+    "lower",
+    Nats,
+    lambda told: bits_per_dim(told.nats, told.shape),
+    bounds=(0.0, math.inf),
+    prose=True,
+)

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from calotype.errors import UserError
+from calotype.metrics.inputs import InSpace
+from calotype.metrics.metric import Metric
 from calotype.metrics.score import Estimate, Interval
 
 Floats = NDArray[np.floating]
@@ -210,3 +212,58 @@ def _check_neighbors(n: int, k: int) -> None:
 def _smallest(best: Tensor, tile: Tensor, k: int) -> Tensor:
     found = tile.topk(min(k, tile.shape[1]), largest=False).values
     return torch.cat([best, found], 1).topk(k, largest=False, sorted=True).values
+
+
+NEIGHBORS = 5  # at most, that an image is asked for
+
+
+def neighbors(pair: InSpace) -> dict[str, Estimate]:
+    """Precision, recall, density and coverage; nothing where there are too few images to have neighbors.
+
+    Real images are to be different ones: among images that are there again and again the nearest neighbors are at no distance at all,
+    and nothing is within it.
+    """
+    drawn, reference = pair.different or (pair.drawn, pair.reference)
+    return prdc(drawn.features, reference.features) if min(len(drawn), len(reference)) > NEIGHBORS else {}
+
+
+PRECISION = Metric(
+    "precision",
+    "The share of generated images that look like real ones: lower than for real images when many are wrong.",
+    "match",
+    InSpace,
+    lambda pair: pair.once(neighbors).get("precision"),
+    bounds=(0.0, 1.0),
+    first=4,
+    prose=True,
+)
+RECALL = Metric(
+    "recall",
+    "The share of real images that the generator comes close to: lower than for real images when it makes too few kinds.",
+    "match",
+    InSpace,
+    lambda pair: pair.once(neighbors).get("recall"),
+    bounds=(0.0, 1.0),
+    first=6,
+    prose=True,
+)
+DENSITY = Metric(
+    "density",
+    "How deep inside the crowd of real images the generated ones lie; about 1 for real images.",
+    "match",
+    InSpace,
+    lambda pair: pair.once(neighbors).get("density"),
+    bounds=(0.0, math.inf),
+    first=7,
+    prose=True,
+)
+COVERAGE = Metric(
+    "coverage",
+    "The share of real images that have a generated one close by: low when kinds of images are missing.",
+    "higher",
+    InSpace,
+    lambda pair: pair.once(neighbors).get("coverage"),
+    bounds=(0.0, 1.0),
+    first=3,
+    prose=True,
+)

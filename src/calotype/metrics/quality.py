@@ -11,6 +11,9 @@ from torch import Tensor
 from calotype.degrade import Degradation
 from calotype.degrade.base import round8
 from calotype.degrade.resize import resize
+from calotype.metrics.inputs import Quality
+from calotype.metrics.metric import Metric
+from calotype.metrics.score import Estimate
 from calotype.metrics.similarity import ms_ssim, ssim
 
 _LUMA = (65.481, 128.553, 24.966)  # of MATLAB's rgb2ycbcr, for colors in [0, 1]
@@ -123,3 +126,29 @@ def _mean(x: Tensor, mask: Tensor | None) -> Tensor:
         return x.mean((1, 2, 3))
     mask = mask.double().cpu()
     return (x * mask).sum((1, 2, 3)) / mask.sum((1, 2, 3))
+
+
+GAIN = Metric(
+    "PSNR gain",
+    "How much closer to the truth, in dB, the results are than those of the best method that needs no training.",
+    "higher",
+    Quality,
+    lambda found: None if found.gain is None else Estimate.mean(found.gain),
+)
+PSNR = Metric(
+    "PSNR",
+    "How close the results are to the truth, in dB: 6 dB more is half the error.",
+    "higher",
+    Quality,
+    lambda found: Estimate.mean(found.psnr),
+    prose=True,
+)
+SSIM = Metric(
+    "SSIM",
+    "How alike results and truth are in brightness, contrast and structure, place by place; 1 for the same.",
+    "higher",
+    Quality,
+    lambda found: Estimate.mean(found.ssim),
+    bounds=(-1.0, 1.0),
+    prose=True,
+)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from calotype.evaluation.ranking import in_order, listed, ranks
 from calotype.evaluation.result import Report
 from calotype.evaluation.scores import GIVEN, LIKELIHOOD
+from calotype.metrics.frechet import UNBIASED
 from calotype.metrics.manifold import Z95
 from calotype.metrics.score import Score
 from calotype.metrics.wording import number
@@ -18,7 +19,7 @@ from calotype.report.text import is_likelihood, minutes
 
 BOUNDS = ("ELBO", "IWAE", "dequantized bound", "variational bound")
 EXACT = "exact"
-QUALITY = "FD, bias removed"  # so that different numbers of images may share a picture
+QUALITY = UNBIASED.name  # so that different numbers of images may share a picture
 ALIKE = 1.1  # ratio of two times that count as equal
 
 

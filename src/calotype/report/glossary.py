@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 
 from calotype.diagnose.checks import by_name
+from calotype.metrics.table import METRICS
 
 QUESTIONS = {check.name: check.question for check in by_name().values()}
 """The question that each verdict answers."""
@@ -17,34 +18,7 @@ STATUSES = {
     "PASS": "No trouble large enough to be seen.",
     "NOT APPLICABLE": "The question makes no sense for what was judged.",
 }
-SCORES = {
-    "FID": "Frechet Inception distance, the usual yardstick of publications: how far the generated images as a whole lie from real ones.",
-    "FD": "Frechet distance: how far the generated images as a whole lie from the real ones, in average look and in variety together.",
-    "FD, bias removed": "The Frechet distance less what it would show for a perfect generator, only because the samples are small; by "
-    "chance a little below zero.",
-    "FD at infinite N": "The Frechet distance that infinitely many images would have: free of the error that comes from a small sample; "
-    "by chance a little below zero.",
-    "KID": "Kernel distance: like the Frechet distance, without its error from small samples; zero for a perfect generator, and by chance "
-    "a little below.",
-    "precision": "The share of generated images that look like real ones: lower than for real images when many are wrong.",
-    "recall": "The share of real images that the generator comes close to: lower than for real images when it makes too few kinds.",
-    "density": "How deep inside the crowd of real images the generated ones lie; about 1 for real images.",
-    "coverage": "The share of real images that have a generated one close by: low when kinds of images are missing.",
-    "recognized": "The share of images that a recognizer is sure of (over 90%): lower than for real images when many are malformed.",
-    "class score": "Whether a recognizer is sure of each image and finds all classes (the formula of the inception score); the score of "
-    "real images is the one to match.",
-    "MS-SSIM": "How alike pairs of generated images are: higher than among real images means too little variety.",
-    "different bins": "Of the groups into which real images fall, the share that the generator serves clearly too often or too seldom.",
-    "repeated pairs": "How often two generated images are nearly the same: more often than among real images means that it repeats itself.",
-    "FLD": "Feature likelihood divergence: quality, variety and novelty together; copying the training images makes it worse.",
-    "FLD gap": "How much better the generated images describe training images than unseen ones: above zero it has memorized them.",
-    "AuthPct": "The percentage of images that are farther from every training image than training images are from each other.",
-    "bits/dim": "How well the model foresees unseen images: bits for each number of an image; knowing nothing costs 8. More "
-    "than 8 is possible: a bound may lie far above the truth, and a model that is sure of wrong values pays more than for ignorance.",
-    "PSNR": "How close the results are to the truth, in dB: 6 dB more is half the error.",
-    "PSNR gain": "How much closer to the truth, in dB, the results are than those of the best method that needs no training.",
-    "SSIM": "How alike results and truth are in brightness, contrast and structure, place by place; 1 for the same.",
-}
+SCORES = {metric.name: metric.says for metric in METRICS}
 LIKELIHOODS = {
     "exact": "This is the model's own number.",
     "ELBO": "This is a bound, and the model's own number is at least as good.",
@@ -167,7 +141,7 @@ _ALSO = {  # words that stand for a term, or for it in another form
     "training image": "training images",
 }
 _IN_PROSE = {  # words that may stand for a term wherever they occur; others mean too many things
-    *("coverage", "precision", "recall", "density", "PSNR", "SSIM", "MS-SSIM", "KID", "FD", "FID", "FLD", "bits/dim"),
+    *(metric.name for metric in METRICS if metric.prose),
     *("random network", "digits recognizer", "coarse pictures", "Inception v3", "DINOv2"),
     *(
         WORDS.keys()

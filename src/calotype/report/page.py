@@ -12,7 +12,7 @@ from calotype.diagnose.check import Check, Shows
 from calotype.diagnose.checks import by_name
 from calotype.diagnose.verdict import Verdict
 from calotype.evaluation.result import Curves, Neighbors, Pixels, Report, Series
-from calotype.evaluation.scores import GAIN, RESTORED
+from calotype.metrics.quality import GAIN
 from calotype.metrics.score import Score
 from calotype.metrics.wording import number, space_in_words
 from calotype.report import page_restoration, plots, plots_models
@@ -45,6 +45,7 @@ from calotype.report.text import (
     is_likelihood,
     main_scores,
     measures,
+    of_truth,
     question,
     sentence,
     tally,
@@ -90,7 +91,7 @@ def _header(report: Report) -> str:
 def _beside(score: Score) -> str:
     lines = [] if score.interval is None else [f"between {number(score.interval[0])} and {number(score.interval[1])}"]
     lines += [] if score.baseline is None else [f"real images: {number(score.baseline)}"]
-    lines += [term(score.features)] if is_likelihood(score) or score.name == GAIN else []
+    lines += [term(score.features)] if is_likelihood(score) or score.name == GAIN.name else []
     return "<br>".join([*lines, BETTER[score.kind]])
 
 
@@ -241,7 +242,7 @@ def _named(path: PurePosixPath) -> str:
 
 
 def _scores(report: Report) -> str:
-    scores = [s for s in report.scores if report.restoration is None or s.name not in RESTORED]  # those have a table of their own
+    scores = [s for s in report.scores if report.restoration is None or not of_truth(s)]  # those have a table of their own
     if not scores:
         return ""
     rows, common = [], where(scores[0])

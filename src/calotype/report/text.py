@@ -9,14 +9,17 @@ from collections.abc import Sequence
 from calotype.diagnose.verdict import RANK, Status, Verdict
 from calotype.errors import printable
 from calotype.evaluation.result import Cost, Evaluations, Report, Restoration
-from calotype.evaluation.scores import LIKELIHOOD, RESTORED
+from calotype.evaluation.scores import LIKELIHOOD
+from calotype.metrics.frechet import FD, FID
+from calotype.metrics.inputs import Quality
 from calotype.metrics.score import Estimate, Score
+from calotype.metrics.table import METRICS, metric_of
 from calotype.metrics.wording import number, space_in_words
 from calotype.report.drawing import BETTER
 from calotype.report.glossary import LIKELIHOODS, QUESTIONS, SCORES, term_of
 
 SYMBOLS: dict[Status, str] = {"FAIL": "\u00d7", "WARN": "!", "CANNOT TELL": "?", "PASS": "✓", "NOT APPLICABLE": "\u2013"}
-_MAIN = ("fid", "fd", "coverage", "precision", "kid", "recall", "density")
+_MAIN = [metric.name for metric in sorted(METRICS, key=lambda metric: metric.first) if metric.first]
 
 
 def question(verdict: Verdict) -> str:
@@ -38,7 +41,7 @@ def explain(score: Score) -> str:
 
 def main_scores(report: Report, most: int = 4) -> list[Score]:
     """The scores to show first: a distance, coverage, precision; others where these are missing."""
-    first = [s for key in _MAIN for s in report.scores if s.name.lower() == key]
+    first = [s for key in _MAIN for s in report.scores if s.name == key]
     likely = [s for s in report.scores if is_likelihood(s) and s.value < 8][:1]
     rest = [s for s in report.scores if s not in first + likely]
     return [*(first + rest)[: most - len(likely)], *likely]
@@ -119,7 +122,7 @@ def distance_in_words(report: Report) -> str:
     """The first distance, told as a multiple of what real images score, or the gain of a restorer; "" where that cannot be said."""
     if report.restoration is not None:
         return gain_in_words(report.restoration)
-    score = next((s for s in main_scores(report, len(report.scores)) if s.name.lower() in ("fid", "fd")), None)
+    score = next((s for s in main_scores(report, len(report.scores)) if s.name in (FID.name, FD.name)), None)
     if score is None or not score.baseline or score.baseline <= 0 or not math.isfinite(score.value):
         return ""
     times = score.value / score.baseline
@@ -261,9 +264,15 @@ def is_likelihood(score: Score) -> bool:
 
 def where(score: Score) -> str:
     """What a score was measured in, and on how many images."""
-    if is_likelihood(score) or score.name.partition(",")[0] in RESTORED:
+    if is_likelihood(score) or of_truth(score):
         return f"on {score.n:,} held-out images ({score.features})"
     return f"by {space_in_words(score.features)}: {score.n:,} generated images against {score.m:,} real ones"
+
+
+def of_truth(score: Score) -> bool:
+    """Whether a score compares images with their truth, and its ``features`` are the convention."""
+    metric = metric_of(score.name)
+    return metric is not None and metric.of is Quality
 
 
 def sentence(words: str) -> str:

@@ -21,8 +21,9 @@ from calotype.errors import UserError
 from calotype.evaluation.beside import reading
 from calotype.evaluation.generator import Pixels
 from calotype.evaluation.reference_set import TooFewReals, drawn_in, enough, known, laid
-from calotype.evaluation.scores import by_neighbors
 from calotype.metrics.features import FeatureSpace, pick, second
+from calotype.metrics.inputs import InSpace
+from calotype.metrics.manifold import neighbors
 from calotype.metrics.real_images import RealImages, ReferenceSet
 from calotype.selftest.training import COURSES, OF_TRAINING, of_course
 
@@ -105,12 +106,12 @@ def selftest(
         against, made = _divided(real, spaces, confirm, count, rng, trial)
         labels = _labels(made)
         reference, once = [y[against.reference.once] for y in against.reference.features], against.baseline.once
-        of_baseline = [by_neighbors(x[once], y) for x, y in zip(against.baseline.features, reference, strict=True)]
+        of_baseline = [neighbors(InSpace(x[once], y)) for x, y in zip(against.baseline.features, reference, strict=True)]
         for number, (plant, damage) in enumerate(damages.items()):
             pixels = damage(made.images.pixels, labels, against.train.images.pixels, rng)
             drawn, again = drawn_in(against, pixels)
             even = against.even(len(pixels))
-            scores = [by_neighbors(x[even], y) for x, y in zip(drawn, reference, strict=True)]
+            scores = [neighbors(InSpace(x[even], y)) for x, y in zip(drawn, reference, strict=True)]
             for verdict in conclude(answers(Generated(pixels, drawn, again, against, trial, scores, of_baseline))):
                 alarms[plant][verdict.name] += verdict.status in ("WARN", "FAIL")
             if said is not None:
