@@ -24,6 +24,7 @@ from calotype.evaluation import evidence, generation, restoration, result, trans
 from calotype.evaluation.request import LONGEST, Request
 from calotype.evaluation.target import Facts, Target, run_of
 from calotype.models import MODELS, stored
+from calotype.tasks.sample import Generator, load
 from calotype.types import Source
 
 
@@ -83,10 +84,27 @@ def _target(path: Path, request: Request) -> Target:
     """What is at a path, by what its model makes images from."""
     if source_of(path) is None:
         return generation.open_target(path, request)
-    generator = restoration.load_judged(path, request)
+    generator = _restoring(path, request)
     if generator.model.translates:
         return translation.open_target(path, generator, request)
     return restoration.open_target(path, generator, request)
+
+
+def _restoring(path: Path, request: Request) -> Generator:
+    """The model at ``path``, which makes images from images.
+
+    Raises:
+        UserError: where it is no model, and for what such models cannot be asked with.
+    """
+    unfit = [name for name in ("features", "holdout", "size", "fit") if getattr(request, name) is not None]
+    if unfit:
+        raise UserError(
+            f"{path} makes images from images, which are compared with the truth in their own sizes: leave out --{unfit[0]}, and name "
+            "pictures to judge it by with --data"
+        )
+    if request.count is not None and request.count < 1:
+        raise UserError(f"--count must be 1 or more, not {request.count}")
+    return load(path, request.device)
 
 
 def judge(target: Target, request: Request) -> result.Report:

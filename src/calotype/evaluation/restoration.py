@@ -26,7 +26,7 @@ from calotype.files import name_of
 from calotype.metrics.inputs import Quality
 from calotype.metrics.quality import GAIN, convention_for
 from calotype.metrics.score import Estimate, Score
-from calotype.tasks.sample import Generator, load
+from calotype.tasks.sample import Generator
 
 FULL, SHORT = 100, 24
 """Pictures that a report restores, and those of a short one."""
@@ -79,23 +79,6 @@ class RestorerTarget:
         )
         findings = answers(Restorer(held, training, records, denoising))
         return Outcome(report, [*findings, *(answers(History(records, of="restorer")) if records else ())])
-
-
-def load_judged(path: Path, request: Request) -> Generator:
-    """The model at ``path``, which makes images from images.
-
-    Raises:
-        UserError: where it is no model, and for what such models cannot be asked with.
-    """
-    unfit = [name for name in ("features", "holdout", "size", "fit") if getattr(request, name) is not None]
-    if unfit:
-        raise UserError(
-            f"{path} makes images from images, which are compared with the truth in their own sizes: leave out --{unfit[0]}, and name "
-            "pictures to judge it by with --data"
-        )
-    if request.count is not None and request.count < 1:
-        raise UserError(f"--count must be 1 or more, not {request.count}")
-    return load(path, request.device)
 
 
 def open_target(path: Path, generator: Generator, request: Request) -> RestorerTarget:
