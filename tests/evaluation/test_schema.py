@@ -44,7 +44,7 @@ def test_the_names_that_programs_rely_on() -> None:
         *("mode-collapse", "oscillation", "vanishing-gradient", "overfitting-discriminator", "copying"),
         *("blur", "noise", "posterior-collapse", "likelihood-overfit", "divergence"),
         *("worse-than-classical", "harm", "color-drift", "overfitting", "noise-level"),
-        *("translation", "identity-collapse", "color-inversion", "hidden-information", "collapsed-translation", "paired-error"),
+        *("translation", "identity-collapse", "color-inversion", "collapsed-translation", "hidden-information", "paired-error"),
     ) == VERDICTS
 
 
