@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import statistics
 import time
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from calotype.engine.checkpoint import Checkpoint
 from calotype.engine.display import Display
 from calotype.engine.distributed import World
 from calotype.engine.trainer import Trainer
+from calotype.errors import UserError
 
 FAR = 1_000_000  # steps of the budget while steps are timed
 LEAST, ENOUGH, MOST = 3, 8, 2_000  # steps that are timed: where they are slow, else, and at most
@@ -38,6 +40,14 @@ def taken_back(trainer: Trainer) -> Iterator[None]:
     yield
     trainer.restore(Checkpoint(tensors, asdict(progress), Path()))
     trainer.progress = progress
+
+
+def most_threads(config: Config) -> int:
+    """The threads that a training asks for, or all that PyTorch takes by itself. Raises `UserError` for more than there are cores."""
+    wanted, there = config.train.threads or torch.get_num_threads(), os.cpu_count() or 1
+    if wanted > there:  # threads that wait for a core wait for each other, and a step takes hours
+        raise UserError(f"this machine has {there} processor cores, not {wanted}: give a smaller `train.threads`")
+    return wanted
 
 
 def settles_threads(config: Config, device: torch.device, world: World, threads: int) -> bool:

@@ -76,7 +76,7 @@ def train(config: Config, *, out: str | Path | None = None, display: Display | N
         display = display if world.is_main else Display()
         config = from_json(Config, world.first(lambda: to_json(_asked(config, out))))
         device = machine.take_device(config.train.device, world.local, world.size)
-        threads = world.first(lambda: _threads(config))
+        threads = world.first(lambda: timing.most_threads(config))
         torch.set_num_threads(1 if timing.settles_threads(config, device, world, threads) else threads)
         split = _load(config, display, world)
         config = _fitting(config, split, world, display)
@@ -346,13 +346,6 @@ def _fitting(config: Config, split: Split, world: World, display: Display) -> Co
             f"batches of {batch} in place of {config.train.batch}, for there are {images} to train on: `train.batch` asks for others"
         )
     return found
-
-
-def _threads(config: Config) -> int:
-    wanted, there = config.train.threads or torch.get_num_threads(), os.cpu_count() or 1
-    if wanted > there:  # threads that wait for a core wait for each other, and a step takes hours
-        raise UserError(f"this machine has {there} processor cores, not {wanted}: give a smaller `train.threads`")
-    return wanted
 
 
 def _require_space(folder: Path, trainer: Trainer) -> None:
