@@ -1,13 +1,14 @@
-"""How fast the trainer is, measured against two yardsticks in one interleaved run, so that a noisy machine slows all alike.
+"""How fast the trainer is, measured against yardsticks in one interleaved run, so that a noisy machine slows all alike.
 
-    python benchmarks/training_speed.py [--threads 2] [--rounds 7] [--images FOLDER]
+    python benchmarks/training_speed.py [--threads 2] [--rounds 7] [--only NAME]
 
-*floor*     the same networks, precision and memory layout: the forward and backward passes of both players on one fixed tensor,
-            with no data, optimizer, averaging or logging. Nothing that trains can be faster.
+*passes*    the same networks, precision and memory layout: the forward and backward passes of all players on one fixed batch, with no
+            data, optimizer, averaging or logging. Nothing that trains can be faster.
 *trainer*   ``Trainer.step`` as ``calotype train`` runs it, with the data, optimizers, averaged weights and log lines it always has.
-*tutorial*  the loop of the well-known tutorials: a DataLoader over image files, float32, BCE, Adam, a line every 50 steps.
+*tutorial*  for two GANs: the loop of the well-known tutorials, a DataLoader over image files, float32, BCE, Adam, a line every 50 steps.
 
-Prints images per second and the ratios, median over the rounds.
+There is one recipe of each family, as it is, and the two GANs that tutorials train. Prints images per second and the ratios, median over
+the rounds.
 """
 
 from __future__ import annotations
@@ -26,16 +27,20 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from calotype import data
 from calotype.config import Config
 from calotype.data import Images, Split
 from calotype.engine.device import keep_big_blocks, trainable
 from calotype.engine.distributed import World
+from calotype.engine.images import open_images
 from calotype.engine.trainer import Progress, Trainer
 from calotype.models import GANConfig
 from calotype.networks.mlp import MLPDiscriminatorConfig, MLPGeneratorConfig
 from calotype.recipes import named
 from calotype.types import Step
+
+TUTORIALS = ("dcgan-32", "mlp")
+FAMILIES = ("rpgan", "vae", "pixelcnn", "realnvp", "flow-matching", "denoise", "cyclegan", "classifier")
+ROUND = 2.0  # seconds, about, of the passes in one round
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,7 @@ class Case:
 
     name: str
     config: Config
-    steps: int  # in one round
+    tutorial: bool = False  # whether it is measured against the loop of tutorials
 
 
 class Files(Dataset[Tensor]):
@@ -104,7 +109,7 @@ def tutorial(trainer: Trainer, folder: Path, workers: int) -> Callable[[int], No
     return run
 
 
-def floor(trainer: Trainer) -> Callable[[int], None]:
+def passes(trainer: Trainer) -> Callable[[int], None]:
     """The passes alone, on one batch that never changes."""
     batch = trainer.loader.batch_at(0)
     rng = torch.Generator().manual_seed(0)
@@ -141,28 +146,44 @@ def write_files(split: Split, folder: Path) -> None:
 
 def measure(case: Case, rounds: int, workers: int) -> None:
     """Print one comparison."""
-    d = case.config.data
-    split = data.load(d.source, size=d.size, channels=d.channels)
-    device = torch.device("cpu")
-    trainer = Trainer(case.config, split, Progress(steps=1_000_000), device, World())
+    split = open_images(case.config.data)
+    trainer = Trainer(case.config, split, Progress(steps=1_000_000), torch.device("cpu"), World())
     with tempfile.TemporaryDirectory() as name:
-        write_files(split, Path(name))
-        contenders = {"floor": floor(trainer), "trainer": loop(trainer), "tutorial": tutorial(trainer, Path(name), workers)}
+        contenders = {"passes": passes(trainer), "trainer": loop(trainer)}
+        if case.tutorial:
+            write_files(split, Path(name))
+            contenders["tutorial"] = tutorial(trainer, Path(name), workers)
         speeds: dict[str, list[float]] = {name: [] for name in contenders}
         for go in contenders.values():
-            go(max(3, case.steps // 5))
+            go(3)
+        began = time.perf_counter()
+        contenders["passes"](3)
+        steps = max(4, round(3 * ROUND / (time.perf_counter() - began)))
         for _ in range(rounds):
             for kind, go in contenders.items():
                 began = time.perf_counter()
-                go(case.steps)
-                speeds[kind].append(case.steps * case.config.train.batch / (time.perf_counter() - began))
+                go(steps)
+                speeds[kind].append(steps * case.config.train.batch / (time.perf_counter() - began))
     precision = "bfloat16" if trainer.bf16 else "float32"
     print(f"{case.name}: batch {case.config.train.batch}, trainer in {precision}, {torch.get_num_threads()} threads")
     for kind, values in speeds.items():
         print(f"  {kind:<9}{statistics.median(values):>10,.0f} images/s   ({min(values):,.0f} to {max(values):,.0f})")
-    for other in ("floor", "tutorial"):
+    for other in (name for name in contenders if name != "trainer"):
         ratios = [a / b for a, b in zip(speeds["trainer"], speeds[other], strict=True)]
         print(f"  trainer / {other:<9}{statistics.median(ratios):>6.2f}   ({min(ratios):.2f} to {max(ratios):.2f})", flush=True)
+
+
+def cases() -> dict[str, Case]:
+    """The comparisons by their names."""
+    dcgan, mlp = named("dcgan"), named("gan")
+    assert isinstance(mlp.model, GANConfig)
+    generator, discriminator = MLPGeneratorConfig(width=128, depth=4, norm="none"), MLPDiscriminatorConfig(width=128, depth=4)
+    plain = replace(mlp.model, generator=generator, discriminator=discriminator)
+    found = {
+        "dcgan-32": Case("DCGAN, 32x32", replace(dcgan, data=replace(dcgan.data, size=32), train=replace(dcgan.train, batch=64)), True),
+        "mlp": Case("MLP GAN 4x128, 28x28, from image files", replace(mlp, model=plain, train=replace(mlp.train, batch=64)), tutorial=True),
+    }
+    return found | {name: Case(name, named(name)) for name in FAMILIES}
 
 
 def main() -> None:
@@ -170,19 +191,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--workers", type=int, default=0, help="of the tutorial's DataLoader")
-    parser.add_argument("--only", choices=("dcgan", "mlp"))
+    parser.add_argument("--only", choices=(*TUTORIALS, *FAMILIES))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     keep_big_blocks()
-    dcgan, mlp = named("dcgan"), named("gan")
-    assert isinstance(mlp.model, GANConfig)
-    generator, discriminator = MLPGeneratorConfig(width=128, depth=4, norm="none"), MLPDiscriminatorConfig(width=128, depth=4)
-    plain = replace(mlp.model, generator=generator, discriminator=discriminator)
-    cases = {
-        "dcgan": Case("DCGAN, 32x32", replace(dcgan, data=replace(dcgan.data, size=32), train=replace(dcgan.train, batch=64)), 20),
-        "mlp": Case("MLP GAN 4x128, 28x28, from image files", replace(mlp, model=plain, train=replace(mlp.train, batch=64)), 100),
-    }
-    for name, case in cases.items():
+    for name, case in cases().items():
         if options.only in (None, name):
             measure(case, options.rounds, options.workers)
 

@@ -9,6 +9,8 @@ parentheses: `` `optimizer.betas=(0, 0.99)` ``. So a Python caller reads it; who
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 _NAMED = re.compile(r"`([a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)*)(?:=([^`]+))?`")
 
@@ -46,6 +48,19 @@ def as_options(text: str) -> str:
     'set --model.label-dropout 0.1, --optimizer.betas 0 0.99, or name images by --data'
     """
     return _NAMED.sub(lambda found: option(found[1]) + ("" if found[2] is None else f" {_words(found[2])}"), text)
+
+
+def spelled(tree: Any) -> Any:
+    """Plain data, as JSON has it, with the settings that its messages name as options.
+
+    >>> spelled({"notes": ["give a larger `count`"], "size": 28})
+    {'notes': ['give a larger --count'], 'size': 28}
+    """
+    if isinstance(tree, Mapping):
+        return {key: spelled(inner) for key, inner in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [spelled(inner) for inner in tree]
+    return as_options(tree) if isinstance(tree, str) else tree
 
 
 def option(name: str) -> str:

@@ -20,8 +20,9 @@ SRC = Path(__file__).parents[2] / "src" / "calotype"
 DOCUMENTS = {
     "engine/model_card.py": "a page beside the weights, which names commands",
     "spelling.py": "how options are spelled",
+    "report/page.py": "variables of style sheets, which begin alike",
+    "report/drawing.py": "the same",
 }
-LATER = ("diagnose", "evaluation", "report", "selftest")
 OPTION = re.compile(r"(?<![\w-])--[a-z]")
 
 
@@ -40,9 +41,9 @@ def test_nothing_below_the_command_line_speaks_of_options() -> None:
     found = [
         f"{path.relative_to(SRC)}:{line}: {text[:80]}"
         for path in sorted(SRC.rglob("*.py"))
-        if path.relative_to(SRC).parts[0] not in ("cli", *LATER) and str(path.relative_to(SRC)) not in DOCUMENTS
+        if path.relative_to(SRC).parts[0] != "cli" and str(path.relative_to(SRC)) not in DOCUMENTS
         for line, text in texts(path)
-        if OPTION.search(text) and "torchrun" not in text
+        if OPTION.search(text) and not re.search("torchrun|pip install", text)
     ]
     assert not found, f"name settings between backticks, as in `data.source`: {found}"
 

@@ -58,7 +58,7 @@ def test_reals_are_brought_to_the_size_of_generated_images_and_it_is_told(tmp_pa
     assert lines[0] in report.notes
     assert report.scores
     soft = judged(made, data=small_ones).notes[0]
-    assert soft.endswith("which makes them soft: --size 8 compares all at their size")
+    assert soft.endswith("which makes them soft: `size=8` compares all at their size")
     assert not any("brought" in note for note in judged(made, data=same).notes)
 
 
@@ -112,7 +112,7 @@ def test_a_run_whose_images_went_away_is_judged_as_far_as_it_goes(run: Path) -> 
     lines: list[str] = []
     work = opened(run, Request(count=80, short=True, tell=lines.append))
     gone = f"the images that the run was trained on are not in {run.parent / 'photos'} any more"
-    assert lines == [f"{gone}: say with --data where they are now"]
+    assert lines == [f"{gone}: say with `data` where they are now"]
     report = work()
     assert lines[0] in report.notes
     found = {v.name: v.status for v in report.verdicts}
@@ -277,7 +277,7 @@ def test_what_became_of_images_that_are_not_square_is_told(tmp_path: Path) -> No
     lines: list[str] = []
     opened(made, Request(data=wide, fit="pad", tell=lines.append))
     said = f"the images of {wide}, 32x24 color, are brought to 16x16 color as the judged ones are"
-    assert lines == [f"{said} (black borders make each a square: --fit pad)"]
+    assert lines == [f"{said} (black borders make each a square: `fit=pad`)"]
     about = open_candidate(Path(wide), Request(size=16)).about
     assert about["images that are not square"] == "mostly 32x24; the middle square of each is kept (crop)"
     assert "images that are not square" not in open_candidate(Path(made), Request()).about

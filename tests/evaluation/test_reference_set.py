@@ -90,7 +90,7 @@ def test_scores_and_baseline_rest_on_equally_many_images(digits: np.ndarray, tmp
     assert coverage.baseline is not None
     assert fd.value == pytest.approx(fd.baseline, rel=0.2)
     assert coverage.value == pytest.approx(coverage.baseline, abs=0.1)
-    told = "scores use 100 of the 600 images, because only 100 real images are left for the real-vs-real baseline: give more with --holdout"
+    told = "scores use 100 of the 600 images, because only 100 real images are left for the real-vs-real baseline: give more with `holdout`"
     assert told in report.notes
     mode = next(v for v in report.verdicts if v.name == "mode-collapse")
     assert mode.data is not None
@@ -101,7 +101,7 @@ def test_scores_and_baseline_rest_on_equally_many_images(digits: np.ndarray, tmp
     ("train", "holdout", "n", "tells"),
     [
         (200, 0, 64, "64 generated images are too few for features of 64 dimensions: give at least 65"),
-        (100, 0, 500, "only 50 real .* and 50 .* 65 of each: give 30 more training images, or 30 more real images with --holdout"),
+        (100, 0, 500, "only 50 real .* and 50 .* 65 of each: give 30 more training images, or 30 more real images with `holdout`"),
         (128, 0, 65, "only 64 real .* and 64 .*: give 2 more training images, or 2 more"),
         (60, 20, 500, "only 40 real .* and 40 .*: give 50 more training images$"),
         (60, 500, 500, "only 60 real .* and 500 .*: give 5 more training images$"),
@@ -131,7 +131,7 @@ def test_as_many_as_it_asks_for_are_enough(train: int, holdout: int, n: int) -> 
 def test_too_few_are_told_before_any_work(digits: np.ndarray, tmp_path: Path) -> None:
     made, train = folder(digits[:100], tmp_path / "made"), folder(digits[600:700], tmp_path / "train")
     seen: list[str] = []
-    with pytest.raises(UserError, match="or 30 more real images with --holdout"):
+    with pytest.raises(UserError, match="or 30 more real images with `holdout`"):
         evaluate(made, data=train, features="digits", say=lambda what, done, total: seen.append(what))
     assert all(what.startswith("reading ") for what in seen)
 

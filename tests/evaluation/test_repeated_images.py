@@ -70,7 +70,7 @@ def test_new_images_without_a_holdout_are_no_copies_and_no_pass(tmp_path: Path) 
     found = verdict(report, "copying")
     assert found.status == "CANNOT TELL"
     assert found.says.startswith("No generated image is the same as a training image")
-    assert "--holdout" in found.says
+    assert "`holdout`" in found.says
     assert verdict(report, "mode-collapse").status not in ("FAIL", "WARN")
 
 

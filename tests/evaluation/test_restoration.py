@@ -270,7 +270,7 @@ def test_the_card_of_a_restorer_says_what_it_mends(denoiser: Path) -> None:
     assert "sample" not in said
     model = calotype.load(denoiser).model
     larger = replace(model.spec, source=replace(model.spec.source, scale=3, degradation="downsample:3", conditioning=()))  # type: ignore[type-var]
-    config = run.read_config()[0]
+    config, model.spec = run.read_config()[0], larger
     assert "3 times larger" in model_card(config, larger, model, 4)
 
 

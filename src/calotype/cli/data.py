@@ -13,13 +13,14 @@ import tyro
 
 from calotype.cli.check_text import describe
 from calotype.cli.parse import parse
-from calotype.cli.shell import Shell, spelled
+from calotype.cli.shell import Shell
 from calotype.data import check, prepare
 from calotype.data.images import some
 from calotype.data.prepared import prepared_path
 from calotype.engine.display import progress
 from calotype.errors import UserError
 from calotype.settings import Pixels
+from calotype.spelling import spelled
 
 USAGE = """usage: calotype data check SOURCE | calotype data prepare SOURCE OUT
 

@@ -81,7 +81,7 @@ def _closer(made: Generated, rows: NDArray[np.int64]) -> tuple[Finding | Verdict
     """Whether training images are nearer to some generated ones than held-out ones are, and the nearest of them."""
     train, held = made.against.train, made.against.holdout
     if not len(held):
-        return cannot_tell(NAME, "There are no held-out images to compare with: name some with --holdout."), None
+        return cannot_tell(NAME, "There are no held-out images to compare with: name some with `holdout`."), None
     space, confirm = made.against.spaces[0], made.against.confirm
     try:
         first = find_copies(made.drawn[0].features[rows], train.features[0].features, held.features[0].features, made.seed)
@@ -169,7 +169,7 @@ def copying(first: Copying, second: Copying, spaces: tuple[str, str], files: boo
     Both must see it: the p-value is the larger of the two. FAIL from 1% of copies. Where not even 10% would show, there is no verdict.
     ``files`` says whether nothing is known of the images but the files.
     """
-    more = "put more of them into the folder" if files else "judge more with a larger --count of calotype evaluate"
+    more = "put more of them into the folder" if files else "judge more with a larger `count` of calotype evaluate"
     weaker = max(first, second, key=lambda c: c.p)
     return Finding(
         NAME,
@@ -181,7 +181,7 @@ def copying(first: Copying, second: Copying, spaces: tuple[str, str], files: boo
         detectable=max(1.0 if c.detectable is None else c.detectable for c in (first, second)),
         says={
             "PASS": "No sign that generated images are closer to training images than to images that the model never saw.",
-            "CANNOT TELL": f"Too few images to see copies: {more}, or name more unseen real images with its --holdout.",
+            "CANNOT TELL": f"Too few images to see copies: {more}, or name more unseen real images with its `holdout`.",
             "FAIL": "Some generated images are copies, or near copies, of training images.",
         },
         evidence=" ".join(_closest(c, space) for c, space in zip((first, second), spaces, strict=True)),

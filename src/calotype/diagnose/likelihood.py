@@ -58,7 +58,7 @@ def posterior_collapse(means: NDArray[np.floating], divergence: NDArray[np.float
     """
     name = COLLAPSED
     if len(means) < FEWEST_IMAGES:
-        return cannot_tell(name, f"There are {len(means)} images to encode; {FEWEST_IMAGES} are needed: name more with --holdout.")
+        return cannot_tell(name, f"There are {len(means)} images to encode; {FEWEST_IMAGES} are needed: name more with `holdout`.")
     if not np.isfinite(means).all():
         return cannot_tell(name, "The encoder gives numbers that are not finite.")
     active, total = int(active_units(means).sum()), means.shape[1]

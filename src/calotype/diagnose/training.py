@@ -81,7 +81,7 @@ def vanishing_gradient(records: Sequence[Record]) -> Finding | Verdict:
     if not rows:
         return not_applicable(name, NO_DISCRIMINATOR) if records else cannot_tell(name, NO_LOG)
     if len(rows) < 2 * SUSTAINED:
-        return cannot_tell(name, f"The log has {len(rows)} lines; {2 * SUSTAINED} are needed: train longer, or with --log.every 10.")
+        return cannot_tell(name, f"The log has {len(rows)} lines; {2 * SUSTAINED} are needed: train longer, or with `log.every=10`.")
     gradient, accuracy = np.array(rows, float).T
     early = float(np.median(gradient[: max(SUSTAINED, len(rows) // 10)]))
     dead = (gradient < 0.01 * early) & (accuracy > 0.99)
@@ -132,7 +132,7 @@ def overfitting_discriminator(records: Sequence[Record]) -> Finding | Verdict:
     auc = np.array(rows, float)
     held = next((int(r["holdout_images"]) for r in reversed(records) if _has(r, "holdout_images")), HELD)
     if held < FEWEST_HELD:
-        return cannot_tell(name, f"There are {held} held-out images; {FEWEST_HELD} are needed: name more with --data.holdout.")
+        return cannot_tell(name, f"There are {held} held-out images; {FEWEST_HELD} are needed: name more with `data.holdout`.")
     error = math.hypot(float(auc.std(ddof=1)) / math.sqrt(len(auc)) if len(auc) > 1 else 0.1, math.sqrt(1 / (12 * held)))
     signs = [r["d_sign"] for r in records[-len(rows) :] if _has(r, "d_sign")]
     sign = f" It takes {50 * (1 + np.mean(signs)):.0f}% of training images for real (r_t {np.mean(signs):.2f})." if signs else ""
@@ -189,7 +189,7 @@ def oscillation(drawn: Sequence[NDArray[np.float32]], steps: Sequence[int]) -> F
     name = OSCILLATES
     late = [i for i, step in enumerate(steps) if step >= LATE * steps[-1]] if steps else []
     if len(late) < 3:
-        return cannot_tell(name, "It takes three checkpoints in the later half of the training: keep more with --log.checkpoints.")
+        return cannot_tell(name, "It takes three checkpoints in the later half of the training: keep more with `log.checkpoints`.")
     drift, chance = _drifts([drawn[i] for i in late])
     effect, critical = float(np.median(drift)), float(np.quantile(chance, 1 - LIKELY / QUESTIONS))
     return Finding(

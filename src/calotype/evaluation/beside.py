@@ -96,13 +96,13 @@ def own_split(data: Data, fingerprint: str, request: Request) -> Split | None:
     except UserError as error:
         why = f" ({str(error).partition(': ')[0]})"  # how to repair it for a training is of no use here
     if request.data is None:
-        raise UserError(f"the images of {source} changed since the run was trained{why}: name its training images, or others, with --data")
+        raise UserError(f"the images of {source} changed since the run was trained{why}: name its training images, or others, with `data`")
     return None
 
 
 def gone(data: Data) -> str:
     """That the images of a run are not where it found them."""
-    return f"the images that the run was trained on are not in {data.source} any more: say with --data where they are now"
+    return f"the images that the run was trained on are not in {data.source} any more: say with `data` where they are now"
 
 
 def resized(images: Images, size: int) -> Images:
@@ -160,10 +160,10 @@ def _brought(source: str | None, spec: ImageSpec, request: Request) -> tuple[Ima
     if own is None or own == (spec.size, spec.size, spec.channels):
         return split.train, notes
     width, height, channels = own
-    how = f" ({KEPT[fit]}: --fit {fit})" if width != height else ""
+    how = f" ({KEPT[fit]}: `fit={fit}`)" if width != height else ""
     said = f"the images of {source}, {width}x{height} {_color(channels)}, are brought to {shape_of(spec)} as the judged ones are{how}"
     if (least := min(width, height)) < spec.size:
-        said += ", which makes them soft" + (f": --size {least} compares all at their size" if least >= SIZES[0] else "")
+        said += ", which makes them soft" + (f": `size={least}` compares all at their size" if least >= SIZES[0] else "")
     return split.train, (said, *notes)
 
 
@@ -177,7 +177,7 @@ def _without_overlap(found: Beside) -> Beside:
         return found
     lost = int((~fresh).sum())
     if lost > len(held) // 2:
-        raise UserError(f"{lost} of {len(held)} held-out images are training images: give a --holdout of images that the model never saw")
+        raise UserError(f"{lost} of {len(held)} held-out images are training images: give a `holdout` of images that the model never saw")
     kept = replace(held.take(fresh), fingerprint=held.fingerprint + f"-{lost}")
     return Beside(train, kept, (*found.notes, f"{lost} held-out images are training images too and were left out"), lost)
 

@@ -90,7 +90,7 @@ def of_source(source: str, channels: int | None, count: int, seed: int, scale: i
             pixels = np.asarray(picture.convert("L" if gray else "RGB")).reshape(picture.height, picture.width, -1)
             pictures.append(EvalImage(printable(name), _tensor(pixels, scale)))
     if not pictures:
-        raise UserError(f"no picture of {source} can be restored ({reason}): name others with --data")
+        raise UserError(f"no picture of {source} can be restored ({reason}): name others with `data`")
     return pictures
 
 

@@ -24,6 +24,7 @@ from calotype.evaluation import evidence, generation, restoration, result, trans
 from calotype.evaluation.request import LONGEST, Request
 from calotype.evaluation.target import Facts, Target, run_of
 from calotype.models import MODELS, stored
+from calotype.spelling import option
 from calotype.tasks.sample import Generator, load
 from calotype.types import Source
 
@@ -99,11 +100,11 @@ def _restoring(path: Path, request: Request) -> Generator:
     unfit = [name for name in ("features", "holdout", "size", "fit") if getattr(request, name) is not None]
     if unfit:
         raise UserError(
-            f"{path} makes images from images, which are compared with the truth in their own sizes: leave out --{unfit[0]}, and name "
-            "pictures to judge it by with --data"
+            f"{path} makes images from images, which are compared with the truth in their own sizes: leave out `{unfit[0]}`, and name "
+            "pictures to judge it by with `data`"
         )
     if request.count is not None and request.count < 1:
-        raise UserError(f"--count must be 1 or more, not {request.count}")
+        raise UserError(f"`count` must be 1 or more, not {request.count}")
     return load(path, request.device)
 
 
@@ -137,8 +138,8 @@ def _fitting(verdict: Verdict, facts: Facts) -> Verdict:
 def _command(path: str | Path, request: Request) -> str:
     """What repeats the evaluation, and makes the full report of a short one."""
     named = ("data", "holdout", "features", "count", "size", "fit", "seed")
-    asked = [(f"--{name}", str(value)) for name in named if (value := getattr(request, name)) is not None]
-    return shlex.join(["calotype", "evaluate", str(path), *(word for option in asked for word in option)])
+    asked = [(option(name), str(value)) for name in named if (value := getattr(request, name)) is not None]
+    return shlex.join(["calotype", "evaluate", str(path), *(word for pair in asked for word in pair)])
 
 
 def source_of(path: Path) -> Source | None:
@@ -162,7 +163,7 @@ def require_alike(paths: Sequence[Path], data: str | None = None) -> None:
         if one is not None and str(one) != str(how[0]):
             raise UserError(f"{path} was trained on {one}, {first} on {how[0]}: compare models that were trained for the same damage")
         if one is not None and data is None and run and trained[0] and run.mark != trained[0].mark and not run.translates:
-            raise UserError(f"{path} and {first} hold out different images: name pictures for both with --data")
+            raise UserError(f"{path} and {first} hold out different images: name pictures for both with `data`")
 
 
 def apart(paths: Sequence[Path]) -> tuple[Path, Path] | None:

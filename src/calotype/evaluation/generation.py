@@ -107,7 +107,7 @@ def _of_training(candidate: Candidate) -> Findings:
 
 def _alone(report: result.Report, lacking: str, known: Findings) -> Outcome:
     """The report where images cannot be compared with real ones."""
-    none = "There are no training images to compare with: name them with --data."
+    none = "There are no training images to compare with: name them with `data`."
     why = "There are too few real images to compare with." if lacking else none
     note = lacking or "without training images there are no scores of images"
     return Outcome(replace(report, notes=(*report.notes, note)), [*unanswered(Generated, "CANNOT TELL", why), *known])
@@ -179,7 +179,7 @@ def _notes(against: ReferenceSet, n: int) -> list[str]:
     if baseline < n:
         notes.append(
             f"scores use {baseline:,} of the {n:,} images, because only {baseline:,} real images are left for the real-vs-real baseline: "
-            "give more with --holdout"
+            "give more with `holdout`"
         )
     if space.accuracy is not None:
         notes.append(f"{space_in_words(space.label)}, which judges, is right for {100 * space.accuracy:.1f}% of images that it never saw")

@@ -158,18 +158,18 @@ def _of_images(path: Path, request: Request) -> Candidate:
 def _judged(generator: Generator, request: Request) -> ImageSpec:
     """What the images of a model are judged as. Raises `UserError` for a model that draws none, and for more than memory holds."""
     if not generator.model.draws:
-        raise UserError("a classifier draws no images: name a generator to judge, and this one with --features")
+        raise UserError("a classifier draws no images: name a generator to judge, and this one with `features`")
     spec, count = replace(generator.spec, size=request.size or generator.spec.size), _count(request)
     _require_features(request, spec)
     size = 3 * count * spec.channels * max(spec.size, generator.spec.size) ** 2  # in batches, in one array, and before the scores
-    require_memory(size, f"{some(count, 'image')} of {shape_of(spec)}", "give a smaller --count")
+    require_memory(size, f"{some(count, 'image')} of {shape_of(spec)}", "give a smaller `count`")
     return spec
 
 
 def _count(request: Request) -> int:
     count = request.count if request.count is not None else SHORT if request.short else FULL
     if count < 2:
-        raise UserError(f"a judgement needs hundreds of images, not {count}: give a larger --count")
+        raise UserError(f"a judgement needs hundreds of images, not {count}: give a larger `count`")
     return count
 
 

@@ -33,8 +33,8 @@ BATCH = 50
 MOST_UNITS = 512  # bars of the picture of divergences
 ASKED = (Posterior, HeldOut)  # the evidence that only a model can give
 NO_MODEL = "A folder of images has no model to ask."
-OTHER_SIZE = "Images are compared at another size than the model's own: leave out --size."
-NO_HOLDOUT = "There are no held-out images: name some with --holdout."
+OTHER_SIZE = "Images are compared at another size than the model's own: leave out `size`."
+NO_HOLDOUT = "There are no held-out images: name some with `holdout`."
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ def _overfit(
 ) -> Findings:
     """Held-out against as many training images."""
     if train is None:
-        return unanswered(HeldOut, "CANNOT TELL", "There are no training images to compare with: name them with --data.")
+        return unanswered(HeldOut, "CANNOT TELL", "There are no training images to compare with: name them with `data`.")
     seen, shape = train.some(len(held), effort.seed), generator.spec.shape
     of_held, of_seen = bits_of(nats, shape), bits_of(nats_of(generator, way, seen, effort), shape)
     try:
@@ -177,7 +177,7 @@ def _latents(generator: Generator, images: LabelledImages | None) -> tuple[Findi
     if not isinstance(model, HasPosterior):
         return unanswered(Posterior, "NOT APPLICABLE", likelihood.NO_ENCODER), None
     if images is None:
-        return unanswered(Posterior, "CANNOT TELL", "There are no images to encode: name some with --holdout or --data."), None
+        return unanswered(Posterior, "CANNOT TELL", "There are no images to encode: name some with `holdout` or `data`."), None
     some = images.some(QUICK, 0)
     parts = [model.posterior(*some.batch(slice(start, start + BATCH), generator.device)) for start in range(0, len(some), BATCH)]
     means, divergence = (torch.cat([part[i].float().cpu() for part in parts]).flatten(1).numpy() for i in range(2))

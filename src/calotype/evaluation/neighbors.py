@@ -47,8 +47,8 @@ def shape_of_images(source: str, size: int | None) -> ImageSpec:
     width, height, channels = shape
     if size is None and (width != height or not SIZES[0] <= width <= SIZES[1]):
         raise UserError(
-            f"the images of {source} are {width}x{height}: say at which size to compare them, for example --size "
-            f"{recommended_size(min(width, height))}"
+            f"the images of {source} are {width}x{height}: say at which size to compare them, for example "
+            f"`size={recommended_size(min(width, height))}`"
         )
     return ImageSpec(size or width, channels)
 
@@ -66,7 +66,7 @@ def pool(path: Path, request: Request, own: ImageSpec | None, spec: ImageSpec) -
         config, facts = run.read_config()
         found = of_run(config.data, facts["data"]["fingerprint"], request, own, spec)
     elif request.data is None:
-        raise UserError(f"{path} does not say what it was made of: name the images to look for neighbors in with --data")
+        raise UserError(f"{path} does not say what it was made of: name the images to look for neighbors in with `data`")
     else:
         found = named(request, spec)
     if found.train is None:

@@ -46,7 +46,7 @@ def enough(train: Images, holdout: Images | None, n: int, features: str | None) 
         return
     training = next(k for k in count(1) if min(_parts(len(train) + k, held, n)) >= need)
     other = next((k for k in range(1, n + 1) if min(_parts(len(train), held + k, n)) >= need), None)
-    give = f"{training} more training images" + ("" if other is None else f", or {other} more real images with --holdout")
+    give = f"{training} more training images" + ("" if other is None else f", or {other} more real images with `holdout`")
     raise TooFewReals(
         f"only {reference} real images to compare with and {baseline} for the real-vs-real baseline are left, and features of "
         f"{need - 1} dimensions need {need} of each: give {give}"

@@ -98,15 +98,15 @@ def _pictures(generator: Generator, known: RunInfo, path: Path, request: Request
     assert source is not None
     if data is not None and known.split is None:
         if degradation_of(generator.spec) is None:
-            raise UserError("this model learned from pairs of pictures, and --data names single ones: leave it out")
+            raise UserError("this model learned from pairs of pictures, and `data` names single ones: leave it out")
         own = generator.spec.channels if source.channels != generator.spec.channels else None  # a restored picture keeps its channels
         return within(of_source(data, own, count, seed, source.scale), megapixels), []
     if known.split is None:
         where = f"{path} is a model by itself" if known.config is None else gone(known.config.data)
-        raise UserError(f"{where}: name pictures to restore with --data")
+        raise UserError(f"{where}: name pictures to restore with `data`")
     held, train = known.split.holdout, known.split.train
     if not len(held):
-        raise UserError("the run held no images out: name pictures to restore with --data")
+        raise UserError("the run held no images out: name pictures to restore with `data`")
     pictures = within(of_images(held, count, seed, source.scale), megapixels)
     return pictures, within(of_images(train, len(pictures), seed, source.scale), megapixels)
 
@@ -168,7 +168,7 @@ def _names(measured: Restored) -> str:
 def _notes(measured: Restored, known: RunInfo, data: str | None) -> tuple[str, ...]:
     notes = []
     if data is not None and known.learned_from(data):
-        notes.append(f"the run was trained on pictures of {data}: leave out --data to judge it by those that it held out")
+        notes.append(f"the run was trained on pictures of {data}: leave out `data` to judge it by those that it held out")
     if len(measured.names) < FEWEST:
         notes.append(f"{len(measured.names)} images are few: their intervals hold only if they are typical")
     if known.config is not None and known.split is not None and known.config.data.fit == "tile":

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from calotype.diagnose.checks import by_name
 from calotype.diagnose.verdict import Status, Verdict, worst_first
 from calotype.metrics.score import Estimate, Interval, Score
+from calotype.spelling import spelled
 
 Pixels = NDArray[np.uint8]
 
@@ -283,7 +284,7 @@ def to_json(report: Report) -> dict[str, Any]:
     tree["ladder"] = [{"name": row.name, "scores": dict(row.scores)} for row in report.ladder]
     tree["evaluations"] = [asdict(row) for row in report.evaluations]
     tree["curves"] = None if report.curves is None else asdict(report.curves)
-    return plain(tree)  # type: ignore[no-any-return]
+    return spelled(plain(tree))  # type: ignore[no-any-return]
 
 
 def _near(near: Neighbors) -> dict[str, Any]:

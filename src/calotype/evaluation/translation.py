@@ -130,7 +130,7 @@ def _batch(known: RunInfo, split: Split, generator: Generator, request: Request)
     )  # none may come twice: it would be its own double
     if fewest < 2:
         raise UserError(
-            "the run held no pictures out: name some with --data"
+            "the run held no pictures out: name some with `data`"
             if data is None
             else f"{data} holds too few pictures to judge by: name others"
         )

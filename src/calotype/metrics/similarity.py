@@ -87,8 +87,8 @@ def _maps(a: Tensor, b: Tensor, peak: float) -> tuple[Tensor, Tensor]:
 def _windows(x: Tensor) -> Tensor:
     """Weighted means over all windows."""
     place = torch.arange(WINDOW, dtype=torch.float64) - WINDOW // 2
-    weights = torch.exp(-0.5 * (place / WIDTH) ** 2)
-    weights = (weights / weights.sum()).tolist()
+    bell = torch.exp(-0.5 * (place / WIDTH) ** 2)
+    weights: list[float] = (bell / bell.sum()).tolist()
     for dim in (2, 3):  # shifted sums take a fraction of what a convolution in double precision does
         count = x.shape[dim] - WINDOW + 1
         whole = x.narrow(dim, 0, count) * weights[0]

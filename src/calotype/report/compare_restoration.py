@@ -72,7 +72,7 @@ def _alike(reports: Sequence[Report]) -> list[Restoration]:
             )
         common = [name for name in one.psnr if name in first.psnr and name != MODEL]
         if one.images != first.images or any(not np.allclose(one.psnr[name], first.psnr[name], atol=0.005) for name in common):
-            raise UserError(f"{report.subject} and {reports[0].subject} were judged on different images: name some for both with --data")
+            raise UserError(f"{report.subject} and {reports[0].subject} were judged on different images: name some for both with `data`")
     return found
 
 

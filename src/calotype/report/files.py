@@ -18,15 +18,15 @@ def require_folder(folder: Path) -> None:
     """Raise `UserError` where `save` could not write into a folder, before there is a report."""
     reasons = [obstacle(folder, folder=True), *(obstacle(folder / name) for name in (_JSON, _PAGE) if folder.is_dir())]
     if reason := next(filter(None, reasons), None):
-        raise UserError(f"cannot write a report into {folder}: {reason}; choose another --out")
+        raise UserError(f"cannot write a report into {folder}: {reason}; choose another `out`")
 
 
 def require_page(path: Path) -> None:
     """Raise `UserError` where `save_comparison` could not write, before there are reports."""
     if not path.name or path.is_dir():
-        raise UserError(f"--out {path} is a folder: name the page, such as {path / 'comparison.html'}")
+        raise UserError(f"`out={path}` is a folder: name the page, such as {path / 'comparison.html'}")
     if reason := obstacle(path, make=True):
-        raise UserError(f"cannot write {path}: {reason}; choose another --out")
+        raise UserError(f"cannot write {path}: {reason}; choose another `out`")
 
 
 def save(report: Report, folder: Path) -> Path:
@@ -49,4 +49,4 @@ def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"cannot create {folder}: {error.strerror or error}; choose another --out") from None
+        raise UserError(f"cannot create {folder}: {error.strerror or error}; choose another `out`") from None

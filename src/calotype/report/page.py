@@ -51,6 +51,7 @@ from calotype.report.text import (
     tally,
     where,
 )
+from calotype.spelling import as_options
 
 __all__ = ["compare_html", "html"]
 
@@ -345,7 +346,7 @@ def _curves(report: Report) -> str:
     if report.curves is None or not (drawn := plots.curves(report.curves)):
         return ""
     events = report.curves.events
-    listed = "".join(f"<li>step {event.step:,}: {text(event.says)}</li>" for event in events)
+    listed = "".join(f"<li>step {event.step:,}: {text(as_options(event.says))}</li>" for event in events)
     return _side_by_side(drawn) + (f"<h3>Events</h3><ol>{listed}</ol>" if listed else "")
 
 

@@ -17,6 +17,7 @@ from calotype.metrics.table import METRICS, metric_of
 from calotype.metrics.wording import number, space_in_words
 from calotype.report.drawing import BETTER
 from calotype.report.glossary import LIKELIHOODS, QUESTIONS, SCORES, term_of
+from calotype.spelling import as_options
 
 SYMBOLS: dict[Status, str] = {"FAIL": "\u00d7", "WARN": "!", "CANNOT TELL": "?", "PASS": "✓", "NOT APPLICABLE": "\u2013"}
 _MAIN = [metric.name for metric in sorted(METRICS, key=lambda metric: metric.first) if metric.first]
@@ -206,7 +207,7 @@ def pieces(remedy: str) -> list[tuple[bool, str]]:
 
 def text(report: Report, page: str = "") -> str:
     """The short form for a terminal: verdicts worst first, the main scores, and where the page is."""
-    lines = [headline(report), *(f"  note: {note}" for note in report.notes)]
+    lines = [headline(report), *(f"  note: {as_options(note)}" for note in report.notes)]
     width = max((len(v.name) for v in report.verdicts), default=0)
     for verdict in report.asked:
         lines.append(f"  {verdict.status:<11}  {verdict.name:<{width}}  {sentence(verdict.says)}")
@@ -276,11 +277,12 @@ def of_truth(score: Score) -> bool:
 
 
 def sentence(words: str) -> str:
-    """``words`` with a capital and a full stop.
+    """``words`` with a capital and a full stop, and the settings that they name as options.
 
-    >>> sentence("too few images")
-    'Too few images.'
+    >>> sentence("too few images: give a larger `count`")
+    'Too few images: give a larger --count.'
     """
+    words = as_options(words)
     return words[:1].upper() + words[1:] + ("" if not words or words.endswith((".", "!", "?")) else ".")
 
 

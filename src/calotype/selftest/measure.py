@@ -93,7 +93,7 @@ def selftest(
     try:
         enough(split.train.take(slice(0, total - count - held)), split.train.take(slice(0, held)), count, features)
     except TooFewReals:
-        raise UserError(f"{total:,} images are too few for {spaces[0].dimension:,} features of each: choose other --features") from None
+        raise UserError(f"{total:,} images are too few for {spaces[0].dimension:,} features of each: choose other `features`") from None
     confirm = second(spaces[0], split.train.spec)
     of_parts = [known(images, spaces, confirm, progress(say, "features of real images")) for images in parts]
     real = of_parts[0] if len(of_parts) == 1 else of_parts[0] + of_parts[1]
@@ -126,7 +126,7 @@ def _count(data: str, there: int, asked: int | None) -> int:
             f"{data} has {some(there, 'image')}; a selftest needs {FEWEST:,}, to divide them into generated, trained on and held out"
         )
     if asked is not None and asked > there // 3:
-        raise UserError(f"{asked:,} are more than a third of the {there:,} images of {data}: give a --count of {there // 3:,} or less")
+        raise UserError(f"{asked:,} are more than a third of the {there:,} images of {data}: give a `count` of {there // 3:,} or less")
     return min(GENERATED, there // 3) if asked is None else asked
 
 
