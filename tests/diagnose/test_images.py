@@ -13,6 +13,7 @@ from calotype.diagnose.copies import copying
 from calotype.diagnose.verdict import Finding, Verdict, conclude
 from calotype.metrics import copying as measured
 from calotype.metrics.classes import Shares
+from calotype.metrics.kinds import Kinds
 from calotype.metrics.score import Estimate
 from calotype.metrics.spectrum import grain, top_octave
 
@@ -134,6 +135,23 @@ def test_shares_that_are_estimated_need_larger_differences() -> None:
     assert "c0, c1, c2, c3, c4, c5 and 4 more" in verdict.says
     # the real shares are counts too: of 40 images a tenth is 4
     assert judged(modes.thinned(names, sharp, np.full(10, 4), 1000)).status != "FAIL"
+
+
+@pytest.mark.parametrize(
+    ("found", "reached", "wanted"),
+    [
+        (Kinds(1e-6, 0.2, 0.01, 30), False, "FAIL"),
+        (Kinds(1e-6, 0.2, 0.01, 30), True, "WARN"),
+        (Kinds(1e-6, 0.05, 0.01, 30), False, "WARN"),
+        (Kinds(0.3, 0.05, 0.01, 30), False, "PASS"),
+        (Kinds(1e-6, 0.01, 0.01, 30), False, "PASS"),
+        (Kinds(0.3, 0.05, 0.1, 30), False, "CANNOT TELL"),
+    ],
+)
+def test_kinds_without_names_are_rare_by_their_share_and_beyond_chance(found: Kinds, reached: bool, wanted: str) -> None:
+    verdict = judged(modes.rarely(found, 1000, reached, reached))
+    assert verdict.status == wanted
+    assert ("too badly" in verdict.says) == (reached and wanted == "WARN")
 
 
 def test_blur_and_noise_by_the_power_of_the_finest_octave() -> None:

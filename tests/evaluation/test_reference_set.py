@@ -11,10 +11,14 @@ import pytest
 from calotype import pictures
 from calotype.data import Images
 from calotype.data.images import make_images
+from calotype.diagnose.copies import search
+from calotype.diagnose.generated import Generated
 from calotype.errors import UserError
+from calotype.evaluation import reference_set as chosen
 from calotype.evaluation.evaluate import evaluate
 from calotype.evaluation.evidence import classes
-from calotype.evaluation.reference_set import enough, laid
+from calotype.evaluation.generator import Candidate
+from calotype.evaluation.reference_set import laid, reference_set, spaces_for
 from calotype.metrics.classes import Shares
 from calotype.metrics.features import Extracted, FeatureSpace
 from calotype.metrics.real_images import RealImages, ReferenceSet
@@ -111,7 +115,7 @@ def test_scores_and_baseline_rest_on_equally_many_images(digits: np.ndarray, tmp
 def test_too_few_real_images_are_counted_out(train: int, holdout: int, n: int, tells: str) -> None:
     images, held = blank(train), blank(holdout)
     with pytest.raises(UserError, match=tells) as caught:
-        enough(images, held, n, "digits")
+        spaces_for(images, held, n, "digits")
     assert "\n" not in str(caught.value)
 
 
@@ -121,11 +125,11 @@ def test_too_few_real_images_are_counted_out(train: int, holdout: int, n: int, t
 )
 def test_as_many_as_it_asks_for_are_enough(train: int, holdout: int, n: int) -> None:
     """Each is what the line above asks for, and one image fewer is refused again."""
-    enough(blank(train), blank(holdout), n, "digits")
+    spaces_for(blank(train), blank(holdout), n, "digits")
     found = divided(train, holdout, n)
     assert min(len(found.baseline), len(found.reference)) == DIGITS + 1
     with pytest.raises(UserError, match="of each: give 1 more training images"):
-        enough(blank(train - 1), blank(holdout), n, "digits")
+        spaces_for(blank(train - 1), blank(holdout), n, "digits")
 
 
 def test_too_few_are_told_before_any_work(digits: np.ndarray, tmp_path: Path) -> None:
@@ -155,3 +159,45 @@ def test_shares_as_rough_as_themselves_are_not_drawn(error: float, shown: bool) 
         assert counts.generated == (73, 27, *[0] * 8)
         assert all(0 <= low <= high <= 1 for low, high in counts.interval)
         assert counts.judge == "Estimated by a linear classifier, which is right for 10% of real images."
+
+
+def colorful(count: int, seed: int = 0) -> Images:
+    pixels = np.random.default_rng(seed).integers(0, 256, (count, 16, 16, 3), dtype=np.uint8)
+    return make_images(pixels, None, (), "noise")
+
+
+@pytest.mark.parametrize(
+    ("train", "n", "through", "names", "says"),
+    [
+        (300, 129, (), ["photos"], None),
+        (300, 128, (), ["random1", "random2", "random3"], "need 129 generated images and twice as many real ones: random ones stand in"),
+        (257, 129, (), ["random1", "random2", "random3"], "hardly see content"),
+        (300, 129, ("efficientnet-lite0",), ["random1", "random2", "random3"], "trained through efficientnet-lite0"),
+    ],
+)
+def test_photographs_are_judged_as_such_where_there_are_enough_and_no_loss_looked_through_the_network(
+    train: int, n: int, through: tuple[str, ...], names: list[str], says: str | None
+) -> None:
+    spaces, caution = spaces_for(colorful(train), None, n, None, through)
+    assert [space.name for space in spaces] == names
+    assert caution is None if says is None else says in str(caution)
+
+
+def test_features_that_were_asked_for_give_way_to_no_others() -> None:
+    with pytest.raises(UserError, match="128 generated images are too few for features of 128 dimensions"):
+        spaces_for(colorful(300), None, 128, "photos")
+
+
+def test_copies_are_found_among_images_that_no_network_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chosen, "LOOKED_SHORT", 280)
+    train = colorful(400)
+    candidate = Candidate("copies", train.pixels[:140], train, colorful(300, seed=1), count=140)
+    found = reference_set(candidate, None, 0, short=True)
+    assert (len(found.train), len(found.whole), len(found.holdout)) == (280, 400, 140)
+    assert np.array_equal(found.train.images.pixels[5], found.whole.images.pixels[found.in_whole(np.array([5]))[0]])
+    drawn, confirm = chosen.drawn_in(found, candidate.images)
+    nearby = search(Generated(candidate.images, drawn, confirm, found, 0, [{}], [{}])).nearby
+    assert nearby is not None
+    assert np.array_equal(np.sort(nearby.train), np.arange(140))
+    assert reference_set(candidate, "random", 0, short=True).whole is not None  # which is fast enough to look at all
+    assert len(reference_set(candidate, "random", 0, short=True).train) == 400

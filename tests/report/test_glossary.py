@@ -62,7 +62,10 @@ def test_every_feature_space_has_a_name_for_people() -> None:
     spaces = [*pick("digits", ImageSpec(28, 1)), *pick("random", color), coarse(color)]
     spoken = [space_in_words(space.label) for space in spaces]
     spoken += [space_in_words("mean of " + ", ".join(space.label for space in pick("random", color))), space_in_words("pixels")]
-    spoken += [space_in_words(f"{name}@1a2b3c4d, some layer, 768") for name in ("inception", "dinov2", "classifier-photos-0001")]
+    spoken += [
+        space_in_words(f"{name}@1a2b3c4d, some layer, 768")
+        for name in ("inception", "dinov2", "photos", "photos-full", "classifier-photos-0001")
+    ]
     for words in spoken:
         assert "@" not in words
         assert any(term in glossary.SPACES for term, _ in terms_in(words)) or term_of(words) in glossary.SPACES, words

@@ -61,6 +61,18 @@ def test_selftest_counts_alarms() -> None:
     assert set(COURSES) <= set(rows)
 
 
+def test_classes_that_the_verdicts_do_not_know_go_missing_all_the_same() -> None:
+    rows = {
+        row.planted: row for row in selftest(images=1600, count=500, trials=1, labels=False, features="random", only=("3 of 10", "noth"))
+    }
+    assert [name for name in rows if name not in COURSES] == ["nothing (other real images)", "3 of 10 classes missing"]
+    assert rows["3 of 10 classes missing"].alarms["mode-collapse"] == 1
+    assert rows["3 of 10 classes missing"].fails["mode-collapse"] <= 1
+    assert not any(rows["nothing (other real images)"].fails.values())
+    with pytest.raises(UserError, match="no planted failure is called 'bananas': they are nothing"):
+        selftest(images=1600, trials=1, only=("bananas",))
+
+
 RAISED = {
     "gradient vanishes": "vanishing-gradient",
     "overfitted discriminator (AUC .65)": "overfitting-discriminator",

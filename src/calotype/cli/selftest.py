@@ -29,6 +29,9 @@ class Options:
     count: Count | None = None  # images that play the generated ones; 1,000 where none is given, or a third of them
     trials: Count = 20  # random divisions of the images
     features: str | None = None  # as for calotype evaluate
+    labels: bool = True  # whether the verdicts know the classes of the images
+    images: Count | None = None  # of the source that are used; all where none is given
+    only: tuple[str, ...] = ()  # words in the names of the failures to plant, such as missing copies; all where none are given
     seed: Seed = 0  # of the divisions and of everything random in the failures
     json: bool = False  # print the result as JSON
 
@@ -44,6 +47,9 @@ def run(words: list[str]) -> int:
             size=options.size,
             channels=options.channels,
             features=options.features,
+            labels=options.labels,
+            images=options.images,
+            only=options.only,
             seed=options.seed,
             say=display.show,
         )

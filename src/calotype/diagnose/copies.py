@@ -37,7 +37,7 @@ class Nearby:
     """Generated images whose nearest real image is a training image, closest first."""
 
     generated: NDArray[np.int64]
-    train: NDArray[np.int64]
+    train: NDArray[np.int64]  # places among `ReferenceSet.whole`
     distance: NDArray[np.float64]
     features: str  # the space in which they are close
 
@@ -53,7 +53,7 @@ class Search:
 def search(made: Generated) -> Search:
     """Look for training images among the generated ones: the same ones, and such as are too close to them."""
     pixels, confirm, against = made.pixels, made.confirm, made.against
-    train, held = against.train, against.holdout
+    train, held = against.whole, against.holdout
     found = twins(pixels, confirm.features, train.images.pixels, train.confirm.features)
     asked = np.sort(np.random.default_rng([made.seed, 6]).permutation(len(train))[:ASKED])
     pool = (train.images.pixels, train.confirm.features)
@@ -88,7 +88,7 @@ def _closer(made: Generated, rows: NDArray[np.int64]) -> tuple[Finding | Verdict
         again = find_copies(made.confirm.features[rows], train.confirm.features, held.confirm.features, made.seed)
     except UserError as error:
         return cannot_tell(NAME, str(error)), None
-    nearby = Nearby(again.generated, again.train, again.distances, confirm.label)
+    nearby = Nearby(again.generated, made.against.in_whole(again.train), again.distances, confirm.label)
     return copying(first, again, (space_in_words(space.label), space_in_words(confirm.label)), made.files), nearby
 
 

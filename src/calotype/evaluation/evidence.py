@@ -97,11 +97,11 @@ def pictures(
         pairs = slice(0, WORST)
         worst = result.Neighbors(
             shown[nearby.generated[pairs]],
-            train.images.pixels[nearby.train[pairs]],
+            against.whole.images.pixels[nearby.train[pairs]],
             train_distance=tuple(nearby.distance[pairs].tolist()),
             features=nearby.features,
             place=tuple(nearby.generated[pairs].tolist()),
-            train_name=_names(train.images, nearby.train[pairs]),
+            train_name=_names(against.whole.images, nearby.train[pairs]),
         )
     real = against.reference.images.pixels
     spaced = np.linspace(0, len(real) - 1, min(SHOWN, len(real))).astype(int)  # a folder's order is often by class

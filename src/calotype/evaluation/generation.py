@@ -16,7 +16,7 @@ from calotype.diagnose.training import History
 from calotype.engine.display import progress
 from calotype.evaluation import cost, evidence, likelihoods, result
 from calotype.evaluation.generator import Candidate, Pixels, draw, open_candidate
-from calotype.evaluation.reference_set import TooFewReals, drawn_in, enough, reference_set
+from calotype.evaluation.reference_set import TooFewReals, drawn_in, reference_set, spaces_for
 from calotype.evaluation.request import Request
 from calotype.evaluation.scores import in_order, scored
 from calotype.evaluation.target import Facts, Outcome
@@ -61,7 +61,7 @@ class GeneratorTarget:
         known = [*_of_training(candidate), *told.findings]
         if candidate.train is None or self.lacking:
             return _alone(report, self.lacking, known)
-        against = reference_set(candidate, request.features, request.seed, request.say)
+        against = reference_set(candidate, request.features, request.seed, request.short, request.say)
         found = _beside(against, candidate, report, request)
         report = found.report
         if request.slow:
@@ -78,7 +78,7 @@ def open_target(path: Path, request: Request) -> GeneratorTarget:
     candidate = open_candidate(path, request)
     try:
         if candidate.train is not None:
-            enough(candidate.train, candidate.holdout, candidate.count, request.features)
+            spaces_for(candidate.train, candidate.holdout, candidate.count, request.features, candidate.through)
     except TooFewReals as error:
         if candidate.generator is None:
             raise
@@ -99,7 +99,7 @@ def _of_training(candidate: Candidate) -> Findings:
     """What the log and the checkpoints tell; a folder of images has neither."""
     if candidate.generator is None:
         return unanswered(History, "NOT APPLICABLE", "A folder of images tells nothing of a training.")
-    space = pick(None, candidate.generator.spec)[0]
+    space = pick(None, candidate.generator.spec, through=candidate.through)[0]
     found = [space.of(pixels) for _, pixels in candidate.grids]
     drawn = [e.features if e.probabilities is None else e.probabilities for e in found]
     return answers(History(candidate.records, drawn, [step for step, _ in candidate.grids]))
@@ -126,7 +126,7 @@ def _beside(against: ReferenceSet, candidate: Candidate, report: result.Report, 
     findings = answers(made_of)
     shares = made_of.once(estimated_shares)
     compared(3, 4)
-    train, held = against.train.images, against.holdout.images
+    train, held = against.whole.images, against.holdout.images
     report = replace(
         report,
         scores=(*scores, *report.scores),
@@ -175,7 +175,12 @@ def _label(against: ReferenceSet) -> str:
 def _notes(against: ReferenceSet, n: int) -> list[str]:
     space = against.spaces[0]
     baseline = len(against.baseline)
-    notes = [_repeats(against.train), check_count(min(baseline, len(against.reference)), space.dimension)]
+    notes = [
+        against.caution,
+        _repeats(against.whole),
+        _looked(against),
+        check_count(min(baseline, len(against.reference)), space.dimension),
+    ]
     if baseline < n:
         notes.append(
             f"scores use {baseline:,} of the {n:,} images, because only {baseline:,} real images are left for the real-vs-real baseline: "
@@ -190,6 +195,14 @@ def _repeats(train: RealImages) -> str | None:
     again = len(train) - len(train.once)
     said = f"{again:,} of the {len(train):,} training images repeat others pixel by pixel"
     return f"{said}: each different image counts once for precision, recall, density and coverage" if again >= WORTH * len(train) else None
+
+
+def _looked(against: ReferenceSet) -> str | None:
+    if against.all_train is None:
+        return None
+    whole, some = len(against.whole), len(against.train)
+    space = space_in_words(against.spaces[0].label)
+    return f"{space}: of the {whole:,} training images {some:,} are compared with; copies are looked for among all"
 
 
 def _protocol(against: ReferenceSet) -> dict[str, str]:

@@ -60,6 +60,11 @@ class Candidate:
     seconds_per_1000: float | None = None  # for 1,000 images, while these were drawn
     overlap: int = 0  # images that the holdout had beside its own, and that are training images
 
+    @property
+    def through(self) -> tuple[str, ...]:
+        """The feature networks that its model was trained through, as far as one is known."""
+        return () if self.generator is None else self.generator.model.through
+
 
 def open_candidate(path: Path, request: Request) -> Candidate:
     """What is to be judged at ``path`` with its real images, before anything is drawn: `draw` does that.
@@ -160,7 +165,7 @@ def _judged(generator: Generator, request: Request) -> ImageSpec:
     if not generator.model.draws:
         raise UserError("a classifier draws no images: name a generator to judge, and this one with `features`")
     spec, count = replace(generator.spec, size=request.size or generator.spec.size), _count(request)
-    _require_features(request, spec)
+    _require_features(request, spec, generator.model.through)
     size = 3 * count * spec.channels * max(spec.size, generator.spec.size) ** 2  # in batches, in one array, and before the scores
     require_memory(size, f"{some(count, 'image')} of {shape_of(spec)}", "give a smaller `count`")
     return spec
@@ -173,10 +178,10 @@ def _count(request: Request) -> int:
     return count
 
 
-def _require_features(request: Request, spec: ImageSpec) -> None:
-    """Raise `UserError` for features that there are not, and that such images have none of, before other images are read."""
+def _require_features(request: Request, spec: ImageSpec, through: tuple[str, ...] = ()) -> None:
+    """Raise `UserError` for features that there are not, that such images have none of, or that would flatter their model."""
     if request.features is not None:
-        pick(request.features, spec)
+        pick(request.features, spec, through=through)
 
 
 def _of_generator(path: Path, generator: Generator, spec: ImageSpec, beside: Beside, request: Request) -> Candidate:

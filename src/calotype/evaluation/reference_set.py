@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from itertools import count
 
 import numpy as np
+from numpy.typing import NDArray
 
 from calotype.data import Images, Progress
 from calotype.data.images import part
 from calotype.engine.display import Say, progress
 from calotype.errors import UserError
 from calotype.evaluation.generator import Candidate, Pixels
-from calotype.metrics.features import Extracted, FeatureSpace, cached, pick, second
+from calotype.metrics.features import BLIND, Extracted, FeatureSpace, cached, caution, default, pick, second
 from calotype.metrics.real_images import RealImages, ReferenceSet
 
 FEWEST = 1_000  # real images to compare with, where there are so many; more where more were generated
+LOOKED, LOOKED_SHORT = 20_000, 5_000  # training images that a network of photographs looks at, in a full and in a short report
 
 
-def reference_set(candidate: Candidate, features: str | None, seed: int, say: Say | None = None) -> ReferenceSet:
-    """The real images for a candidate with training images.
+def reference_set(candidate: Candidate, features: str | None, seed: int, short: bool = False, say: Say | None = None) -> ReferenceSet:
+    """The real images for a candidate with training images; of large sets some, where a network is slow.
 
     Raises:
         UserError: for too few images for the feature space, and for a space that does not take them.
@@ -28,26 +30,58 @@ def reference_set(candidate: Candidate, features: str | None, seed: int, say: Sa
     train = candidate.train
     assert train is not None
     held = train.take(slice(0, 0)) if candidate.holdout is None else candidate.holdout
-    enough(train, held, len(candidate.images), features)
-    spaces = pick(features, train.spec)
+    spaces, caution = spaces_for(train, held, len(candidate.images), features, candidate.through)
     confirm = second(spaces[0], train.spec)
-    of_train, of_held = (known(images, spaces, confirm, progress(say, "features of real images")) for images in (train, held))
-    return replace(laid(spaces, confirm, of_train, of_held, len(candidate.images), seed), overlap=candidate.overlap)
+    n, most = len(candidate.images), (LOOKED_SHORT if short else LOOKED) if spaces[0].network else None
+    rows, of_held = _some(len(train), most, seed), _some(len(held), most and max(most // 2, n), seed)
+    some_train, some_held = (images if few is None else images.take(few) for images, few in ((train, rows), (held, of_held)))
+    known_train, known_held = (
+        known(images, spaces, confirm, progress(say, "features of real images")) for images in (some_train, some_held)
+    )
+    found = replace(laid(spaces, confirm, known_train, known_held, n, seed), overlap=candidate.overlap, caution=caution)
+    return found if rows is None else replace(found, all_train=known(train, (), confirm), rows=rows)
 
 
-def enough(train: Images, holdout: Images | None, n: int, features: str | None) -> None:
-    """Raise `UserError` where ``n`` generated images or the real ones are too few for the feature space; it says how many more it takes."""
-    need = pick(features, train.spec)[0].dimension + 1
+def _some(there: int, most: int | None, seed: int) -> NDArray[np.int64] | None:
+    """Rows of at most so many images, in their order; None for all of them."""
+    return None if most is None or there <= most else np.sort(np.random.default_rng([seed, 13]).permutation(there)[:most])
+
+
+def spaces_for(
+    train: Images, holdout: Images | None, n: int, features: str | None, through: Collection[str] = ()
+) -> tuple[tuple[FeatureSpace, ...], str | None]:
+    """The spaces to compare ``n`` generated images with real ones in, and what a report says first of them.
+
+    Features of photographs that nobody asked for give way to random ones, which need fewer images, where there are few.
+
+    Raises:
+        UserError: where the images are too few for the feature space; it says how many more it takes.
+    """
+    held, name = 0 if holdout is None else len(holdout), features or default(train.spec, through)
+    spaces = pick(name, train.spec, through=through)
+    if features is None and name == "photos" and _lacking(spaces[0], len(train), held, n):
+        fewer = pick("random", train.spec)
+        if not _lacking(fewer[0], len(train), held, n):
+            need = spaces[0].dimension + 1
+            few = f"The features of photographs need {need} generated images and twice as many real ones: random ones stand in."
+            return fewer, f"{few} {BLIND}"
+    if lacking := _lacking(spaces[0], len(train), held, n):
+        raise lacking
+    return spaces, caution(features, train.spec, through)
+
+
+def _lacking(space: FeatureSpace, train: int, held: int, n: int) -> UserError | None:
+    """Why ``n`` generated images or so many real ones are too few for a feature space; None where they are enough."""
+    need = space.dimension + 1
     if n < need:
-        raise UserError(f"{n} generated images are too few for features of {need - 1} dimensions: give at least {need}, better {5 * need}")
-    held = 0 if holdout is None else len(holdout)
-    reference, baseline = _parts(len(train), held, n)
+        return UserError(f"{n} generated images are too few for features of {need - 1} dimensions: give at least {need}, better {5 * need}")
+    reference, baseline = _parts(train, held, n)
     if min(reference, baseline) >= need:
-        return
-    training = next(k for k in count(1) if min(_parts(len(train) + k, held, n)) >= need)
-    other = next((k for k in range(1, n + 1) if min(_parts(len(train), held + k, n)) >= need), None)
+        return None
+    training = next(k for k in count(1) if min(_parts(train + k, held, n)) >= need)
+    other = next((k for k in range(1, n + 1) if min(_parts(train, held + k, n)) >= need), None)
     give = f"{training} more training images" + ("" if other is None else f", or {other} more real images with `holdout`")
-    raise TooFewReals(
+    return TooFewReals(
         f"only {reference} real images to compare with and {baseline} for the real-vs-real baseline are left, and features of "
         f"{need - 1} dimensions need {need} of each: give {give}"
     )

@@ -26,7 +26,7 @@ from calotype.evaluation.run_info import RunInfo
 from calotype.evaluation.scores import scored
 from calotype.evaluation.target import Facts, Outcome
 from calotype.files import name_of
-from calotype.metrics.features import pick
+from calotype.metrics.features import default, pick
 from calotype.metrics.frechet import FD, frechet_estimate
 from calotype.metrics.inputs import Quality
 from calotype.metrics.quality import Convention, convention_for
@@ -78,7 +78,7 @@ class TranslatorTarget:
         several, speed = _translated(generator, self.batch, self.paired, request)
         two, convention = len(several) > 1, convention_for(None, generator.spec.channels)
         scores = [s for one in several for s in _scores(one, convention, two)]
-        scores += [] if request.short else _distances(several, self.split, two)
+        scores += [] if request.short else _distances(several, self.split, two, generator.model.through)
         report = result.Report(
             name_of(self.path),
             scores=tuple(scores),
@@ -155,17 +155,21 @@ def _scores(one: _One, convention: Convention, several: bool) -> list[Score]:
     return [replace(s, name=f"{s.name}, {one.direction}") for s in scores] if several else scores
 
 
-def _distances(several: Sequence[_One], split: Split, two: bool) -> list[Score]:
+def _distances(several: Sequence[_One], split: Split, two: bool, through: tuple[str, ...]) -> list[Score]:
     """The Frechet distance of translations from training pictures of the other side; the baseline is that of held-out ones."""
     found = []
     for one in several:
         others = split.train if one.direction == "a2b" else split.train.partner
         if others is None:  # the sources are made of the images, and there is no set of them apart
             continue
-        real, space = np.asarray(others.pixels[:REALS]), pick(None, others.spec)[0]
-        drawn, held, reals = (space.of(x).features for x in (edge.to_uint8(one.found.made), edge.to_uint8(one.found.image), real))
-        if min(len(drawn), len(reals)) <= 2 * space.dimension:
+        real = np.asarray(others.pixels[:REALS])
+        fewest = min(len(one.found.made), len(real))
+        names = dict.fromkeys((default(others.spec, through), "random"))  # which needs fewer images
+        spaces = (pick(name, others.spec, through=through)[0] for name in names)
+        space = next((space for space in spaces if fewest > 2 * space.dimension), None)
+        if space is None:
             continue
+        drawn, held, reals = (space.of(x).features for x in (edge.to_uint8(one.found.made), edge.to_uint8(one.found.image), real))
         estimate, baseline = frechet_estimate(drawn, reals), frechet_estimate(held, reals).value
         name = FD.name + (f", {one.direction}" if two else "")
         found.append(Score(name, estimate.value, estimate.interval, baseline, len(drawn), len(reals), space.label, FD.kind))

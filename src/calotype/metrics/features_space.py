@@ -34,6 +34,15 @@ class Extracted:
         """The same for some of the images."""
         return Extracted(self.features[rows], None if self.probabilities is None else self.probabilities[rows])
 
+    def updated(self, rows: NDArray[np.int64], other: Extracted) -> Extracted:
+        """The same with ``other`` in the place of some of the images."""
+        features, beliefs = self.features.copy(), None
+        features[rows] = other.features
+        if self.probabilities is not None and other.probabilities is not None:
+            beliefs = self.probabilities.copy()
+            beliefs[rows] = other.probabilities
+        return Extracted(features, beliefs)
+
 
 @dataclass(frozen=True)
 class FeatureSpace:

@@ -84,6 +84,18 @@ class ReferenceSet:
     reference: RealImages
     baseline: RealImages
     overlap: int = 0  # images that were held out besides, and are training images
+    caution: str | None = None  # what a report says first of the spaces
+    all_train: RealImages | None = None  # every training image, in the confirming space alone, where ``train`` are only some ...
+    rows: Rows | None = None  # ... which are these of them
+
+    @property
+    def whole(self) -> RealImages:
+        """Every training image, known in the confirming space at least: what copies are looked for among."""
+        return self.train if self.all_train is None else self.all_train
+
+    def in_whole(self, rows: Rows) -> Rows:
+        """The places in `whole` of some of the rows of ``train``."""
+        return rows if self.rows is None else self.rows[rows]
 
     @property
     def near(self) -> str:

@@ -31,6 +31,7 @@ def space_in_words(label: str) -> str:
     if len(names) != 1:
         return "the pixels themselves" if label == "pixels" else label
     known = {"digits": "the digits recognizer", "coarse": "coarse pictures", "inception": "Inception v3", "dinov2": "DINOv2"}
+    known |= {"photos": "features of photographs", "photos-full": "features of photographs"}
     return "a random network" if re.fullmatch(r"random\d+", names[0]) else known.get(names[0], f"the classifier {names[0]}")
 
 

