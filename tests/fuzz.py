@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-SECONDS = 5.0  # of processor time, so that a busy machine is no failure
+SECONDS = 10.0  # of processor time, so that a busy machine is no failure, nor a slow one that imports half of scipy on the way
 WAIT = 120.0  # seconds by the clock, for what waits instead of working
 GROWTH = 500 << 20  # bytes
 _SPACE = 6 << 30  # bytes of addresses: where an allocation fails before it takes the machine down; threads alone reserve some

@@ -191,7 +191,7 @@ def test_each_of_several_processes_takes_a_device_of_its_own(monkeypatch: pytest
     monkeypatch.setattr(torch.cuda, "set_device", taken.append)
     assert take_device("auto", 1, 3) == torch.device("cuda", 1)
     assert taken == [torch.device("cuda", 1)]
-    with pytest.raises(UserError, match="start 2 with --nproc-per-node 2"):
+    with pytest.raises(UserError, match="start 2 with torchrun --nproc-per-node 2"):
         take_device("cuda", 2, 3)
     assert take_device("cpu", 2, 3).type == "cpu"
 
