@@ -23,7 +23,7 @@ DOCUMENTS = {
     "report/page.py": "variables of style sheets, which begin alike",
     "report/drawing.py": "the same",
 }
-OPTION = re.compile(r"(?<![\w-])--[a-z]")
+OPTION = re.compile(r"(?<![\w-])--(?:[a-z]|$)")
 
 
 def texts(path: Path) -> list[tuple[int, str]]:

@@ -16,7 +16,7 @@ PRIVATE = {
     "trunk|crown|rungs?": "backbone, decoder, latent blocks",
     "retreats?|calmer": "rollback",
     "by heart": "memorized, overfitted",
-    "foresee": "predict",
+    "foresees?|foreseen": "predict",
     "grey": "gray",
     "Keeper": "ModelSelector",
     "turns? (of|in) (a|the|its|one|each) (player|critic|generator|discriminator|step)s?": "step",

@@ -64,7 +64,7 @@ def test_a_bound_proves_only_what_it_can(a: Score, b: Score, proves: bool) -> No
     said = proven(likely(a, b))
     assert bool(said) == proves
     if proves:
-        assert said[0].startswith(f"The bound of m0 (1, {a.features}) is below the exact number of m1 (1.2): m0 foresees")
+        assert said[0].startswith(f"The bound of m0 (1, {a.features}) is below the exact number of m1 (1.2): m0 predicts")
 
 
 def test_equal_and_unequal_training_is_told() -> None:

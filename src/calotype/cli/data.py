@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -15,6 +15,7 @@ from calotype.cli.check_text import describe
 from calotype.cli.parse import parse
 from calotype.cli.shell import Shell
 from calotype.data import check, prepare
+from calotype.data.check import Check
 from calotype.data.images import some
 from calotype.data.prepared import prepared_path
 from calotype.engine.display import progress
@@ -82,8 +83,14 @@ def _check(words: list[str]) -> int:
     options = parse(CheckOptions, words, "calotype data check")
     with closing(Shell()) as display:
         found = check(options.source, progress=progress(display.show, "looking"), compared=partial(display.show, "comparing"))
-    print(json.dumps(spelled(found.to_dict())) if options.json else "\n".join(describe(found)))
+    print(json.dumps(_as_json(found)) if options.json else "\n".join(describe(found)))
     return 0
+
+
+def _as_json(found: Check) -> dict[str, Any]:
+    tree = found.to_dict()
+    reasons = {"reasons": spelled(found.advice.reasons)}
+    return tree | {"notes": spelled(found.notes), "advice": tree["advice"] | reasons}
 
 
 def _prepare(words: list[str]) -> int:

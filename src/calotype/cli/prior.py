@@ -27,6 +27,7 @@ from calotype.errors import DamagedError, UserError
 from calotype.evaluation.run_info import RunInfo
 from calotype.files import expanded, obstacle, read_json, write_json
 from calotype.settings import Count, NotNegative, Positive, Seed, SolverSteps
+from calotype.spelling import as_options, spelled
 from calotype.tasks.batch import Outcome
 from calotype.tasks.inputs import Inputs, open_inputs
 from calotype.tasks.inverse_problem import OPTIONS, TaskName, problem
@@ -201,7 +202,14 @@ def _facts(options: Options, work: _Work, done: _Done) -> dict[str, Any]:
     made = [outcome for outcome in work.outcomes if not outcome.error]
     numbers = zip(found.residual.mean(1).tolist(), found.noise.tolist(), deviation.tolist(), strict=True)
     files: list[dict[str, Any]] = [
-        {"file": outcome.file, "folder": folder, "notes": outcome.notes, "residual": residual * 127.5, "noise": noise * 127.5, "std": std}
+        {
+            "file": outcome.file,
+            "folder": folder,
+            "notes": spelled(outcome.notes),
+            "residual": residual * 127.5,
+            "noise": noise * 127.5,
+            "std": std,
+        }
         for outcome, folder, (residual, noise, std) in zip(made, work.folders, numbers, strict=True)
     ]
     facts: dict[str, Any] = {
@@ -221,7 +229,7 @@ def _facts(options: Options, work: _Work, done: _Done) -> dict[str, Any]:
             file |= apart(judged.of(index))
         calibration = found.calibrated(work.image, judged.hidden)
         facts |= {"mean": judged.as_json(), "calibration": {"verdict": calibration.verdict, **asdict(calibration)}}
-    failed = [{"file": outcome.file, "error": outcome.error} for outcome in work.outcomes if outcome.error]
+    failed = [{"file": outcome.file, "error": as_options(outcome.error)} for outcome in work.outcomes if outcome.error]
     return _rounded(facts | {"files": files, "failed": failed})  # type: ignore[no-any-return]
 
 

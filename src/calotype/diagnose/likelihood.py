@@ -103,7 +103,7 @@ def likelihood_overfit(found: Gap, n: int, widening: bool | None = None) -> Find
             "PASS": "No sign that held-out images cost over .01 bits per dimension more than training images.",
             "CANNOT TELL": "Too few images to compare their likelihood.",
             "FAIL": "The model has memorized its training images.",
-            "WARN": "The model foresees its training images better than unseen ones.",
+            "WARN": "The model predicts its training images better than unseen ones.",
         },
         evidence=(
             f"Held-out images cost {found.value:+.4f} bits per dimension more than training images that are as intricate (standard error "
@@ -152,7 +152,7 @@ POSTERIOR_COLLAPSE = Check(
 LIKELIHOOD_OVERFIT = Check(
     OVERFITTED,
     question="Does its likelihood hold on unseen images?",
-    about="A model that foresees its training images better than images that it never saw.",
+    about="A model that predicts its training images better than images that it never saw.",
     of=HeldOut,
     run=lambda found: [likelihood_overfit(found.gap, found.count, found.widening)],
     measures="bits per dimension, held-out minus training, of equally intricate images",

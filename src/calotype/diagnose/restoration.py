@@ -46,7 +46,7 @@ OF_DRIFT = (LONGER, MORE)
 OF_OVERFITTING = (MORE, sets({"data.rot90": True}), SHORTER, sets({"model.width": 32}, " (a smaller network)"))
 OF_LEVELS = (
     LONGER,
-    Remedy("train with a `sigma` whose range holds the levels of your images"),
+    Remedy("train for a range of noise that holds the levels of your images, by `data.degrade`"),
     Remedy("tell it the level: calotype restore `sigma`"),
 )
 

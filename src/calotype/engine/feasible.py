@@ -51,7 +51,7 @@ def require_room(config: Config, spec: ImageSpec, device: torch.device, world: W
     what = f"training {sum(p.numel() for p in model.parameters()) / 1e6:,.1f} M parameters"
     if device.type == "cpu" and world.here > 1:  # each process has a model of its own in the one memory
         size, what = size * world.here, f"{what} in each of {world.here} processes"
-    require_memory(size, what, "make the network smaller, as by `model.width`", device)
+    require_memory(size, what, "make the network smaller", device)
     parts = world.size * config.train.accumulate
     if config.train.batch // parts < model.least_batch:
         raise UserError(

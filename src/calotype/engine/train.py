@@ -43,7 +43,7 @@ ROLLBACK_LR = 0.5  # the learning rate after a rollback, relative to the one bef
 LIVE = ("d_real", "d_fake", "d_holdout", "loss_holdout")  # the scalars that are worth a place on the live line, beside the losses
 
 
-SMALLER = "give a smaller `train.batch`, `data.size` or `model.width`; a run that had begun can be resumed"
+SMALLER = "give a smaller `train.batch` or `data.size`, or a smaller network; a run that had begun can be resumed"
 
 
 @dataclass(frozen=True)

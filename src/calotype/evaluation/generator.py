@@ -143,7 +143,7 @@ def _of_images(path: Path, request: Request) -> Candidate:
         raise UserError(absent(path, "a run, a model folder, or a folder of images"))
     for option, source in (("data", request.data), ("holdout", request.holdout)):
         if source is not None and expanded(source).resolve() == path.resolve():
-            raise UserError(f"{path} is what is judged and --{option} as well: name other images with --{option}")
+            raise UserError(f"{path} is what is judged and `{option}` as well: name other images with `{option}`")
     count, said = _count(request), request.progress(reading(str(path)))
     found = load(str(path), size=request.size, fit=request.fit or "crop", holdout=0, progress=said).train
     if len(found) < 2:

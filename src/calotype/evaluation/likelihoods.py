@@ -1,4 +1,4 @@
-"""What a model with a likelihood or an encoder is asked: how well it foresees unseen images, and which latents it uses."""
+"""What a model with a likelihood or an encoder is asked: how well it predicts unseen images, and which latents it uses."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from calotype.diagnose.checks import by_name
 from calotype.diagnose.verdict import Status, Verdict, worst_first
 from calotype.metrics.score import Estimate, Interval, Score
-from calotype.spelling import spelled
+from calotype.spelling import as_options, spelled
 
 Pixels = NDArray[np.uint8]
 
@@ -277,14 +277,22 @@ def to_json(report: Report) -> dict[str, Any]:
     tree: dict[str, Any] = {"schema": SCHEMA, "status": report.status}
     tree |= {name: getattr(report, name) for name in _TEXTS}
     tree["scores"] = [_score(score) for score in report.scores]
-    tree["verdicts"] = [asdict(verdict) | {"remedies": [r.text for r in verdict.remedies]} for verdict in report.verdicts_worst_first]
+    tree["notes"] = spelled(report.notes)
+    tree["verdicts"] = [_verdict(verdict) for verdict in report.verdicts_worst_first]
     tree |= {name: None if (part := getattr(report, name)) is None else asdict(part) for name in _PARTS}
     for name, near in (("neighbors", report.pictures.neighbors), ("copies", report.pictures.copies)):
         tree[name] = None if near is None else _near(near)
     tree["ladder"] = [{"name": row.name, "scores": dict(row.scores)} for row in report.ladder]
     tree["evaluations"] = [asdict(row) for row in report.evaluations]
     tree["curves"] = None if report.curves is None else asdict(report.curves)
-    return spelled(plain(tree))  # type: ignore[no-any-return]
+    for event in tree["curves"]["events"] if tree["curves"] else ():
+        event["says"] = as_options(event["says"])
+    return plain(tree)  # type: ignore[no-any-return]
+
+
+def _verdict(verdict: Verdict) -> dict[str, Any]:
+    words = {"says": as_options(verdict.says), "evidence": as_options(verdict.evidence), "remedies": [r.text for r in verdict.remedies]}
+    return asdict(verdict) | words
 
 
 def _near(near: Neighbors) -> dict[str, Any]:

@@ -126,7 +126,7 @@ def active_units(means: Floats, threshold: float = ACTIVE) -> NDArray[np.bool_]:
 
 BITS = Metric(
     "bits/dim",
-    "How well the model foresees unseen images: bits for each number of an image; knowing nothing costs 8. More than 8 is possible: a "
+    "How well the model predicts unseen images: bits for each number of an image; knowing nothing costs 8. More than 8 is possible: a "
     "bound may lie far above the truth, and a model that is sure of wrong values pays more than for ignorance.",
     "lower",
     Nats,

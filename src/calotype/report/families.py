@@ -158,7 +158,7 @@ def incompatible(reports: Sequence[Report]) -> str:
     told = all(kind.endswith(GIVEN) for kind in found)  # then it makes no difference
     kinds = "; ".join(f"{plain(kind) if told else kind}: {listed([who for who, _ in named])}" for kind, named in found.items())
     return (
-        f"Numbers of different kinds are not ranked against each other ({kinds}). A bound is only a floor under the likelihood, and "
+        f"Numbers of different kinds are not ranked against each other ({kinds}). A bound is only a lower limit of the likelihood, and "
         "nobody knows how far below the truth it lies: two bounds do not say which model is better, nor does a bound that is worse than "
         "an exact number."
     )
@@ -174,7 +174,7 @@ def proven(reports: Sequence[Report]) -> list[str]:
             if bounded and who != other and a.interval and b.interval and a.interval[1] < b.interval[0]:
                 said.append(
                     f"The bound of {who} ({number(a.value)}, {a.features}) is below the exact number of {other} ({number(b.value)}): {who} "
-                    "foresees unseen images better, whatever its own exact number is."
+                    "predicts unseen images better, whatever its own exact number is."
                 )
     return said
 

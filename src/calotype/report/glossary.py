@@ -62,7 +62,7 @@ WORDS = {
     "b2a": "The way back, from images to sources.",
     "95% interval": "Where the true number lies with 95% certainty: few images make it wide.",
     "beyond doubt": "So clear that chance would show it in fewer than one of a hundred reports.",
-    "bits": "The unit of surprise: one bit is a choice between two. Images that a model foresees well take few bits to store.",
+    "bits": "The unit of surprise: one bit is a choice between two. Images that a model predicts well take few bits to store.",
     "chance": "What a difference would be only because some images were taken and not others.",
     "checkerboard": "A pattern of a period of two or four pixels that some ways of making images larger leave behind.",
     "checkpoint": "The state of a training, saved now and then.",

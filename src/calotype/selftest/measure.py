@@ -98,8 +98,8 @@ def selftest(
     count, held = _count(data, total, count), _held(total)
     try:
         spaces, _ = spaces_for(split.train.take(slice(0, total - count - held)), split.train.take(slice(0, held)), count, features)
-    except TooFewReals as error:
-        raise UserError(f"{total:,} images are too few for the features ({error}): choose other `features`") from None
+    except TooFewReals:
+        raise UserError(f"{total:,} images are too few for the features: give more of them, or choose other `features`") from None
     confirm = second(spaces[0], split.train.spec)
     of_parts = [known(part, spaces, confirm, progress(say, "features of real images")) for part in parts]
     real = of_parts[0] if len(of_parts) == 1 else of_parts[0] + of_parts[1]

@@ -158,7 +158,8 @@ def to_pixels(image: Tensor, kind: np.dtype[Any]) -> NDArray[Any]:
 
 def _reason(error: Exception) -> str:
     """In one line, with its kind where its words were not written for users."""
-    said = printable((str(error).splitlines() or [""])[0][:200])
+    whole = printable((str(error).splitlines() or [""])[0])
+    said = whole if isinstance(error, CalotypeError) else whole[:200]
     if isinstance(error, TooLargeError):
         return f"{said}, or allow more with `max_megapixels`"
     if isinstance(error, OSError) and error.strerror:

@@ -14,7 +14,7 @@ from calotype.diffusion.path import of_images
 from calotype.errors import UserError
 from calotype.types import Condition, HasLatents, Model, Noise
 
-PACE = 0.1  # of Adam at first; it falls along a cosine
+LR = 0.1  # of Adam at first; it falls along a cosine
 LOOSE = 0.1  # standard deviation that the first search allows for what no latents make, in units of [-1, 1]
 
 
@@ -96,9 +96,9 @@ def _descended(model: Model, measured: Measurement, z: Tensor, center: Tensor, w
     """The latents after so many steps of Adam, each image by itself."""
     with torch.enable_grad():
         z = z.requires_grad_(True)
-        optimizer = torch.optim.Adam([z], lr=PACE)
+        optimizer = torch.optim.Adam([z], lr=LR)
         for step in range(steps):
-            optimizer.param_groups[0]["lr"] = PACE * (1 + math.cos(math.pi * step / steps)) / 2
+            optimizer.param_groups[0]["lr"] = LR * (1 + math.cos(math.pi * step / steps)) / 2
             image = with_latents(model).decode(z, condition)
             if not image.requires_grad:
                 raise UserError("no gradient leads to the latents of this model: take a diffusion model, a GAN, a VAE or a flow as prior")

@@ -86,7 +86,7 @@ class Generator:
             n = min(batch_size, count - first)
             noise = Noise(n, seed, start + first, self.device)
             wanted = Condition() if number is None else Condition(label=torch.full((n,), number, device=self.device))
-            with enough_memory("draw fewer images at once (calotype sample `batch_size`)"):
+            with enough_memory("draw fewer images at once (`batch_size`)"):
                 images = self.model.sample(noise, wanted, options)
             if not torch.isfinite(images).all():
                 asked = f" with {', '.join(f'{name}={value}' for name, value in given.items())}" if given else ""
