@@ -11,7 +11,7 @@ from typing import Any
 
 from calotype.data.images import some
 from calotype.errors import printable
-from calotype.spelling import as_options
+from calotype.spelling import as_options, spelled
 from calotype.tasks.batch import Interrupted, Outcome
 from calotype.tasks.score import Scored, Scores, mean, means, remarks
 
@@ -34,7 +34,7 @@ def facts(outcomes: Sequence[Outcome], about: About) -> dict[str, Any]:
         if outcome.error or outcome.kept:
             continue
         row: dict[str, Any] = {"file": outcome.file, "height": outcome.size[0], "width": outcome.size[1]}
-        row |= {"written": str(outcome.written) if outcome.written else None, "notes": [as_options(note) for note in outcome.notes]}
+        row |= {"written": str(outcome.written) if outcome.written else None, "notes": spelled(outcome.notes)}
         files.append({**row, **outcome.scored.as_json()} if outcome.scored else row)
     scored = [outcome.scored for outcome in outcomes if outcome.scored]
     return {

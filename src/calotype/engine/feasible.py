@@ -22,7 +22,7 @@ SECTIONS = ("model", "optimizer", "schedule", "train", "log")
 
 def require_effect(config: Config, spec: ImageSpec) -> None:
     """Raise `UserError` for a setting that is neither the usual one nor read by anything: whoever set it expects something of it."""
-    usual = [presets[config.recipe]() for presets in (RECIPES, PUBLISHED) if config.recipe in presets]
+    usual = _presets(config)
     for section in SECTIONS:
         part: Any = getattr(config, section)
         for name, needed in part.idle(spec).items() if isinstance(part, MayIdle) else ():
@@ -37,11 +37,15 @@ def fitting(config: Config, count: int, parts: int = 1) -> Config:
 
     ``parts`` share each batch. A batch that somebody asked for is left as it is.
     """
-    usual = {presets[config.recipe]().train.batch for presets in (RECIPES, PUBLISHED) if config.recipe in presets}
-    if count >= config.train.batch or config.train.batch not in usual:
+    if count >= config.train.batch or config.train.batch not in [preset.train.batch for preset in _presets(config)]:
         return config
     batch = max(1, batch_for(count) // parts) * parts
     return replace(config, train=replace(config.train, batch=batch))
+
+
+def _presets(config: Config) -> list[Config]:
+    """What the recipe of a configuration is by itself, in every preset that it has."""
+    return [presets[config.recipe]() for presets in (RECIPES, PUBLISHED) if config.recipe in presets]
 
 
 def require_room(config: Config, spec: ImageSpec, device: torch.device, world: World) -> None:
