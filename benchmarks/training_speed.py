@@ -33,7 +33,7 @@ from calotype.data import Images, Split
 from calotype.engine.device import keep_big_blocks, trainable
 from calotype.engine.distributed import World
 from calotype.engine.images import open_images
-from calotype.engine.trainer import Progress, Trainer
+from calotype.engine.trainer import Trainer, TrainState
 from calotype.models import GANConfig
 from calotype.networks.mlp import MLPDiscriminatorConfig, MLPGeneratorConfig
 from calotype.recipes import named
@@ -72,7 +72,7 @@ def tutorial(trainer: Trainer, folder: Path, workers: int) -> Callable[[int], No
     """A fresh copy of the trainer's networks under the tutorial's loop."""
     config, images = trainer.config, trainer.loader.images
     assert isinstance(images, Images)
-    fresh = Trainer(config, Split(images, images), Progress(steps=1), trainer.device, World()).model
+    fresh = Trainer(config, Split(images, images), TrainState(steps=1), trainer.device, World()).model
     generator, discriminator = (getattr(fresh, name).to(memory_format=torch.contiguous_format) for name in ("generator", "discriminator"))
     optimizers = [torch.optim.Adam(m.parameters(), lr=2e-4, betas=(0.5, 0.999)) for m in (discriminator, generator)]
     criterion = nn.BCEWithLogitsLoss()
@@ -148,7 +148,7 @@ def write_files(split: Split, folder: Path) -> None:
 def measure(case: Case, rounds: int, workers: int) -> None:
     """Print one comparison."""
     split = open_images(case.config.data)
-    trainer = Trainer(case.config, split, Progress(steps=1_000_000), torch.device("cpu"), World())
+    trainer = Trainer(case.config, split, TrainState(steps=1_000_000), torch.device("cpu"), World())
     with tempfile.TemporaryDirectory() as name:
         contenders = {"passes": passes(trainer), "trainer": loop(trainer)}
         if case.tutorial:

@@ -16,7 +16,7 @@ from pydantic import Field
 from calotype.errors import UserError
 from calotype.files import parse_json
 from calotype.models import ModelConfig
-from calotype.settings import DEEPEST, Count, Name, NotNegative, Part, Pixels, Positive, Seed, Share, Text, Width, checked, unless
+from calotype.settings import DEEPEST, Count, ImageSize, Name, NotNegative, Part, Positive, Seed, Share, Text, Width, checked, unless
 from calotype.spelling import option
 from calotype.types import ImageSpec
 
@@ -55,7 +55,7 @@ class Data:
     # mnist5k, clothing and photos (embedded), mnist, fashion-mnist, cifar10, a folder, a zip, or a prepared file
     source: Annotated[Text, short("data.source")] = "mnist5k"
     # height and width in pixels; the source's own where none is given
-    size: Annotated[Pixels | None, short("data.size")] = None
+    size: Annotated[ImageSize | None, short("data.size")] = None
     channels: Annotated[Literal[1, 3] | None, short("data.channels")] = None  # 1 gray, 3 color; else the source's own
     fit: Literal["crop", "pad", "stretch", "tile"] = "crop"  # how an image becomes square; tile: cut whole into squares, unscaled
     flip: bool = False  # mirror left and right at random: right for most photographs, wrong for digits and text

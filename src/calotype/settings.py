@@ -41,7 +41,7 @@ def _name(text: str) -> str:
     return text
 
 
-Real = Annotated[float, Field(ge=-LARGEST, le=LARGEST, allow_inf_nan=False)]
+Finite = Annotated[float, Field(ge=-LARGEST, le=LARGEST, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, le=LARGEST, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, le=LARGEST, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -50,9 +50,9 @@ Count = Annotated[int, Field(ge=1, le=STEPS)]
 Width = Annotated[int, Field(ge=1, le=WIDEST)]  # numbers side by side in a network
 Depth = Annotated[int, Field(ge=1, le=DEEPEST)]  # layers, blocks or steps, one after another
 SolverSteps = Annotated[int, Field(ge=1, le=10_000)]  # steps of a solver
-Pixels = Annotated[int, Field(ge=8, le=1024)]  # a side of the images that models are trained on
+ImageSize = Annotated[int, Field(ge=8, le=1024)]  # a side of the images that models are trained on
 Sigma = Annotated[float, Field(ge=0, le=255)]  # standard deviation on the scale of 0 to 255
-Quality = Annotated[int, Field(ge=1, le=100)]  # of lossy compression
+CompressionQuality = Annotated[int, Field(ge=1, le=100)]  # of lossy compression
 Whole = Annotated[int, Field(ge=0, le=2**63 - 1)]
 Seed = Whole
 Channels = Annotated[int, AfterValidator(_gray_or_color)]

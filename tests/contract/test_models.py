@@ -18,7 +18,7 @@ from calotype.data import Split
 from calotype.engine.distributed import World
 from calotype.engine.timing import taken_back
 from calotype.engine.train import resume, train
-from calotype.engine.trainer import Progress, Trainer
+from calotype.engine.trainer import Trainer, TrainState
 from calotype.errors import UserError
 from calotype.models import MODELS, build
 from calotype.recipes import RECIPES, named
@@ -36,7 +36,7 @@ from_images = pytest.mark.parametrize("name", [name for name in DRAWING if from_
 
 
 def trainer_of(config: Config, split: Split) -> Trainer:
-    return Trainer(config, split, Progress(steps=100), torch.device("cpu"), World())
+    return Trainer(config, split, TrainState(steps=100), torch.device("cpu"), World())
 
 
 def scrambled(name: str) -> calotype.Generator:

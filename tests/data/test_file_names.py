@@ -12,7 +12,7 @@ from data_samples import encode, smooth
 from PIL import Image
 
 from calotype.data import Images, load, prepare
-from calotype.data.partner import Shape, load_sides
+from calotype.data.partner import LoadOptions, load_sides
 from calotype.data.prepared import read_prepared
 from calotype.errors import DamagedError, UserError
 
@@ -84,7 +84,7 @@ def test_pairs_are_named_by_the_files_that_they_are(tmp_path: Path) -> None:
         for n in range(6):
             smooth(16, 16, n).save(tmp_path / f"both/train{side}/{n}.png")
     for paired in (True, False):
-        split = load_sides(str(tmp_path / "both"), "auto", paired, Shape(holdout=0.2))
+        split = load_sides(str(tmp_path / "both"), "auto", paired, LoadOptions(holdout=0.2))
         assert split.train.partner is not None
         assert {file.split("/")[0] for file in split.train.files} == {"trainB"}
         assert {file.split("/")[0] for file in split.train.partner.files} == {"trainA"}

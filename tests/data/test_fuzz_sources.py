@@ -17,7 +17,7 @@ import pytest
 from data_samples import encode, smooth
 
 from calotype.data import check, load
-from calotype.data.partner import Shape, has_sides, load_sides
+from calotype.data.partner import LoadOptions, has_sides, load_sides
 from calotype.errors import UserError
 from tests.fuzz import attempt, mutations
 
@@ -114,7 +114,7 @@ def test_fuzz_two_sides(tmp_path: Path, fuzz: int) -> None:
     def use() -> None:
         assert has_sides(str(source)) in (True, False)
         for paired in (True, False):
-            load_sides(str(source), "auto", paired, Shape(size=8))
+            load_sides(str(source), "auto", paired, LoadOptions(size=8))
 
     source.write_bytes(whole)
     use()

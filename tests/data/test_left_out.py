@@ -23,7 +23,7 @@ from calotype.data.decode import decode_tiles
 from calotype.data.files import Zip
 from calotype.data.images import Skipped, told
 from calotype.data.parallel import workers
-from calotype.data.partner import Shape, load_sides
+from calotype.data.partner import LoadOptions, load_sides
 from calotype.errors import UserError
 from tests.fuzz import attempt
 
@@ -80,9 +80,9 @@ def test_the_other_side_does_not_lose_them_either(write_tree: Write) -> None:
     sides |= {"trainA/x.psd": b"8BPS", "trainB/y.mov": b""}
     whole = {**GOOD, "x.psd": b"8BPS", "y.mov": b""}
     for paired in (True, False):
-        split = load_sides(str(write_tree(sides)), "auto", paired, Shape())  # type: ignore[arg-type]
+        split = load_sides(str(write_tree(sides)), "auto", paired, LoadOptions())  # type: ignore[arg-type]
         assert sorted(one.name for one in split.train.skipped) == ["trainA/x.psd", "trainB/y.mov"]
-        split = load_sides(str(write_tree(whole)), "halves", paired, Shape(size=8))  # type: ignore[arg-type]
+        split = load_sides(str(write_tree(whole)), "halves", paired, LoadOptions(size=8))  # type: ignore[arg-type]
         assert [one.name for one in split.train.skipped] == ["x.psd", "y.mov"]
 
 
@@ -104,7 +104,7 @@ def test_one_file_cut_in_half_is_named_everywhere(write_tree: Write, capsys: pyt
     (pairs / f"trainA/half.{suffix}").write_bytes(data[: len(data) // 2])
     encoded = encode(smooth(64, 64), "PNG")
     (pairs / "trainB/half.png").write_bytes(encoded)
-    split = load_sides(str(pairs), "auto", True, Shape(size=16))
+    split = load_sides(str(pairs), "auto", True, LoadOptions(size=16))
     assert {entry.name for entry in split.train.skipped} <= {f"trainA/half.{suffix}"}
     assert main(["data", "check", str(source)]) == 0
     assert "Traceback" not in capsys.readouterr().err

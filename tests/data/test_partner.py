@@ -17,7 +17,7 @@ from calotype.config import Data
 from calotype.data import Augmentation, Images, Loader, Split, load
 from calotype.data.audit import check_alignment, shift_between
 from calotype.data.images import make_images
-from calotype.data.partner import AUTO, Shape, has_sides, load_sides
+from calotype.data.partner import AUTO, LoadOptions, has_sides, load_sides
 from calotype.engine.images import augmentation_of, judging, open_images
 from calotype.errors import UserError
 from calotype.types import Source
@@ -278,4 +278,4 @@ def test_a_side_of_several_sizes_names_the_true_file(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         Image.new("RGB", (size, size)).save(tmp_path / name)
     with pytest.raises(UserError, match=r"trainA/244\.png is 20x20"):
-        load_sides(str(tmp_path), AUTO, False, Shape(cache=tmp_path / "cache"))
+        load_sides(str(tmp_path), AUTO, False, LoadOptions(cache=tmp_path / "cache"))

@@ -13,7 +13,7 @@ from calotype.diagnose.check import Check
 from calotype.diagnose.checks import CHECKS, answers, asked_of, by_name, table, unanswered
 from calotype.diagnose.generated import Generated
 from calotype.diagnose.likelihood import HeldOut, Posterior
-from calotype.diagnose.restored import Restorer
+from calotype.diagnose.restored import RestorationEvidence
 from calotype.diagnose.training import History
 from calotype.diagnose.translated import Translated
 from calotype.evaluation.schema import schema
@@ -43,7 +43,7 @@ def test_a_name_stands_for_one_question_about_one_kind_of_evidence() -> None:
 
 def test_the_docs_hold_the_table() -> None:
     said = DOCS.read_text(encoding="utf-8")
-    for kinds in ((Generated, History, Posterior, HeldOut), (Restorer,), (Translated,)):
+    for kinds in ((Generated, History, Posterior, HeldOut), (RestorationEvidence,), (Translated,)):
         assert table(*kinds) in said
 
 

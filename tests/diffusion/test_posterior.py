@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from calotype.degrade import Operator, parse
-from calotype.degrade.base import Function, Identity
+from calotype.degrade.base import Identity, NonlinearOperator
 from calotype.degrade.mask import Masked
 from calotype.diffusion.measurement import ROUNDING, Measurement, conjugate_gradients
 from calotype.diffusion.path import PATHS, NoiseLevel
@@ -238,7 +238,7 @@ def test_the_residual_counts_what_is_seen_only():
 
 
 def test_an_operator_that_is_not_linear_is_followed_by_its_gradient():
-    curved = Function(lambda x: x + 0.3 * x.square())
+    curved = NonlinearOperator(lambda x: x + 0.3 * x.square())
     seen = Measurement(curved.forward(TRUTH).repeat(200, 1, 1, 1), curved, torch.full((200,), 0.02))
     drawn = draw("dps", STD**2 * torch.eye(PIXELS).double(), seen, 200)
     far = seen.residual(torch.randn(200, 1, SIZE, SIZE, generator=RNG) * STD).mean()
@@ -246,7 +246,7 @@ def test_an_operator_that_is_not_linear_is_followed_by_its_gradient():
 
 
 def test_ddrm_says_that_it_needs_singular_values():
-    seen = Measurement(TRUTH, Function(lambda x: x), torch.zeros(1))
+    seen = Measurement(TRUTH, NonlinearOperator(lambda x: x), torch.zeros(1))
     with pytest.raises(ValueError, match="singular values"):
         draw("ddrm", smooth(), seen, 1, 2)
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from calotype.degrade.base import Function, Identity, Operator, round8
+from calotype.degrade.base import Identity, NonlinearOperator, Operator, round8
 from calotype.degrade.mask import Masked
 from calotype.degrade.svd import SVD, Diagonal
 from calotype.diffusion import posterior
@@ -90,7 +90,7 @@ def test_what_eight_bits_leave_open_is_the_noise_of_what_was_measured_without_an
     assert Measurement(values, Identity(), torch.zeros(1)).variance.sqrt().item() == pytest.approx(error, rel=0.01)
 
 
-class Weighted(Function):
+class Weighted(NonlinearOperator):
     """Weights pixels, and knows its singular values."""
 
     def __init__(self, weight: Tensor) -> None:

@@ -23,7 +23,7 @@ from calotype.engine.distributed import World, joined
 from calotype.engine.gradients import Owned
 from calotype.engine.optim import EMA_EVERY
 from calotype.engine.run import Run
-from calotype.engine.trainer import STEPS, TORCH, Progress, Trainer, _loader
+from calotype.engine.trainer import STEPS, TORCH, Trainer, TrainState, _loader
 from calotype.errors import CalotypeError
 from calotype.flows.linear import ActNorm
 from calotype.flows.pixels import Histogram
@@ -72,7 +72,7 @@ class InOne(Trainer):
     """One process in the place of two: a loss is the mean over both parts of a batch, each with the random numbers of its process."""
 
     def __init__(self, config: Config, state: Checkpoint, whole: bool) -> None:
-        progress = Progress(**{**state.facts, "settings": dict(state.facts["settings"])})
+        progress = TrainState(**{**state.facts, "settings": dict(state.facts["settings"])})
         super().__init__(config, split_of(config.recipe), progress, CPU, World())
         self.restore(state)
         self.loader = Parts(self, whole)  # type: ignore[assignment]
@@ -127,7 +127,7 @@ def together(name: str, world: World) -> dict[str, Any]:
     plain = small(name, **WHOLE.get(name, {}))
     # Adam's first steps make much of what is rounding alone, and so does a step in bfloat16
     plain = replace(plain, optimizer=Optimizer("sgd", lr=1e-3), train=replace(plain.train, precision="fp32"))
-    trainer = Trainer(plain, split_of(name), Progress(steps=2), CPU, world)
+    trainer = Trainer(plain, split_of(name), TrainState(steps=2), CPU, world)
     trainer.step()  # what is set by the first batch is set
     state = Checkpoint({k: t.clone() for k, t in trainer.state().items()}, asdict(trainer.progress), Path())
     alone = InOne(plain, state, name in WHOLE)
@@ -137,7 +137,7 @@ def together(name: str, world: World) -> dict[str, Any]:
     far = {player: float((ours[player] - theirs[player]).norm() / theirs[player].norm()) for player in theirs}
     buffers = {n: b for n, b in alone.model.named_buffers() if b.is_floating_point()} if name in WHOLE else {}
     moved = {n: float((dict(trainer.model.named_buffers())[n] - b).abs().max()) for n, b in buffers.items()}
-    trainer = Trainer(config, split_of(name), Progress(steps=100), CPU, world)
+    trainer = Trainer(config, split_of(name), TrainState(steps=100), CPU, world)
     for step in range(EMA_EVERY + 1):
         log = trainer.step(watch=step == EMA_EVERY)
     return {"far": far, "buffers": moved, "state": digests(trainer.state()), "log": {k: float(v) for k, v in log.items()}}

@@ -18,7 +18,7 @@ from calotype.engine.budget import steps_of
 from calotype.engine.display import Display
 from calotype.engine.distributed import World
 from calotype.engine.train import resume, train
-from calotype.engine.trainer import Progress, Trainer
+from calotype.engine.trainer import Trainer, TrainState
 from calotype.errors import UserError
 from calotype.models import build
 from calotype.types import Batch, ImageSpec, Model, Player
@@ -58,7 +58,7 @@ def drawn(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def trainer_of(config: Config, split: Split) -> Trainer:
-    return Trainer(config, split, Progress(steps=100), CPU, World())
+    return Trainer(config, split, TrainState(steps=100), CPU, World())
 
 
 @pytest.mark.parametrize("epochs", [0.001, 0.02, 0.05])
@@ -110,7 +110,7 @@ def test_what_a_step_takes_is_remembered_or_follows_from_the_log_or_is_timed(mon
     monkeypatch.setattr(timing, "_seconds_per_step", lambda trainer, window: said.append(window) or 0.5)
 
     def end(asked: Training | More, seconds: float, timed: float, step: int) -> int:
-        trainer.progress = Progress(9, step, seconds=seconds, settings={"threads": 1, "seconds_per_step": timed, "bf16": False})
+        trainer.progress = TrainState(9, step, seconds=seconds, settings={"threads": 1, "seconds_per_step": timed, "bf16": False})
         return steps_of(asked, trainer, timing.known(trainer, asked, Display()))
 
     assert end(More(minutes=1), 30.0, 0.25, 100) == 100 + 240

@@ -12,7 +12,7 @@ from torch import nn
 
 from calotype.engine import device as machine
 from calotype.engine.distributed import World
-from calotype.engine.trainer import Progress, Trainer
+from calotype.engine.trainer import Trainer, TrainState
 from calotype.models import MODELS
 from calotype.recipes import RECIPES, named
 from tests.small import small, split_of
@@ -39,7 +39,7 @@ class Counting:
 def trainer_of(name: str, compile_: str = "on") -> Trainer:
     config = small(name)
     config = replace(config, train=replace(config.train, compile=compile_, precision="fp32"))  # type: ignore[arg-type]
-    return Trainer(config, split_of(name), Progress(steps=100), CPU, World())
+    return Trainer(config, split_of(name), TrainState(steps=100), CPU, World())
 
 
 def test_every_family_is_here() -> None:

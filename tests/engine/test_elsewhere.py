@@ -11,7 +11,7 @@ import torch
 from calotype.data.images import make_images
 from calotype.degrade import parse
 from calotype.engine.distributed import World
-from calotype.engine.trainer import Progress, Trainer
+from calotype.engine.trainer import Trainer, TrainState
 from calotype.metrics.features_kinds import coarse, digits, random
 from calotype.models import build, diffusion
 from calotype.precise import doubled, normal_quantile
@@ -54,7 +54,7 @@ def test_every_recipe_trains_and_samples(name: str, monkeypatch: pytest.MonkeyPa
     config = replace(config, train=replace(config.train, precision="fp32"))
     split = split_of(name)
     with elsewhere() as device:
-        trainer = Trainer(config, split, Progress(steps=100), THERE, World())
+        trainer = Trainer(config, split, TrainState(steps=100), THERE, World())
         for step in range(2):
             trainer.step(watch=step == 1)
         assert trainer.all_finite()

@@ -13,7 +13,7 @@ from calotype.config import Config, More
 from calotype.engine import feasible
 from calotype.engine.distributed import World
 from calotype.engine.train import resume, train
-from calotype.engine.trainer import Progress, Trainer
+from calotype.engine.trainer import Trainer, TrainState
 from calotype.errors import CalotypeError, UserError
 from calotype.models import blank, build
 from calotype.recipes import PUBLISHED, RECIPES, named
@@ -129,7 +129,7 @@ def test_a_model_without_room_is_refused_before_it_is_built(recipe: str, monkeyp
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "rmsprop", "adagrad"])
 def test_what_is_needed_is_what_a_training_keeps(optimizer: str) -> None:
     config = changed(small("gan"), optimizer_name=optimizer, optimizer_momentum=0.5 if optimizer in ("sgd", "rmsprop") else 0.0)
-    trainer = Trainer(config, split_of("gan"), Progress(steps=2), CPU, World())
+    trainer = Trainer(config, split_of("gan"), TrainState(steps=2), CPU, World())
     trainer.step()
     kept = sum(t.numel() * t.element_size() for t in trainer.state().values())
     gradients = sum(4 * p.numel() for p in trainer.model.parameters())
@@ -146,15 +146,15 @@ def test_batch_normalization_of_vectors_needs_a_second_image(runs: Path) -> None
         feasible.require_room(two, DIGITS, CPU, World(size=2))
     for config in (two, changed(alone, **{"model_generator.norm": "layer"}), changed(small("dcgan"), train_batch=1)):
         room(config, DIGITS)
-        Trainer(config, split_of("gan"), Progress(steps=2), CPU, World()).step(watch=True)
+        Trainer(config, split_of("gan"), TrainState(steps=2), CPU, World()).step(watch=True)
 
 
 def test_one_held_out_image_is_no_batch_to_normalize_over() -> None:
     split = split_of("gan")
     alone = replace(split, holdout=split.holdout.take(slice(0, 1)))
     config = changed(small("gan"), **{"model_discriminator.norm": "batch"})
-    assert Trainer(config, alone, Progress(steps=2), CPU, World()).holdout is None
-    assert Trainer(small("dcgan"), alone, Progress(steps=2), CPU, World()).holdout is not None
+    assert Trainer(config, alone, TrainState(steps=2), CPU, World()).holdout is None
+    assert Trainer(small("dcgan"), alone, TrainState(steps=2), CPU, World()).holdout is not None
 
 
 @pytest.mark.parametrize(("count", "parts", "batch"), [(46, 1, 8), (46, 3, 6), (3, 1, 2), (63, 1, 8), (64, 1, 64), (5_000, 1, 64)])

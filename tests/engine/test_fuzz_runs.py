@@ -16,7 +16,7 @@ from calotype.engine.checkpoint import FILES, load_newest
 from calotype.engine.distributed import World
 from calotype.engine.run import Run
 from calotype.engine.train import train
-from calotype.engine.trainer import Progress, Trainer
+from calotype.engine.trainer import Trainer, TrainState
 from calotype.errors import DamagedError
 from calotype.evaluation import cost, evidence
 from calotype.files import sha256, write_json
@@ -42,7 +42,7 @@ def run(whole: Path, tmp_path: Path) -> Run:
 def test_a_damaged_checkpoint_never_stops_a_run(run: Run, fuzz: int, name: str, fits: bool) -> None:
     config, facts = run.read_config()
     settings = {key: value for key, value in facts["resolved"].items() if key != "steps"}
-    trainer = Trainer(config, load("mnist5k"), Progress(8, settings=settings), torch.device("cpu"), World())
+    trainer = Trainer(config, load("mnist5k"), TrainState(8, settings=settings), torch.device("cpu"), World())
     newest = run.checkpoints / "step-000000008"
     whole = (newest / name).read_bytes()
     manifest = (newest / "manifest.json").read_bytes()

@@ -18,7 +18,7 @@ from calotype.engine import feasible
 from calotype.engine.distributed import World
 from calotype.engine.gradients import Owned
 from calotype.engine.train import resume, train
-from calotype.engine.trainer import Progress, Trainer
+from calotype.engine.trainer import Trainer, TrainState
 from calotype.errors import TrainingError, UserError
 from tests.small import final_state, same, small, spec_of, split_of
 
@@ -38,7 +38,7 @@ def alone() -> Iterator[object]:
 
 
 def trainer_of(config: Config) -> Trainer:
-    return Trainer(config, split_of(config.recipe), Progress(steps=100), torch.device("cpu"), World())
+    return Trainer(config, split_of(config.recipe), TrainState(steps=100), torch.device("cpu"), World())
 
 
 def full(tensor: Tensor) -> Tensor:

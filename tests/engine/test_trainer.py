@@ -17,7 +17,7 @@ from calotype.engine import trainer as under_test
 from calotype.engine.distributed import World
 from calotype.engine.optim import EMA_EVERY
 from calotype.engine.train import _grid
-from calotype.engine.trainer import Progress, Trainer
+from calotype.engine.trainer import Trainer, TrainState
 from calotype.errors import TrainingError
 from calotype.pictures import to_uint8
 from calotype.types import Batch, ImageSpec, Model, Player, Step
@@ -64,7 +64,7 @@ def toy(
     train = replace(config.train, **{name: options.pop(name) for name in ("ema", "ema_images") if name in options})
     schedule = options.pop("schedule", Schedule())
     config = replace(config, optimizer=Optimizer("sgd", lr=0.1, **options), schedule=schedule, train=train)
-    return Trainer(config, load("mnist5k"), Progress(steps=100), torch.device("cpu"), World())
+    return Trainer(config, load("mnist5k"), TrainState(steps=100), torch.device("cpu"), World())
 
 
 def weights(trainer: Trainer) -> list[float]:
@@ -224,7 +224,7 @@ def test_a_break_is_seen_in_the_loss_the_gradient_and_the_weights(monkeypatch: p
 
 def test_held_out_sources_are_shown_with_their_truth_even_where_training_has_none() -> None:
     config = small("cyclegan")
-    trainer = Trainer(config, split_of("cyclegan"), Progress(6), torch.device("cpu"), World())
+    trainer = Trainer(config, split_of("cyclegan"), TrainState(6), torch.device("cpu"), World())
     assert trainer.holdout is not None
     for loader, paired in ((trainer.loader, False), (trainer.holdout, True)):
         batch = loader.batch_at(0)
@@ -240,7 +240,7 @@ def test_held_out_sources_are_shown_with_their_truth_even_where_training_has_non
 def test_the_maps_of_a_gray_source_are_not_shown_as_its_colors(degrade: str) -> None:
     config = small("inpaint")
     config = replace(config, data=Data("mnist5k", degrade=degrade))
-    trainer = Trainer(config, load("mnist5k"), Progress(6), torch.device("cpu"), World())
+    trainer = Trainer(config, load("mnist5k"), TrainState(6), torch.device("cpu"), World())
     assert trainer.holdout is not None
     source = trainer.holdout.batch_at(0).condition.source
     assert source is not None

@@ -19,7 +19,7 @@ from calotype.config import Config
 from calotype.engine.distributed import World
 from calotype.engine.images import open_images
 from calotype.engine.train import resume, train
-from calotype.engine.trainer import Progress, Trainer
+from calotype.engine.trainer import Trainer, TrainState
 from calotype.errors import UserError
 from calotype.evaluation.evaluate import evaluate
 from calotype.models import GANConfig
@@ -113,7 +113,7 @@ def test_it_is_put_to_work_as_one_that_draws(config: Config, tmp_path: Path) -> 
 
 
 def test_both_domains_are_seen_and_unpaired(config: Config) -> None:
-    trainer = Trainer(config, open_images(config.data), Progress(steps=9), torch.device("cpu"), World())
+    trainer = Trainer(config, open_images(config.data), TrainState(steps=9), torch.device("cpu"), World())
     batch = trainer.loader.batch_at(0)
     assert batch.condition.source is not None
     assert batch.condition.source.shape == batch.image.shape
@@ -125,4 +125,4 @@ def test_both_domains_are_seen_and_unpaired(config: Config) -> None:
 def test_others_that_draw_from_noise_still_refuse_two_domains(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(models.MODELS, GANConfig, models.GAN)
     with pytest.raises(UserError, match="makes images from noise"):
-        Trainer(config, open_images(config.data), Progress(steps=9), torch.device("cpu"), World())
+        Trainer(config, open_images(config.data), TrainState(steps=9), torch.device("cpu"), World())

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from calotype import pictures
-from calotype.diagnose.copies import Count, same
+from calotype.diagnose.copies import CopyCount, same
 from calotype.diagnose.modes import repeated
 from calotype.diagnose.verdict import Finding, Verdict, cannot_tell, conclude
 from calotype.evaluation.evaluate import evaluate
@@ -143,7 +143,9 @@ def test_too_few_different_real_images_have_no_neighbors(tmp_path: Path) -> None
     [(1, 0, "PASS"), (40, 0, "FAIL"), (40, 40, "PASS"), (60, 20, "FAIL"), (4, 0, "PASS"), (9, 0, "WARN")],
 )
 def test_a_share_of_copies_counts_beyond_that_of_real_images(made: int, real: int, status: str) -> None:
-    (found,) = conclude([same(Count(made, 2000 if made == 9 else 400, made, made), Count(real, 2000 if made == 9 else 400), _sees())])
+    (found,) = conclude(
+        [same(CopyCount(made, 2000 if made == 9 else 400, made, made), CopyCount(real, 2000 if made == 9 else 400), _sees())]
+    )
     assert found.status == status
 
 
@@ -153,11 +155,11 @@ def _sees() -> Finding:
 
 
 def test_what_repeats_so_much_that_nothing_could_be_told_is_no_pass() -> None:
-    every = Count(400, 400, 400, 400)
+    every = CopyCount(400, 400, 400, 400)
     (found,) = conclude([same(every, every, _sees())])
     assert found.status == "CANNOT TELL"
     assert "repeat each other" in found.says
-    (found,) = conclude([same(Count(0, 400), every, cannot_tell("copying", "No holdout."))])
+    (found,) = conclude([same(CopyCount(0, 400), every, cannot_tell("copying", "No holdout."))])
     assert found.says.endswith("No holdout.")
 
 

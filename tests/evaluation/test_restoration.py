@@ -19,7 +19,7 @@ from calotype import pictures
 from calotype.cli.main import main
 from calotype.degrade import parse
 from calotype.diagnose.checks import answers
-from calotype.diagnose.restored import MODEL, Restored, Restorer
+from calotype.diagnose.restored import MODEL, RestorationEvidence, RestorationScores
 from calotype.diagnose.verdict import conclude
 from calotype.engine.display import Display
 from calotype.engine.model_card import model_card
@@ -74,7 +74,9 @@ class Planted(Model):
         return self.does(condition.source[:, : self.spec.channels])
 
 
-def measured(does: Callable[[Tensor], Tensor], how: str = "noise:25", shown: list[EvalImage] | None = None) -> tuple[Restored, Judge]:
+def measured(
+    does: Callable[[Tensor], Tensor], how: str = "noise:25", shown: list[EvalImage] | None = None
+) -> tuple[RestorationScores, Judge]:
     degrade = parse(how)
     shown = shown or scenes()
     channels = shown[0].truth.shape[1]
@@ -83,8 +85,8 @@ def measured(does: Callable[[Tensor], Tensor], how: str = "noise:25", shown: lis
     return judge.measure(shown), judge
 
 
-def statuses(found: Restored) -> dict[str, str]:
-    return {v.name: v.status for v in conclude(answers(Restorer(found)))}
+def statuses(found: RestorationScores) -> dict[str, str]:
+    return {v.name: v.status for v in conclude(answers(RestorationEvidence(found)))}
 
 
 def truth_of(source: Tensor) -> Tensor:
@@ -151,10 +153,10 @@ def test_the_damage_of_an_image_does_not_depend_on_its_neighbors() -> None:
 
 def report(name: str, does: Callable[[Tensor], Tensor] = truth_of) -> result.Report:
     found, judge = measured(does)
-    verdicts = tuple(conclude(answers(Restorer(found))))
+    verdicts = tuple(conclude(answers(RestorationEvidence(found))))
     levels = (
-        result.NoiseLevel(5.0, {"told": 38.0, "not told": 37.5, "input": 34.0}),
-        result.NoiseLevel(25.0, {"told": 31.0, "not told": 30.0}),
+        result.PsnrAtSigma(5.0, {"told": 38.0, "not told": 37.5, "input": 34.0}),
+        result.PsnrAtSigma(25.0, {"told": 31.0, "not told": 30.0}),
     )
     part = restoration.of(found, "noise:25", judge.convention.text, levels)
     scores = restoration._scores(found, judge.convention.text)

@@ -19,7 +19,7 @@ from zuko.transforms import (
 )
 
 from calotype.flows.autoregressive import AutoregressiveFlow
-from calotype.flows.base import Chain, Transform, normal_log_prob
+from calotype.flows.base import CompositeTransform, Transform, normal_log_prob
 from calotype.flows.coupling import ChannelCoupling, CheckerboardCoupling
 from calotype.flows.linear import ActNorm, InvertibleConv
 from calotype.flows.pixels import Histogram, Logit, Scale
@@ -39,7 +39,10 @@ def causal(tokens: int, features: int, embedding: int = FEATURES) -> CausalNetwo
 
 
 def multi_scale() -> MultiScale:
-    levels = [Chain([Squeeze(), ActNorm(4), InvertibleConv(4), ChannelCoupling(network(2, 4, 2), 1.0)]), Chain([Squeeze(), ActNorm(8)])]
+    levels = [
+        CompositeTransform([Squeeze(), ActNorm(4), InvertibleConv(4), ChannelCoupling(network(2, 4, 2), 1.0)]),
+        CompositeTransform([Squeeze(), ActNorm(8)]),
+    ]
     return MultiScale(levels, [Standardize(network(2, 4, 2, 0), 1.0)], [(4, 2, 2), (8, 1, 1)])
 
 
@@ -59,7 +62,7 @@ CASES: dict[str, tuple[Callable[[], Transform], tuple[int, ...]]] = {
     "scale": (lambda: Scale(3.0), (2, 3)),
     "histogram": (lambda: Histogram(7), (2, 3)),
     "multi-scale": (multi_scale, (1, 4, 4)),
-    "chain": (lambda: Chain([Scale(2.0), Patches(2, 4), AutoregressiveFlow(causal(4, 8), 1.0), Flat((4, 8))]), (2, 4, 4)),
+    "chain": (lambda: CompositeTransform([Scale(2.0), Patches(2, 4), AutoregressiveFlow(causal(4, 8), 1.0), Flat((4, 8))]), (2, 4, 4)),
     "squeeze": (Squeeze, (2, 4, 4)),
 }
 
@@ -128,7 +131,7 @@ def test_a_log_scale_keeps_its_bound_whatever_the_network_says() -> None:
 def test_a_2d_density_integrates_to_one() -> None:
     torch.manual_seed(1)
     steps = [s for swap in (False, True) for s in (ActNorm(2), InvertibleConv(2), ChannelCoupling(network(1, 2, 1, 0), 1.0, swap=swap))]
-    flow = scrambled(Chain([*steps, Flat((2, 1, 1))]))
+    flow = scrambled(CompositeTransform([*steps, Flat((2, 1, 1))]))
     line = torch.linspace(-16, 16, 401, dtype=torch.float64)
     points = torch.cartesian_prod(line, line)[:, :, None, None]
     with torch.no_grad():
@@ -141,7 +144,9 @@ def test_a_2d_density_integrates_to_one() -> None:
 def test_a_2d_autoregressive_density_integrates_to_one() -> None:
     torch.manual_seed(2)
     flow = scrambled(
-        Chain([AutoregressiveFlow(causal(2, 1, 0), 1.0), AutoregressiveFlow(causal(2, 1, 0), 1.0, backwards=True), Flat((2, 1))])
+        CompositeTransform(
+            [AutoregressiveFlow(causal(2, 1, 0), 1.0), AutoregressiveFlow(causal(2, 1, 0), 1.0, backwards=True), Flat((2, 1))]
+        )
     )
     line = torch.linspace(-16, 16, 401, dtype=torch.float64)
     with torch.no_grad():
@@ -152,7 +157,7 @@ def test_a_2d_autoregressive_density_integrates_to_one() -> None:
 
 def test_a_1d_density_of_the_unit_interval_integrates_to_the_mass_between_its_ends() -> None:
     torch.manual_seed(2)
-    flow = scrambled(Chain([Histogram(4, margin=1e-3), AutoregressiveFlow(causal(1, 1, 0), 1.0), Flat((1, 1))]))
+    flow = scrambled(CompositeTransform([Histogram(4, margin=1e-3), AutoregressiveFlow(causal(1, 1, 0), 1.0), Flat((1, 1))]))
     cells = (torch.arange(100_000, dtype=torch.float64) + 0.5) / 100_000
     with torch.no_grad():
         z, log_abs_det = flow(cells[:, None, None])
@@ -189,7 +194,7 @@ def test_a_histogram_stays_finite_at_the_ends_in_single_precision() -> None:
 def test_actnorm_standardizes_its_first_batch() -> None:
     torch.manual_seed(0)
     x = torch.randn(16, 3, 4, 4) * torch.tensor([0.1, 1.0, 9.0])[:, None, None] + 5
-    z = Chain([ActNorm(3)]).initialize(x)
+    z = CompositeTransform([ActNorm(3)]).initialize(x)
     assert torch.allclose(z.mean((0, 2, 3)), torch.zeros(3), atol=1e-4)
     assert torch.allclose(z.std((0, 2, 3)), torch.ones(3), atol=2e-2)
     constant = ActNorm(3)

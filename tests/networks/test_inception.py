@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from calotype.networks.inception import FEATURES, OUTPUTS, BlockE, Convolution, Inception, average, resize
+from calotype.networks.inception import FEATURES, OUTPUTS, BlockE, ConvBnRelu, Inception, average, resize
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +133,7 @@ def test_only_the_last_block_takes_the_maximum(network: Inception) -> None:
 
 def test_a_convolution_normalizes_as_its_closed_form() -> None:
     torch.manual_seed(1)
-    layer = Convolution(3, 4, 3).eval().requires_grad_(False)
+    layer = ConvBnRelu(3, 4, 3).eval().requires_grad_(False)
     mean, variance, scale, shift = torch.randn(4), torch.rand(4) + 0.5, torch.rand(4) + 0.5, torch.randn(4)
     layer.bn.running_mean, layer.bn.running_var = mean, variance  # type: ignore[assignment]
     layer.bn.weight.copy_(scale)

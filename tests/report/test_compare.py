@@ -10,7 +10,7 @@ import pytest
 from calotype.diagnose.verdict import Verdict, not_applicable
 from calotype.errors import UserError
 from calotype.evaluation import ranking
-from calotype.evaluation.result import Data, Report
+from calotype.evaluation.result import ReferenceData, Report
 from calotype.metrics.score import Score
 from calotype.report.compare import by_recipe
 from calotype.report.page import compare_html
@@ -70,8 +70,8 @@ def test_the_comparison_ranks_what_is_separated() -> None:
     ("change", "why"),
     [
         ({"protocol": {"reference": "other"}}, "Different reference"),
-        ({"data": Data("other", 1, 1, "ef" * 32)}, "Different real images"),
-        ({"data": Data("mnist5k", 4500, 500, "ab" * 32, "00" * 32)}, "Different held-out images"),
+        ({"data": ReferenceData("other", 1, 1, "ef" * 32)}, "Different real images"),
+        ({"data": ReferenceData("mnist5k", 4500, 500, "ab" * 32, "00" * 32)}, "Different held-out images"),
         ({"data": None}, "Different real images"),
         ({"scores": (fd(9.0, n=400),)}, "400 generated"),
     ],

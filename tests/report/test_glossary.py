@@ -10,7 +10,7 @@ import pytest
 from calotype.degrade import classical, parse
 from calotype.diagnose.restored import MODEL
 from calotype.diagnose.verdict import RANK, Verdict
-from calotype.evaluation.result import VERDICTS, NoiseLevel, Report, Restoration
+from calotype.evaluation.result import VERDICTS, PsnrAtSigma, Report, Restoration
 from calotype.metrics.features import coarse, pick
 from calotype.metrics.table import by_name
 from calotype.metrics.wording import space_in_words
@@ -89,7 +89,7 @@ def restorer() -> Report:
 
     methods = (Method(MODEL, Estimate(25.0), Estimate(0.8)), Method("nl-means", Estimate(24.0), Estimate(0.7), Estimate(1.0)))
     each = {MODEL: (25.0, 25.0), "nl-means": (24.0, 24.0)}
-    found = Restoration("noise:25", "RGB", ("a", "b"), methods, each, (NoiseLevel(25.0, {"told": 25.0, "nl-means": 24.0}),))
+    found = Restoration("noise:25", "RGB", ("a", "b"), methods, each, (PsnrAtSigma(25.0, {"told": 25.0, "nl-means": 24.0}),))
     return Report("denoiser", restoration=found, verdicts=(Verdict("harm", "PASS", "No image came out worse than it went in."),))
 
 

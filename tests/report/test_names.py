@@ -10,7 +10,7 @@ import pytest
 
 from calotype.diagnose.remedy import Remedy
 from calotype.diagnose.verdict import Verdict
-from calotype.evaluation.result import ClassCounts, Curves, Data, Event, LadderRow, Report, Series
+from calotype.evaluation.result import ClassCounts, Event, LadderRow, ReferenceData, Report, Series, TrainingCurves
 from calotype.report.compare import told
 from calotype.report.files import save, save_comparison
 from calotype.report.page import compare_html, html
@@ -41,8 +41,8 @@ def hostile(name: str) -> Report:
         scores=(replace(full.scores[0], features=name), replace(full.scores[1], name=name)),
         ladder=(LadderRow(name, {"FD": 2.0, name: 0.5}),),
         classes=ClassCounts((name, "日本\x07"), (490, 10), (250, 250), ((0.96, 0.99), (0.01, 0.04)), name),
-        curves=Curves((Series(f"{name}/{name}", (0, 1), (1.0, 2.0)),), (Event(1, name),)),
-        data=Data(name, 1, 1, name),
+        curves=TrainingCurves((Series(f"{name}/{name}", (0, 1), (1.0, 2.0)),), (Event(1, name),)),
+        data=ReferenceData(name, 1, 1, name),
         recipe=name,
     )
 

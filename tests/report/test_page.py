@@ -17,16 +17,16 @@ from calotype.diagnose.verdict import Verdict, cannot_tell, not_applicable
 from calotype.evaluation.result import (
     VERDICTS,
     ClassCounts,
-    Curves,
-    Data,
     Event,
     Extrapolation,
     LadderRow,
     Neighbors,
+    ReferenceData,
     Report,
     ReportImages,
     Series,
     Spectrum,
+    TrainingCurves,
 )
 from calotype.metrics.score import Score
 from calotype.report import plots
@@ -111,7 +111,7 @@ def whole(subject: str = "dcgan-0001", size: int = 12, channels: int = 1) -> Rep
         scores=(fd(8.0), fd(0.7, 0.02, "coverage", "higher", baseline=0.97), fd(0.8, None, "precision", "match", baseline=0.9)),
         verdicts=tuple(verdicts),
         about={"model": "gan"},
-        data=Data("mnist5k", 4500, 500, "ab" * 32, "cd" * 32),
+        data=ReferenceData("mnist5k", 4500, 500, "ab" * 32, "cd" * 32),
         protocol={"reference": "900 training images"},
         versions={"calotype": "0.1.0"},
         command="calotype evaluate runs/dcgan-0001",
@@ -119,7 +119,7 @@ def whole(subject: str = "dcgan-0001", size: int = 12, channels: int = 1) -> Rep
         train_seed=0,
         notes=("N is small",),
         pictures=ReportImages(images, images[::-1].copy(), near, near),
-        curves=Curves(series, (Event(500, "went back to step 400", "rollback"),)),
+        curves=TrainingCurves(series, (Event(500, "went back to step 400", "rollback"),)),
         classes=ClassCounts(("a", "b"), (490, 10), (250, 250), ((0.96, 0.99), (0.01, 0.04)), "digits@1a2b"),
         spectrum=Spectrum((0.1, 0.2, 0.3, 0.4, 0.5), tuple(v * 0.8 for v in line), line, tuple(v * 1.2 for v in line), line),
         ladder=(LadderRow("blur of 1 pixel", {"FD": 20.0, "coverage": 0.4}), LadderRow("5% copies", {"FD": 1.1, "coverage": 0.97})),
@@ -217,7 +217,7 @@ def test_a_missing_part_is_left_out() -> None:
 def test_numbers_that_are_none_become_words() -> None:
     odd = (fd(float("nan"), None), fd(2.0, None, "KID", baseline=None), fd(float("inf"), None, "recall", "match"))
     verdicts = (Verdict("blur", "WARN", "odd", float("nan"), float("nan"), float("inf")),)
-    broken = Curves((Series("g/loss", (0, 1, 2), (1.0, float("nan"), 2.0)), Series("d/x", (0, 1), (float("nan"), float("nan")))))
+    broken = TrainingCurves((Series("g/loss", (0, 1, 2), (1.0, float("nan"), 2.0)), Series("d/x", (0, 1), (float("nan"), float("nan")))))
     said = Page(html(replace(whole(), scores=odd, verdicts=verdicts, curves=broken))).text
     assert "unknown" in said
     assert not re.search(r"\bnan\b|\binf\b", said)
@@ -285,7 +285,7 @@ def test_one_long_curve_keeps_its_peak() -> None:
 
 def test_curves_that_belong_together_share_a_panel() -> None:
     names = ("discriminator/loss", "discriminator/d_real", "generator/loss", "d_real", "d_holdout", "d_accuracy", "once")
-    log = Curves(tuple(Series(name, (0, 1)[: 1 if name == "once" else 2], (1.0, 2.0)) for name in names))
+    log = TrainingCurves(tuple(Series(name, (0, 1)[: 1 if name == "once" else 2], (1.0, 2.0)) for name in names))
     found = {title: [s.name for s in lines] for title, lines in plots.panels_of(log).items()}
     assert found == {
         "loss": ["discriminator", "generator"],

@@ -12,7 +12,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from calotype.evaluation.result import ClassCounts, Curves, Evaluations, Event, Extrapolation, NoiseLevel, Series, Spectrum, Units
+from calotype.evaluation.result import ClassCounts, Evaluations, Event, Extrapolation, PsnrAtSigma, Series, Spectrum, TrainingCurves, Units
 from calotype.report import drawing, plots, plots_models
 from calotype.report.drawing import told_apart
 from tests.report.test_page import fd
@@ -62,7 +62,7 @@ def drawn(values: tuple[float, float, float]) -> dict[str, Callable[[], object]]
     evaluations = tuple(Evaluations(nfe, 2, v, (b, c), v, a, 400, 1.0) for nfe, v in zip((5.0, 10.0, 20.0), values, strict=True))
     near = tuple(replace(evaluations[0], nfe=nfe, fd=v) for nfe, v in zip((9.0, 10.0, 11.0), values, strict=True))
     dots = [plots_models.Dot(f"m{i}", abs(v) if v else 1.0, v, (b, c), ((1.0, v, 5.0), (2.0, a, 10.0))) for i, v in enumerate(values)]
-    log = Curves((Series("g/loss", (0, 1, 2), values), Series("d/loss", (0, 1, 2), values[::-1])), (Event(1, "x"),))
+    log = TrainingCurves((Series("g/loss", (0, 1, 2), values), Series("d/loss", (0, 1, 2), values[::-1])), (Event(1, "x"),))
     return {
         "strip": lambda: plots.strip(score),
         "models": lambda: plots.models("FD", [("a", score), ("b", replace(score, value=c, interval=None))]),
@@ -73,7 +73,9 @@ def drawn(values: tuple[float, float, float]) -> dict[str, Callable[[], object]]
         "units": lambda: plots_models.units(Units(1, 3, values)),
         "evaluations": lambda: plots_models.evaluations(evaluations),
         "evaluations within a decade": lambda: plots_models.evaluations(near),
-        "levels": lambda: plots_models.levels([NoiseLevel(sigma, {"told": v}) for sigma, v in zip((5.0, 15.0, 25.0), values, strict=True)]),
+        "levels": lambda: plots_models.levels(
+            [PsnrAtSigma(sigma, {"told": v}) for sigma, v in zip((5.0, 15.0, 25.0), values, strict=True)]
+        ),
         "pairs": lambda: plots_models.pairs("a", "b", values, values[::-1]),
         "quality": lambda: plots_models.quality("FD", dots, b),
         "classes": lambda: plots.classes(ClassCounts(("a", "b"), (1, 0), (1, 1), ((0.5, 1.0), (0.0, 0.1)))),
@@ -131,7 +133,7 @@ def test_names_are_drawn_as_they_are(name: str) -> None:
     counts = ClassCounts((name, "plain"), (9, 1), (5, 5), ((0.5, 1.0), (0.0, 0.5)))
     made = [plots.classes(counts, [name]), plots.models("FD", [(name, fd(1.0)), ("b", fd(2.0))])]
     made.append(plots_models.quality("FD", [plots_models.Dot(name, 1.0, 1.0, None), plots_models.Dot("b", 2.0, 2.0, None)]))
-    made += plots.curves(Curves((Series(f"{name}/{name}", (0, 1), (1.0, 2.0)), Series("a/x", (0, 1), (1.0, 2.0)))))
+    made += plots.curves(TrainingCurves((Series(f"{name}/{name}", (0, 1), (1.0, 2.0)), Series("a/x", (0, 1), (1.0, 2.0)))))
     for one in made:
         one.encode()
         assert "<script" not in one

@@ -10,7 +10,7 @@ from PIL import Image
 
 from calotype import pictures
 from calotype.errors import UserError
-from calotype.selftest.measure import Row, of_trainings, plants, selftest, table
+from calotype.selftest.measure import AlarmRates, of_trainings, plants, selftest, table
 from calotype.selftest.training import COURSES, OF_TRAINING, Course, log
 
 MISSING = "missing"
@@ -101,7 +101,7 @@ def test_the_made_up_discriminator_is_as_good_as_it_says(auc: float) -> None:
 
 
 def test_each_set_of_verdicts_gets_its_own_table() -> None:
-    said = table([Row("a", {"x": 1.0, "y": 0.0}, 4), Row("b", {"x": 0.25, "y": 0.0}, 4), Row("c", {"z": 0.5}, 4)])
+    said = table([AlarmRates("a", {"x": 1.0, "y": 0.0}, 4), AlarmRates("b", {"x": 0.25, "y": 0.0}, 4), AlarmRates("c", {"z": 0.5}, 4)])
     assert said == ("| planted | x | y |\n|---|---:|---:|\n| a | 100% | 0% |\n| b | 25% | 0% |\n\n| planted | z |\n|---|---:|\n| c | 50% |")
 
 

@@ -15,7 +15,7 @@ from calotype.engine import feasible
 from calotype.engine.distributed import World
 from calotype.engine.images import augmentation_of
 from calotype.engine.run import Run
-from calotype.engine.trainer import Progress, Trainer
+from calotype.engine.trainer import Trainer, TrainState
 from calotype.errors import TrainingError, UserError
 from calotype.metrics.features_kinds import of_run
 from calotype.models import build
@@ -117,4 +117,4 @@ def step(recipe: str, raw: object) -> None:
     spec = augmentation_of(config.data).spec(split.train)
     feasible.require_effect(config, spec)
     feasible.require_room(config, spec, torch.device("cpu"), World())
-    Trainer(config, split, Progress(steps=3), torch.device("cpu"), World()).step(watch=True)
+    Trainer(config, split, TrainState(steps=3), torch.device("cpu"), World()).step(watch=True)

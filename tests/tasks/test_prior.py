@@ -11,7 +11,7 @@ from calotype.degrade.mask import Masked
 from calotype.diffusion.measurement import Measurement
 from calotype.errors import UserError
 from calotype.models import build
-from calotype.tasks.inversion import Fit, posterior_images, search
+from calotype.tasks.inversion import LatentFit, posterior_images, search
 from calotype.tasks.prior import MethodName, joined, restore_with_prior
 from calotype.tasks.sample import Generator
 from calotype.types import Condition, ImageSpec, Model, Noise
@@ -149,7 +149,7 @@ def test_inversion_draws_from_the_posterior_of_a_linear_decoder() -> None:
     model, mask = Linear(), half(1)
     truth = model.decode(torch.tensor([[1.0, -0.5, 0.3, 0.8, -1.2]]))
     seen = Measurement(truth * mask.mask, mask, torch.tensor([0.3]))
-    fit = Fit(torch.tensor([1.5]), None)
+    fit = LatentFit(torch.tensor([1.5]), None)
     drawn = posterior_images(model, seen, fit, [Noise(1, seed) for seed in range(1500)], 150).flatten(1).double()
     a = (model.weight.double().T * mask.mask.flatten()[:, None]).double()
     left = torch.linalg.inv(a.T @ a / 1.5**2 + torch.eye(5).double())

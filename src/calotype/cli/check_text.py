@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import shlex
 
-from calotype.data.check import SHOWN, Check
+from calotype.data.check import SHOWN, DataCheck
 from calotype.data.duplicates import PAIRS
 from calotype.data.images import some, told
 from calotype.errors import printable
 from calotype.spelling import as_options
 
 
-def describe(found: Check) -> list[str]:
+def describe(found: DataCheck) -> list[str]:
     """The lines: counts, what is wrong, what to train with."""
     counts = f"{some(found.images, 'usable image')}, {len(found.skipped):,} unusable, {some(found.others, 'other file')}"
     head = f"{printable(found.source)} ({found.kind}): {counts}"
@@ -25,7 +25,7 @@ def describe(found: Check) -> list[str]:
     ]
 
 
-def _contents(found: Check) -> list[str]:
+def _contents(found: DataCheck) -> list[str]:
     sizes, animated = found.sizes, f"; {found.animated:,} animated, of which the first frame counts" if found.animated else ""
     rest = f" and {some(sizes.different - len(sizes.common), 'more size')}" if sizes.different > len(sizes.common) else ""
     median = f"{sizes.median[0]}x{sizes.median[1]}"
@@ -42,7 +42,7 @@ def _contents(found: Check) -> list[str]:
     ]
 
 
-def _oblong(found: Check) -> list[str]:
+def _oblong(found: DataCheck) -> list[str]:
     """What a training does with images that are not square, and how much of them that costs."""
     sizes = found.sizes
     if sizes.usual is None:
@@ -57,7 +57,7 @@ def _oblong(found: Check) -> list[str]:
     ]
 
 
-def _duplicates(found: Check) -> list[str]:
+def _duplicates(found: DataCheck) -> list[str]:
     lines = [f"  the same  {some(found.exact_extra, 'image', ' repeats', ' repeat')} another one pixel for pixel"]
     lines += _first(["    " + " = ".join(group[:4]) + (" ..." if len(group) > 4 else "") for group in found.exact])
     least = "at least " if found.near_pairs >= PAIRS else ""
@@ -70,11 +70,11 @@ def _duplicates(found: Check) -> list[str]:
     return lines
 
 
-def _unusable(found: Check) -> list[str]:
+def _unusable(found: DataCheck) -> list[str]:
     return _first([f"  unusable  {line}" for line in told(found.skipped, SHOWN)], 3 * SHOWN)
 
 
-def _advice(found: Check) -> list[str]:
+def _advice(found: DataCheck) -> list[str]:
     advice = found.advice
     options = (
         f"--size {advice.size} --channels {advice.channels} --train.batch {advice.batch}" + " --model.conditional True" * advice.conditional

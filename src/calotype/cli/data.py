@@ -15,12 +15,12 @@ from calotype.cli.check_text import describe
 from calotype.cli.parse import parse
 from calotype.cli.shell import Shell
 from calotype.data import check, prepare
-from calotype.data.check import Check
+from calotype.data.check import DataCheck
 from calotype.data.images import some
 from calotype.data.prepared import prepared_path
 from calotype.engine.display import progress
 from calotype.errors import UserError
-from calotype.settings import Pixels
+from calotype.settings import ImageSize
 from calotype.spelling import spelled
 
 USAGE = """usage: calotype data check SOURCE | calotype data prepare SOURCE OUT
@@ -34,7 +34,7 @@ calotype data prepare photos.zip photos.calotype --size 64
 calotype data check --help and calotype data prepare --help show the options."""
 
 _ABOUT = "a folder, a zip, an embedded name (mnist5k, clothing, photos), mnist, fashion-mnist, cifar10, or a prepared file"
-Source = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE", help=_ABOUT)]
+SourceArgument = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE", help=_ABOUT)]
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class CheckOptions:
     calotype data check photos/
     """
 
-    source: Source
+    source: SourceArgument
     json: bool = False  # print as JSON
 
 
@@ -59,9 +59,9 @@ class PrepareOptions:
     calotype data prepare photos.zip photos.calotype --size 64
     """
 
-    source: Source
+    source: SourceArgument
     out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]  # the file to write; its name ends in .calotype, or will
-    size: Pixels | None = None  # height and width in pixels; the source's own where none is given
+    size: ImageSize | None = None  # height and width in pixels; the source's own where none is given
     channels: Literal[1, 3] | None = None  # the source's own where none is given
     fit: Literal["crop", "pad", "stretch"] = "crop"  # how an image that is not square becomes so
     json: bool = False  # print the result as JSON
@@ -87,7 +87,7 @@ def _check(words: list[str]) -> int:
     return 0
 
 
-def _as_json(found: Check) -> dict[str, Any]:
+def _as_json(found: DataCheck) -> dict[str, Any]:
     tree = found.to_dict()
     reasons = {"reasons": spelled(found.advice.reasons)}
     return tree | {"notes": spelled(found.notes), "advice": tree["advice"] | reasons}

@@ -15,7 +15,7 @@ from calotype.cli.outcomes import About, ended, printable_lines, stopped, writte
 from calotype.cli.parse import parse
 from calotype.cli.shell import Shell
 from calotype.data.decode import MAX_PIXELS
-from calotype.settings import Count, Positive, Quality, Seed
+from calotype.settings import CompressionQuality, Count, Positive, Seed
 from calotype.spelling import as_options
 from calotype.tasks.batch import Interrupted, degrade_files
 from calotype.tasks.inputs import open_inputs
@@ -38,7 +38,7 @@ class Options:
     spec: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SPEC")]  # what happens to the pictures
     source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="IN")]  # a picture, a folder, a zip archive, or a data set
     out: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]  # the picture to write; a folder, for several
-    quality: Quality | None = None  # 1 to 100, of JPEG, WebP and AVIF: 95 where none is given
+    quality: CompressionQuality | None = None  # 1 to 100, of JPEG, WebP and AVIF: 95 where none is given
     overwrite: bool = False  # replace results that exist; the pictures themselves are never overwritten
     skip_existing: bool = False  # leave pictures alone that have a result, and go on with the others: what continues a folder
     count: Count | None = None  # only the first so many pictures

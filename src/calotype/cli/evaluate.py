@@ -21,10 +21,10 @@ from calotype.files import unused
 from calotype.report.compare import told
 from calotype.report.files import require_folder, require_page, save, save_comparison
 from calotype.report.text import text
-from calotype.settings import Count, Pixels, Seed
+from calotype.settings import Count, ImageSize, Seed
 
-Size = Annotated[Pixels | None, tyro.conf.arg(metavar="PIXELS")]
-Fit = Literal["crop", "pad", "stretch"] | None
+Size = Annotated[ImageSize | None, tyro.conf.arg(metavar="PIXELS")]
+FitOption = Literal["crop", "pad", "stretch"] | None
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Options:
     count: Count | None = None  # images to draw, or to take from the folder; 2,000 where none is given, and up to 100 to restore
     features: str | None = None  # digits, photos, photos-full, random, inception, dinov2, or the run of a classifier; by the images without
     size: Size = None  # height and width at which images are compared; that of the generated ones where none is given
-    fit: Fit = None  # how images that are no squares become so; crop where none is given
+    fit: FitOption = None  # how images that are no squares become so; crop where none is given
     out: Path | None = None  # folder for report.html and report.json, replaced where they exist; else RUN/report, or a new folder report
     seed: Seed = 0  # of the noise that images are drawn from
     device: str = "auto"  # auto, cpu, cuda, mps
@@ -76,7 +76,7 @@ class CompareOptions:
     count: Count | None = None  # images of each; 2,000 where none is given, and up to 24 to restore
     features: str | None = None  # as for calotype evaluate
     size: Size = None  # as for calotype evaluate
-    fit: Fit = None  # as for calotype evaluate
+    fit: FitOption = None  # as for calotype evaluate
     out: Path | None = None  # the page, replaced where it exists; else comparison.html, comparison-2.html ..., whichever is free
     seed: Seed = 0  # of the noise that images are drawn from
     device: str = "auto"  # auto, cpu, cuda, mps

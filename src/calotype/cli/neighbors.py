@@ -25,7 +25,7 @@ from calotype.evaluation.target import run_of
 from calotype.files import absent, unused
 from calotype.metrics.features import pick
 from calotype.models import stored
-from calotype.settings import Count, Pixels, Seed
+from calotype.settings import Count, ImageSize, Seed
 from calotype.tasks.model_inputs import given
 from calotype.tasks.sample import Generator, draw, load
 
@@ -53,7 +53,7 @@ class Options:
     nearest: Count = 7  # neighbors of each
     label: str | None = None  # class to draw (conditional models)
     features: str | None = None  # as for calotype evaluate
-    size: Annotated[Pixels | None, tyro.conf.arg(metavar="PIXELS")] = None  # at which images are compared; their own where none is given
+    size: Annotated[ImageSize | None, tyro.conf.arg(metavar="PIXELS")] = None  # at which images are compared; their own where none is given
     seed: Seed = 0  # of the drawn images, as calotype sample takes it
     out: Path | None = None  # the picture to write, replaced where it exists; else neighbors.png, neighbors-2.png ..., whichever is free
     device: str = "auto"  # auto, cpu, cuda, mps

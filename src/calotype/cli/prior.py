@@ -31,9 +31,9 @@ from calotype.spelling import as_options, spelled
 from calotype.tasks.batch import Outcome
 from calotype.tasks.inputs import Inputs, open_inputs
 from calotype.tasks.inverse_problem import OPTIONS, TaskName, problem
-from calotype.tasks.prior import MethodName, Restored, joined, restore_with_prior
+from calotype.tasks.prior import MethodName, PosteriorSamples, joined, restore_with_prior
 from calotype.tasks.prior_pictures import EACH, OWN, measurements, truths
-from calotype.tasks.prior_scores import Judged, apart, judge, together
+from calotype.tasks.prior_scores import PriorScores, apart, judge, together
 from calotype.tasks.sample import Generator, load
 from calotype.types import ImageSpec, Noise
 
@@ -106,9 +106,9 @@ class _Work:
 class _Done:
     """What came of it."""
 
-    restored: Restored
+    restored: PosteriorSamples
     measured: Tensor  # (N, C', h, w)
-    judged: Judged | None  # where the truth is known
+    judged: PriorScores | None  # where the truth is known
 
 
 def run(words: list[str]) -> int:

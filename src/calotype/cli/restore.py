@@ -17,7 +17,7 @@ from calotype.cli.parse import parse
 from calotype.cli.shell import Shell
 from calotype.engine.model_card import command_for
 from calotype.errors import UserError
-from calotype.settings import Count, Positive, Quality, Seed, Sigma, Width
+from calotype.settings import CompressionQuality, Count, Positive, Seed, Sigma, Width
 from calotype.tasks.batch import Interrupted, read_mask
 from calotype.tasks.places import existing_of
 from calotype.tasks.restore import Applied, Way, source_spec
@@ -39,7 +39,7 @@ class Common:
     source: Annotated[str, tyro.conf.Positional, _IN]
     out: Annotated[str | None, tyro.conf.Positional, _OUT] = None  # the picture to write; a folder, for several
     tile: Width | None = None  # pixels a side of the tiles that large pictures are cut into; by memory where none is given
-    quality: Quality | None = None  # 1 to 100, of JPEG, WebP and AVIF: 95 where none is given
+    quality: CompressionQuality | None = None  # 1 to 100, of JPEG, WebP and AVIF: 95 where none is given
     overwrite: bool = False  # replace results that exist; the pictures themselves are never overwritten
     skip_existing: bool = False  # leave pictures alone that have a result, and go on with the others: what continues a folder
     truth: str | None = None  # originals of the pictures, under their names: score the results against them; nothing is degraded

@@ -12,7 +12,7 @@ import tyro
 from calotype.cli.parse import parse
 from calotype.cli.shell import Shell
 from calotype.selftest.measure import selftest, table
-from calotype.settings import Channels, Count, Pixels, Seed
+from calotype.settings import Channels, Count, ImageSize, Seed
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Options:
     """
 
     data: str = "mnist5k"  # any source that calotype train takes
-    size: Annotated[Pixels | None, tyro.conf.arg(metavar="PIXELS")] = None  # the source's own where none is given
+    size: Annotated[ImageSize | None, tyro.conf.arg(metavar="PIXELS")] = None  # the source's own where none is given
     channels: Channels | None = None  # 1 or 3; the source's own where none is given
     count: Count | None = None  # images that play the generated ones; 1,000 where none is given, or a third of them
     trials: Count = 20  # random divisions of the images

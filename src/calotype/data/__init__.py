@@ -1,6 +1,6 @@
 """Images coming in: sources, decoding, preparing, checking, and the order in which training sees them."""
 
-from calotype.data.check import Advice, Check, Sizes, check
+from calotype.data.check import Advice, DataCheck, Sizes, check
 from calotype.data.images import Images, ImageSource, Progress, Skipped, Split
 from calotype.data.load import ACCEPTED, load, prepare
 from calotype.data.loader import Augmentation, Loader
@@ -9,7 +9,7 @@ __all__ = [
     "ACCEPTED",
     "Advice",
     "Augmentation",
-    "Check",
+    "DataCheck",
     "ImageSource",
     "Images",
     "Loader",

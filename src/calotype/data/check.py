@@ -60,7 +60,7 @@ class Advice:
 
 
 @dataclass(frozen=True)
-class Check:
+class DataCheck:
     """What ``check`` found. Counts are of images unless they say otherwise."""
 
     source: str
@@ -107,7 +107,7 @@ class _Seen:
     small: Pixels
 
 
-def check(source: str, *, cache: Path | None = None, progress: Progress | None = None, compared: Progress | None = None) -> Check:
+def check(source: str, *, cache: Path | None = None, progress: Progress | None = None, compared: Progress | None = None) -> DataCheck:
     """Decode every image of a source and report on it; nothing is written.
 
     ``progress`` hears of images that were looked at, ``compared`` of those that were compared with all others.
@@ -124,7 +124,7 @@ def check(source: str, *, cache: Path | None = None, progress: Progress | None =
     return _check_arrays(source, "arrays", found, progress, compared)
 
 
-def _check_files(source: str, files: Files, progress: Progress | None, compared: Progress | None) -> Check:
+def _check_files(source: str, files: Files, progress: Progress | None, compared: Progress | None) -> DataCheck:
     room = Room()
 
     def look(name: str) -> tuple[_Seen | str, bool]:
@@ -159,7 +159,7 @@ def _check_files(source: str, files: Files, progress: Progress | None, compared:
     )
 
 
-def _check_arrays(source: str, kind: str, arrays: Arrays, progress: Progress | None, compared: Progress | None) -> Check:
+def _check_arrays(source: str, kind: str, arrays: Arrays, progress: Progress | None, compared: Progress | None) -> DataCheck:
     def look(index: int) -> _Seen:
         image = arrays.pixels[index]
         picture = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
@@ -183,7 +183,7 @@ def _look(name: str, image: Image.Image, header: Header) -> _Seen:
 
 def _report(
     source: str, kind: str, seen: list[_Seen], tree: Tree, held: set[int], skipped: list[Skipped], others: int, compared: Progress | None
-) -> Check:
+) -> DataCheck:
     if compared is not None:
         compared(0, len(seen))
     exact = exact_groups(np.frombuffer(b"".join(row.digest for row in seen), np.uint8).reshape(-1, 32))
@@ -198,7 +198,7 @@ def _report(
     sizes = _sizes(seen)
     labels: NDArray[np.int64] | None = tree.labels
     classes = {} if labels is None else dict(zip(tree.classes, np.bincount(labels, minlength=len(tree.classes)).tolist(), strict=True))
-    return Check(
+    return DataCheck(
         source=source,
         kind=kind,
         images=len(seen),

@@ -15,35 +15,35 @@ from calotype.files import JSON_BYTES, parse_json, safe_name
 VERSION = 1
 START = 4096  # of the pixels: a page boundary
 BYTES = JSON_BYTES  # of the longest header
-Count = Annotated[int, Field(ge=0, lt=2**48)]
-Text = InstanceOf[str]  # also what is no UTF-8, as names of folders may be
-Side = Annotated[int, Field(ge=1, lt=2**48)]
+Natural = Annotated[int, Field(ge=0, lt=2**48)]
+AnyText = InstanceOf[str]  # also what is no UTF-8, as names of folders may be
+Extent = Annotated[int, Field(ge=1, lt=2**48)]
 
 
 class _Entry(BaseModel):
     """A file that was left out."""
 
     model_config = ConfigDict(strict=True, frozen=True)
-    name: Text
-    reason: Text
+    name: AnyText
+    reason: AnyText
 
 
-class Facts(BaseModel):
+class PreparedHeader(BaseModel):
     """The header. Names in it come from outside; `title`, `shown` and `skipped` are what may be printed and made into names of files."""
 
     model_config = ConfigDict(strict=True, frozen=True)
     version: Literal[1]
-    name: Text
-    shape: Annotated[list[Side], Field(min_length=4, max_length=4)]  # (N, H, W, C)
-    classes: list[Text]
-    labels: Count | None  # where they begin, in bytes; None where there are none
-    digests: Count  # where they begin
-    files: Annotated[list[Count], Field(min_length=2, max_length=2)] | None = None  # where the names of files begin, and their length
+    name: AnyText
+    shape: Annotated[list[Extent], Field(min_length=4, max_length=4)]  # (N, H, W, C)
+    classes: list[AnyText]
+    labels: Natural | None  # where they begin, in bytes; None where there are none
+    digests: Natural  # where they begin
+    files: Annotated[list[Natural], Field(min_length=2, max_length=2)] | None = None  # where the names of files begin, and their length
     fingerprint: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-    holdout: Count | None  # images at the beginning that the source itself holds out
-    others: Count = 0
+    holdout: Natural | None  # images at the beginning that the source itself holds out
+    others: Natural = 0
     left_out: Annotated[list[_Entry], Field(alias="skipped")]
-    tiles: list[Side] | None = None  # the end of the tiles of each picture
+    tiles: list[Extent] | None = None  # the end of the tiles of each picture
 
     @property
     def title(self) -> str:
@@ -86,10 +86,10 @@ class Facts(BaseModel):
             raise DamagedError("its tiles belong to no pictures")
 
 
-def read_facts(text: bytes, end: int) -> Facts:
+def read_facts(text: bytes, end: int) -> PreparedHeader:
     """The header of a prepared file, which begins at byte ``end``. Raises ``DamagedError`` where anything of it is wrong."""
     try:
-        facts = Facts.model_validate(parse_json(text))
+        facts = PreparedHeader.model_validate(parse_json(text))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         field = ".".join(str(part) for part in first["loc"])

@@ -18,7 +18,7 @@ Progress = Callable[[int, int], None]  # (done, total)
 Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 Targets = Mapping[Target, NDArray[np.float32]]  # (N, K) each
-Rows = NDArray[np.int64] | NDArray[np.bool_] | slice
+RowIndex = NDArray[np.int64] | NDArray[np.bool_] | slice
 
 HOLDOUT_CAP = 10_000  # more held-out images than this make no score more certain
 _ORDER_SEED = 1841  # constant forever: it decides which images of a source are held out
@@ -104,7 +104,7 @@ class Images:
         """What an image is called: by its file, else by its place, counted from 0."""
         return self.files[row] if self.files else f"{self.name} {row}"
 
-    def take(self, rows: Rows) -> Images:
+    def take(self, rows: RowIndex) -> Images:
         """Some of them, without partners, under the fingerprint of all."""
         files = tuple(self.files[row] for row in np.arange(len(self))[rows]) if self.files else ()
         labels = None if self.labels is None else self.labels[rows]

@@ -34,7 +34,7 @@ Half = Literal["left", "right"]
 
 
 @dataclass(frozen=True)
-class Shape:
+class LoadOptions:
     """How pictures are brought to one shape, and where that is kept; see `calotype.data.load`."""
 
     size: int | None = None
@@ -87,7 +87,7 @@ class View(Files):
         return chosen.hexdigest()
 
 
-def load_sides(source: str, partner: str, paired: bool, shape: Shape) -> Split:
+def load_sides(source: str, partner: str, paired: bool, shape: LoadOptions) -> Split:
     """Images with their ``partner``: what they are to be made from, in train and holdout alike.
 
     Args:
@@ -151,7 +151,7 @@ def _files(source: str, stack: contextlib.ExitStack) -> Files:
     return stack.enter_context(contextlib.closing(found))
 
 
-def _open(source: str, shape: Shape, stack: contextlib.ExitStack) -> View | Split:
+def _open(source: str, shape: LoadOptions, stack: contextlib.ExitStack) -> View | Split:
     """A folder or archive as it is, anything else loaded."""
     found = find(source, shape.cache, shape.progress)
     if isinstance(found, Files):
@@ -161,7 +161,7 @@ def _open(source: str, shape: Shape, stack: contextlib.ExitStack) -> View | Spli
     return load(source, size=shape.size, channels=shape.channels, fit=shape.fit, holdout=shape.holdout, cache=shape.cache)
 
 
-def _open_partner(name: str, shape: Shape, stack: contextlib.ExitStack) -> View | Split:
+def _open_partner(name: str, shape: LoadOptions, stack: contextlib.ExitStack) -> View | Split:
     try:
         return _open(name, shape, stack)
     except UserError as error:
@@ -170,7 +170,7 @@ def _open_partner(name: str, shape: Shape, stack: contextlib.ExitStack) -> View 
         raise UserError(f"{error}; or for `data.partner`: auto, halves, classes:cat,dog, gray, edges, invert, season") from None
 
 
-def _alone(side: View | Split, shape: Shape) -> Split:
+def _alone(side: View | Split, shape: LoadOptions) -> Split:
     """One side for itself."""
     if isinstance(side, Split):
         return side
@@ -202,7 +202,7 @@ def _sides(files: Files, source: str) -> tuple[View, View]:
     return View(files, "A", sides["A"], skipped=listing.skipped), View(files, "B", sides["B"])
 
 
-def _classes(source: str, partner: str, paired: bool, shape: Shape) -> Split:
+def _classes(source: str, partner: str, paired: bool, shape: LoadOptions) -> Split:
     if paired:
         raise UserError("pictures of two classes are no pairs: give `data.paired=False`")
     names = [name.strip() for name in partner.removeprefix(CLASSES).split(",")]
@@ -222,7 +222,7 @@ def _only(images: Images, label: int) -> Images:
     return _rows(replace(images, labels=None, classes=()), images.labels == label)
 
 
-def _audited(a: View, b: View, source: str, shape: Shape) -> Split:
+def _audited(a: View, b: View, source: str, shape: LoadOptions) -> Split:
     """Pairs by name, all of them usable on both sides, of one size, aligned, and none of the held-out ones among the training ones."""
     pairs, alone = _matched(a, b)
     skipped = [*a.skipped, *b.skipped, *alone]
@@ -289,7 +289,7 @@ def _odd(side: View, names: Sequence[str], skipped: Sequence[Skipped]) -> dict[s
     return {name: reasons[title] for name in names if (title := side.title(name)) in reasons}
 
 
-def _held_out(sides: Sequence[Prepared], name: str, shape: Shape) -> list[Split]:
+def _held_out(sides: Sequence[Prepared], name: str, shape: LoadOptions) -> list[Split]:
     """Each side in two parts, without held-out pictures (of pairs: those that are the same on both sides) that are trained on as well."""
     splits = [side.split(shape.holdout) for side in sides]
     cut = len(splits[0].holdout)
@@ -330,5 +330,5 @@ def _once(*skipped: Sequence[Skipped]) -> tuple[Skipped, ...]:
     return tuple(dict.fromkeys(one for some in skipped for one in some))
 
 
-def _to(shape: Shape) -> tuple[int | None, int | None, Fit, Path | None, Progress | None]:
+def _to(shape: LoadOptions) -> tuple[int | None, int | None, Fit, Path | None, Progress | None]:
     return shape.size, shape.channels, shape.fit, shape.cache, shape.progress

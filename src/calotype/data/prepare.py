@@ -17,7 +17,7 @@ from calotype.data.fit import KEPT, SIZES, Fit, fit_array
 from calotype.data.folder_layout import STRAY, Tree, arrange
 from calotype.data.images import Pixels, Progress, Skipped, some
 from calotype.data.parallel import CHUNK, Room, ordered
-from calotype.data.prepared import Row, write_prepared
+from calotype.data.prepared import PreparedImage, write_prepared
 from calotype.errors import UserError, printable
 
 TILE = 180  # pixels a side of the squares that photographs are cut into
@@ -121,7 +121,7 @@ def write_files(files: Files, out: Path, name: str, size: int | None, channels: 
         except UnusableError as error:
             return Skipped(files.title(filename), str(error))
 
-    def rows() -> Iterator[Row]:
+    def rows() -> Iterator[PreparedImage]:
         ahead = ordered(work, names, progress, 1 if fit == "tile" else CHUNK)  # all tiles of a photograph are as large as it is
         for index, (filename, found) in enumerate(zip(names, ahead, strict=True)):
             if isinstance(found, Skipped):
@@ -151,7 +151,7 @@ def write_arrays(source: Arrays, out: Path, size: int | None, channels: int | No
     count, step = len(order), 1024
     shape = fit_array(source.pixels[:1], size, channels, fit).shape[1:]
 
-    def rows() -> Iterator[Row]:
+    def rows() -> Iterator[PreparedImage]:
         for start in range(0, count, step):
             chosen = order[start : start + step]
             labels = np.full(len(chosen), -1) if source.labels is None else source.labels[chosen]

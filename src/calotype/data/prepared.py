@@ -27,7 +27,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from calotype.data.facts import BYTES, START, VERSION, Facts, kept, read_facts
+from calotype.data.facts import BYTES, START, VERSION, PreparedHeader, kept, read_facts
 from calotype.data.images import Images, Labels, Pixels, Skipped, Split, digests, fingerprint, holdout_count, make_images, some
 from calotype.errors import DamagedError, UserError, printable
 from calotype.files import has_space, obstacle, replacing
@@ -36,7 +36,7 @@ SUFFIX = ".calotype"
 _MAGIC = b"CALOTYPE-IMAGES\x01"
 _PREAMBLE = struct.Struct("<16sQQ32s")
 _CHECKED_BYTES = 256 * 2**20  # pixels of files up to this size are verified whenever they are read
-Row = tuple[Pixels, int] | tuple[Pixels, int, str]  # (H, W, C) uint8, its label, -1 without, and the file it came from, if any
+PreparedImage = tuple[Pixels, int] | tuple[Pixels, int, str]  # (H, W, C) uint8, its label, -1 without, and the file it came from, if any
 _NAME = 512  # bytes of the name of a file, on average and at most: without longer ones a small file cannot unpack to a large table
 
 
@@ -47,7 +47,7 @@ class Prepared:
     pixels: Pixels
     labels: Labels | None
     digest: NDArray[np.uint8]  # (N, 32)
-    facts: Facts
+    facts: PreparedHeader
     files: tuple[str, ...] = ()  # that the images came from; () where there were none, and in a file written before these were kept
 
     @property
@@ -90,7 +90,7 @@ def is_prepared(path: Path) -> bool:
 
 def write_prepared(
     out: Path,
-    rows: Iterable[Row],
+    rows: Iterable[PreparedImage],
     shape: tuple[int, int, int],
     *,
     name: str,
@@ -216,7 +216,7 @@ def _pad(file: BinaryIO) -> None:
     file.write(b"\0" * (-file.tell() % 64))
 
 
-def _read_header(file: BinaryIO, path: Path) -> Facts:
+def _read_header(file: BinaryIO, path: Path) -> PreparedHeader:
     length = path.stat().st_size
     preamble = file.read(_PREAMBLE.size)
     if len(preamble) < _PREAMBLE.size:

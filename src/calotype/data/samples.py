@@ -26,7 +26,6 @@ from calotype.data.opening import MAX_PIXELS, bands, check_deep, loaded, opened
 from calotype.data.reading import UnusableError
 
 Samples = NDArray[Any]
-Rows = tiff.Rows
 
 _GRAY = {"1", "L", "LA", "La"}
 
@@ -129,7 +128,7 @@ def to_8bit(values: Samples) -> NDArray[np.uint8]:
     return out
 
 
-def _scaled(rows: Rows, shape: tuple[int, ...], white: int | None) -> Samples:
+def _scaled(rows: tiff.ReadRows, shape: tuple[int, ...], white: int | None) -> Samples:
     """(H, W, S) uint16 from samples of any type (uint8 where white is below 256), by bands.
 
     ``white`` is what the file states; without it, the range decides. Raises ``UnusableError`` for values that are not finite.
@@ -143,7 +142,7 @@ def _scaled(rows: Rows, shape: tuple[int, ...], white: int | None) -> Samples:
     return out
 
 
-def _range(rows: Rows, shape: tuple[int, ...]) -> tuple[float, float]:
+def _range(rows: tiff.ReadRows, shape: tuple[int, ...]) -> tuple[float, float]:
     """Black and white of samples that say nothing of them."""
     low, high, whole = np.inf, -np.inf, True
     for first, last in bands(shape[1], shape[0]):

@@ -19,7 +19,7 @@ from PIL import Image, TiffImagePlugin
 
 from calotype.data.reading import UnusableError
 
-Rows = Callable[[int, int], NDArray[Any]]
+ReadRows = Callable[[int, int], NDArray[Any]]
 """Samples (rows, W, S) from a first row to a last one, exclusive."""
 
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _LIGHT, _FILL, _ORIENTATION, _SAMPLES = 256, 257, 258, 259, 262, 266, 274, 277
@@ -129,7 +129,7 @@ def describe(file: BinaryIO) -> str:
     return ", ".join(words + ([] if known else [f"compression {packed}"]))
 
 
-def rows(data: bytes, found: Layout) -> tuple[TiffImagePlugin.TiffImageFile, Rows]:
+def rows(data: bytes, found: Layout) -> tuple[TiffImagePlugin.TiffImageFile, ReadRows]:
     """The image as Pillow opens it, for what it says besides its pixels, and its samples in the machine's byte order.
 
     Raises ``UnusableError`` for a file that is too short for them, before any memory is taken; and whatever Pillow does.

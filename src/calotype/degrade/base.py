@@ -72,7 +72,7 @@ class Identity(Operator):
         return Axes()
 
 
-class Function(Operator):
+class NonlinearOperator(Operator):
     """A that is not linear: any function of images, with its parameters fixed."""
 
     linear = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from calotype.degrade.base import Degradation, Degraded, Function, round8
+from calotype.degrade.base import Degradation, Degraded, NonlinearOperator, round8
 from calotype.degrade.draw import Range
 from calotype.types import Noise
 
@@ -27,7 +27,7 @@ class Dark(Degradation):
             light = (x * 0.5 + 0.5).clamp(min=1e-6, max=1)
             return gain * light**power * 2 - 1
 
-        return Degraded(round8(forward(image)), Function(forward))
+        return Degraded(round8(forward(image)), NonlinearOperator(forward))
 
 
 class Contrast(Degradation):
@@ -44,4 +44,4 @@ class Contrast(Degradation):
         def forward(x: Tensor) -> Tensor:
             return haze + factor * (x - haze)
 
-        return Degraded(round8(forward(image)), Function(forward))
+        return Degraded(round8(forward(image)), NonlinearOperator(forward))

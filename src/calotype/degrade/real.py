@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from calotype.degrade import kernels
-from calotype.degrade.base import Degradation, Degraded, Function, round8
+from calotype.degrade.base import Degradation, Degraded, NonlinearOperator, round8
 from calotype.degrade.blur import Convolution
 from calotype.degrade.color import Luma
 from calotype.degrade.draw import generators
@@ -73,7 +73,7 @@ class Real(Degradation):
         def forward(x: Tensor) -> Tensor:
             return torch.cat([_along(one, steps) for one, steps in zip(x[:, None], ways, strict=True)])
 
-        return Degraded(round8(torch.cat(degraded)).to(image.device), Function(forward))
+        return Degraded(round8(torch.cat(degraded)).to(image.device), NonlinearOperator(forward))
 
 
 class _Pipeline:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from calotype.degrade.base import Degradation, Degraded, Function, Identity, Operator, round8
+from calotype.degrade.base import Degradation, Degraded, Identity, NonlinearOperator, Operator, round8
 from calotype.degrade.color import Luma
 from calotype.errors import UserError
 from calotype.types import Noise
@@ -57,7 +57,7 @@ class Edges(Degradation):
 
     def __call__(self, image: Tensor, noise: Noise) -> Degraded:
         """Draw the images."""
-        return Degraded(round8(_drawn(image)), Function(_drawn))
+        return Degraded(round8(_drawn(image)), NonlinearOperator(_drawn))
 
 
 class Season(Degradation):
@@ -73,7 +73,7 @@ class Season(Degradation):
 
     def __call__(self, image: Tensor, noise: Noise) -> Degraded:
         """Let it snow."""
-        return Degraded(round8(_winter(image)), Function(_winter))
+        return Degraded(round8(_winter(image)), NonlinearOperator(_winter))
 
 
 def _drawn(x: Tensor) -> Tensor:

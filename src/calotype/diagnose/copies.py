@@ -60,7 +60,7 @@ def search(made: Generated) -> Search:
     real = [_count(twins(pool[0][asked], pool[1][asked], *pool, own=asked))]
     if len(held):
         of_held, more = _count(twins(held.images.pixels, held.confirm.features, *pool)), against.overlap
-        real.append(Count(of_held.twins + more, of_held.images + more))
+        real.append(CopyCount(of_held.twins + more, of_held.images + more))
     # a holdout that was freed of such images would show all of them as copies
     rows = np.flatnonzero(~found.found) if against.overlap else np.arange(len(pixels))
     closer, nearby = _closer(made, rows)
@@ -73,8 +73,8 @@ def search(made: Generated) -> Search:
     return Search([*findings, *([closer] if isinstance(closer, Finding) else [])], nearby)
 
 
-def _count(found: Twins) -> Count:
-    return Count(int(found.found.sum()), len(found.index), int(found.exact.sum()), len(np.unique(found.index[found.found])))
+def _count(found: Twins) -> CopyCount:
+    return CopyCount(int(found.found.sum()), len(found.index), int(found.exact.sum()), len(np.unique(found.index[found.found])))
 
 
 def _closer(made: Generated, rows: NDArray[np.int64]) -> tuple[Finding | Verdict, Nearby | None]:
@@ -93,7 +93,7 @@ def _closer(made: Generated, rows: NDArray[np.int64]) -> tuple[Finding | Verdict
 
 
 @dataclass(frozen=True)
-class Count:
+class CopyCount:
     """How many of some images are the same, or nearly the same, as a training image."""
 
     twins: int
@@ -107,7 +107,7 @@ class Count:
         return self.twins / max(1, self.images)
 
 
-def same(made: Count, real: Count, closer: Finding | Verdict) -> Finding:
+def same(made: CopyCount, real: CopyCount, closer: Finding | Verdict) -> Finding:
     """Whether generated images are training images, pixel for pixel or nearly so, more often than other ``real`` images are.
 
     The reals are training images, each beside all others, or held-out ones: a data set may hold its images twice. By Fisher's exact
@@ -159,7 +159,7 @@ def _blind(found: Finding) -> bool:
     return found.detectable is not None and found.blind is not None and found.detectable > found.blind
 
 
-def _full(real: Count) -> str:
+def _full(real: CopyCount) -> str:
     return f"The real images repeat each other so much ({real.twins:,} of {real.images:,}) that copies cannot be told from them."
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from calotype.diagnose import sharpness
 from calotype.diagnose.check import Check
 from calotype.diagnose.remedy import LONGER, SHORTER, Remedy, changes, sets
-from calotype.diagnose.restored import MODEL, Doubles, Restorer
+from calotype.diagnose.restored import MODEL, Doubles, RestorationEvidence
 from calotype.diagnose.verdict import Finding, Verdict, cannot_tell, tail
 from calotype.metrics.likelihood import Gap, gap
 
@@ -207,7 +207,7 @@ def overfit(found: Gap, count: int, grown: Growth | None) -> Finding:
     )
 
 
-def memorized(found: Restorer) -> Finding | Verdict:
+def memorized(found: RestorationEvidence) -> Finding | Verdict:
     """How much more training images gain than unseen ones that the best classical method finds as hard and that hold as much detail."""
     held, training, best = found.held, found.training, found.held.best
     assert training is not None, "asked only where there are training images"
@@ -292,7 +292,7 @@ BASELINE = Check(
     WORSE,
     question="Is it better than methods that need no training?",
     about="A model that restores images no better than methods that learn nothing.",
-    of=Restorer,
+    of=RestorationEvidence,
     run=lambda r: [baseline(r.held.psnr[MODEL], r.held.psnr[r.held.best], r.held.best)],
     measures="PSNR against the best method that needs no training (bicubic, Wiener, non-local means, diffusion ...), paired t-test",
     limits="lead below .2 dB / none",
@@ -302,7 +302,7 @@ HARM = Check(
     HARMS,
     question="Does it leave no image worse than it was?",
     about="Images that come out worse than they went in.",
-    of=Restorer,
+    of=RestorationEvidence,
     run=lambda r: [harm(r.held.psnr[MODEL], r.held.psnr[r.held.given])],
     measures="share of images that lost more than .1 dB; all above 48 dB count as untouched",
     limits=".02 / .2",
@@ -312,7 +312,7 @@ BLUR = Check(  # of the same name as that on generators: one question, answered 
     sharpness.BLURRED,
     question=sharpness.BLUR.question,
     about=sharpness.BLUR.about,
-    of=Restorer,
+    of=RestorationEvidence,
     run=lambda r: [blur(r.held.kept[MODEL], r.held.kept[r.held.best], r.held.detail, r.held.best)],
     measures="power in the finest octave, against what the best classical method keeps",
     limits=sharpness.BLUR.limits,
@@ -322,7 +322,7 @@ COLOR_DRIFT = Check(
     DRIFTS,
     question="Does it keep color and brightness?",
     about="Results whose colors or brightness are not those of the truth.",
-    of=Restorer,
+    of=RestorationEvidence,
     run=lambda r: [drift(r.held.shift[MODEL], r.held.shift[r.held.best])],
     measures="shift of the mean of a channel, levels of 255, root mean square over images",
     limits="2.5 / 8, and more than the classical method's",
@@ -332,7 +332,7 @@ OVERFITTING = Check(
     OVERFITTED,
     question="Does it restore unseen images as well as those it was trained on?",
     about="A model that restores its training images better than images that it never saw.",
-    of=Restorer,
+    of=RestorationEvidence,
     run=lambda r: [memorized(r)],
     applies=lambda r: r.training is not None,
     measures="gain over the classical method, training minus held-out images that are as hard, as far as the gap grew in the log",
@@ -345,7 +345,7 @@ NOISE_LEVEL = Check(
     LEVELS,
     question="Does it know by itself how much noise there is?",
     about="A denoiser that takes out too much or too little where nobody tells it how much noise there is.",
-    of=Restorer,
+    of=RestorationEvidence,
     run=lambda r: [] if r.levels is None else [noise_level(r.levels.levels, r.levels.told, r.levels.blind)],
     applies=lambda r: r.levels is not None,
     measures="what not being told the noise level costs a denoiser for a range, at its worst level",

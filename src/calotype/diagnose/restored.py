@@ -16,7 +16,7 @@ MODEL = "this model"
 
 
 @dataclass
-class Restored:
+class RestorationScores:
     """What was measured, image by image; ``psnr``, ``ssim``, ``kept`` and ``shift`` by method."""
 
     names: list[str] = field(default_factory=list)
@@ -54,10 +54,10 @@ class NoiseLevels:
 
 
 @dataclass(frozen=True)
-class Restorer:
+class RestorationEvidence:
     """What restoring images came to: the evidence of all verdicts on restorers."""
 
-    held: Restored  # of unseen images
-    training: Restored | None = None  # of as many training images
+    held: RestorationScores  # of unseen images
+    training: RestorationScores | None = None  # of as many training images
     records: Sequence[Mapping[str, Any]] = ()  # of the log
     levels: NoiseLevels | None = None  # of a denoiser for a range

@@ -15,7 +15,7 @@ from calotype.files import expanded
 def open_images(options: Data, progress: Progress | None = None) -> Split:
     """The training images and the holdout that a configuration names. Raises `UserError` where it names nothing usable."""
     if _has_partner(options):
-        shape = partner.Shape(options.size, options.channels, options.fit, options.holdout, progress=progress)
+        shape = partner.LoadOptions(options.size, options.channels, options.fit, options.holdout, progress=progress)
         return partner.load_sides(options.source, options.partner or partner.AUTO, options.paired, shape)
     if options.partner == partner.AUTO and options.degrade is None:
         raise UserError(

@@ -14,7 +14,7 @@ from calotype.engine.checkpoint import Checkpoint
 from calotype.engine.display import Display
 from calotype.engine.distributed import World
 from calotype.engine.run import Run
-from calotype.engine.trainer import Progress, Trainer
+from calotype.engine.trainer import Trainer, TrainState
 from calotype.errors import DamagedError, UserError
 from calotype.settings import checked
 
@@ -45,15 +45,15 @@ def asked(config: Config, more: More | None, changed: Sequence[str]) -> Training
     return more
 
 
-def reached(run: Run, resolved: Mapping[str, Any], world: World, display: Display) -> tuple[Progress, Checkpoint | None]:
+def reached(run: Run, resolved: Mapping[str, Any], world: World, display: Display) -> tuple[TrainState, Checkpoint | None]:
     """Where a run stands, and the checkpoint that says so. How far it goes is in its configuration, which is written first."""
-    saved = newest(run, world, Progress.of)
+    saved = newest(run, world, TrainState.of)
     if saved is None:
         display.say(f"{run.folder} has no checkpoint: it begins at step 0")
-        progress = Progress(resolved["steps"], settings={name: value for name, value in resolved.items() if name != "steps"})
+        progress = TrainState(resolved["steps"], settings={name: value for name, value in resolved.items() if name != "steps"})
     else:
         _tell_damage(saved, display)
-        progress = replace(Progress.of(saved), steps=resolved["steps"])
+        progress = replace(TrainState.of(saved), steps=resolved["steps"])
     if (before := progress.settings.get("processes", world.size)) != world.size:
         display.say(
             f"the number of processes was {before} and is {world.size} from here on: each draws its own random numbers, so that this "
@@ -91,7 +91,7 @@ def _tell_damage(saved: Checkpoint, display: Display) -> None:
         display.say(f"skipped a damaged checkpoint ({reason})")
 
 
-def require_unfinished(run: Run, progress: Progress, changed: object) -> None:
+def require_unfinished(run: Run, progress: TrainState, changed: object) -> None:
     """Raise `UserError` where nothing is left to do, with the command that goes on nevertheless."""
     command = f"calotype train `resume={shlex.quote(str(run.folder))}` `more.minutes={max(1, round(progress.seconds / 60))}`"
     if progress.early and not changed:

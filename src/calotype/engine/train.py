@@ -32,7 +32,7 @@ from calotype.engine.images import augmentation_of, open_images
 from calotype.engine.log import Log
 from calotype.engine.run import Run
 from calotype.engine.selection import ModelSelector
-from calotype.engine.trainer import Progress, Trainer
+from calotype.engine.trainer import Trainer, TrainState
 from calotype.errors import LostError, TrainingError, UserError
 from calotype.files import has_space
 from calotype.settings import checked
@@ -84,7 +84,7 @@ def train(config: Config, *, out: str | Path | None = None, display: Display | N
         feasible.require_effect(config, spec)
         feasible.require_room(config, spec, device, world)
         selection.require(config, split)
-        trainer = Trainer(config, split, Progress(steps=1), device, world)  # how many they are its first steps tell
+        trainer = Trainer(config, split, TrainState(steps=1), device, world)  # how many they are its first steps tell
         seconds = timing.settled(trainer, threads, display)
         settings = {"threads": torch.get_num_threads(), "seconds_per_step": seconds, "processes": world.size}
         trainer.progress.settings |= settings

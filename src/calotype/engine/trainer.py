@@ -32,7 +32,7 @@ WEIGHTS, STEPS, TORCH = 1, 2, 3  # the streams of random numbers of a run, kept 
 
 
 @dataclass
-class Progress:
+class TrainState:
     """Where a run stands; with the tensors, all that a checkpoint holds."""
 
     steps: Count  # the budget
@@ -47,12 +47,12 @@ class Progress:
     settings: dict[str, Any] = field(default_factory=dict)  # what "auto" was resolved to, so that a resume repeats it
 
     @staticmethod
-    def of(saved: Checkpoint) -> Progress:
+    def of(saved: Checkpoint) -> TrainState:
         """Where a checkpoint stands. Raises `DamagedError` where it does not say that, or speaks of another step than its name."""
-        if missing := [f.name for f in fields(Progress) if f.name not in saved.facts]:
+        if missing := [f.name for f in fields(TrainState) if f.name not in saved.facts]:
             raise DamagedError(f"state.json does not say {missing[0]}")
         try:
-            progress = checked(Progress, saved.facts)
+            progress = checked(TrainState, saved.facts)
             checked(Resolved, {"steps": progress.steps, **progress.settings})
         except UserError as error:
             raise DamagedError(f"state.json: {error}") from None
@@ -65,10 +65,10 @@ class Trainer:
     """Model, optimizers, averaged weights and data of one run, and the step that moves them.
 
     Nothing random is carried from one step to the next: every step reseeds from (seed, rank, images seen), and the order of the
-    data is a function of (seed, images seen). Restoring the tensors and `Progress` therefore repeats the run bit for bit.
+    data is a function of (seed, images seen). Restoring the tensors and `TrainState` therefore repeats the run bit for bit.
     """
 
-    def __init__(self, config: Config, split: Split, progress: Progress, device: torch.device, world: World) -> None:
+    def __init__(self, config: Config, split: Split, progress: TrainState, device: torch.device, world: World) -> None:
         self.config, self.device, self.world, self.progress = config, device, world, progress
         machine.reseed(torch.device("cpu"), mix(config.train.seed, WEIGHTS))
         self.loader = _loader(config, split.train, device, world)
@@ -211,7 +211,7 @@ class Trainer:
 
     def check(self, saved: Checkpoint) -> None:
         """Raise `DamagedError` unless a checkpoint holds the state of this model and its optimizers after as many steps as it says."""
-        progress, tensors = Progress.of(saved), saved.tensors
+        progress, tensors = TrainState.of(saved), saved.tensors
         if progress.seen != (seen := batches_before(self.players, progress.step) * self.config.train.batch):
             raise DamagedError(f"state.json speaks of {progress.seen:,} images in {progress.step:,} steps, which see {seen:,}")
         expected = {f"model/{name}": t for name, t in self.model.state_dict().items()}
@@ -246,7 +246,7 @@ class Trainer:
             optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
         # the budget may be a new one; everything else is as it was
         settings = {**saved.facts["settings"], "processes": self.world.size}
-        self.progress = Progress(**{**saved.facts, "steps": self.progress.steps, "early": False, "settings": settings})
+        self.progress = TrainState(**{**saved.facts, "steps": self.progress.steps, "early": False, "settings": settings})
         self.bf16 = self.progress.settings["bf16"]
         self.healthy = torch.ones_like(self.healthy)
 

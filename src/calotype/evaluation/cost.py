@@ -35,7 +35,7 @@ BATCH = 100
 
 
 @dataclass
-class Work:
+class NetworkUse:
     """What drawing did to the networks of a model."""
 
     used: set[int] = field(default_factory=set)  # identities of the parameters that took part
@@ -45,7 +45,7 @@ class Work:
 class _Uses(TorchFunctionMode):
     """Notes which tensors functions are called with."""
 
-    def __init__(self, parameters: Mapping[int, nn.Parameter], work: Work) -> None:
+    def __init__(self, parameters: Mapping[int, nn.Parameter], work: NetworkUse) -> None:
         super().__init__()
         self.parameters, self.work = parameters, work
 
@@ -67,9 +67,9 @@ class _Uses(TorchFunctionMode):
 
 
 @contextmanager
-def watched(model: nn.Module) -> Iterator[Work]:
+def watched(model: nn.Module) -> Iterator[NetworkUse]:
     """Note which parameters take part in what is done inside, and how often each module is called."""
-    work = Work()
+    work = NetworkUse()
     hooks = []
     for module in model.modules():
         if next(module.parameters(recurse=False), None) is not None:
@@ -87,7 +87,7 @@ def watched(model: nn.Module) -> Iterator[Work]:
             hook.remove()
 
 
-def passes(work: Work) -> float | None:
+def passes(work: NetworkUse) -> float | None:
     """How often images passed through the network: the number of calls of a module, the median over all parameters.
 
     None where modules are not called at all: what a sampler does by other ways than the networks' own cannot be counted.
@@ -133,7 +133,7 @@ def training(records: Sequence[Mapping[str, Any]], steps: int | None) -> dict[st
     }
 
 
-def _of_one(generator: Generator, options: Mapping[str, int]) -> Work:
+def _of_one(generator: Generator, options: Mapping[str, int]) -> NetworkUse:
     with watched(generator.model) as work:
         generator.sample(1, **options)
     return work

@@ -22,7 +22,7 @@ from calotype.engine.display import Say, Terminal
 from calotype.errors import UserError
 from calotype.evaluation import evidence, generation, restoration, result, translation
 from calotype.evaluation.request import LONGEST, Request
-from calotype.evaluation.target import Facts, Target, run_of
+from calotype.evaluation.target import EvaluationTarget, Subject, run_of
 from calotype.models import MODELS, stored
 from calotype.spelling import option
 from calotype.tasks.sample import Generator, load
@@ -81,7 +81,7 @@ def opened(path: str | Path, request: Request) -> Callable[[], result.Report]:
     return lambda: replace(judge(target, request), command=_command(path, request))
 
 
-def _target(path: Path, request: Request) -> Target:
+def _target(path: Path, request: Request) -> EvaluationTarget:
     """What is at a path, by what its model makes images from."""
     if source_of(path) is None:
         return generation.open_target(path, request)
@@ -108,31 +108,31 @@ def _restoring(path: Path, request: Request) -> Generator:
     return load(path, request.device)
 
 
-def judge(target: Target, request: Request) -> result.Report:
+def judge(target: EvaluationTarget, request: Request) -> result.Report:
     """The report on a target, with the verdicts that all findings come to together."""
-    facts, outcome = target.facts, target.measure(request)
+    subject, outcome = target.subject, target.measure(request)
     part = outcome.report
     return replace(
         part,
-        subject=facts.name,
-        verdicts=tuple(together([_fitting(verdict, facts) for verdict in conclude(outcome.findings)])),
-        about={**facts.about, **part.about},
+        subject=subject.name,
+        verdicts=tuple(together([_fitting(verdict, subject) for verdict in conclude(outcome.findings)])),
+        about={**subject.about, **part.about},
         versions=versions(),
         seed=request.seed,
         short=request.short,
-        recipe=facts.recipe,
-        settings=facts.settings,
-        train_seed=facts.train_seed,
-        notes=(*facts.notes, *part.notes),
-        curves=evidence.curves(facts.records),
+        recipe=subject.recipe,
+        settings=subject.settings,
+        train_seed=subject.train_seed,
+        notes=(*subject.notes, *part.notes),
+        curves=evidence.curves(subject.records),
     )
 
 
-def _fitting(verdict: Verdict, facts: Facts) -> Verdict:
+def _fitting(verdict: Verdict, subject: Subject) -> Verdict:
     """The verdict with remedies that what is judged can take."""
-    if facts.files:
+    if subject.files:
         return of_files(verdict)
-    return verdict if facts.judged is None else fitting(verdict, facts.judged)
+    return verdict if subject.judged is None else fitting(verdict, subject.judged)
 
 
 def _command(path: str | Path, request: Request) -> str:

@@ -112,7 +112,7 @@ def _names(images: Images, rows: NDArray[np.int64]) -> tuple[str, ...]:
     return tuple(images.name_of(int(row)) for row in rows)
 
 
-def curves(records: Sequence[Mapping[str, Any]]) -> result.Curves | None:
+def curves(records: Sequence[Mapping[str, Any]]) -> result.TrainingCurves | None:
     """The training log as curves, with its events."""
     lines = [r for r in records if "event" not in r]
     series = []
@@ -122,7 +122,7 @@ def curves(records: Sequence[Mapping[str, Any]]) -> result.Curves | None:
             steps, values = zip(*rows, strict=True)
             series.append(result.Series(name, tuple(steps), tuple(values)))
     events = tuple(result.Event(int(r.get("step", 0)), _event(r), str(r["event"])) for r in records if "event" in r)
-    return result.Curves(tuple(series), events) if series else None
+    return result.TrainingCurves(tuple(series), events) if series else None
 
 
 def _event(record: Mapping[str, Any]) -> str:

@@ -19,7 +19,7 @@ from calotype.evaluation.generator import Candidate, Pixels, draw, open_candidat
 from calotype.evaluation.reference_set import TooFewReals, drawn_in, reference_set, spaces_for
 from calotype.evaluation.request import Request
 from calotype.evaluation.scores import in_order, scored
-from calotype.evaluation.target import Facts, Outcome
+from calotype.evaluation.target import EvaluationResult, Subject
 from calotype.metrics.features import Extracted, pick
 from calotype.metrics.frechet import check_count, line
 from calotype.metrics.inputs import Divided, Drawn, InSpace, Published
@@ -39,14 +39,14 @@ class GeneratorTarget:
     lacking: str = ""  # why its images cannot be compared with real ones, where these are too few
 
     @property
-    def facts(self) -> Facts:
+    def subject(self) -> Subject:
         """Who it is."""
         one = self.candidate
-        return Facts(
+        return Subject(
             one.name, one.about, one.records, one.recipe, one.settings, one.train_seed, one.notes, _judged(one), one.generator is None
         )
 
-    def measure(self, request: Request) -> Outcome:
+    def measure(self, request: Request) -> EvaluationResult:
         """Draw images, ask the model what it knows, and compare with real images where there are enough."""
         candidate = draw(self.candidate, request.seed, request.say)
         told = likelihoods.ask(candidate, request.seed, slow=request.slow, say=request.say)
@@ -66,7 +66,7 @@ class GeneratorTarget:
         report = found.report
         if request.slow:
             report = replace(report, evaluations=cost.curve(candidate, against, request.seed, request.longest, request.say))
-        return Outcome(report, [*found.findings, *known])
+        return EvaluationResult(report, [*found.findings, *known])
 
 
 def open_target(path: Path, request: Request) -> GeneratorTarget:
@@ -105,15 +105,15 @@ def _of_training(candidate: Candidate) -> Findings:
     return answers(History(candidate.records, drawn, [step for step, _ in candidate.grids]))
 
 
-def _alone(report: result.Report, lacking: str, known: Findings) -> Outcome:
+def _alone(report: result.Report, lacking: str, known: Findings) -> EvaluationResult:
     """The report where images cannot be compared with real ones."""
     none = "There are no training images to compare with: name them with `data`."
     why = "There are too few real images to compare with." if lacking else none
     note = lacking or "without training images there are no scores of images"
-    return Outcome(replace(report, notes=(*report.notes, note)), [*unanswered(Generated, "CANNOT TELL", why), *known])
+    return EvaluationResult(replace(report, notes=(*report.notes, note)), [*unanswered(Generated, "CANNOT TELL", why), *known])
 
 
-def _beside(against: ReferenceSet, candidate: Candidate, report: result.Report, request: Request) -> Outcome:
+def _beside(against: ReferenceSet, candidate: Candidate, report: result.Report, request: Request) -> EvaluationResult:
     """The report with everything that real images tell, and what is found in the images."""
     pixels, seed, say = candidate.images, request.seed, request.say
     drawn, confirm = drawn_in(against, pixels, progress(say, "features of the images"))
@@ -130,7 +130,7 @@ def _beside(against: ReferenceSet, candidate: Candidate, report: result.Report, 
     report = replace(
         report,
         scores=(*scores, *report.scores),
-        data=result.Data(train.name, len(train), len(held), train.fingerprint, held.fingerprint if len(held) else ""),
+        data=result.ReferenceData(train.name, len(train), len(held), train.fingerprint, held.fingerprint if len(held) else ""),
         protocol=_protocol(against),
         notes=(*report.notes, *_notes(against, len(pixels))),
         pictures=evidence.pictures(pixels, drawn, confirm, against, made_of.once(search).nearby),
@@ -139,9 +139,11 @@ def _beside(against: ReferenceSet, candidate: Candidate, report: result.Report, 
     )
     compared(4, 4)
     if request.short:
-        return Outcome(report, findings)
+        return EvaluationResult(report, findings)
     ladder = evidence.ladder(against, seed, progress(say, "planting failures for scale"))
-    return Outcome(replace(report, ladder=ladder, extrapolation=evidence.extrapolation([pair.once(line) for pair in made])), findings)
+    return EvaluationResult(
+        replace(report, ladder=ladder, extrapolation=evidence.extrapolation([pair.once(line) for pair in made])), findings
+    )
 
 
 def _pairs(against: ReferenceSet, drawn: Sequence[Extracted], n: int) -> tuple[list[InSpace], list[InSpace]]:

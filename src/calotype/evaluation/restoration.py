@@ -11,7 +11,7 @@ import numpy as np
 from calotype.degrade.noise import GaussianNoise
 from calotype.diagnose.checks import answers
 from calotype.diagnose.restoration import FEWEST
-from calotype.diagnose.restored import MODEL, Doubles, NoiseLevels, Restored, Restorer
+from calotype.diagnose.restored import MODEL, Doubles, NoiseLevels, RestorationEvidence, RestorationScores
 from calotype.diagnose.training import History
 from calotype.errors import UserError
 from calotype.evaluation import result
@@ -21,7 +21,7 @@ from calotype.evaluation.request import Request
 from calotype.evaluation.restored import Judge
 from calotype.evaluation.run_info import RunInfo
 from calotype.evaluation.scores import mean_of, scored
-from calotype.evaluation.target import Facts, Outcome
+from calotype.evaluation.target import EvaluationResult, Subject
 from calotype.files import name_of
 from calotype.metrics.inputs import Quality
 from calotype.metrics.quality import GAIN, convention_for
@@ -48,11 +48,11 @@ class RestorerTarget:
     training: list[EvalImage]  # as many that it was trained on; none where they are not known
 
     @property
-    def facts(self) -> Facts:
+    def subject(self) -> Subject:
         """Who it is."""
-        return self.known.facts(self.path, self.generator)
+        return self.known.subject(self.path, self.generator)
 
-    def measure(self, request: Request) -> Outcome:
+    def measure(self, request: Request) -> EvaluationResult:
         """Degrade the pictures, restore them, and compare with the truth and with what needs no training."""
         spec, say = self.generator.spec, request.say
         degradation, channels = degradation_of(spec), max(picture.truth.shape[1] for picture in self.pictures)
@@ -61,7 +61,7 @@ class RestorerTarget:
         held = judge.measure(self.pictures, say)
         training = judge.measure(self.training, say, "restoring training images", show=False) if self.training else None
         denoising: NoiseLevels | None = None
-        levels: tuple[result.NoiseLevel, ...] = ()
+        levels: tuple[result.PsnrAtSigma, ...] = ()
         if isinstance(degradation, GaussianNoise) and degradation.conditioning:
             wanted = within(self.pictures, 0.25 * MEGAPIXELS[request.short])
             sigmas, psnr = judge.levels(wanted, LEVELS[request.short], say)
@@ -77,8 +77,8 @@ class RestorerTarget:
             cost=known.cost(self.generator, held.seconds / held.megapixels),
             restoration=of(held, str(spec.source), convention.text, levels),
         )
-        findings = answers(Restorer(held, training, records, denoising))
-        return Outcome(report, [*findings, *(answers(History(records, of="restorer")) if records else ())])
+        findings = answers(RestorationEvidence(held, training, records, denoising))
+        return EvaluationResult(report, [*findings, *(answers(History(records, of="restorer")) if records else ())])
 
 
 def open_target(path: Path, generator: Generator, request: Request) -> RestorerTarget:
@@ -111,12 +111,12 @@ def _pictures(generator: Generator, known: RunInfo, path: Path, request: Request
     return pictures, within(of_images(train, len(pictures), seed, source.scale), megapixels)
 
 
-def levels_of(sigmas: Doubles, psnr: Mapping[str, Doubles]) -> tuple[result.NoiseLevel, ...]:
+def levels_of(sigmas: Doubles, psnr: Mapping[str, Doubles]) -> tuple[result.PsnrAtSigma, ...]:
     """Mean PSNR at each noise level, by method."""
-    return tuple(result.NoiseLevel(float(s), {name: float(v[i].mean()) for name, v in psnr.items()}) for i, s in enumerate(sigmas))
+    return tuple(result.PsnrAtSigma(float(s), {name: float(v[i].mean()) for name, v in psnr.items()}) for i, s in enumerate(sigmas))
 
 
-def of(measured: Restored, degradation: str, convention: str, levels: tuple[result.NoiseLevel, ...] = ()) -> result.Restoration:
+def of(measured: RestorationScores, degradation: str, convention: str, levels: tuple[result.PsnrAtSigma, ...] = ()) -> result.Restoration:
     """What was measured as a part of a report."""
     methods = [result.Method(MODEL, Estimate.mean(measured.psnr[MODEL]), mean_of("SSIM", measured.ssim[MODEL]))]
     for name in measured.ranked():
@@ -126,13 +126,13 @@ def of(measured: Restored, degradation: str, convention: str, levels: tuple[resu
     return result.Restoration(degradation, convention, tuple(measured.names), tuple(methods), each, levels)
 
 
-def _scores(measured: Restored, convention: str) -> tuple[Score, ...]:
+def _scores(measured: RestorationScores, convention: str) -> tuple[Score, ...]:
     best, n = measured.best, len(measured.names)
     found = Quality(measured.psnr[MODEL], measured.ssim[MODEL], measured.psnr[MODEL] - measured.psnr[best])
     return tuple(replace(s, features=f"over {best}") if s.name == GAIN.name else s for s in scored([found], [], convention, n, n))
 
 
-def crops(measured: Restored) -> tuple[result.Crop, ...]:
+def crops(measured: RestorationScores) -> tuple[result.Crop, ...]:
     """The worst, the median and the best picture by PSNR: of each the piece with the most detail."""
     order = np.argsort(measured.psnr[MODEL])
     wanted = dict.fromkeys((int(order[0]), int(order[len(order) // 2]), int(order[-1])))
@@ -161,11 +161,11 @@ def _busiest(truth: result.Pixels) -> tuple[int, int]:
     return int(top), int(left)
 
 
-def _names(measured: Restored) -> str:
+def _names(measured: RestorationScores) -> str:
     return f"{len(measured.names):,}: {measured.names[0]} ... {measured.names[-1]}"
 
 
-def _notes(measured: Restored, known: RunInfo, data: str | None) -> tuple[str, ...]:
+def _notes(measured: RestorationScores, known: RunInfo, data: str | None) -> tuple[str, ...]:
     notes = []
     if data is not None and known.learned_from(data):
         notes.append(f"the run was trained on pictures of {data}: leave out `data` to judge it by those that it held out")

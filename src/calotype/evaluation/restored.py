@@ -15,7 +15,7 @@ from calotype import pictures as edge
 from calotype.degrade import Degradation, Degraded, parse
 from calotype.degrade.base import Identity
 from calotype.degrade.noise import BLIND, LEVEL, GaussianNoise
-from calotype.diagnose.restored import MODEL, Doubles, Restored
+from calotype.diagnose.restored import MODEL, Doubles, RestorationScores
 from calotype.engine.display import Say, progress
 from calotype.evaluation.eval_images import EvalImage
 from calotype.metrics.quality import Convention
@@ -49,9 +49,11 @@ class Judge:
         """The model as it is applied to pictures of a user's own."""
         return Applied(self.generator, Way(seed=self.seed))
 
-    def measure(self, pictures: Sequence[EvalImage], say: Say | None = None, what: str = "restoring", show: bool = True) -> Restored:
+    def measure(
+        self, pictures: Sequence[EvalImage], say: Say | None = None, what: str = "restoring", show: bool = True
+    ) -> RestorationScores:
         """All that is measured of some pictures."""
-        found, parts, _ = Restored(), [], self.applied.look  # which is looked at once, and not to be timed
+        found, parts, _ = RestorationScores(), [], self.applied.look  # which is looked at once, and not to be timed
         said = progress(say, what)
         for start, group in _alike(pictures):
             degraded, truth = self.degraded(group, start)
@@ -149,8 +151,8 @@ class Judge:
         ratio: Doubles = self.convention_of(truth).psnr(made, truth, self.holes(degraded)).clamp(max=HIGHEST).double().numpy()
         return ratio
 
-    def _scores(self, results: Mapping[str, Tensor], degraded: Degraded, truth: Tensor) -> Restored:
-        found, pixels = Restored(), edge.to_uint8(truth)
+    def _scores(self, results: Mapping[str, Tensor], degraded: Degraded, truth: Tensor) -> RestorationScores:
+        found, pixels = RestorationScores(), edge.to_uint8(truth)
         low = 0.25 / (self.degradation.scale if self.degradation else 1)
         for name, image in results.items():
             found.psnr[name] = self.psnr(image, degraded, truth)

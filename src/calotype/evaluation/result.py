@@ -84,7 +84,7 @@ class Event:
 
 
 @dataclass(frozen=True)
-class Curves:
+class TrainingCurves:
     """How the training went."""
 
     series: tuple[Series, ...]
@@ -167,7 +167,7 @@ class Method:
 
 
 @dataclass(frozen=True)
-class NoiseLevel:
+class PsnrAtSigma:
     """Denoising at one noise level."""
 
     sigma: float  # on the scale of 0 to 255
@@ -183,7 +183,7 @@ class Restoration:
     images: tuple[str, ...]  # names, in the order of ``psnr``
     methods: tuple[Method, ...]  # the model, then the classical methods, best first
     psnr: Mapping[str, tuple[float, ...]]  # dB of each image, by method
-    levels: tuple[NoiseLevel, ...] = ()  # of a denoiser for a range
+    levels: tuple[PsnrAtSigma, ...] = ()  # of a denoiser for a range
 
     @property
     def best(self) -> Method | None:
@@ -206,7 +206,7 @@ class Evaluations:
 
 
 @dataclass(frozen=True)
-class Data:
+class ReferenceData:
     """The real images that a report measures against."""
 
     name: str
@@ -224,7 +224,7 @@ class Report:
     scores: tuple[Score, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
     about: Mapping[str, str] = field(default_factory=dict)  # of the subject, for people: model, parameters, steps ...
-    data: Data | None = None
+    data: ReferenceData | None = None
     protocol: Mapping[str, str] = field(default_factory=dict)  # what two reports must share to be compared, besides what scores carry
     versions: Mapping[str, str] = field(default_factory=dict)  # calotype, torch, numpy ...
     seed: int = 0  # of the evaluation
@@ -235,7 +235,7 @@ class Report:
     train_seed: int | None = None
     notes: tuple[str, ...] = ()  # warnings about the evaluation itself: "N is below 5 times the dimension"
     pictures: ReportImages = field(default_factory=ReportImages)
-    curves: Curves | None = None
+    curves: TrainingCurves | None = None
     classes: ClassCounts | None = None
     spectrum: Spectrum | None = None
     ladder: tuple[LadderRow, ...] = ()

@@ -18,7 +18,7 @@ from calotype.evaluation import result
 from calotype.evaluation.beside import own_split, vanished
 from calotype.evaluation.cost import training
 from calotype.evaluation.request import Request
-from calotype.evaluation.target import SELECTED, Facts, run_of, settings_of, taken
+from calotype.evaluation.target import SELECTED, Subject, run_of, settings_of, taken
 from calotype.files import expanded, name_of
 from calotype.tasks.sample import Generator
 
@@ -65,18 +65,18 @@ class RunInfo:
         return None if self.config is None else self.config.train.seed
 
     @property
-    def data(self) -> result.Data | None:
+    def data(self) -> result.ReferenceData | None:
         """The images of the run."""
         if self.split is None:
             return None
         train, held = self.split.train, self.split.holdout
-        return result.Data(train.name, len(train), len(held), self.split.fingerprint, held.fingerprint if len(held) else "")
+        return result.ReferenceData(train.name, len(train), len(held), self.split.fingerprint, held.fingerprint if len(held) else "")
 
-    def facts(self, path: Path, generator: Generator) -> Facts:
+    def subject(self, path: Path, generator: Generator) -> Subject:
         """Who the model at ``path`` is."""
         config = getattr(generator.model, "config", None)
         run = {} if self.config is None else taken(self.config)
-        return Facts(
+        return Subject(
             name_of(path),
             self.about(generator),
             self.records,

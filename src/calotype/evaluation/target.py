@@ -20,7 +20,7 @@ SELECTED = "these weights were chosen among others by a score during the trainin
 
 
 @dataclass(frozen=True)
-class Facts:
+class Subject:
     """Who is judged, and what is known of its training."""
 
     name: str
@@ -35,21 +35,21 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class EvaluationResult:
     """What was measured of a target."""
 
-    report: Report  # its scores and parts, and what is to be noted of them; without verdicts, and without what `Facts` hold
+    report: Report  # its scores and parts, and what is to be noted of them; without verdicts, and without what `Subject` hold
     findings: Findings  # that verdicts rest on
 
 
-class Target(Protocol):
+class EvaluationTarget(Protocol):
     """A generator, a restorer, a translator: opened, so that all that may be wrong with it has been looked at, but not measured yet."""
 
     @property
-    def facts(self) -> Facts:
+    def subject(self) -> Subject:
         """Who it is."""
 
-    def measure(self, request: Request) -> Outcome:
+    def measure(self, request: Request) -> EvaluationResult:
         """Draw, restore or translate, and score what comes of it."""
 
 

@@ -24,7 +24,7 @@ from calotype.evaluation.beside import gone, reading
 from calotype.evaluation.request import Request
 from calotype.evaluation.run_info import RunInfo
 from calotype.evaluation.scores import scored
-from calotype.evaluation.target import Facts, Outcome
+from calotype.evaluation.target import EvaluationResult, Subject
 from calotype.files import name_of
 from calotype.metrics.features import default, pick
 from calotype.metrics.frechet import FD, frechet_estimate
@@ -66,13 +66,13 @@ class TranslatorTarget:
     paired: bool  # whether both show the same
 
     @property
-    def facts(self) -> Facts:
+    def subject(self) -> Subject:
         """Who it is."""
-        facts = self.known.facts(self.path, self.generator)
+        subject = self.known.subject(self.path, self.generator)
         how = {"translates from": str(self.generator.spec.source or ""), "judged on": self.split.train.name}
-        return replace(facts, about={**facts.about, **how})
+        return replace(subject, about={**subject.about, **how})
 
-    def measure(self, request: Request) -> Outcome:
+    def measure(self, request: Request) -> EvaluationResult:
         """Translate in every direction that the model knows, and compare with pictures of the other side."""
         generator, known = self.generator, self.known
         several, speed = _translated(generator, self.batch, self.paired, request)
@@ -88,7 +88,7 @@ class TranslatorTarget:
             cost=known.cost(generator, speed),
         )
         findings = [f for one in several for f in _named(answers(one.found), one.direction, two)]
-        return Outcome(report, [*findings, *answers(History(known.records, of="translator"))])
+        return EvaluationResult(report, [*findings, *answers(History(known.records, of="translator"))])
 
 
 def open_target(path: Path, generator: Generator, request: Request) -> TranslatorTarget:

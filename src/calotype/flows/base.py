@@ -31,7 +31,7 @@ class Transform(nn.Module):
         return z
 
 
-class Chain(Transform):
+class CompositeTransform(Transform):
     """Transforms one after another."""
 
     def __init__(self, transforms: Iterable[Transform]) -> None:

@@ -22,7 +22,7 @@ from calotype.errors import UserError
 from calotype.networks.blocks import evaluating
 from calotype.networks.dit import DiT
 from calotype.networks.unet import UNet
-from calotype.settings import WIDEST, Depth, NotNegative, Part, Positive, Real, Share, SolverSteps, Width, unless
+from calotype.settings import WIDEST, Depth, Finite, NotNegative, Part, Positive, Share, SolverSteps, Width, unless
 from calotype.types import Batch, Condition, ImageSpec, Likelihood, Model, Noise, Player, SamplingOptions, Step, chosen
 
 Levels = Annotated[tuple[Depth, ...], Field(max_length=8)]  # a number for each level of a UNet
@@ -50,7 +50,7 @@ class DiffusionConfig:
     snr_limit: Positive = 5.0  # of min-snr: the signal-to-noise ratio from which an image weighs no more
     data_std: Positive = 0.5  # standard deviation of the images, which edm scales by
     times: Literal["normal", "uniform"] = "normal"  # of training: normal half log-SNRs of image and noise, or uniform times of the path
-    time_mean: Real = -0.8  # of the half log-SNR in training: above 0 trains more near the image, below 0 near the noise
+    time_mean: Finite = -0.8  # of the half log-SNR in training: above 0 trains more near the image, below 0 near the noise
     time_spread: Positive = 1.0  # standard deviation of the half log-SNR in training
     label_dropout: Share = 0.1  # share of labels hidden in training, which guidance needs
     solver: SolverName = "heun"  # heun takes two evaluations a step, all others one; ddpm and ddim with eta add noise

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch import nn
 
-from calotype.flows.base import Chain, Transform
+from calotype.flows.base import CompositeTransform, Transform
 from calotype.flows.coupling import ChannelCoupling, CheckerboardCoupling
 from calotype.flows.linear import ActNorm, InvertibleConv
 from calotype.flows.shape import MultiScale, Squeeze, Standardize
@@ -67,7 +67,7 @@ class Flow(DequantizedFlow):
         features = config.embedding if self.classes else 0
         self.embed = nn.Embedding(self.classes + 1, features) if features else None
         self.dequantize = dequantization(config.dequantization, spec, config.width // 2)
-        self.flow = Chain(
+        self.flow = CompositeTransform(
             [pixels(config.pixels), _multi_scale(config, (spec.channels, spec.size + self.pad, spec.size + self.pad), features)]
         )
 
@@ -82,7 +82,7 @@ def _multi_scale(config: FlowConfig, shape: Shape, features: int) -> MultiScale:
         steps, shape = build(config, shape, features, last)
         if last and features:
             steps.append(Standardize(_zero(nn.Linear(features, 2 * math.prod(shape))), config.bound))
-        levels.append(Chain(steps))
+        levels.append(CompositeTransform(steps))
         shapes.append(shape)
         if not last:
             c, h, w = shape

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from calotype.errors import UserError
 from calotype.flows.autoregressive import AutoregressiveFlow
-from calotype.flows.base import Chain, parts
+from calotype.flows.base import CompositeTransform, parts
 from calotype.flows.shape import Flat, Patches
 from calotype.models.dequantized import DequantizedFlow, FlowSampling, PixelsName, dequantization, pixels
 from calotype.networks.causal import CausalNetwork
@@ -59,7 +59,7 @@ class TarFlow(DequantizedFlow):
         UserError: where the width cannot be shared by the heads.
     """
 
-    flow: Chain
+    flow: CompositeTransform
     sampling = TarFlowSampling
 
     def __init__(self, config: TarFlowConfig, spec: ImageSpec) -> None:
@@ -92,7 +92,7 @@ class TarFlow(DequantizedFlow):
             )
             return AutoregressiveFlow(network, config.bound, backwards=index % 2 == 1)
 
-        self.flow = Chain(
+        self.flow = CompositeTransform(
             [pixels(config.pixels), Patches(config.patch, side), *(transform(i) for i in range(config.depth)), Flat((tokens, features))]
         )
 

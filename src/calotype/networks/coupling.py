@@ -29,7 +29,7 @@ class CouplingNetwork(nn.Module):
         super().__init__()
         self.stem = nn.Conv2d(inputs, width, 3, padding=1)
         self.place = nn.Parameter(torch.zeros(width, size, size))
-        self.blocks = nn.ModuleList(ResidualBlock(width, kernel) for _ in range(depth))
+        self.blocks = nn.ModuleList(PreActivationBlock(width, kernel) for _ in range(depth))
         self.context = nn.Linear(embedding, width, bias=False) if embedding else None
         self.out = zeroed(nn.Conv2d(width, outputs, 3, padding=1))
 
@@ -44,7 +44,7 @@ class CouplingNetwork(nn.Module):
         return out
 
 
-class ResidualBlock(nn.Module):
+class PreActivationBlock(nn.Module):
     """A convolution and a 1x1 convolution, normalized before and added after."""
 
     def __init__(self, width: int, kernel: int) -> None:

@@ -18,7 +18,7 @@ FEATURES = 2048
 OUTPUTS = 1008
 
 
-class Convolution(nn.Module):
+class ConvBnRelu(nn.Module):
     """A convolution without bias, batch normalization (epsilon 0.001) and ReLU."""
 
     def __init__(self, a: int, b: int, kernel: int | tuple[int, int], stride: int = 1, padding: int | tuple[int, int] = 0) -> None:
@@ -41,13 +41,13 @@ class BlockA(nn.Module):
 
     def __init__(self, a: int, pool: int) -> None:
         super().__init__()
-        self.branch1x1 = Convolution(a, 64, 1)
-        self.branch5x5_1 = Convolution(a, 48, 1)
-        self.branch5x5_2 = Convolution(48, 64, 5, padding=2)
-        self.branch3x3dbl_1 = Convolution(a, 64, 1)
-        self.branch3x3dbl_2 = Convolution(64, 96, 3, padding=1)
-        self.branch3x3dbl_3 = Convolution(96, 96, 3, padding=1)
-        self.branch_pool = Convolution(a, pool, 1)
+        self.branch1x1 = ConvBnRelu(a, 64, 1)
+        self.branch5x5_1 = ConvBnRelu(a, 48, 1)
+        self.branch5x5_2 = ConvBnRelu(48, 64, 5, padding=2)
+        self.branch3x3dbl_1 = ConvBnRelu(a, 64, 1)
+        self.branch3x3dbl_2 = ConvBnRelu(64, 96, 3, padding=1)
+        self.branch3x3dbl_3 = ConvBnRelu(96, 96, 3, padding=1)
+        self.branch_pool = ConvBnRelu(a, pool, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, a, H, W) -> (N, 224 + pool, H, W)."""
@@ -61,10 +61,10 @@ class BlockB(nn.Module):
 
     def __init__(self, a: int) -> None:
         super().__init__()
-        self.branch3x3 = Convolution(a, 384, 3, 2)
-        self.branch3x3dbl_1 = Convolution(a, 64, 1)
-        self.branch3x3dbl_2 = Convolution(64, 96, 3, padding=1)
-        self.branch3x3dbl_3 = Convolution(96, 96, 3, 2)
+        self.branch3x3 = ConvBnRelu(a, 384, 3, 2)
+        self.branch3x3dbl_1 = ConvBnRelu(a, 64, 1)
+        self.branch3x3dbl_2 = ConvBnRelu(64, 96, 3, padding=1)
+        self.branch3x3dbl_3 = ConvBnRelu(96, 96, 3, 2)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, a, H, W) -> (N, a + 480, H', W')."""
@@ -79,16 +79,16 @@ class BlockC(nn.Module):
         super().__init__()
         row: tuple[tuple[int, int], tuple[int, int]] = ((1, 7), (0, 3))
         column: tuple[tuple[int, int], tuple[int, int]] = ((7, 1), (3, 0))
-        self.branch1x1 = Convolution(a, 192, 1)
-        self.branch7x7_1 = Convolution(a, inner, 1)
-        self.branch7x7_2 = Convolution(inner, inner, row[0], padding=row[1])
-        self.branch7x7_3 = Convolution(inner, 192, column[0], padding=column[1])
-        self.branch7x7dbl_1 = Convolution(a, inner, 1)
-        self.branch7x7dbl_2 = Convolution(inner, inner, column[0], padding=column[1])
-        self.branch7x7dbl_3 = Convolution(inner, inner, row[0], padding=row[1])
-        self.branch7x7dbl_4 = Convolution(inner, inner, column[0], padding=column[1])
-        self.branch7x7dbl_5 = Convolution(inner, 192, row[0], padding=row[1])
-        self.branch_pool = Convolution(a, 192, 1)
+        self.branch1x1 = ConvBnRelu(a, 192, 1)
+        self.branch7x7_1 = ConvBnRelu(a, inner, 1)
+        self.branch7x7_2 = ConvBnRelu(inner, inner, row[0], padding=row[1])
+        self.branch7x7_3 = ConvBnRelu(inner, 192, column[0], padding=column[1])
+        self.branch7x7dbl_1 = ConvBnRelu(a, inner, 1)
+        self.branch7x7dbl_2 = ConvBnRelu(inner, inner, column[0], padding=column[1])
+        self.branch7x7dbl_3 = ConvBnRelu(inner, inner, row[0], padding=row[1])
+        self.branch7x7dbl_4 = ConvBnRelu(inner, inner, column[0], padding=column[1])
+        self.branch7x7dbl_5 = ConvBnRelu(inner, 192, row[0], padding=row[1])
+        self.branch_pool = ConvBnRelu(a, 192, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, a, H, W) -> (N, 768, H, W)."""
@@ -103,12 +103,12 @@ class BlockD(nn.Module):
 
     def __init__(self, a: int) -> None:
         super().__init__()
-        self.branch3x3_1 = Convolution(a, 192, 1)
-        self.branch3x3_2 = Convolution(192, 320, 3, 2)
-        self.branch7x7x3_1 = Convolution(a, 192, 1)
-        self.branch7x7x3_2 = Convolution(192, 192, (1, 7), padding=(0, 3))
-        self.branch7x7x3_3 = Convolution(192, 192, (7, 1), padding=(3, 0))
-        self.branch7x7x3_4 = Convolution(192, 192, 3, 2)
+        self.branch3x3_1 = ConvBnRelu(a, 192, 1)
+        self.branch3x3_2 = ConvBnRelu(192, 320, 3, 2)
+        self.branch7x7x3_1 = ConvBnRelu(a, 192, 1)
+        self.branch7x7x3_2 = ConvBnRelu(192, 192, (1, 7), padding=(0, 3))
+        self.branch7x7x3_3 = ConvBnRelu(192, 192, (7, 1), padding=(3, 0))
+        self.branch7x7x3_4 = ConvBnRelu(192, 192, 3, 2)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, a, H, W) -> (N, a + 512, H', W')."""
@@ -122,15 +122,15 @@ class BlockE(nn.Module):
     def __init__(self, a: int, *, maximum: bool) -> None:
         super().__init__()
         self.maximum = maximum
-        self.branch1x1 = Convolution(a, 320, 1)
-        self.branch3x3_1 = Convolution(a, 384, 1)
-        self.branch3x3_2a = Convolution(384, 384, (1, 3), padding=(0, 1))
-        self.branch3x3_2b = Convolution(384, 384, (3, 1), padding=(1, 0))
-        self.branch3x3dbl_1 = Convolution(a, 448, 1)
-        self.branch3x3dbl_2 = Convolution(448, 384, 3, padding=1)
-        self.branch3x3dbl_3a = Convolution(384, 384, (1, 3), padding=(0, 1))
-        self.branch3x3dbl_3b = Convolution(384, 384, (3, 1), padding=(1, 0))
-        self.branch_pool = Convolution(a, 192, 1)
+        self.branch1x1 = ConvBnRelu(a, 320, 1)
+        self.branch3x3_1 = ConvBnRelu(a, 384, 1)
+        self.branch3x3_2a = ConvBnRelu(384, 384, (1, 3), padding=(0, 1))
+        self.branch3x3_2b = ConvBnRelu(384, 384, (3, 1), padding=(1, 0))
+        self.branch3x3dbl_1 = ConvBnRelu(a, 448, 1)
+        self.branch3x3dbl_2 = ConvBnRelu(448, 384, 3, padding=1)
+        self.branch3x3dbl_3a = ConvBnRelu(384, 384, (1, 3), padding=(0, 1))
+        self.branch3x3dbl_3b = ConvBnRelu(384, 384, (3, 1), padding=(1, 0))
+        self.branch_pool = ConvBnRelu(a, 192, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, a, H, W) -> (N, 2048, H, W)."""
@@ -147,11 +147,11 @@ class Inception(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.Conv2d_1a_3x3 = Convolution(3, 32, 3, 2)
-        self.Conv2d_2a_3x3 = Convolution(32, 32, 3)
-        self.Conv2d_2b_3x3 = Convolution(32, 64, 3, padding=1)
-        self.Conv2d_3b_1x1 = Convolution(64, 80, 1)
-        self.Conv2d_4a_3x3 = Convolution(80, 192, 3)
+        self.Conv2d_1a_3x3 = ConvBnRelu(3, 32, 3, 2)
+        self.Conv2d_2a_3x3 = ConvBnRelu(32, 32, 3)
+        self.Conv2d_2b_3x3 = ConvBnRelu(32, 64, 3, padding=1)
+        self.Conv2d_3b_1x1 = ConvBnRelu(64, 80, 1)
+        self.Conv2d_4a_3x3 = ConvBnRelu(80, 192, 3)
         self.Mixed_5b = BlockA(192, 32)
         self.Mixed_5c = BlockA(256, 64)
         self.Mixed_5d = BlockA(288, 64)

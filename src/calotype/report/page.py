@@ -11,7 +11,7 @@ import numpy as np
 from calotype.diagnose.check import Check, Shows
 from calotype.diagnose.checks import by_name
 from calotype.diagnose.verdict import Verdict
-from calotype.evaluation.result import Curves, Neighbors, Pixels, Report, Series
+from calotype.evaluation.result import Neighbors, Pixels, Report, Series, TrainingCurves
 from calotype.metrics.quality import GAIN
 from calotype.metrics.score import Score
 from calotype.metrics.wording import number, space_in_words
@@ -158,7 +158,7 @@ def _evidence_copies(report: Report, verdict: Verdict, check: Check[Any]) -> str
 def _evidence_drift(report: Report, verdict: Verdict, check: Check[Any]) -> str:
     if not verdict.data:
         return ""
-    moved = Curves((Series("drift", tuple(verdict.data["steps"][1:]), tuple(verdict.data["drift"])),))
+    moved = TrainingCurves((Series("drift", tuple(verdict.data["steps"][1:]), tuple(verdict.data["drift"])),))
     return _figure(_side_by_side(plots.curves(moved)), "How far images of the same noise moved since the checkpoint before; 1 is chance.")
 
 

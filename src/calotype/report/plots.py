@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from calotype.evaluation.result import ClassCounts, Curves, Extrapolation, Series, Spectrum
+from calotype.evaluation.result import ClassCounts, Extrapolation, Series, Spectrum, TrainingCurves
 from calotype.metrics.score import Score
 from calotype.metrics.wording import number
 from calotype.report.drawing import ALERT, BAND, BETTER, INK, LINE, MADE, MUTED, OTHER, REAL, WIDTH, calm, draw, logarithmic, short
@@ -187,7 +187,7 @@ def spectrum(found: Spectrum) -> str:
     return draw("Power by spatial frequency, generated images against the band of real images", WIDTH, 290, fill)
 
 
-def curves(found: Curves, wanted: Sequence[str] = ()) -> list[str]:
+def curves(found: TrainingCurves, wanted: Sequence[str] = ()) -> list[str]:
     """The training log, one drawing for each quantity, with the events as numbered lines.
 
     ``wanted`` keeps the series whose name contains one of these words.
@@ -217,7 +217,7 @@ _TITLES = {"d": "what the discriminator says of images", "bits": "bits per dimen
 _TITLES |= {"d_accuracy": "accuracy of the discriminator"}
 
 
-def panels_of(found: Curves, wanted: Sequence[str] = ()) -> dict[str, list[Series]]:
+def panels_of(found: TrainingCurves, wanted: Sequence[str] = ()) -> dict[str, list[Series]]:
     """Series that belong on one pair of axes, each named by what tells it from the others: "loss" holds those of all players.
 
     What is known for the averaged weights is not shown again for each step of a player.
@@ -251,7 +251,7 @@ def _panel(axes: Axes, name: str, lines: Sequence[Series]) -> None:
         axes.legend(loc="best", handlelength=1.2)
 
 
-def _events(axes: Axes, found: Curves) -> None:
+def _events(axes: Axes, found: TrainingCurves) -> None:
     for order, event in enumerate(found.events, 1):
         axes.axvline(event.step, color=ALERT, linewidth=1, linestyle=(0, (3, 2)))
         if len(found.events) <= 9:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from calotype.evaluation.result import Evaluations, NoiseLevel, Units
+from calotype.evaluation.result import Evaluations, PsnrAtSigma, Units
 from calotype.metrics.score import Interval
 from calotype.metrics.wording import number
 from calotype.report.drawing import ALERT, BAND, INK, LINE, MADE, MUTED, OTHER, REAL, WIDTH, calm, draw, logarithmic, short
@@ -64,7 +64,7 @@ def evaluations(rows: Sequence[Evaluations]) -> str:
     return draw(f"FD against function evaluations. {said}", WIDTH, 270, fill)
 
 
-def levels(rows: Sequence[NoiseLevel]) -> str:
+def levels(rows: Sequence[PsnrAtSigma]) -> str:
     """PSNR against the noise level, a line for each method."""
     names = list(dict.fromkeys(name for row in rows for name in row.psnr))
 

@@ -58,7 +58,7 @@ def _collapse(gone: int, x: Pixels, labels: NDArray[np.int64], train: Pixels, rn
 
 
 @dataclass(frozen=True)
-class Row:
+class AlarmRates:
     """One planted failure, and the share of trials in which each verdict raised its alarm (WARN or FAIL)."""
 
     planted: str
@@ -80,7 +80,7 @@ def selftest(
     only: Sequence[str] = (),
     seed: int = 0,
     say: Say | None = None,
-) -> list[Row]:
+) -> list[AlarmRates]:
     """Plant each failure into real images of ``data`` in ``trials`` random divisions and count the alarms.
 
     In every trial ``count`` images play what was generated (1,000 where none is given, or a third), a tenth the holdout, and the rest
@@ -155,7 +155,7 @@ def _count(data: str, there: int, asked: int | None) -> int:
     return min(GENERATED, there // 3) if asked is None else asked
 
 
-def of_trainings(trials: int, seed: int = 0, say: Say | None = None) -> list[Row]:
+def of_trainings(trials: int, seed: int = 0, say: Say | None = None) -> list[AlarmRates]:
     """The alarms of the verdicts on trainings, over made-up ones."""
     alarms, fails = ({name: dict.fromkeys(OF_TRAINING, 0) for name in COURSES} for _ in range(2))
     for place, (name, course) in enumerate(COURSES.items()):
@@ -168,9 +168,9 @@ def of_trainings(trials: int, seed: int = 0, say: Say | None = None) -> list[Row
     return _rows(alarms, fails, trials)
 
 
-def _rows(alarms: Mapping[str, Mapping[str, int]], fails: Mapping[str, Mapping[str, int]], trials: int) -> list[Row]:
+def _rows(alarms: Mapping[str, Mapping[str, int]], fails: Mapping[str, Mapping[str, int]], trials: int) -> list[AlarmRates]:
     shares = {plant: [{name: n / trials for name, n in counted[plant].items()} for counted in (alarms, fails)] for plant in alarms}
-    return [Row(plant, alarmed, trials, failed) for plant, (alarmed, failed) in shares.items()]
+    return [AlarmRates(plant, alarmed, trials, failed) for plant, (alarmed, failed) in shares.items()]
 
 
 def _divided(
@@ -206,14 +206,14 @@ def _clusters(real: RealImages) -> NDArray[np.int64]:
     return nearest(points, kmeans(points, CLUSTERS, np.random.default_rng(0)))[0]
 
 
-def table(rows: list[Row]) -> str:
+def table(rows: list[AlarmRates]) -> str:
     """The rows as Markdown tables, one for each set of verdicts: alarms in percent of the trials."""
-    sets: dict[tuple[str, ...], list[Row]] = {}
+    sets: dict[tuple[str, ...], list[AlarmRates]] = {}
     for row in rows:
         sets.setdefault(tuple(row.alarms), []).append(row)
     return "\n\n".join(_table(names, members) for names, members in sets.items())
 
 
-def _table(names: Sequence[str], rows: list[Row]) -> str:
+def _table(names: Sequence[str], rows: list[AlarmRates]) -> str:
     head = "| planted | " + " | ".join(names) + " |\n|---|" + "---:|" * len(names) + "\n"
     return head + "\n".join(f"| {row.planted} | " + " | ".join(f"{100 * row.alarms[name]:.0f}%" for name in names) + " |" for row in rows)

@@ -18,7 +18,7 @@ from calotype.degrade import Degradation
 from calotype.engine.device import out_of_memory
 from calotype.engine.display import Display
 from calotype.errors import CalotypeError, UserError, printable, unforeseen
-from calotype.tasks.before_after import Row
+from calotype.tasks.before_after import LabeledImages
 from calotype.tasks.files import Picture, save_picture
 from calotype.tasks.inputs import Inputs, One
 from calotype.tasks.restore import Done
@@ -37,7 +37,7 @@ class Outcome:
     scored: Scored | None = None
     error: str = ""  # why there is no result
     kept: bool = False  # whether there was a result already, which was left alone
-    row: Row = field(default_factory=list)  # before and after
+    row: LabeledImages = field(default_factory=list)  # before and after
 
 
 class Interrupted(KeyboardInterrupt):
@@ -49,7 +49,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 @dataclass(frozen=True)
-class Given:
+class PictureTask:
     """A picture to work on."""
 
     name: str
@@ -60,7 +60,7 @@ class Given:
     done: Done  # told the share that is done
 
 
-Work = Callable[[Given], None]
+Work = Callable[[PictureTask], None]
 """What is done with a picture."""
 
 
@@ -88,7 +88,7 @@ def each(inputs: Inputs, places: dict[str, Path], work: Work, display: Display, 
                 else:
                     picture = inputs.picture(name)
                     outcome.notes += picture.notes
-                    work(Given(name, picture, index, place, outcome, done))
+                    work(PictureTask(name, picture, index, place, outcome, done))
             except Exception as error:  # a damaged file, a full memory, a format that cannot hold it: the others can still be done
                 if inputs.single and isinstance(error, (UnusableError, UserError)):
                     raise UserError(f"{name} cannot be used: {_reason(error)}") from None
@@ -111,7 +111,7 @@ def degrade_files(
 ) -> list[Outcome]:
     """Degrade all pictures of ``inputs``, each into its place, and tell what became of them; otherwise as `each`."""
 
-    def degrade_one(given: Given) -> None:
+    def degrade_one(given: PictureTask) -> None:
         picture = given.picture
         case = degradation(cut_to(to_tensor(picture.pixels)[None], degradation.scale), Noise(1, seed, given.index)).image[0]
         pixels = to_pixels(case, picture.pixels.dtype)
@@ -134,7 +134,7 @@ def read_mask(path: Path, most: int = MAX_PIXELS) -> NDArray[np.bool_]:
     return np.asarray(pixels.mean(2) > np.iinfo(pixels.dtype).max / 2)
 
 
-def write(made: Picture, given: Given, quality: int | None) -> None:
+def write(made: Picture, given: PictureTask, quality: int | None) -> None:
     """Into its place, where it has one: whole or not at all."""
     given.outcome.size = made.size
     if given.place is not None:

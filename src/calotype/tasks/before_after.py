@@ -14,7 +14,7 @@ LEAST = 240  # smaller ones are enlarged
 ROWS = 6  # files that are shown
 _GAP, _LINE = 8, 22  # pixels between pictures; height of a label
 
-Row = list[tuple[str, Image.Image]]
+LabeledImages = list[tuple[str, Image.Image]]
 
 
 def cell(pixels: NDArray[Any], size: tuple[int, int]) -> Image.Image:
@@ -32,7 +32,7 @@ def cell(pixels: NDArray[Any], size: tuple[int, int]) -> Image.Image:
     return Image.fromarray(part.repeat(factor, 0).repeat(factor, 1))
 
 
-def sheet(rows: Sequence[Row]) -> Image.Image:
+def sheet(rows: Sequence[LabeledImages]) -> Image.Image:
     """All rows on white, each picture under its label."""
     font = ImageFont.load_default(14)
     widths = [max(max(picture.width, round(font.getlength(label))) for label, picture in column) for column in zip(*rows, strict=True)]

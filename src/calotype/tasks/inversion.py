@@ -19,14 +19,14 @@ LOOSE = 0.1  # standard deviation that the first search allows for what no laten
 
 
 @dataclass(frozen=True)
-class Fit:
+class LatentFit:
     """How well the best latents explain each of N measurements."""
 
     misfit: Tensor  # (N,) standard deviation of what they leave unexplained, noise included
     classes: Tensor | None  # (N, K) probability of each class; None where there is nothing to choose
 
 
-def search(model: Model, measured: Measurement, noises: Sequence[Noise], steps: int, label: int | None = None) -> Fit:
+def search(model: Model, measured: Measurement, noises: Sequence[Noise], steps: int, label: int | None = None) -> LatentFit:
     """The most probable latents of each image from several starts, and what they cannot explain.
 
     No latents make an image exactly: a posterior that took the noise for all of the difference would be far too sure of itself. A class
@@ -57,11 +57,11 @@ def search(model: Model, measured: Measurement, noises: Sequence[Noise], steps: 
     energy = torch.stack(energies, 1)
     misfit = (torch.softmax(-energy, 1) * torch.stack(misfits, 1)).sum(1)
     best = energy.view(-1, classes, len(noises)).amin(2)
-    return Fit(misfit, torch.softmax(-best, 1) if classes > 1 else None)
+    return LatentFit(misfit, torch.softmax(-best, 1) if classes > 1 else None)
 
 
 def posterior_images(
-    model: Model, measured: Measurement, fit: Fit, noises: Sequence[Noise], steps: int, label: int | None = None
+    model: Model, measured: Measurement, fit: LatentFit, noises: Sequence[Noise], steps: int, label: int | None = None
 ) -> Tensor:
     """Images (len(noises) N, C, H, W) of the posterior: the best latents after measurement and prior were both shifted at random.
 

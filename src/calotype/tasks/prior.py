@@ -28,7 +28,7 @@ STARTS = 4  # of the first search for latents
 
 
 @dataclass(frozen=True)
-class Restored:
+class PosteriorSamples:
     """What a prior makes of N measurements."""
 
     mean: Tensor  # (N, C, H, W) float32 in [-1, 1]: the best single answer in the mean square
@@ -46,12 +46,12 @@ class Restored:
         return calibration(samples.flatten(2).numpy(), true.flatten(1).numpy(), where)
 
 
-def joined(parts: Sequence[Restored]) -> Restored:
+def joined(parts: Sequence[PosteriorSamples]) -> PosteriorSamples:
     """Several sets of images as one."""
     mean, std, samples, residual, noise = (
         torch.cat([getattr(part, name) for part in parts]) for name in ("mean", "std", "samples", "residual", "noise")
     )
-    return Restored(mean, std, samples, residual, noise, parts[0].method, parts[0].steps)
+    return PosteriorSamples(mean, std, samples, residual, noise, parts[0].method, parts[0].steps)
 
 
 @torch.no_grad()
@@ -68,7 +68,7 @@ def restore_with_prior(
     start: int = 0,
     label: int | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> Restored:
+) -> PosteriorSamples:
     """Draw ``samples`` possible originals of each of N measurements y = A(x) + noise from the posterior of a trained prior.
 
     Args:
@@ -116,14 +116,14 @@ def restore_with_prior(
     residual = torch.stack([measured.residual(part) for part in drawn], 1)
     drawn = drawn.transpose(0, 1).contiguous().cpu()
     noise = measured.variance.flatten().sqrt().cpu()
-    return Restored(drawn.mean(1), drawn.std(1), drawn, residual.cpu(), noise, name, steps)
+    return PosteriorSamples(drawn.mean(1), drawn.std(1), drawn, residual.cpu(), noise, name, steps)
 
 
-Draw = Callable[[list[Noise]], Tensor]
+DrawPosterior = Callable[[list[Noise]], Tensor]
 """One sample of each of N images for each of several noises, one set behind the other: (len(noises) * N, C, H, W)."""
 
 
-def _diffusion(generator: Generator, measured: Measurement, method: MethodName, steps: int, label: int | None) -> Draw:
+def _diffusion(generator: Generator, measured: Measurement, method: MethodName, steps: int, label: int | None) -> DrawPosterior:
     model, shape = generator.model, generator.spec.shape
     assert isinstance(model, Denoises)
     if label is None and model.needs_label:
@@ -144,7 +144,7 @@ def _diffusion(generator: Generator, measured: Measurement, method: MethodName, 
     return draw
 
 
-def _inversion(generator: Generator, measured: Measurement, seed: int, start: int, steps: int, label: int | None) -> Draw:
+def _inversion(generator: Generator, measured: Measurement, seed: int, start: int, steps: int, label: int | None) -> DrawPosterior:
     model = generator.model
     starts = [Noise(len(measured.y), mix(seed, -j), start, generator.device) for j in range(1, STARTS + 1)]
     fit = search(model, measured, starts, steps, label)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from calotype.degrade import Degradation, Degraded, classical
 from calotype.metrics.quality import convention_for
-from calotype.tasks.prior import Restored
+from calotype.tasks.prior import PosteriorSamples
 from calotype.tasks.score import Scored, Scores, like, means, missing_in
 
 Named = dict[str, list[Scores]]
@@ -19,7 +19,7 @@ Named = dict[str, list[Scores]]
 
 
 @dataclass(frozen=True)
-class Judged:
+class PriorScores:
     """N restorations beside the truth."""
 
     scores: Named  # of the "mean", of one "sample", and of the baselines
@@ -42,7 +42,7 @@ def apart(scored: Scored) -> dict[str, Any]:
     return {**found, "sample": found["baselines"].pop("sample")}
 
 
-def judge(restored: Restored, truth: Tensor, degraded: Degraded, degradation: Degradation) -> Judged:
+def judge(restored: PosteriorSamples, truth: Tensor, degraded: Degraded, degradation: Degradation) -> PriorScores:
     """Score N restorations and the baselines against the truth (N, C, H, W) in the convention that fits."""
     convention = convention_for(degradation, truth.shape[1])
     holes = missing_in(degradation, degraded)
@@ -56,11 +56,11 @@ def judge(restored: Restored, truth: Tensor, degraded: Degraded, degradation: De
         if image.shape[2:] == truth.shape[2:]:
             named[name] = image
     hidden = torch.ones_like(truth[:, :1], dtype=torch.bool) if holes is None else holes > 0
-    return Judged({name: scores(image) for name, image in named.items()}, convention.text, hidden)
+    return PriorScores({name: scores(image) for name, image in named.items()}, convention.text, hidden)
 
 
-def together(parts: Sequence[Judged]) -> Judged:
+def together(parts: Sequence[PriorScores]) -> PriorScores:
     """Several sets of images as one."""
     names = [name for name in parts[0].scores if all(name in part.scores for part in parts)]
     scores = {name: [one for part in parts for one in part.scores[name]] for name in names}
-    return Judged(scores, parts[0].convention, torch.cat([part.hidden for part in parts]))
+    return PriorScores(scores, parts[0].convention, torch.cat([part.hidden for part in parts]))

@@ -27,7 +27,7 @@ from calotype.degrade.resize import resize
 from calotype.engine.display import Display, Terminal
 from calotype.engine.model_card import command_for
 from calotype.errors import UserError
-from calotype.tasks.batch import Given, Outcome, each, read_mask, to_pixels, to_tensor, write
+from calotype.tasks.batch import Outcome, PictureTask, each, read_mask, to_pixels, to_tensor, write
 from calotype.tasks.before_after import ROWS, cell, sheet
 from calotype.tasks.files import Picture
 from calotype.tasks.inputs import open_inputs
@@ -187,7 +187,7 @@ def _require(applied: Applied, places: Places, job: Job) -> None:
         conditioning_channels(applied.source, (1, 1), applied.way.sigma, None if job.missing is None else job.missing[:1, :1])
 
 
-def restore_one(applied: Applied, job: Job, originals: Originals | None, given: Given) -> None:
+def restore_one(applied: Applied, job: Job, originals: Originals | None, given: PictureTask) -> None:
     """One picture, all the way: restored, scored where its original is known, and written where it has a place."""
     picture, outcome = given.picture, given.outcome
     if job.missing is not None and job.missing.shape != picture.size:
@@ -207,7 +207,7 @@ def restore_one(applied: Applied, job: Job, originals: Originals | None, given: 
     write(_result(picture, pixels, job.degradation is None, applied.restores), given, job.quality)
 
 
-def _undo(applied: Applied, given: Given, job: Job, degradation: Degradation) -> NDArray[Any]:
+def _undo(applied: Applied, given: PictureTask, job: Job, degradation: Degradation) -> NDArray[Any]:
     """A picture degraded and restored; scored by its middle where it is large, and then restored as a whole only where that is written."""
     truth, outcome = given.picture.pixels, given.outcome
 
@@ -231,7 +231,7 @@ def _undo(applied: Applied, given: Given, job: Job, degradation: Degradation) ->
     return to_pixels(restored(truth)[1], truth.dtype) if given.place is not None else pixels
 
 
-def _against(applied: Applied, given: Given, made: NDArray[Any], original: Picture, missing: NDArray[np.bool_] | None) -> Scored:
+def _against(applied: Applied, given: PictureTask, made: NDArray[Any], original: Picture, missing: NDArray[np.bool_] | None) -> Scored:
     """A result scored against the original, by its middle where it is large, in the channels that it has."""
     scale, before = applied.source.scale, given.picture.pixels
     rows, columns = middle(given.picture.size, scale)
@@ -254,7 +254,7 @@ def _by_middle(shape: tuple[int, ...]) -> str:
     return f"more than {LARGEST / 1e6:.1f} megapixels: scored by its middle, {shape[1]}x{shape[0]} pixels"
 
 
-def _compare(job: Job, given: Given, cells: list[tuple[str, NDArray[Any]]]) -> None:
+def _compare(job: Job, given: PictureTask, cells: list[tuple[str, NDArray[Any]]]) -> None:
     """Keep the middle of pictures, the second of which is the result, where a look at before and after is asked for."""
     if job.compared and given.index < ROWS:
         tall, wide = cells[1][1].shape[:2]
