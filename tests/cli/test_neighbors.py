@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -101,6 +102,10 @@ def test_photographs_of_any_shape_are_compared_at_a_size(root: Path, runs: Path,
     code, _, err = run(capsys, *words)
     assert code == 2
     assert "50x40: say at which size to compare them, for example --size 32" in err
+    code, _, err = run(capsys, *words, "--size", "16")
+    assert code == 0
+    assert "are brought to 16x16 color" in err
+    assert "--fit" not in err  # which other commands have
     near = found(capsys, *words[1:], "--size", "16")
     assert all(str(file).startswith("green/") for file in near["files"][0])
     near = found(capsys, str(root / "photos"), "--data", str(root / "photos"), "--size", "16", "--count", "3")
@@ -174,6 +179,12 @@ def test_latents_are_asked_with_names_and_after_all_checks(root: Path, runs: Pat
     assert near["space"] == "latents"
     assert all("/" in file for file in near["files"][0])
     assert "latents of real images" in err
+    (root / "coarse").mkdir()
+    Image.new("RGB", (12, 10), COLORS["blue"]).save(root / "coarse" / "blue.png")
+    Image.new("RGB", (12, 10), COLORS["red"]).save(root / "coarse" / "red.png")
+    code, _, err = run(capsys, *words, "--label", "blue", "--data", str(root / "coarse"))
+    assert "which makes them soft" in err
+    assert not re.search("--(size|fit|holdout)", err)  # options of other commands
     code, _, err = run(capsys, "latents", "neighbors", str(root / "run"))
     assert code == 2
     assert "cannot find the latents" in err

@@ -186,7 +186,7 @@ def _neighbors(words: list[str]) -> int:
     count = len(found) if found else options.count
     require_grid(out, columns * count, spec, columns)
     with closing(Shell()) as display:
-        others = pool(options.run, Request(data=options.data, say=display.show, tell=display.say), spec, spec)
+        others = pool(options.run, Request(data=options.data, say=display.show, tell=display.say, offers=frozenset()), spec, spec)
         labels = _labels(generator, None, len(others), labels_for(others, spec))
         queries = found.image if found else latents.draw_each(generator, options.count, options.seed, label)
         of_queries = latents.encode(generator, queries, label)

@@ -71,7 +71,13 @@ def run(words: list[str]) -> int:
     pick(options.features, spec)
     with closing(Shell()) as display:
         request = Request(
-            data=options.data, features=options.features, size=options.size, device=options.device, say=display.show, tell=display.say
+            data=options.data,
+            features=options.features,
+            size=options.size,
+            device=options.device,
+            say=display.show,
+            tell=display.say,
+            offers=frozenset({"size"}),
         )
         sources = options.images if generator is not None else (str(options.subject),)
         named = given(sources, spec, options.count) if sources else None

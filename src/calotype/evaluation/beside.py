@@ -47,7 +47,7 @@ def named(request: Request, spec: ImageSpec) -> Beside:
     if request.data is None:
         return Beside(None, held, notes)
     train, said = _brought(request.data, spec, request)
-    if held is None and request.data in SPLIT:
+    if held is None and request.data in SPLIT and "holdout" in request.offers:
         held = load(request.data, size=spec.size, channels=spec.channels, fit=request.fit or "crop").holdout
     return _without_overlap(Beside(train, held, (*said, *notes)))
 
@@ -160,10 +160,12 @@ def _brought(source: str | None, spec: ImageSpec, request: Request) -> tuple[Ima
     if own is None or own == (spec.size, spec.size, spec.channels):
         return split.train, notes
     width, height, channels = own
-    how = f" ({KEPT[fit]}: `fit={fit}`)" if width != height else ""
+    how = f" ({KEPT[fit]}{f': `fit={fit}`' if 'fit' in request.offers else ''})" if width != height else ""
     said = f"the images of {source}, {width}x{height} {_color(channels)}, are brought to {shape_of(spec)} as the judged ones are{how}"
     if (least := min(width, height)) < spec.size:
-        said += ", which makes them soft" + (f": `size={least}` compares all at their size" if least >= SIZES[0] else "")
+        said += ", which makes them soft" + (
+            f": `size={least}` compares all at their size" if least >= SIZES[0] and "size" in request.offers else ""
+        )
     return split.train, (said, *notes)
 
 

@@ -30,6 +30,7 @@ class Request:
     longest: float = LONGEST  # seconds that the latter may take
     say: Say | None = None  # called as the work goes on
     tell: Callable[[str], None] | None = None  # called with lines that are better known before the work begins
+    offers: frozenset[str] = frozenset({"holdout", "size", "fit"})  # of its settings those that whoever asks has: no note names another
 
     def progress(self, what: str) -> Progress | None:
         """``say`` for work of one kind."""
