@@ -39,8 +39,8 @@ from calotype import earlier, pictures
 from calotype.engine import checkpoint
 from calotype.engine.display import Terminal
 from calotype.evaluation.result import Report, to_json
-from calotype.evaluation.scores import GIVEN
 from calotype.files import read_json, write_atomic, write_json, write_text
+from calotype.metrics.score import CLASS_GIVEN
 from calotype.metrics.wording import number
 from calotype.recipes import RECIPES, named
 from calotype.report.drawing import logarithmic
@@ -178,7 +178,7 @@ def likely(rows: Sequence[Row]) -> str:
     """Bits per dimension with their standard error, one for each kind."""
     kinds: dict[str, list[Row]] = {}
     for score in (s for row in rows for s in row["scores"] if s["name"] == "bits/dim"):
-        kinds.setdefault(score["features"].removesuffix(GIVEN), []).append(score)
+        kinds.setdefault(score["features"].removesuffix(CLASS_GIVEN), []).append(score)
     cells = []
     for kind, scores in kinds.items():
         error = max((s["interval"][1] - s["interval"][0]) / 2 / 1.96 for s in scores)

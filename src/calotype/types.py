@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Annotated, Protocol, TypeVar, get_type_hints, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Literal, Protocol, TypeVar, get_type_hints, runtime_checkable
 
 import torch
 from pydantic import Field
@@ -177,6 +177,7 @@ class Likelihood:
     """One way in which a model can say how likely images are. Numbers of different kinds are never ranked against each other."""
 
     kind: str  # "exact", "ELBO", "IWAE-50", "dequantized bound" (also with ", K=16"), "variational bound" or "ODE estimate"
+    accuracy: Literal["exact", "lower bound", "estimate"]
     nats: Callable[[Tensor, Condition, torch.Generator], Tensor]  # (N, C, H, W) 8-bit images in [-1, 1] to (N,) float32 nats each
     slow: bool = False  # whether it takes so long that only a full report asks for it
 

@@ -175,7 +175,7 @@ def test_python_scores_against_originals(here: Path, capsys: pytest.CaptureFixtu
         assert outcome.scored is not None
         assert outcome.written is None
         assert outcome.scored.own.psnr == words[outcome.file]["psnr"]
-    degraded = calotype.restore("denoiser", "truth", degraded="noise:15", score=True, sigma=15, display=Display())
+    degraded = calotype.restore("denoiser", "truth", degrade="noise:15", score=True, sigma=15, display=Display())
     assert all(outcome.scored for outcome in degraded)
     with pytest.raises(UserError, match="OUT is missing"):
         calotype.restore("denoiser", "truth", display=Display())

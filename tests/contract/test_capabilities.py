@@ -101,7 +101,7 @@ def test_a_likelihood_is_of_each_image_by_itself(name: str, held: Batch) -> None
     """An exact likelihood of an image does not depend on what stands beside it."""
     model = trained(name)
     for likelihood in model.likelihoods():
-        if likelihood.kind == "exact":
+        if likelihood.accuracy == "exact":
             whole = likelihood.nats(held.image, held.condition, torch.Generator())
             alone = likelihood.nats(held.image[2:3], held.condition[2:3], torch.Generator())
             assert torch.allclose(whole[2:3], alone, atol=1e-2)

@@ -15,7 +15,7 @@ from picture_kinds import chunk, deep_png, encoded, heic, kinds
 from PIL import Image, ImageCms
 
 from calotype.data.decode import decode, read_header
-from calotype.data.depth import bits_of
+from calotype.data.depth import bit_depth
 from calotype.tasks.files import open_picture
 
 KINDS = kinds()
@@ -94,7 +94,7 @@ def test_what_is_lost_of_the_depth_is_said() -> None:
     assert open_picture(bytes(avif), "a.avif").notes == ()
     with Image.open(io.BytesIO(avif)) as image:
         avif[avif.index(b"av1C") + 6] |= 0x40  # which its decoder does not believe
-        assert bits_of(image, bytes(avif)) == 10
+        assert bit_depth(image, bytes(avif)) == 10
 
 
 def test_ink_has_the_colors_of_its_profile() -> None:

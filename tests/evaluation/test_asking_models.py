@@ -54,7 +54,11 @@ class Fake(Model):
         return self.nats(x, condition, rng) - 64 * math.log(2)
 
     def likelihoods(self) -> Sequence[Likelihood]:
-        return (Likelihood("exact", self.nats), Likelihood("ELBO", self.bound), Likelihood("IWAE-50", self.nats, slow=True))
+        return (
+            Likelihood("exact", "exact", self.nats),
+            Likelihood("ELBO", "lower bound", self.bound),
+            Likelihood("IWAE-50", "lower bound", self.nats, slow=True),
+        )
 
 
 class Encodes(Fake):

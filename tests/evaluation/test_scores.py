@@ -11,11 +11,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from calotype.evaluation.scores import in_order, mean_of, mean_over, scored
+from calotype.evaluation.scores import in_table_order, mean_of, mean_over, scored
 from calotype.metrics.features import Extracted, pick
 from calotype.metrics.inputs import InSpace, Published
 from calotype.metrics.score import Estimate, Score
-from calotype.metrics.table import METRICS, bounded, by_name, computed
+from calotype.metrics.table import METRICS, by_name, clamped, computed
 from calotype.types import ImageSpec
 
 
@@ -62,9 +62,9 @@ def test_what_the_recognizer_is_sure_of_is_counted() -> None:
     ],
 )
 def test_an_interval_ends_where_the_score_does(name: str, least: float, most: float) -> None:
-    low, high = bounded(name, (-500.0, 500.0)) or (0.0, 0.0)
+    low, high = clamped(name, (-500.0, 500.0)) or (0.0, 0.0)
     assert (low, high) == (max(least, -500.0), min(most, 500.0))
-    assert bounded(name, None) is None
+    assert clamped(name, None) is None
 
 
 def test_means_over_spaces_and_over_images_keep_to_that() -> None:
@@ -91,7 +91,7 @@ def test_the_table_of_metrics_is_whole() -> None:
 
 def test_scores_stand_in_the_order_of_the_table() -> None:
     found = [Score(name, 1.0, None, None, 1, 1, "", "lower") for name in ("MS-SSIM", "bits/dim", "FD", "different bins")]
-    assert [score.name for score in in_order(found)] == ["FD", "MS-SSIM", "different bins", "bits/dim"]
+    assert [score.name for score in in_table_order(found)] == ["FD", "MS-SSIM", "different bins", "bits/dim"]
 
 
 PLANTED = """
@@ -106,14 +106,14 @@ table.METRICS += (brightness,)
 
 import numpy as np
 from calotype.evaluation.result import Report, to_json
-from calotype.evaluation.scores import in_order, scored
+from calotype.evaluation.scores import in_table_order, scored
 from calotype.report.compare import compare_html
 from calotype.report.glossary import text as glossary
 from calotype.report.page import html
 from calotype.report.text import text
 
 black, white = (Drawn(np.full((2, 4, 4, 1), level, np.uint8)) for level in (0, 255))
-report = Report("x", scores=tuple(in_order(scored([black], [white], "pixels", 2, 2))))
+report = Report("x", scores=tuple(in_table_order(scored([black], [white], "pixels", 2, 2))))
 print(json.dumps({"json": to_json(report), "page": html(report), "comparison": compare_html([report, report]), "text": text(report),
                   "glossary": glossary()}))
 """

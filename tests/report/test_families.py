@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from calotype.evaluation.result import Cost, Evaluations, Report, Units
-from calotype.metrics.score import Score
+from calotype.metrics.score import LikelihoodKind, Score
 from calotype.report.compare import told
 from calotype.report.families import incompatible, proven, trained_alike
 from calotype.report.page import compare_html, html
@@ -17,7 +17,11 @@ from tests.report.test_page import Page, fd, whole
 
 
 def bits(value: float, kind: str, half: float = 0.02, n: int = 500) -> Score:
-    return Score("bits/dim", value, (value - half, value + half), None, n, n, kind, "lower")
+    name, _, given = kind.partition(", given")
+    accuracy = {"exact": "exact", "ODE estimate": "estimate"}.get(name, "lower bound")
+    of = LikelihoodKind(name, accuracy, bool(given))  # type: ignore[arg-type]
+    assert str(of) == kind
+    return Score("bits/dim", value, (value - half, value + half), None, n, n, kind, "lower", of)
 
 
 def costing(minutes: float | None, threads: int = 1, seconds: float = 3.0) -> Cost:

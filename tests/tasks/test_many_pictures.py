@@ -16,6 +16,7 @@ from torch import Tensor
 from calotype import degrade
 from calotype.engine.display import Display
 from calotype.errors import UserError
+from calotype.tasks import batch
 from calotype.tasks import score as scoring
 from calotype.tasks.batch import Outcome, _reason, each, read_mask
 from calotype.tasks.before_after import cell
@@ -40,7 +41,8 @@ def write(path: Path, *shape: int, value: int = 100) -> None:
 def outcomes(source: Path, out: str | Path, overwrite: bool = False, does: Callable[[Tensor], Tensor] = lambda x: x) -> list[Outcome]:
     with open_inputs(str(source), Path(out)) as inputs:
         applied = Applied(stand(Source(3, degradation="noise:25"), 3, does))
-        return each(inputs, targets(inputs, out, "replace" if overwrite else "refuse"), partial(restore_one, applied, Job(), None), *SHOWN)
+        places = targets(inputs, out, "replace" if overwrite else "refuse")
+        return each(inputs, places, partial(restore_one, applied, Job(), None), *SHOWN, saves="give a smaller `tile`")
 
 
 def test_a_failed_file_stops_nothing_and_leaves_nothing(tmp_path: Path) -> None:
@@ -71,6 +73,17 @@ def test_a_failure_in_the_middle_is_told_and_the_rest_goes_on(tmp_path: Path) ->
     made = outcomes(tmp_path / "in", tmp_path / "out", does=fails)
     assert [outcome.error for outcome in made] == ["", "not enough memory: give a smaller `tile`", ""]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0.png", "2.png"]
+
+
+def test_what_takes_no_tiles_advises_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(pixels: object) -> Tensor:
+        raise MemoryError
+
+    write(tmp_path / "a.png", 20, 30, 3)
+    monkeypatch.setattr(batch, "picture_tensor", full)
+    with open_inputs(str(tmp_path / "a.png"), None) as inputs:
+        (made,) = batch.degrade_files(degrade.parse("gray"), inputs, {}, 0, None, Display())
+    assert made.error == "not enough memory"
 
 
 def test_a_mistake_of_ours_leaves_its_trace_and_no_name_reaches_the_terminal_raw(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from calotype.degrade.mask import Masked
 from calotype.diffusion.measurement import Measurement
 from calotype.errors import UserError
 from calotype.models import build
-from calotype.tasks.inversion import LatentFit, posterior_images, search
+from calotype.tasks.inversion import LatentFit, posterior_images, search_latents
 from calotype.tasks.prior import MethodName, joined, restore_with_prior
 from calotype.tasks.sample import Generator
 from calotype.types import Condition, ImageSpec, Model, Noise
@@ -163,7 +163,7 @@ def test_inversion_finds_the_class_and_what_it_cannot_explain() -> None:
     model, noise = Linear(conditional=True), 0.2
     truth = model.decode(torch.tensor([[0.4, -0.5, 0.3, 0.8, -0.2]] * 2), Condition(torch.tensor([2, 3])))
     seen = Measurement(truth + noise * torch.randn(truth.shape, generator=torch.Generator().manual_seed(0)), _Same(), torch.zeros(2))
-    fit = search(model, seen, [Noise(2, 7), Noise(2, 8)], 100)
+    fit = search_latents(model, seen, [Noise(2, 7), Noise(2, 8)], 100)
     assert fit.classes is not None
     assert fit.classes.argmax(1).tolist() == [2, 3]
     assert fit.classes.amax(1).min() > 0.95

@@ -13,7 +13,7 @@ import tyro
 from calotype.cli.parse import parse
 from calotype.cli.shell import Shell
 from calotype.data.fit import check_options
-from calotype.evaluation.evaluate import apart, opened, require_alike, source_of
+from calotype.evaluation.evaluate import apart, opened, require_alike, starts_from
 from calotype.evaluation.generator import FULL
 from calotype.evaluation.request import Request
 from calotype.evaluation.result import to_json
@@ -140,4 +140,4 @@ def _request(options: Options | CompareOptions, display: Shell) -> Request:
 
 def _of_each(subject: Path, request: Request) -> Request:
     """As many images as a full report has, though the reports are short; of restorers fewer pictures do."""
-    return request if request.count is not None or source_of(subject) is not None else replace(request, count=FULL)
+    return request if request.count is not None or starts_from(subject) is not None else replace(request, count=FULL)

@@ -10,7 +10,7 @@ _AVIF = re.compile(rb"av1C\x81.(.)", re.DOTALL)  # AV1 ISOBMFF, section 2.3
 _SIZ = 42  # bytes from the start of a JPEG 2000 codestream to the depth of its first channel (ISO 15444-1, A.5.1)
 
 
-def bits_of(image: Image.Image, data: bytes) -> int:
+def bit_depth(image: Image.Image, data: bytes) -> int:
     """Bits of each channel, 8 for fewer, of an image that is open but not yet decoded."""
     words = words_of(image)
     if image.format == "JPEG2000":

@@ -20,7 +20,7 @@ from PIL import Image, ImageFile
 
 from calotype.data import tiff
 from calotype.data.complete import check_complete, essential
-from calotype.data.depth import bits_of, words_of
+from calotype.data.depth import bit_depth, words_of
 from calotype.data.netpbm import netpbm
 from calotype.data.opening import MAX_PIXELS, bands, check_deep, loaded, opened
 from calotype.data.reading import UnusableError
@@ -58,13 +58,13 @@ def read(data: bytes, name: str, limit: int = MAX_PIXELS) -> Content:
 
 def is_deep(image: ImageFile.ImageFile, data: bytes) -> bool:
     """Whether an image that is open has more than the 8 bits that Pillow would give."""
-    return bits_of(image, data) > 8 or (image.format == "PPM" and netpbm(data) is not None)
+    return bit_depth(image, data) > 8 or (image.format == "PPM" and netpbm(data) is not None)
 
 
 def read_opened(image: ImageFile.ImageFile, data: bytes, name: str, limit: int) -> Content:
     """Go on as `read` does with an image that is open."""
     check_complete(data)
-    bits = bits_of(image, data)
+    bits = bit_depth(image, data)
     if image.format == "PPM" and (plain := netpbm(data)):
         values = plain.values(data)
         return Content(_scaled(lambda top, bottom: values[top:bottom], values.shape, plain.white), None, image)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from calotype.degrade.draw import Range
 from calotype.degrade.svd import SVD, Axes
 from calotype.types import Noise
 
@@ -105,6 +106,7 @@ class Degradation(ABC):
     spec: str  # what was written to get it, such as "noise:0-55"; parsing it again gives the same
     scale: int = 1  # how many times smaller the result is
     conditioning: tuple[str, ...] = ()  # the maps that a restorer is given: "sigma" (noise level), "mask" (1 where pixels are known)
+    noise_levels: Range | None = None  # of white Gaussian noise and nothing else, from 0 to 255, where a restorer is told which it is
 
     def channels(self, channels: int) -> int:
         """The channels of the result for images of so many."""

@@ -29,7 +29,8 @@ class GaussianNoise(Degradation):
     def __init__(self, level: Range, shared: bool = False) -> None:
         self.level, self.shared = level, shared
         self.spec = f"noise:{level}" + (",shared" if shared else "")
-        self.conditioning = () if level.fixed else ("sigma",)
+        if not level.fixed:
+            self.conditioning, self.noise_levels = ("sigma",), level
 
     def __call__(self, image: Tensor, noise: Noise) -> Degraded:
         """Add the noise."""

@@ -18,7 +18,7 @@ from calotype.metrics.classes import Shares, class_shares
 from calotype.metrics.diversity import different_bins, holm
 from calotype.metrics.kinds import RARE as RARELY
 from calotype.metrics.kinds import Kinds, rare_kinds
-from calotype.metrics.manifold import Z95
+from calotype.metrics.manifold import COVERAGE, DENSITY, PRECISION, RECALL, Z95
 from calotype.metrics.repeats import first_of_each
 from calotype.metrics.score import Estimate
 
@@ -46,7 +46,7 @@ def mode_collapse(made: Generated) -> Findings:
 
 def covered(made: Generated) -> Finding | Verdict:
     """`coverage`, where there are enough images to have neighbors."""
-    if not all("coverage" in part for part in (*made.made, *made.real)):
+    if not all(COVERAGE.name in part for part in (*made.made, *made.real)):
         return cannot_tell(NAME, "There are too few different real images to say how much of them it reaches.")
     return coverage(typical(made.made), typical(made.real))
 
@@ -119,7 +119,7 @@ def _rarely(made: Generated) -> Finding | Verdict:
         found = rare_kinds(x, y, made.seed)
     except UserError as error:
         return cannot_tell(NAME, f"{str(error).capitalize()}.")
-    known = all("coverage" in part for part in (*made.made, *made.real))
+    known = all(COVERAGE.name in part for part in (*made.made, *made.real))
     malformed, reached = _malformed(typical(made.made), typical(made.real)) if known else (False, False)
     return rarely(found, len(x), malformed, reached)
 
@@ -153,8 +153,8 @@ def rarely(found: Kinds, n: int, malformed: bool = False, reached: bool = False)
 
 def _malformed(generated: Mapping[str, Estimate], baseline: Mapping[str, Estimate]) -> tuple[bool, bool]:
     """Whether images are malformed, by density or precision, and whether they nevertheless reach what real images do, by recall."""
-    malformed = any(generated[name].value < 0.95 * baseline[name].value for name in ("density", "precision"))
-    return malformed, malformed and generated["recall"].value > 0.9 * baseline["recall"].value
+    malformed = any(generated[name].value < 0.95 * baseline[name].value for name in (DENSITY.name, PRECISION.name))
+    return malformed, malformed and generated[RECALL.name].value > 0.9 * baseline[RECALL.name].value
 
 
 def coverage(generated: Mapping[str, Estimate], baseline: Mapping[str, Estimate]) -> Finding | Verdict:
@@ -164,7 +164,7 @@ def coverage(generated: Mapping[str, Estimate], baseline: Mapping[str, Estimate]
     WARN below .95 of real-vs-real; these thresholds have no source, and ``calotype selftest`` measures what they do. Malformed images cover
     little too: where density or precision tells of them and recall is that of real images, nothing worse than a WARN is said.
     """
-    made, real = generated["coverage"], baseline["coverage"]
+    made, real = generated[COVERAGE.name], baseline[COVERAGE.name]
     if real.value < USUAL:
         return cannot_tell(NAME, "Even real images hardly cover other real ones: too few, or too unlike each other, to measure by.")
     ratio = made.value / real.value
@@ -188,7 +188,7 @@ def coverage(generated: Mapping[str, Estimate], baseline: Mapping[str, Estimate]
             "FAIL": says,
         },
         evidence=f"The coverage is {made.value:.3f}; as many real images reach {real.value:.3f}. The density is "
-        f"{generated['density'].value:.2f}; of real images {baseline['density'].value:.2f}.",
+        f"{generated[DENSITY.name].value:.2f}; of real images {baseline[DENSITY.name].value:.2f}.",
         measure="share of the coverage of real images that is missing",
         remedies=MALFORMED if malformed else REMEDIES,
         data={"coverage": made.value, "coverage_baseline": real.value},

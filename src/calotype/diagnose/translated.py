@@ -90,7 +90,7 @@ def correlations(a: Tensor, b: Tensor) -> PerImage:
     return r
 
 
-def nearest(images: Tensor) -> PerImage:
+def nearest_distance(images: Tensor) -> PerImage:
     """The root mean square distance of each image to the one most like it, at least a level, (N,)."""
     flat = images.double().flatten(1)
     apart = torch.cdist(flat, flat) / math.sqrt(flat.shape[1])

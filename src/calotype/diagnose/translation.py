@@ -24,7 +24,7 @@ from calotype.diagnose.translated import (
     error_of,
     in_channels,
     luma,
-    nearest,
+    nearest_distance,
     rms,
     sums,
 )
@@ -210,7 +210,7 @@ def collapse(found: Translated) -> Finding:
     The effect is 1 minus the ratio of two geometric means: the distance of each output to the one most like it, over the same of as many
     real pictures of the other side. A translator that makes one picture, or a few, whatever it is given, is near 1.
     """
-    made, real = np.log(nearest(found.made)), np.log(nearest(found.image))
+    made, real = np.log(nearest_distance(found.made)), np.log(nearest_distance(found.image))
     ratio = float(np.exp(made.mean() - real.mean()))
     error = ratio * math.hypot(error_of(made), error_of(real))
     return _finding(

@@ -13,7 +13,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from calotype.diffusion.path import NoiseLevel, of_images
+from calotype.diffusion.path import NoiseLevel, per_image
 from calotype.diffusion.samplers import Denoiser, noise_in
 
 Expected = Callable[[Tensor, Tensor], Tensor]
@@ -79,7 +79,7 @@ def trusted(image: Tensor, state: Tensor, half_log_snr: Tensor) -> Tensor:
     thousandths. Each pixel of the truth is taken to be the prediction up to a small normal error with probability ``RIGHT``, and
     anything in [-1, 1] otherwise; this is the mean of that mixture given the state. (N, C, H, W), with half log-SNRs (N,).
     """
-    noise = of_images(torch.exp(-2 * half_log_snr), state)
+    noise = per_image(torch.exp(-2 * half_log_snr), state)
     total = noise + ERROR**2
     near = (ERROR**2 * state + noise * image) / total
     # how much likelier the state is where the prediction is wrong
@@ -122,7 +122,7 @@ def variational_bound(expected: Expected, image: Tensor, ends: tuple[float, floa
 
 def _noisy(image: Tensor, half_log_snr: Tensor, rng: torch.Generator) -> Tensor:
     noise = torch.randn(image.shape, generator=rng, device=image.device)
-    return image + of_images(torch.exp(-half_log_snr), image) * noise
+    return image + per_image(torch.exp(-half_log_snr), image) * noise
 
 
 def reconstruction(image: Tensor, state: Tensor, scale: float) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from calotype.degrade.base import BLIND_TO, Operator
 from calotype.degrade.svd import SVD
-from calotype.diffusion.path import of_images
+from calotype.diffusion.path import per_image
 
 ROUNDING = 2 / 255 / math.sqrt(12)  # standard deviation of rounding to 8 bits: no picture says more of an image
 CLEAR = 0.5  # singular values above this share of the largest hand the noise on without much growth
@@ -31,7 +31,7 @@ class Measurement:
     @cached_property
     def variance(self) -> Tensor:
         """Of the noise, (N, 1, 1, 1), with that of 8-bit rounding."""
-        return of_images(self.sigma.to(self.y).square() + ROUNDING**2, self.y)
+        return per_image(self.sigma.to(self.y).square() + ROUNDING**2, self.y)
 
     @cached_property
     def svd(self) -> SVD | None:
@@ -69,7 +69,7 @@ class Measurement:
         if self.svd is None:
             return x
         singulars = self.svd.singulars.to(x)
-        clear = (singulars > CLEAR * singulars.amax()) & (of_images(self.sigma.to(x), x) == 0)
+        clear = (singulars > CLEAR * singulars.amax()) & (per_image(self.sigma.to(x), x) == 0)
         restored = self.svd.V(torch.where(clear, self.svd.Ut(self.y) / singulars.clamp(min=BLIND_TO), self.svd.Vt(x)))
         return torch.where(clear.flatten(1).any(1).view(-1, 1, 1, 1), restored, x)
 
@@ -93,7 +93,7 @@ def conjugate_gradients(matrix: Callable[[Tensor], Tensor], target: Tensor) -> T
 
 def dot(a: Tensor, b: Tensor) -> Tensor:
     """The sum of products of each pair, (N, 1, 1, 1)."""
-    return of_images((a * b).flatten(1).sum(1), a)
+    return per_image((a * b).flatten(1).sum(1), a)
 
 
 class _Copies(Operator):

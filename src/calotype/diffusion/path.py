@@ -75,10 +75,10 @@ def steps_between(steps: int, shift: float = 1.0) -> list[float]:
 
 def add_noise(image: Tensor, noise: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
     """The states alpha image + sigma noise, (N, C, H, W), of each image at a place of its own, (N,)."""
-    return of_images(alpha, image) * image + of_images(sigma, image) * noise
+    return per_image(alpha, image) * image + per_image(sigma, image) * noise
 
 
-def of_images(numbers: Tensor, images: Tensor) -> Tensor:
+def per_image(numbers: Tensor, images: Tensor) -> Tensor:
     """Numbers (N,) in a shape that multiplies images (N, ...)."""
     return numbers.view(-1, *[1] * (images.ndim - 1))
 

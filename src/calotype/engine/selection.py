@@ -17,7 +17,8 @@ from calotype.engine.run import Run
 from calotype.engine.trainer import Trainer
 from calotype.errors import UserError
 from calotype.metrics.features import cached, for_selection
-from calotype.metrics.frechet import Moments, bias, check_count, frechet
+from calotype.metrics.frechet import FD, Moments, bias, check_count, frechet
+from calotype.metrics.quality import PSNR
 from calotype.models import MODELS
 from calotype.types import Noise, mix
 
@@ -68,9 +69,9 @@ class ModelSelector:
         config, at, model = self.trainer.config, self.trainer.progress, self.trainer.best.eval()
         value, more = self._psnr() if model.from_source else self._distance()
         if model.from_source:
-            facts: dict[str, Any] = {"PSNR": -value, "n": int(more)}
+            facts: dict[str, Any] = {PSNR.name: -value, "n": int(more)}
         else:
-            facts = {"FD": value, "bias": more, "n": config.log.evaluate_images, "features": self.space.label}
+            facts = {FD.name: value, "bias": more, "n": config.log.evaluate_images, "features": self.space.label}
         at.since += 1
         if better := value < (math.inf if at.best is None else at.best):  # infinity is no score to remember
             at.best, at.since = value, 0
@@ -106,9 +107,9 @@ class ModelSelector:
 
 def told(event: Mapping[str, Any], best: float | None) -> str:
     """A score in words; ``best`` is the best one so far as the run's progress holds it, None before the first that is finite."""
-    n, restores = event["n"], "PSNR" in event
+    n, restores = event["n"], PSNR.name in event
     if best is None:
         return f"no score, since {n} {'results' if restores else 'images'} are not finite"
-    said = f"PSNR {event['PSNR']:.2f} dB on {n} held-out patches" if restores else f"FD {event['FD']:.3g} on {n} images"
+    said = f"PSNR {event[PSNR.name]:.2f} dB on {n} held-out patches" if restores else f"FD {event[FD.name]:.3g} on {n} images"
     said += "" if restores else f", of which {event['bias']:.2g} is bias"
     return f"{said}; " + ("the best so far" if event["best"] else f"the best is {abs(best):.4g}" if restores else f"the best is {best:.3g}")

@@ -21,7 +21,7 @@ from calotype.evaluation.generator import Candidate, Pixels
 from calotype.evaluation.request import LONGEST
 from calotype.evaluation.result import Cost, Evaluations
 from calotype.evaluation.scores import mean_over
-from calotype.metrics.frechet import Moments, bias, frechet_estimate
+from calotype.metrics.frechet import FD, UNBIASED, Moments, bias, frechet_estimate
 from calotype.metrics.real_images import ReferenceSet
 from calotype.metrics.score import Estimate
 from calotype.tasks.sample import Generator
@@ -173,9 +173,9 @@ def curve(
     if not rows:
         return ()
     chosen = np.sort(np.random.default_rng([seed, 19]).permutation(len(against.baseline))[:COUNT])
-    baseline = _fd(against, [x.features[chosen] for x in against.baseline.features])["FD"].value
+    baseline = _fd(against, [x.features[chosen] for x in against.baseline.features])[FD.name].value
     return tuple(
-        Evaluations(nfe, steps, fd["FD"].value, fd["FD"].interval, fd["unbiased"].value, baseline, COUNT, 1000 * seconds / COUNT)
+        Evaluations(nfe, steps, fd[FD.name].value, fd[FD.name].interval, fd[UNBIASED.name].value, baseline, COUNT, 1000 * seconds / COUNT)
         for nfe, steps, seconds, fd in rows
     )
 
@@ -185,7 +185,7 @@ def _fd(against: ReferenceSet, drawn: Sequence[Features]) -> dict[str, Estimate]
     parts = []
     for x, y in zip(drawn, (reference.features for reference in against.reference.features), strict=True):
         fd = frechet_estimate(x, y)
-        parts.append({"FD": fd, "unbiased": Estimate(fd.value - bias(Moments.of(x), Moments.of(y)))})
+        parts.append({FD.name: fd, UNBIASED.name: Estimate(fd.value - bias(Moments.of(x), Moments.of(y)))})
     return mean_over(parts)
 
 

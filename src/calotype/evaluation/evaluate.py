@@ -83,7 +83,7 @@ def opened(path: str | Path, request: Request) -> Callable[[], result.Report]:
 
 def _target(path: Path, request: Request) -> EvaluationTarget:
     """What is at a path, by what its model makes images from."""
-    if source_of(path) is None:
+    if starts_from(path) is None:
         return generation.open_target(path, request)
     generator = _restoring(path, request)
     if generator.model.translates:
@@ -142,7 +142,7 @@ def _command(path: str | Path, request: Request) -> str:
     return shlex.join(["calotype", "evaluate", str(path), *(word for pair in asked for word in pair)])
 
 
-def source_of(path: Path) -> Source | None:
+def starts_from(path: Path) -> Source | None:
     """What the model of a run or folder makes images from: then it is judged against the truth; None where it draws."""
     if stored.folder_of(path) is None:
         return None
@@ -156,7 +156,7 @@ def require_alike(paths: Sequence[Path], data: str | None = None) -> None:
     places = [path.resolve() for path in paths]
     if twice := next((path for path, place in zip(paths, places, strict=True) if places.count(place) > 1), None):
         raise UserError(f"{twice} is named twice: a comparison is of different models")
-    first, how, trained = paths[0], [source_of(path) for path in paths], [_trained(path) for path in paths]
+    first, how, trained = paths[0], [starts_from(path) for path in paths], [_trained(path) for path in paths]
     for path, one, run in zip(paths, how, trained, strict=True):
         if (one is None) != (how[0] is None):
             raise UserError(f"{path} and {first} are judged by different scores, for one of them makes images from images: compare alike")

@@ -17,9 +17,10 @@ from calotype.evaluation.generator import Pixels
 from calotype.metrics import spectrum as of_spectrum
 from calotype.metrics.classes import Shares
 from calotype.metrics.features import Extracted
-from calotype.metrics.frechet import Line, Moments, frechet
+from calotype.metrics.frechet import FD, Line, Moments, frechet
 from calotype.metrics.inputs import InSpace
-from calotype.metrics.manifold import neighbors
+from calotype.metrics.manifold import manifold_scores
+from calotype.metrics.quality import PSNR
 from calotype.metrics.real_images import ReferenceSet
 from calotype.metrics.wording import space_in_words
 
@@ -54,7 +55,7 @@ def _rung(against: ReferenceSet, pixels: Pixels) -> dict[str, float]:
     for space, real in zip(against.spaces, against.reference.features, strict=True):
         x = space.of(pixels)
         fd = frechet(Moments.of(x.features), Moments.of(real.features))
-        parts.append({"FD": fd} | {name: e.value for name, e in neighbors(InSpace(x, real[against.reference.once])).items()})
+        parts.append({FD.name: fd} | {name: e.value for name, e in manifold_scores(InSpace(x, real[against.reference.once])).items()})
     return {name: float(np.mean([part[name] for part in parts])) for name in parts[0]}
 
 
@@ -128,9 +129,9 @@ def curves(records: Sequence[Mapping[str, Any]]) -> result.TrainingCurves | None
 def _event(record: Mapping[str, Any]) -> str:
     if record["event"] == "rollback":
         return f"went back to step {record.get('to')}"
-    if record["event"] == "score" and isinstance(distance := record.get("FD"), int | float):
+    if record["event"] == "score" and isinstance(distance := record.get(FD.name), int | float):
         return f"scored {distance:.3g}" + (", the best so far" if record.get("best") else "")
-    if record["event"] == "score" and isinstance(ratio := record.get("PSNR"), int | float):
+    if record["event"] == "score" and isinstance(ratio := record.get(PSNR.name), int | float):
         return f"scored {ratio:.2f} dB" + (", the best so far" if record.get("best") else "")
     return " ".join(str(record[key]) for key in ("name", "status") if key in record) or str(record["event"])
 

@@ -18,12 +18,12 @@ from calotype.evaluation import cost, evidence, likelihoods, result
 from calotype.evaluation.generator import Candidate, Pixels, draw, open_candidate
 from calotype.evaluation.reference_set import TooFewReals, drawn_in, reference_set, spaces_for
 from calotype.evaluation.request import Request
-from calotype.evaluation.scores import in_order, scored
+from calotype.evaluation.scores import in_table_order, scored
 from calotype.evaluation.target import EvaluationResult, Subject
 from calotype.metrics.features import Extracted, pick
 from calotype.metrics.frechet import check_count, line
 from calotype.metrics.inputs import Divided, Drawn, InSpace, Published
-from calotype.metrics.manifold import neighbors
+from calotype.metrics.manifold import manifold_scores
 from calotype.metrics.real_images import RealImages, ReferenceSet
 from calotype.metrics.score import Score
 from calotype.metrics.wording import space_in_words
@@ -121,7 +121,7 @@ def _beside(against: ReferenceSet, candidate: Candidate, report: result.Report, 
     made, real = _pairs(against, drawn, len(pixels))
     scores = _scores(against, drawn, pixels, made, real)
     compared(2, 4)
-    near, near_real = ([pair.once(neighbors) for pair in pairs] for pairs in (made, real))
+    near, near_real = ([pair.once(manifold_scores) for pair in pairs] for pairs in (made, real))
     made_of = Generated(pixels, drawn, confirm, against, seed, near, near_real, candidate.generator is None)
     findings = answers(made_of)
     shares = made_of.once(estimated_shares)
@@ -166,7 +166,7 @@ def _scores(
     found += scored([Drawn(pixels[even])], [Drawn(against.baseline.images.pixels)], "pixels", n, m)
     found += scored([Published(space, drawn[0], train)], [], space.label, len(drawn[0]), len(train))
     found += scored([Divided(made[0].drawn, train, holdout)], [], space.label, n, len(holdout))
-    return in_order(found)
+    return in_table_order(found)
 
 
 def _label(against: ReferenceSet) -> str:
@@ -204,7 +204,8 @@ def _looked(against: ReferenceSet) -> str | None:
         return None
     whole, some = len(against.whole), len(against.train)
     space = space_in_words(against.spaces[0].label)
-    return f"{space}: of the {whole:,} training images {some:,} are compared with; copies are looked for among all"
+    part = f"of the {whole:,} training images {some:,} are compared with, and the nearest ones shown are of these"
+    return f"{space}: {part}; copies are looked for among all"
 
 
 def _protocol(against: ReferenceSet) -> dict[str, str]:

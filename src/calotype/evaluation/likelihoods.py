@@ -18,10 +18,10 @@ from calotype.engine.display import Say, progress
 from calotype.errors import UserError
 from calotype.evaluation.generator import Candidate
 from calotype.evaluation.result import Units
-from calotype.evaluation.scores import GIVEN, scored
+from calotype.evaluation.scores import scored
 from calotype.metrics.inputs import Nats
 from calotype.metrics.likelihood import active_units, bits_of, gap, intricacy
-from calotype.metrics.score import Score
+from calotype.metrics.score import LikelihoodKind, Score
 from calotype.metrics.wording import number
 from calotype.tasks.model_inputs import labels_for, to_tensor
 from calotype.tasks.sample import Generator
@@ -117,9 +117,9 @@ def _bits(generator: Generator, held: LabelledImages | None, train: LabelledImag
         some = held.some(count(generator, len(held), SLOW if way.slow else QUICK if effort.slow else SHORT), effort.seed)
         try:
             nats = nats_of(generator, way, some, effort)
-            where = way.kind + (GIVEN if some.label is not None else "")
-            found = scored([Nats(nats, generator.spec.shape)], [], where, len(some), len(some))
-            scores += found
+            kind = LikelihoodKind(way.kind, way.accuracy, some.label is not None)
+            found = scored([Nats(nats, generator.spec.shape)], [], str(kind), len(some), len(some))
+            scores += [replace(score, likelihood=kind) for score in found]
             if found[0].value > 8:
                 notes.append(f"{number(found[0].value)} bits/dim ({way.kind}) say nothing: a model that knows nothing has 8")
             if not way.slow and not of_train:

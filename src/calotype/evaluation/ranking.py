@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from calotype.evaluation.result import Report
 from calotype.evaluation.scores import LIKELIHOOD
 from calotype.metrics.score import Interval, Score
-from calotype.metrics.table import bounded
+from calotype.metrics.table import clamped
 
 
 def comparable(a: Score, b: Score) -> bool:
@@ -156,7 +156,7 @@ def seed_spread(scores: Sequence[Score]) -> SeedSpread:
     between = math.fsum((s.value - mean) ** 2 for s in scores) / (count - 1)
     sampling = math.fsum(((high - low) / 2 / 1.959964) ** 2 for low, high in spans) / count
     half = float(t.ppf(0.975, count - 1)) * math.sqrt(max(between, sampling) / count)  # runs alike by luck know no more than their samples
-    span = bounded(scores[0].name, (mean - half, mean + half)) or (mean, mean)
+    span = clamped(scores[0].name, (mean - half, mean + half)) or (mean, mean)
     return SeedSpread(count, mean, span, math.sqrt(sampling), math.sqrt(max(0.0, between - sampling)))
 
 

@@ -19,7 +19,6 @@ from calotype.metrics.real_images import RealImages, ReferenceSet
 
 FEWEST = 1_000  # real images to compare with, where there are so many; more where more were generated
 LOOKED, LOOKED_SHORT = 20_000, 5_000  # training images that a network of photographs looks at, in a full and in a short report
-SLOW = ("photos", "photos-full")  # the spaces of that network; published scores ask others for all images
 
 
 def reference_set(candidate: Candidate, features: str | None, seed: int, short: bool = False, say: Say | None = None) -> ReferenceSet:
@@ -33,7 +32,7 @@ def reference_set(candidate: Candidate, features: str | None, seed: int, short: 
     held = train.take(slice(0, 0)) if candidate.holdout is None else candidate.holdout
     spaces, caution = spaces_for(train, held, len(candidate.images), features, candidate.through)
     confirm = second(spaces[0], train.spec)
-    n, most = len(candidate.images), (LOOKED_SHORT if short else LOOKED) if spaces[0].name in SLOW else None
+    n, most = len(candidate.images), (LOOKED_SHORT if short else LOOKED) if spaces[0].slow else None
     rows, of_held = _some(len(train), most, seed), _some(len(held), most and max(most // 2, n), seed)
     some_train, some_held = (images if few is None else images.take(few) for images, few in ((train, rows), (held, of_held)))
     known_train, known_held = (

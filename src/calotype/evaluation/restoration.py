@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from calotype.degrade.noise import GaussianNoise
 from calotype.diagnose.checks import answers
 from calotype.diagnose.restoration import FEWEST
 from calotype.diagnose.restored import MODEL, Doubles, NoiseLevels, RestorationEvidence, RestorationScores
@@ -24,7 +23,7 @@ from calotype.evaluation.scores import mean_of, scored
 from calotype.evaluation.target import EvaluationResult, Subject
 from calotype.files import name_of
 from calotype.metrics.inputs import Quality
-from calotype.metrics.quality import GAIN, convention_for
+from calotype.metrics.quality import GAIN, SSIM, convention_for
 from calotype.metrics.score import Estimate, Score
 from calotype.tasks.sample import Generator
 
@@ -62,7 +61,7 @@ class RestorerTarget:
         training = judge.measure(self.training, say, "restoring training images", show=False) if self.training else None
         denoising: NoiseLevels | None = None
         levels: tuple[result.PsnrAtSigma, ...] = ()
-        if isinstance(degradation, GaussianNoise) and degradation.conditioning:
+        if degradation is not None and degradation.noise_levels is not None:
             wanted = within(self.pictures, 0.25 * MEGAPIXELS[request.short])
             sigmas, psnr = judge.levels(wanted, LEVELS[request.short], say)
             denoising, levels = NoiseLevels(sigmas, psnr["told"], psnr["not told"]), levels_of(sigmas, psnr)
@@ -118,10 +117,10 @@ def levels_of(sigmas: Doubles, psnr: Mapping[str, Doubles]) -> tuple[result.Psnr
 
 def of(measured: RestorationScores, degradation: str, convention: str, levels: tuple[result.PsnrAtSigma, ...] = ()) -> result.Restoration:
     """What was measured as a part of a report."""
-    methods = [result.Method(MODEL, Estimate.mean(measured.psnr[MODEL]), mean_of("SSIM", measured.ssim[MODEL]))]
+    methods = [result.Method(MODEL, Estimate.mean(measured.psnr[MODEL]), mean_of(SSIM.name, measured.ssim[MODEL]))]
     for name in measured.ranked():
         gain = Estimate.mean(measured.psnr[MODEL] - measured.psnr[name])
-        methods.append(result.Method(name, Estimate.mean(measured.psnr[name]), mean_of("SSIM", measured.ssim[name]), gain))
+        methods.append(result.Method(name, Estimate.mean(measured.psnr[name]), mean_of(SSIM.name, measured.ssim[name]), gain))
     each = {name: tuple(values.tolist()) for name, values in measured.psnr.items()}
     return result.Restoration(degradation, convention, tuple(measured.names), tuple(methods), each, levels)
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from calotype import pictures as edge
 from calotype.degrade import Degradation, Degraded, parse
 from calotype.degrade.base import Identity
-from calotype.degrade.noise import BLIND, LEVEL, GaussianNoise
+from calotype.degrade.noise import BLIND, LEVEL
 from calotype.diagnose.restored import MODEL, Doubles, RestorationScores
 from calotype.engine.display import Say, progress
 from calotype.evaluation.eval_images import EvalImage
@@ -76,8 +76,9 @@ class Judge:
 
     def levels(self, pictures: Sequence[EvalImage], wanted: Sequence[float], say: Say | None = None) -> tuple[Doubles, dict[str, Doubles]]:
         """The levels (L,) of a denoiser for a range, and the PSNR in dB of each method at each of them, (L, N)."""
-        assert isinstance(self.degradation, GaussianNoise)
-        low, high = self.degradation.level.low, self.degradation.level.high
+        assert self.degradation is not None
+        assert self.degradation.noise_levels is not None
+        low, high = self.degradation.noise_levels.low, self.degradation.noise_levels.high
         sigmas: Doubles = np.array([s for s in wanted if low <= s <= high] or [high], np.float64)
         rows: dict[str, list[Doubles]] = {}
         said = progress(say, "noise levels")

@@ -312,7 +312,9 @@ def _near(near: Neighbors) -> dict[str, Any]:
 
 def _score(score: Score) -> dict[str, Any]:
     known = score.interval is not None and all(map(math.isfinite, score.interval))
-    return asdict(score) | {"interval": score.interval if known else None}
+    tree = asdict(score) | {"interval": score.interval if known else None}
+    del tree["likelihood"]  # which `features` says in words
+    return tree
 
 
 def plain(value: Any) -> Any:

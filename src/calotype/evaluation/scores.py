@@ -9,13 +9,10 @@ from numpy.typing import NDArray
 
 from calotype.metrics.likelihood import BITS
 from calotype.metrics.score import Estimate, Score
-from calotype.metrics.table import METRICS, bounded, by_name, computed
+from calotype.metrics.table import METRICS, by_name, clamped, computed
 
 LIKELIHOOD = BITS.name
 """The name of the score that a model gives of itself; its ``features`` are the kind of likelihood."""
-
-GIVEN = ", given the class"
-"""What is added to a kind of likelihood that was told the class of each image."""
 
 
 def scored(made: Sequence[object], real: Sequence[object], label: str, n: int, m: int) -> list[Score]:
@@ -32,11 +29,11 @@ def scored(made: Sequence[object], real: Sequence[object], label: str, n: int, m
     baselines = {name: estimate.value for name, estimate in mean_over([computed(inputs) for inputs in real]).items()} if real else {}
     baselines |= {name: real_of(made[0]) for name in values if (real_of := metrics[name].real) is not None}
     return [
-        Score(name, e.value, bounded(name, e.interval), baselines.get(name), n, m, label, metrics[name].kind) for name, e in values.items()
+        Score(name, e.value, clamped(name, e.interval), baselines.get(name), n, m, label, metrics[name].kind) for name, e in values.items()
     ]
 
 
-def in_order(scores: Sequence[Score]) -> list[Score]:
+def in_table_order(scores: Sequence[Score]) -> list[Score]:
     """Scores in the order of the table."""
     places = {metric.name: place for place, metric in enumerate(METRICS)}
     return sorted(scores, key=lambda score: places[score.name])
@@ -45,7 +42,7 @@ def in_order(scores: Sequence[Score]) -> list[Score]:
 def mean_of(name: str, values: NDArray[np.float64]) -> Estimate:
     """The mean of a score over images, with an interval that stays where the score can be."""
     found = Estimate.mean(values)
-    return Estimate(found.value, bounded(name, found.interval))
+    return Estimate(found.value, clamped(name, found.interval))
 
 
 def mean_over(parts: Sequence[dict[str, Estimate]]) -> dict[str, Estimate]:
@@ -65,5 +62,5 @@ def mean_over(parts: Sequence[dict[str, Estimate]]) -> dict[str, Estimate]:
             continue
         spread = wide * float(np.std([e.value for e in several], ddof=1)) / np.sqrt(len(several))
         half = float(np.hypot(np.mean(halves), spread))
-        found[name] = Estimate(value, bounded(name, (value - half, value + half)))
+        found[name] = Estimate(value, clamped(name, (value - half, value + half)))
     return found

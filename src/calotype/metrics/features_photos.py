@@ -119,7 +119,7 @@ def photos_full(device: torch.device | str = "cpu") -> FeatureSpace:
 
 def _space(name: str, layer: str, dimension: int, extract: Extract, device: str) -> FeatureSpace:
     batch = _BATCH if device == "cpu" else 16 * _BATCH
-    return FeatureSpace(name, layer, dimension, PHOTOS.sha256[:8], extract, batch=batch, device=device, network=PHOTOS.network)
+    return FeatureSpace(name, layer, dimension, PHOTOS.sha256[:8], extract, batch=batch, device=device, slow=True, network=PHOTOS.network)
 
 
 @lru_cache(maxsize=1)

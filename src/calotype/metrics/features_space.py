@@ -59,6 +59,7 @@ class FeatureSpace:
     accuracy: float | None = None  # of the network on images that it never saw, where known
     batch: int = 250  # images at a time
     device: str = "cpu"
+    slow: bool = False  # whether it takes so long that a report looks at a part of a large set; published scores are of all images
     network: str = ""  # that others trained, by its published name: what was trained through it is not judged in it
 
     @property

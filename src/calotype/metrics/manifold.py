@@ -108,10 +108,10 @@ def prdc(x: Floats, y: Floats, k_pr: int = 3, k_dc: int = 5, block: int = BLOCK)
             precision.add(rows, (squared < ball_pr[columns]).float(), columns)
             recall.add(columns, (squared < own_a[rows]).float().T, rows)
     return {
-        "precision": precision.share(len(b)),
-        "recall": recall.share(len(a)),
-        "density": _density(density.count / k_dc, coverage.count * (len(b) / len(a) / k_dc)),
-        "coverage": coverage.share(len(a)),
+        PRECISION.name: precision.share(len(b)),
+        RECALL.name: recall.share(len(a)),
+        DENSITY.name: _density(density.count / k_dc, coverage.count * (len(b) / len(a) / k_dc)),
+        COVERAGE.name: coverage.share(len(a)),
     }
 
 
@@ -217,7 +217,7 @@ def _smallest(best: Tensor, tile: Tensor, k: int) -> Tensor:
 NEIGHBORS = 5  # at most, that an image is asked for
 
 
-def neighbors(pair: InSpace) -> dict[str, Estimate]:
+def manifold_scores(pair: InSpace) -> dict[str, Estimate]:
     """Precision, recall, density and coverage; nothing where there are too few images to have neighbors.
 
     Real images are to be different ones: among images that are there again and again the nearest neighbors are at no distance at all,
@@ -227,42 +227,42 @@ def neighbors(pair: InSpace) -> dict[str, Estimate]:
     return prdc(drawn.features, reference.features) if min(len(drawn), len(reference)) > NEIGHBORS else {}
 
 
-PRECISION = Metric(
+PRECISION: Metric[InSpace] = Metric(
     "precision",
     "The share of generated images that look like real ones: lower than for real images when many are wrong.",
     "match",
     InSpace,
-    lambda pair: pair.once(neighbors).get("precision"),
+    lambda pair: pair.once(manifold_scores).get(PRECISION.name),
     bounds=(0.0, 1.0),
     first=4,
     prose=True,
 )
-RECALL = Metric(
+RECALL: Metric[InSpace] = Metric(
     "recall",
     "The share of real images that the generator comes close to: lower than for real images when it makes too few kinds.",
     "match",
     InSpace,
-    lambda pair: pair.once(neighbors).get("recall"),
+    lambda pair: pair.once(manifold_scores).get(RECALL.name),
     bounds=(0.0, 1.0),
     first=6,
     prose=True,
 )
-DENSITY = Metric(
+DENSITY: Metric[InSpace] = Metric(
     "density",
     "How deep inside the crowd of real images the generated ones lie; about 1 for real images.",
     "match",
     InSpace,
-    lambda pair: pair.once(neighbors).get("density"),
+    lambda pair: pair.once(manifold_scores).get(DENSITY.name),
     bounds=(0.0, math.inf),
     first=7,
     prose=True,
 )
-COVERAGE = Metric(
+COVERAGE: Metric[InSpace] = Metric(
     "coverage",
     "The share of real images that have a generated one close by: low when kinds of images are missing.",
     "higher",
     InSpace,
-    lambda pair: pair.once(neighbors).get("coverage"),
+    lambda pair: pair.once(manifold_scores).get(COVERAGE.name),
     bounds=(0.0, 1.0),
     first=3,
     prose=True,

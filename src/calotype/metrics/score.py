@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 Interval = tuple[float, float]
+CLASS_GIVEN = ", given the class"
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,19 @@ class Estimate:
 
 
 @dataclass(frozen=True)
+class LikelihoodKind:
+    """What a model's likelihood of images is. Numbers of different kinds are never ranked against each other."""
+
+    name: str  # "ELBO"
+    accuracy: Literal["exact", "lower bound", "estimate"]
+    class_given: bool = False  # whether it was told the class of each image
+
+    def __str__(self) -> str:
+        """In words: "ELBO, given the class"."""
+        return self.name + (CLASS_GIVEN if self.class_given else "")
+
+
+@dataclass(frozen=True)
 class Score:
     """One number of a report. Numbers of different ``features``, ``n`` or ``protocol`` cannot be compared."""
 
@@ -41,3 +56,4 @@ class Score:
     m: int  # real images
     features: str  # the space it was computed in, as "digits@1a2b3c4d, penultimate, 64"; "pixels" where none is needed
     kind: str  # "lower" or "higher" is better, or "match" where the real value is the best
+    likelihood: LikelihoodKind | None = None  # of bits per dimension: what ``features`` says in words

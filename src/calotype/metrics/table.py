@@ -55,10 +55,10 @@ def computed(inputs: object) -> dict[str, Estimate]:
     return {metric.name: found for metric in asked if (found := metric.compute(inputs)) is not None}
 
 
-def bounded(name: str, interval: Interval | None) -> Interval | None:
+def clamped(name: str, interval: Interval | None) -> Interval | None:
     """An interval as far as the score of that name can be there.
 
-    >>> bounded("coverage", (0.9, 1.1)), bounded("KID", (-0.1, 0.1))
+    >>> clamped("coverage", (0.9, 1.1)), clamped("KID", (-0.1, 0.1))
     ((0.9, 1.0), (-0.1, 0.1))
     """
     metric = metric_of(name)

@@ -94,7 +94,7 @@ class Autoregressive(Model):
 
     def likelihoods(self) -> Sequence[Likelihood]:
         """The exact one."""
-        return (Likelihood("exact", lambda x, condition, rng: self.log_prob(x, condition)),)
+        return (Likelihood("exact", "exact", lambda x, condition, rng: self.log_prob(x, condition)),)
 
     @torch.no_grad()
     def watch(self, train: Batch, holdout: Batch, step: Step) -> dict[str, Tensor]:

@@ -79,7 +79,10 @@ class DequantizedFlow(Model):
             draws = torch.stack([self._nats(images, condition, rng) for _ in range(16)])
             return torch.logsumexp(draws, 0) - math.log(16)
 
-        return (Likelihood("dequantized bound", self._nats), Likelihood("dequantized bound, K=16", tighter, slow=True))
+        return (
+            Likelihood("dequantized bound", "lower bound", self._nats),
+            Likelihood("dequantized bound, K=16", "lower bound", tighter, slow=True),
+        )
 
     @torch.no_grad()
     def _nats(self, images: Tensor, condition: Condition, rng: torch.Generator) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from calotype.diffusion.guidance import guide, scale_at
 from calotype.diffusion.likelihood import BIN, dequantized, hutchinson, ode_log_density, trusted, variational_bound
-from calotype.diffusion.path import PATHS, NoiseLevel, PathName, add_noise, of_images
+from calotype.diffusion.path import PATHS, NoiseLevel, PathName, add_noise, per_image
 from calotype.diffusion.prediction import Prediction, Weighting, mix_of, weight_of
 from calotype.diffusion.samplers import SOLVERS, Denoiser, SolverName, ddim, heun, trapezoid
 from calotype.diffusion.times import normal_half_log_snr, uniform_half_log_snr
@@ -127,7 +127,7 @@ class Diffusion(Model):
         out = mix_of(config.predict, alpha, sigma, config.data_std).c_out
         weight = weight_of(config.weighting, alpha, sigma, out, config.snr_limit)
         error = self._expected(add_noise(image, noise, alpha, sigma), half_log_snr, label) - image
-        return (of_images(weight, image) * error.square()).mean()
+        return (per_image(weight, image) * error.square()).mean()
 
     def _hidden(self, label: Tensor | None, rng: torch.Generator, share: float) -> Tensor | None:
         """The labels, some of them replaced by the one that means none."""
@@ -140,8 +140,8 @@ class Diffusion(Model):
         """The expected images (N, C, H, W) given states and their half log-SNRs (N,)."""
         alpha, sigma = self.path.scales(half_log_snr)
         mix = mix_of(self.config.predict, alpha, sigma, self.config.data_std)
-        out: Tensor = self.network(of_images(mix.c_in, x) * x, self.path.c_noise(half_log_snr), label).float()
-        return of_images(mix.c_skip, x) * x + of_images(mix.c_out, x) * out
+        out: Tensor = self.network(per_image(mix.c_in, x) * x, self.path.c_noise(half_log_snr), label).float()
+        return per_image(mix.c_skip, x) * x + per_image(mix.c_out, x) * out
 
     @torch.no_grad()
     def watch(self, train: Batch, holdout: Batch, step: Step) -> dict[str, Tensor]:
@@ -212,7 +212,10 @@ class Diffusion(Model):
 
     def likelihoods(self) -> Sequence[Likelihood]:
         """The variational bound, and the estimate along the differential equation."""
-        return (Likelihood("variational bound", self._bound), Likelihood("ODE estimate", self._along_ode, slow=True))
+        return (
+            Likelihood("variational bound", "lower bound", self._bound),
+            Likelihood("ODE estimate", "estimate", self._along_ode, slow=True),
+        )
 
     @torch.no_grad()
     def _bound(self, x: Tensor, condition: Condition, rng: torch.Generator, evaluations: int = BOUND_EVALUATIONS) -> Tensor:
@@ -235,7 +238,7 @@ class Diffusion(Model):
 
         def expect(state: Tensor, half_log_snr: Tensor) -> Tensor:
             alpha, _ = self.path.scales(half_log_snr)
-            image = self._expected(of_images(alpha, state) * state, half_log_snr, label)
+            image = self._expected(per_image(alpha, state) * state, half_log_snr, label)
             return trusted(image, state, half_log_snr) if self.config.predict == "image" else image
 
         return expect

@@ -99,7 +99,10 @@ class Variational(Model):
         if not self.observation.is_probability:
             return ()
         importance = partial(self.bound, samples=IMPORTANCE_SAMPLES)
-        return (Likelihood("ELBO", self.bound), Likelihood(f"IWAE-{IMPORTANCE_SAMPLES}", importance, slow=True))
+        return (
+            Likelihood("ELBO", "lower bound", self.bound),
+            Likelihood(f"IWAE-{IMPORTANCE_SAMPLES}", "lower bound", importance, slow=True),
+        )
 
     @torch.no_grad()
     def bound(self, image: Tensor, condition: Condition, rng: torch.Generator, samples: int = 1) -> Tensor:

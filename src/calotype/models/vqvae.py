@@ -136,7 +136,7 @@ class VQVAE(Model):
 
     def likelihoods(self) -> Sequence[Likelihood]:
         """The evidence lower bound at the encoder's own codes: nothing is drawn, so that it has no better estimate."""
-        return (Likelihood("ELBO", lambda image, condition, rng: self._bound(image, condition)),)
+        return (Likelihood("ELBO", "lower bound", lambda image, condition, rng: self._bound(image, condition)),)
 
     @property
     def latent_shape(self) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ from calotype.diagnose.restored import MODEL
 from calotype.errors import UserError
 from calotype.evaluation.ranking import listed
 from calotype.evaluation.result import Crop, Report, Restoration
+from calotype.metrics.quality import PSNR, SSIM
 from calotype.metrics.score import Estimate, Score
 from calotype.metrics.wording import number
 from calotype.report import plots
@@ -88,15 +89,23 @@ def _scores(reports: Sequence[Report], found: Sequence[Restoration], order: Sequ
     for method in best.methods[1:]:
         gain = method.gain or Estimate(0.0)
         rows.append([term(method.name), spanned(method.psnr, 2), spanned(method.ssim, 4), _signed(gain), "", "", ""])
-    head = ["Method", term("PSNR, dB"), term("SSIM"), "The best is better by, dB", term("Parameters"), "s a megapixel", "Training"]
+    head = [
+        "Method",
+        term(f"{PSNR.name}, dB"),
+        term(SSIM.name),
+        "The best is better by, dB",
+        term("Parameters"),
+        "s a megapixel",
+        "Training",
+    ]
     count = len(best.images)
     named = [(reports[i].subject, found[i].methods[0].psnr) for i in order]
-    shown = [(who, Score("PSNR", e.value, e.interval, None, count, count, "", "higher")) for who, e in named]
+    shown = [(who, Score(PSNR.name, e.value, e.interval, None, count, count, "", PSNR.kind)) for who, e in named]
     lead = (
         f"Intervals: 95%, Student's t over {count} images. The means differ by less than their intervals suggest, for the images are the "
         "same: the differences are taken image by image."
     )
-    return tag("p", lead, kind="quiet") + table(head, rows, marked=0) + f"<figure>{plots.models('PSNR', shown)}</figure>"
+    return tag("p", lead, kind="quiet") + table(head, rows, marked=0) + f"<figure>{plots.models(PSNR.name, shown)}</figure>"
 
 
 def _signed(found: Estimate) -> str:

@@ -6,19 +6,17 @@ from collections.abc import Sequence
 
 from calotype.evaluation.ranking import in_order, listed, ranks
 from calotype.evaluation.result import Report
-from calotype.evaluation.scores import GIVEN, LIKELIHOOD
-from calotype.metrics.frechet import UNBIASED
-from calotype.metrics.manifold import Z95
-from calotype.metrics.score import Score
+from calotype.evaluation.scores import LIKELIHOOD
+from calotype.metrics.frechet import FD, UNBIASED
+from calotype.metrics.manifold import COVERAGE, Z95
+from calotype.metrics.score import LikelihoodKind, Score
 from calotype.metrics.wording import number
 from calotype.report import plots_models
 from calotype.report.drawing import text
 from calotype.report.glossary import SCORES
 from calotype.report.html import linked, table, tag, term
-from calotype.report.text import is_likelihood, minutes
+from calotype.report.text import minutes
 
-BOUNDS = ("ELBO", "IWAE", "dequantized bound", "variational bound")
-EXACT = "exact"
 QUALITY = UNBIASED.name  # so that different numbers of images may share a picture
 ALIKE = 1.1  # ratio of two times that count as equal
 
@@ -29,16 +27,16 @@ def glance(reports: Sequence[Report], ranked: bool) -> str:
         return ""
     head = [
         "Model",
-        term("FD"),
-        term("Coverage"),
-        f"{term('bits/dim')}<br>± {term('standard error')}",
+        term(FD.name),
+        term(COVERAGE.name.capitalize()),
+        f"{term(LIKELIHOOD)}<br>± {term('standard error')}",
         term("Parameters"),
         "Training",
         "Images/s<br>in training",
         "Seconds for<br>1,000 images",
     ]
     head.append(term("Function evaluations"))
-    rows = [[text(r.subject), *(_spanned(r.score(name)) for name in ("FD", "coverage")), _likely(r), *_costs(r)] for r in reports]
+    rows = [[text(r.subject), *(_spanned(r.score(name)) for name in (FD.name, COVERAGE.name)), _likely(r), *_costs(r)] for r in reports]
     said = "".join(tag("p", text(line)) for line in trained_alike(reports))
     return f"<section><h2>At a glance</h2>{said}{table(head, rows)}{_picture(reports) if ranked else ''}</section>"
 
@@ -51,7 +49,7 @@ def _spanned(score: Score | None) -> str:
 
 
 def _likely(report: Report) -> str:
-    found = [f"{_with_error(s)}<br><span class='quiet'>{term(plain(s.features))}</span>" for s in report.scores if is_likelihood(s)]
+    found = [f"{_with_error(s)}<br><span class='quiet'>{term(s.likelihood.name)}</span>" for s in report.scores if s.likelihood]
     return "<br>".join(found) or "<span class='quiet'>none</span>"
 
 
@@ -59,11 +57,6 @@ def _with_error(score: Score) -> str:
     """The value and its standard error."""
     error = "" if score.interval is None else f" ± {(score.interval[1] - score.interval[0]) / (2 * Z95):.1g}"
     return number(score.value) + error
-
-
-def plain(kind: str) -> str:
-    """A kind of likelihood without what it was told."""
-    return kind.removesuffix(GIVEN)
 
 
 def _costs(report: Report) -> list[str]:
@@ -133,20 +126,20 @@ def likelihoods(reports: Sequence[Report], ranked: bool) -> str:
             best, worst = standing[i]
             place = "" if not ranked or len(named) < 2 else str(best) if best == worst else f"{best} to {worst}"
             span = "not known" if s.interval is None else f"{number(s.interval[0])} to {number(s.interval[1])}"
-            rows.append([text(who), term(kind), place, number(s.value), span, f"{s.n:,}"])
+            rows.append([text(who), term(str(kind)), place, number(s.value), span, f"{s.n:,}"])
     said = "".join(tag("p", text(line)) for line in (incompatible(reports), *(proven(reports) if ranked else ())) if line)
     lead = tag("p", linked(f"{SCORES[LIKELIHOOD]} Lower is better."))
     head = ["Model", "Kind", "Rank within the kind", "Value", term("95% interval"), term("Held-out images")]
     return f"<section><h2>{term(LIKELIHOOD)}</h2>{lead}{said}{table(head, rows)}</section>"
 
 
-def of_kinds(reports: Sequence[Report]) -> dict[str, list[tuple[str, Score]]]:
+def of_kinds(reports: Sequence[Report]) -> dict[LikelihoodKind, list[tuple[str, Score]]]:
     """The bits per dimension of all reports under their kinds."""
-    found: dict[str, list[tuple[str, Score]]] = {}
+    found: dict[LikelihoodKind, list[tuple[str, Score]]] = {}
     for r in reports:
         for s in r.scores:
-            if is_likelihood(s):
-                found.setdefault(s.features, []).append((r.subject, s))
+            if s.likelihood is not None:
+                found.setdefault(s.likelihood, []).append((r.subject, s))
     return found
 
 
@@ -155,8 +148,8 @@ def incompatible(reports: Sequence[Report]) -> str:
     found = of_kinds(reports)
     if len(found) < 2 or len({who for named in found.values() for who, _ in named}) < 2:
         return ""
-    told = all(kind.endswith(GIVEN) for kind in found)  # then it makes no difference
-    kinds = "; ".join(f"{plain(kind) if told else kind}: {listed([who for who, _ in named])}" for kind, named in found.items())
+    told = all(kind.class_given for kind in found)  # then it makes no difference
+    kinds = "; ".join(f"{kind.name if told else kind}: {listed([who for who, _ in named])}" for kind, named in found.items())
     return (
         f"Numbers of different kinds are not ranked against each other ({kinds}). A bound is only a lower limit of the likelihood, and "
         "nobody knows how far below the truth it lies: two bounds do not say which model is better, nor does a bound that is worse than "
@@ -167,18 +160,13 @@ def incompatible(reports: Sequence[Report]) -> str:
 def proven(reports: Sequence[Report]) -> list[str]:
     """What bounds do prove: a model whose bound is already better than the exact number of another one."""
     said = []
-    scores = [(r.subject, s) for r in reports for s in r.scores if is_likelihood(s) and s.interval is not None]
-    for who, a in scores:
-        for other, b in scores:
-            bounded = a.features.startswith(BOUNDS) and b.features.startswith(EXACT) and given(a) == given(b)
-            if bounded and who != other and a.interval and b.interval and a.interval[1] < b.interval[0]:
+    scores = [(r.subject, s.likelihood, s, s.interval) for r in reports for s in r.scores if s.likelihood and s.interval]
+    for who, kind, a, span in scores:
+        for other, exact, b, other_span in scores:
+            bounded = kind.accuracy == "lower bound" and exact.accuracy == "exact" and kind.class_given == exact.class_given
+            if bounded and who != other and span[1] < other_span[0]:
                 said.append(
-                    f"The bound of {who} ({number(a.value)}, {a.features}) is below the exact number of {other} ({number(b.value)}): {who} "
+                    f"The bound of {who} ({number(a.value)}, {kind}) is below the exact number of {other} ({number(b.value)}): {who} "
                     "predicts unseen images better, whatever its own exact number is."
                 )
     return said
-
-
-def given(score: Score) -> bool:
-    """Whether a likelihood was told the class of each image."""
-    return score.features.endswith(GIVEN)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from calotype.evaluation.result import Crop, Method, Report
+from calotype.metrics.quality import PSNR, SSIM
 from calotype.metrics.score import Estimate, Score
 from calotype.report import plots, plots_models
 from calotype.report.drawing import text
@@ -65,9 +66,9 @@ def methods(report: Report) -> str:
         f"Damage: <code>{text(found.degradation)}</code>. Scores: {text(found.convention)}. {spans}. The last column is the mean of the "
         "differences image by image, which is surer than the difference of the means: below zero the other method is better."
     )
-    head = ["Method", term("PSNR, dB"), term("SSIM"), "This model is better by, dB"]
-    shown = [(m.name, Score("PSNR", m.psnr.value, m.psnr.interval, None, count, count, "", "higher")) for m in found.methods]
-    drawn = f"<figure>{plots.models('PSNR', shown)}</figure>"
+    head = ["Method", term(f"{PSNR.name}, dB"), term(SSIM.name), "This model is better by, dB"]
+    shown = [(m.name, Score(PSNR.name, m.psnr.value, m.psnr.interval, None, count, count, "", PSNR.kind)) for m in found.methods]
+    drawn = f"<figure>{plots.models(PSNR.name, shown)}</figure>"
     return tag("p", lead, kind="quiet") + table(head, rows, marked=0) + f'<div class="pair">{drawn}{_each(report)}</div>'
 
 
@@ -103,7 +104,7 @@ def levels(report: Report) -> str:
         return ""
     names = list(dict.fromkeys(name for level in found.levels for name in level.psnr))
     rows = [[term(name), *(f"{level.psnr[name]:.2f}" if name in level.psnr else "" for level in found.levels)] for name in names]
-    head = [term("PSNR, dB"), *(f"sigma {level.sigma:g}" for level in found.levels)]
+    head = [term(f"{PSNR.name}, dB"), *(f"sigma {level.sigma:g}" for level in found.levels)]
     lead = "The same images at fixed noise levels (sigma, of 255): the model told the level, not told it, and what needs no training."
     drawn = f"<figure>{plots_models.levels(found.levels)}</figure><figure>{table(head, rows)}</figure>"
     return tag("p", linked(lead), kind="quiet") + f'<div class="pair">{drawn}</div>'

@@ -23,7 +23,7 @@ from calotype.evaluation.generator import Pixels
 from calotype.evaluation.reference_set import TooFewReals, drawn_in, known, laid, spaces_for
 from calotype.metrics.features import Extracted, FeatureSpace, second
 from calotype.metrics.inputs import InSpace
-from calotype.metrics.manifold import neighbors
+from calotype.metrics.manifold import manifold_scores
 from calotype.metrics.real_images import RealImages, ReferenceSet
 from calotype.selftest.training import COURSES, OF_TRAINING, of_course
 
@@ -114,12 +114,12 @@ def selftest(
         against, made, rows = _divided(real, spaces, confirm, count, rng, trial)
         kinds = _clusters(made) if classes is None else classes[rows]
         reference, once = [y[against.reference.once] for y in against.reference.features], against.baseline.once
-        of_baseline = [neighbors(InSpace(x[once], y)) for x, y in zip(against.baseline.features, reference, strict=True)]
+        of_baseline = [manifold_scores(InSpace(x[once], y)) for x, y in zip(against.baseline.features, reference, strict=True)]
         for number, (plant, damage) in enumerate(damages.items()):
             pixels = damage(made.images.pixels, kinds, against.train.images.pixels, rng)
             drawn, again = _drawn(against, made, pixels)
             even = against.even(len(pixels))
-            scores = [neighbors(InSpace(x[even], y)) for x, y in zip(drawn, reference, strict=True)]
+            scores = [manifold_scores(InSpace(x[even], y)) for x, y in zip(drawn, reference, strict=True)]
             for verdict in conclude(answers(Generated(pixels, drawn, again, against, trial, scores, of_baseline))):
                 alarms[plant][verdict.name] += verdict.status in ("WARN", "FAIL")
                 fails[plant][verdict.name] += verdict.status == "FAIL"

@@ -64,10 +64,13 @@ Work = Callable[[PictureTask], None]
 """What is done with a picture."""
 
 
-def each(inputs: Inputs, places: dict[str, Path], work: Work, display: Display, verb: str, keeps: bool = False) -> list[Outcome]:
+def each(
+    inputs: Inputs, places: dict[str, Path], work: Work, display: Display, verb: str, keeps: bool = False, *, saves: str = ""
+) -> list[Outcome]:
     """Work on each picture of ``inputs`` by itself, with its place where it has one, and tell what became of all.
 
-    With ``keeps`` pictures that have a result already are left alone. ``verb`` is what the progress says.
+    With ``keeps`` pictures that have a result already are left alone. ``verb`` is what the progress says, and ``saves`` what takes less
+    memory, where anything does.
 
     Raises:
         UserError: where the only file that was named cannot be used.
@@ -91,8 +94,8 @@ def each(inputs: Inputs, places: dict[str, Path], work: Work, display: Display, 
                     work(PictureTask(name, picture, index, place, outcome, done))
             except Exception as error:  # a damaged file, a full memory, a format that cannot hold it: the others can still be done
                 if inputs.single and isinstance(error, (UnusableError, UserError)):
-                    raise UserError(f"{name} cannot be used: {_reason(error)}") from None
-                outcome = Outcome(outcome.file, error=_reason(error))
+                    raise UserError(f"{name} cannot be used: {_reason(error, saves)}") from None
+                outcome = Outcome(outcome.file, error=_reason(error, saves))
             outcomes.append(outcome)
             display.show(verb, *((index + 1, len(names)) if many else (100, 100)), percent=not many)
     except KeyboardInterrupt:
@@ -113,7 +116,7 @@ def degrade_files(
 
     def degrade_one(given: PictureTask) -> None:
         picture = given.picture
-        case = degradation(cut_to(to_tensor(picture.pixels)[None], degradation.scale), Noise(1, seed, given.index)).image[0]
+        case = degradation(cut_to(picture_tensor(picture.pixels)[None], degradation.scale), Noise(1, seed, given.index)).image[0]
         pixels = to_pixels(case, picture.pixels.dtype)
         if picture.alpha is not None and pixels.shape[:2] != picture.size:
             given.outcome.notes.append("the transparency was left out, for the picture has become smaller")
@@ -143,7 +146,7 @@ def write(made: Picture, given: PictureTask, quality: int | None) -> None:
         given.outcome.written = given.place
 
 
-def to_tensor(pixels: NDArray[Any]) -> Tensor:
+def picture_tensor(pixels: NDArray[Any]) -> Tensor:
     """(H, W, C) uint8 or uint16 as (C, H, W) float32 in [-1, 1]."""
     half = np.iinfo(pixels.dtype).max / 2
     return torch.from_numpy(np.array(pixels.transpose(2, 0, 1), np.float32, order="C")).sub_(half).mul_(1 / half)
@@ -156,7 +159,7 @@ def to_pixels(image: Tensor, kind: np.dtype[Any]) -> NDArray[Any]:
     return values.astype(kind)
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, saves: str = "") -> str:
     """In one line, with its kind where its words were not written for users."""
     whole = printable((str(error).splitlines() or [""])[0])
     said = whole if isinstance(error, CalotypeError) else whole[:200]
@@ -167,5 +170,5 @@ def _reason(error: Exception) -> str:
     if isinstance(error, (CalotypeError, UnusableError)):
         return said
     if out_of_memory(error):
-        return "not enough memory: give a smaller `tile`"
+        return "not enough memory" + (f": {saves}" if saves else "")
     return unforeseen(error)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from calotype.diffusion.measurement import Measurement
-from calotype.diffusion.path import of_images
+from calotype.diffusion.path import per_image
 from calotype.errors import UserError
 from calotype.types import Condition, HasLatents, Model, Noise
 
@@ -26,7 +26,7 @@ class LatentFit:
     classes: Tensor | None  # (N, K) probability of each class; None where there is nothing to choose
 
 
-def search(model: Model, measured: Measurement, noises: Sequence[Noise], steps: int, label: int | None = None) -> LatentFit:
+def search_latents(model: Model, measured: Measurement, noises: Sequence[Noise], steps: int, label: int | None = None) -> LatentFit:
     """The most probable latents of each image from several starts, and what they cannot explain.
 
     No latents make an image exactly: a posterior that took the noise for all of the difference would be far too sure of itself. A class
@@ -73,7 +73,7 @@ def posterior_images(
     Args:
         model: with latents.
         measured: N images.
-        fit: of `search`.
+        fit: of `search_latents`.
         noises: the randomness of each sample, N rows each.
         steps: of the search.
         label: the class of all images, where it is known.
@@ -81,7 +81,7 @@ def posterior_images(
     count, copied = len(noises), measured.copies(len(noises))
     center = torch.cat([noise.normal(*with_latents(model).latent_shape) for noise in noises])
     width = torch.maximum(fit.misfit.repeat(count), copied.variance.flatten().sqrt())
-    shift = of_images(width, copied.y) * torch.cat([noise.normal(*copied.y.shape[1:]) for noise in noises])
+    shift = per_image(width, copied.y) * torch.cat([noise.normal(*copied.y.shape[1:]) for noise in noises])
     condition = _condition(model, copied, label or 0)
     if fit.classes is not None:
         beliefs = fit.classes.repeat(count, 1)

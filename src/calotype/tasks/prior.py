@@ -15,7 +15,7 @@ from calotype.diffusion.posterior import ddrm, guided, proximal
 from calotype.diffusion.samplers import ddpm
 from calotype.errors import UserError
 from calotype.metrics.calibration import Calibration, calibration
-from calotype.tasks.inversion import posterior_images, search, with_latents
+from calotype.tasks.inversion import posterior_images, search_latents, with_latents
 from calotype.tasks.sample import Generator
 from calotype.types import Denoises, Noise, mix
 
@@ -147,7 +147,7 @@ def _diffusion(generator: Generator, measured: Measurement, method: MethodName, 
 def _inversion(generator: Generator, measured: Measurement, seed: int, start: int, steps: int, label: int | None) -> DrawPosterior:
     model = generator.model
     starts = [Noise(len(measured.y), mix(seed, -j), start, generator.device) for j in range(1, STARTS + 1)]
-    fit = search(model, measured, starts, steps, label)
+    fit = search_latents(model, measured, starts, steps, label)
     return lambda noises: posterior_images(model, measured, fit, noises, steps, label)
 
 

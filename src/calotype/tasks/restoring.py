@@ -18,16 +18,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from calotype import degrade, pictures
+from calotype import pictures
 from calotype.data.decode import MAX_PIXELS
-from calotype.degrade import Degradation, Degraded
+from calotype.degrade import Degradation, Degraded, parse
 from calotype.degrade.base import Identity
 from calotype.degrade.color import gray8
 from calotype.degrade.resize import resize
 from calotype.engine.display import Display, Terminal
 from calotype.engine.model_card import command_for
 from calotype.errors import UserError
-from calotype.tasks.batch import Outcome, PictureTask, each, read_mask, to_pixels, to_tensor, write
+from calotype.tasks.batch import Outcome, PictureTask, each, picture_tensor, read_mask, to_pixels, write
 from calotype.tasks.before_after import ROWS, cell, sheet
 from calotype.tasks.files import Picture
 from calotype.tasks.inputs import open_inputs
@@ -75,7 +75,7 @@ def restore(
     mask: str | Path | None = None,
     sigma: float | None = None,
     truth: str | Path | None = None,
-    degraded: str | None = None,
+    degrade: str | None = None,
     score: bool = False,
     quality: int | None = None,
     overwrite: bool = False,
@@ -96,7 +96,7 @@ def restore(
         mask: Picture that is white where pixels are to be made up, for a model that fills in.
         sigma: Noise level on the scale of 0 to 255, for a model that takes one; it is guessed where none is given.
         truth: Where the originals are, under the names of the pictures: results are scored against them.
-        degraded: How the pictures are degraded first, such as ``noise:25``.
+        degrade: How the pictures are degraded first, such as ``noise:25``.
         score: Whether results are scored against the pictures before they were degraded.
         quality: 1 to 100, of JPEG, WebP and AVIF; 95 where none is given.
         overwrite: Replace results that exist.
@@ -116,8 +116,8 @@ def restore(
     applied = Applied(model if isinstance(model, Generator) else load(model), Way(options, tile, seed, sigma))
     said = None if truth is None else str(truth)
     places = Places(str(source), None if out is None else str(out), said, existing, count, megapixels=max_megapixels)
-    missing = None if mask is None else read_mask(Path(mask), most_of(places, degraded is not None))
-    job = Job(None if degraded is None else degrade.parse(degraded), score, missing=missing, quality=quality)
+    missing = None if mask is None else read_mask(Path(mask), most_of(places, degrade is not None))
+    job = Job(None if degrade is None else parse(degrade), score, missing=missing, quality=quality)
     with closing(display or Terminal()) as shown:
         return restore_all(applied, places, job, shown)
 
@@ -149,7 +149,8 @@ def restore_all(applied: Applied, places: Places, job: Job, display: Display, sa
         for line in (*said, *([doubt] if doubt else [])):
             display.say(f"calotype: {line}")
         verb = _DOING[command_for(applied.generator.model, applied.source)]
-        outcomes = each(inputs, named, partial(restore_one, applied, job, originals), display, verb, places.existing == "keep")
+        work = partial(restore_one, applied, job, originals)
+        outcomes = each(inputs, named, work, display, verb, places.existing == "keep", saves="give a smaller `tile`")
     rows = [outcome.row for outcome in outcomes if outcome.row]
     if places.compare is not None and rows:
         pictures.save(sheet(rows), places.compare)
@@ -212,7 +213,7 @@ def _undo(applied: Applied, given: PictureTask, job: Job, degradation: Degradati
     truth, outcome = given.picture.pixels, given.outcome
 
     def restored(part: NDArray[Any]) -> tuple[Case, Tensor]:
-        case = degraded_case(applied, to_tensor(part), degradation, given.index, job.blind)
+        case = degraded_case(applied, picture_tensor(part), degradation, given.index, job.blind)
         return case, applied.tensor(case.given, case.conditioning, given.index, given.done)
 
     part = truth[middle(given.picture.size)] if job.scored else truth
@@ -238,7 +239,7 @@ def _against(applied: Applied, given: PictureTask, made: NDArray[Any], original:
     larger = tuple(slice(scale * part.start, scale * part.stop) for part in (rows, columns))
     if (part := made[larger]).shape != made.shape:
         given.outcome.notes.append(_by_middle(part.shape))
-    result, seen, truth = (to_tensor(pixels) for pixels in (part, before[rows, columns], original.pixels[larger]))
+    result, seen, truth = (picture_tensor(pixels) for pixels in (part, before[rows, columns], original.pixels[larger]))
     if applied.restores and is_gray(result):
         result = result[:1]
     if len(result) != len(truth):
