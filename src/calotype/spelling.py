@@ -2,8 +2,8 @@
 
 What is below the command line names a setting between backticks, by its place in the configuration or by the name of an argument, with
 a value behind an equals sign where it advises one: `` `model.smooth=1` ``, `` `data.partner` ``, `` `count` ``. Several values stand in
-parentheses: `` `optimizer.betas=(0, 0.99)` ``. So a Python caller reads it; who shows it to somebody at a shell puts it through
-`as_options`.
+parentheses: `` `optimizer.betas=(0, 0.99)` ``. Commands stand between backticks, too: `` `calotype train rpgan` ``. So a Python caller
+reads it; who shows it to somebody at a shell puts it through `as_options`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-_NAMED = re.compile(r"`([a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)*)(?:=([^`]+))?`")
+_MARKED = re.compile(r"`(?:(calotype [^`]+)|([a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)*)(?:=([^`]+))?)`")
 
 SHORT = {
     "data.source": "data",
@@ -32,22 +32,32 @@ SHORT = {
 """The settings with an option that is shorter than their place in the configuration."""
 
 
-def settings_in(text: str) -> tuple[str, ...]:
-    """The settings that a message names, each once, in their order.
-
-    >>> settings_in("set `model.smooth=1`, or another `model.loss`")
-    ('model.smooth', 'model.loss')
-    """
-    return tuple(dict.fromkeys(found[1] for found in _NAMED.finditer(text)))
-
-
 def as_options(text: str) -> str:
     """A message with its settings as the options of a command.
 
     >>> as_options("set `model.label_dropout=0.1`, `optimizer.betas=(0, 0.99)`, or name images by `data.source`")
     'set --model.label-dropout 0.1, --optimizer.betas 0 0.99, or name images by --data'
     """
-    return _NAMED.sub(lambda found: option(found[1]) + ("" if found[2] is None else f" {_words(found[2])}"), text)
+    return "".join(words for _, words in pieces(text))
+
+
+def pieces(text: str) -> list[tuple[bool, str]]:
+    """A message cut into (whether it can be copied to a shell, words), with its commands and settings as a shell takes them.
+
+    >>> pieces("`calotype train gan` `model.smooth=1`: a smoother critic, or a longer `train.minutes`")
+    [(True, 'calotype train gan --model.smooth 1'), (False, ': a smoother critic, or a longer '), (True, '--minutes')]
+    """
+    cut: list[tuple[bool, str]] = []
+    at = 0
+    for found in _MARKED.finditer(text):
+        between, (command, name, value) = text[at : found.start()], found.groups()
+        words = command or option(name) + ("" if value is None else f" {_words(value)}")
+        if cut and between == " ":  # of one command
+            cut[-1] = True, f"{cut[-1][1]} {words}"
+        else:
+            cut += [(False, between), (True, words)]
+        at = found.end()
+    return [(marked, part) for marked, part in [*cut, (False, text[at:])] if part]
 
 
 def spelled(tree: Any) -> Any:

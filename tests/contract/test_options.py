@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import ast
 import re
-from dataclasses import fields, is_dataclass
+from collections.abc import Iterator
+from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
 from calotype.config import Config, Data, Logging, More, Training
 from calotype.errors import SettingError, UserError
 from calotype.settings import checked, value
-from calotype.spelling import SHORT, as_options, option, settings_in
+from calotype.spelling import SHORT, as_options, option
 from tests.small import changed, small
 
 SRC = Path(__file__).parents[2] / "src" / "calotype"
@@ -35,6 +36,21 @@ def texts(path: Path) -> list[tuple[int, str]]:
         for node in ast.walk(tree)
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docs
     ]
+
+
+def settings_in(text: str) -> tuple[str, ...]:
+    """The settings that a message names, each once, in their order."""
+    return tuple(dict.fromkeys(re.findall(r"`([a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)*)(?:=[^`]+)?`", text)))
+
+
+def places(kind: Any, prefix: str = "") -> Iterator[str]:
+    """The full names of all settings of a configuration; where it may be one of several classes, those of each."""
+    if is_dataclass(kind):
+        for name, hint in get_type_hints(kind).items():
+            yield prefix + name
+            yield from places(hint, f"{prefix}{name}.")
+    for one in get_args(kind):
+        yield from places(one, prefix)
 
 
 def test_nothing_below_the_command_line_speaks_of_options() -> None:
@@ -59,16 +75,15 @@ def test_short_options_are_those_of_the_configuration() -> None:
 
 
 def test_settings_that_messages_name_are_there() -> None:
-    """Those of the configuration, by every family that has a section ``model``."""
-    known = {f"{section}.{one.name}" for section, kind in get_type_hints(Config).items() if is_dataclass(kind) for one in fields(kind)}
-    known |= {f"more.{one.name}" for one in fields(More)}
+    known = {*places(Config), *places(More, "more.")}
+    assert {"train.batch", "model.free_bits", "model.generator.width"} <= known
     named = {
         name: f"{path.relative_to(SRC)}:{line}"
         for path in sorted(SRC.rglob("*.py"))
         if str(path.relative_to(SRC)) not in DOCUMENTS
         for line, text in texts(path)
         for name in settings_in(text)
-        if "." in name and not name.startswith("model.")
+        if "." in name
     }
     assert named, "no message names any setting"
     assert not {name: place for name, place in named.items() if name not in known}

@@ -32,7 +32,8 @@ from calotype.metrics.score import Score
 from calotype.report import plots
 from calotype.report.html import SHEET_BYTES, alike, prose, sheet
 from calotype.report.page import compare_html, html
-from calotype.report.text import headline, pieces, tally, text
+from calotype.report.text import headline, tally, text
+from calotype.spelling import pieces
 
 EVIL = '<script>alert("$x$")</script>&amp; $\\frac #010203 url(#a) id="b" '
 VOID = {"meta", "link", "img", "br", "path", "use", "rect"}
@@ -296,15 +297,16 @@ def test_curves_that_belong_together_share_a_panel() -> None:
 
 
 def test_settings_are_cut_out_of_remedies() -> None:
-    assert pieces("--model.discriminator.minibatch-std True") == [(True, "--model.discriminator.minibatch-std True")]
-    assert pieces("another recipe, such as calotype train rpgan")[1] == (True, "calotype train rpgan")
-    assert pieces("--train.ema 0.1 for smoother weights")[0] == (True, "--train.ema 0.1")
-    assert pieces("more images") == [(False, "more images")]
-    assert "".join(part for _, part in pieces("try `a b` or --x-y 1e-4.")) == "try a b or --x-y 1e-4."
+    assert pieces("`model.discriminator.minibatch_std=True`") == [(True, "--model.discriminator.minibatch-std True")]
+    assert pieces("another recipe, such as `calotype train rpgan`")[1] == (True, "calotype train rpgan")
+    assert pieces("`calotype train gan` `model.width=64` and more")[0] == (True, "calotype train gan --model.width 64")
+    assert pieces("`train.ema=0.1` for smoother weights")[0] == (True, "--train.ema 0.1")
+    assert pieces("a larger `count` of images")[1:] == [(True, "--count"), (False, " of images")]
+    assert pieces("more images, not `a b`") == [(False, "more images, not `a b`")]
 
 
 def test_settings_in_any_sentence_can_be_copied() -> None:
-    assert prose("keep more with --log.checkpoints. <b>") == (
+    assert prose("keep more with `log.checkpoints`. <b>") == (
         'keep more with <code><span class="nowrap">--log.checkpoints</span></code>. &lt;b&gt;'
     )
 

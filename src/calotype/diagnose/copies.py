@@ -23,7 +23,7 @@ QUESTIONS = 10  # that a verdict shares its error rate with, at most
 BLIND = 0.1  # share of copies that a PASS must have been able to see
 ASKED = 2_000  # training images of which it is asked how often real images are the same
 REMEDIES = (
-    Remedy("more training images, without duplicates (calotype data check)"),
+    Remedy("more training images, without duplicates (`calotype data check`)"),
     changes("a smaller", "model.width"),
     changes("a smaller", "model.generator.width"),
     SHORTER,
@@ -169,7 +169,7 @@ def copying(first: Copying, second: Copying, spaces: tuple[str, str], files: boo
     Both must see it: the p-value is the larger of the two. FAIL from 1% of copies. Where not even 10% would show, there is no verdict.
     ``files`` says whether nothing is known of the images but the files.
     """
-    more = "put more of them into the folder" if files else "judge more with a larger `count` of calotype evaluate"
+    more = "put more of them into the folder" if files else "judge more with a larger `count` of `calotype evaluate`"
     weaker = max(first, second, key=lambda c: c.p)
     return Finding(
         NAME,
@@ -211,6 +211,6 @@ COPYING = Check(
     "ones, by random labelings, in two feature spaces",
     limits="any share / 1%; p < .05 / p < .01, of the second in both spaces",
     remedies=REMEDIES,
-    of_files=(Remedy("train what made them on more images, without repeats: calotype data check finds these"),),
+    of_files=(Remedy("train what made them on more images, without repeats: `calotype data check` finds these"),),
     shows="copies",
 )

@@ -67,7 +67,7 @@ def changes(how: str, name: str, why: str = "") -> Remedy:
 
 def trains(recipe: str, why: str = "") -> Remedy:
     """Train another recipe."""
-    return Remedy(f"calotype train {recipe}{why}", recipe=recipe)
+    return Remedy(f"`calotype train {recipe}`{why}", recipe=recipe)
 
 
 LONGER = changes("a longer", "train.minutes")

@@ -47,7 +47,7 @@ OF_OVERFITTING = (MORE, sets({"data.rot90": True}), SHORTER, sets({"model.width"
 OF_LEVELS = (
     LONGER,
     Remedy("train for a range of noise that holds the levels of your images, by `data.degrade`"),
-    Remedy("tell it the level: calotype restore `sigma`"),
+    Remedy("tell it the level: `calotype restore` `sigma`"),
 )
 
 

@@ -26,7 +26,7 @@ AVERAGED = sets({"train.ema": 0.1})
 NOISE_REMEDIES = (
     AVERAGED,
     sets({"schedule.kind": "cosine"}),
-    Remedy("calotype sample `option=steps=32`, which draws in more steps", option="steps"),
+    Remedy("`calotype sample` `option=steps=32`, which draws in more steps", option="steps"),
     LONGER,
 )
 CHECKERBOARD_REMEDIES = (LONGER, AVERAGED, trains("flow-matching", ", which has no transposed convolutions"))
@@ -207,7 +207,9 @@ BLUR = Check(
     limits="a quarter / a half is missing",
     remedies=BLUR_REMEDIES,
     of_files=(
-        Remedy("where they were enlarged after they were drawn, judge them at the size that they were drawn in: calotype evaluate `size`"),
+        Remedy(
+            "where they were enlarged after they were drawn, judge them at the size that they were drawn in: `calotype evaluate` `size`"
+        ),
     ),
     shows="spectrum",
 )

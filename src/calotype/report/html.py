@@ -19,7 +19,8 @@ from calotype.evaluation.result import Pixels
 from calotype.pictures import to_picture
 from calotype.report.drawing import in_tags, text
 from calotype.report.glossary import GLOSSARY, QUESTIONS, anchor, term_of, terms_in
-from calotype.report.text import SYMBOLS, pieces
+from calotype.report.text import SYMBOLS
+from calotype.spelling import pieces
 
 SHEET_BYTES = 400_000  # of one picture, at most
 SHEETS_BYTES = 1_400_000  # of all that are shown side by side: with the plots the page stays under 3 MB
@@ -34,7 +35,7 @@ def tag(name: str, inside: str, **attributes: str) -> str:
 
 
 def prose(words: str) -> str:
-    """Words of the toolkit as markup: settings stand out and can be copied as a whole, and terms lead to what they mean."""
+    """Words of the toolkit as markup: what stands between backticks can be copied as a whole, and terms lead to what they mean."""
     parts = ""
     for code, part in pieces(words):
         # browsers would break a line after the two hyphens

@@ -111,8 +111,8 @@ def _verdict(report: Report, verdict: Verdict) -> str:
     inside = tag("p", prose(sentence(verdict.evidence))) if verdict.evidence else ""
     inside += "".join(tag("p", linked(said), kind="quiet") for said in measures(verdict))
     if verdict.remedies and verdict.status != "PASS":
-        options = f", as options of {prose(f'calotype train {report.recipe}')} where nothing else is said" if report.recipe else ""
-        inside += f"<h4>What to try{options}</h4><ul>" + "".join(f"<li>{prose(remedy.text)}</li>" for remedy in verdict.remedies) + "</ul>"
+        options = f", as options of {prose(f'`calotype train {report.recipe}`')} where nothing else is said" if report.recipe else ""
+        inside += f"<h4>What to try{options}</h4><ul>" + "".join(f"<li>{prose(remedy.says)}</li>" for remedy in verdict.remedies) + "</ul>"
     if grave:
         inside += _evidence(report, verdict)
     top = f'{status_mark(verdict.status)}<h3>{text(question(verdict))}</h3><span class="more"></span><p>{prose(sentence(verdict.says))}</p>'

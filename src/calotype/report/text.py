@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 
 from calotype.diagnose.verdict import RANK, Status, Verdict
 from calotype.errors import printable
 from calotype.evaluation.result import Cost, Evaluations, Report, Restoration
-from calotype.evaluation.scores import LIKELIHOOD
 from calotype.metrics.frechet import FD, FID
 from calotype.metrics.inputs import Quality
 from calotype.metrics.score import Estimate, Score
@@ -183,34 +181,12 @@ def chance(p: float) -> str:
     return f"about once in {round(1 / p):,} cases" if p < 0.095 else f"in about {100 * p:.0f} of 100 cases"
 
 
-_STOP = r"(?:and|as|at|for|if|in|is|on|or|so|that|then|to|until|when|where|which|with)\b"
-_OPTION = rf"--[a-z][\w.-]*\w(?:[ =](?!--|{_STOP})[\w./][\w./=+-]*\w|[ =](?!{_STOP})[\w])?(?: \d[\d.]*)*"
-_SETTING = re.compile(
-    rf"`[^`]+`|calotype (?:train|sample|evaluate|compare|data)(?: (?!{_STOP})[a-z][\w-]*)?(?: {_OPTION})*|{_OPTION}(?: {_OPTION})*"
-)
-
-
-def pieces(remedy: str) -> list[tuple[bool, str]]:
-    """A remedy cut into (whether it is a setting to be copied, text).
-
-    >>> pieces("--model.penalty r1 --model.width 64: a smoother critic")
-    [(True, '--model.penalty r1 --model.width 64'), (False, ': a smoother critic')]
-    >>> pieces("a longer --minutes, or more images")
-    [(False, 'a longer '), (True, '--minutes'), (False, ', or more images')]
-    """
-    cut, at = [], 0
-    for found in _SETTING.finditer(remedy):
-        cut += [(False, remedy[at : found.start()]), (True, found[0].strip("`"))]
-        at = found.end()
-    return [(code, part) for code, part in [*cut, (False, remedy[at:])] if part]
-
-
 def text(report: Report, page: str = "") -> str:
     """The short form for a terminal: verdicts worst first, the main scores, and where the page is."""
     lines = [headline(report), *(f"  note: {as_options(note)}" for note in report.notes)]
     width = max((len(v.name) for v in report.verdicts), default=0)
     for verdict in report.asked:
-        lines.append(f"  {verdict.status:<11}  {verdict.name:<{width}}  {sentence(verdict.says)}")
+        lines.append(f"  {verdict.status:<11}  {verdict.name:<{width}}  {as_options(sentence(verdict.says))}")
         if verdict.status in ("FAIL", "WARN") and verdict.remedies:
             lines.append(f"  {'':<11}  {'':<{width}}  try: {verdict.remedies[0].text}")
     if idle := [v.name for v in report.verdicts if not v.asked]:
@@ -260,7 +236,7 @@ def gain_in_words(found: Restoration) -> str:
 
 def is_likelihood(score: Score) -> bool:
     """Whether a score is what a model says of real images, and its ``features`` the kind of likelihood."""
-    return score.name == LIKELIHOOD
+    return score.likelihood is not None
 
 
 def where(score: Score) -> str:
@@ -277,12 +253,11 @@ def of_truth(score: Score) -> bool:
 
 
 def sentence(words: str) -> str:
-    """``words`` with a capital and a full stop, and the settings that they name as options.
+    """``words`` with a capital and a full stop.
 
     >>> sentence("too few images: give a larger `count`")
-    'Too few images: give a larger --count.'
+    'Too few images: give a larger `count`.'
     """
-    words = as_options(words)
     return words[:1].upper() + words[1:] + ("" if not words or words.endswith((".", "!", "?")) else ".")
 
 
