@@ -299,7 +299,6 @@ class MayIdle(Protocol):
 
     def idle(self, spec: ImageSpec) -> dict[str, str]:
         """Those that nothing would read for images like ``spec``, whatever their value, each with what it needs to have an effect."""
-        ...
 
 
 @runtime_checkable
@@ -310,7 +309,6 @@ class DrawsPairs(Protocol):
         self, noise: Noise, condition: Condition | None = None, options: SamplingOptions | None = None
     ) -> tuple[Tensor, Tensor]:
         """What ``sample`` draws, (noise.n, C, H, W), and its counterparts in the domain of ``spec.source``, both in [-1, 1]."""
-        ...
 
 
 @runtime_checkable
@@ -320,11 +318,9 @@ class HasLatents(Protocol):
     @property
     def latent_shape(self) -> tuple[int, ...]:
         """The shape of the latents of one image."""
-        ...
 
     def decode(self, z: Tensor, condition: Condition | None = None) -> Tensor:
         """Images (N, C, H, W) in [-1, 1] of latents (N, *latent_shape); standard normal latents give images like those of ``sample``."""
-        ...
 
 
 @runtime_checkable
@@ -333,7 +329,6 @@ class HasEncoder(HasLatents, Protocol):
 
     def encode(self, x: Tensor, condition: Condition | None = None) -> Tensor:
         """Latents (N, *latent_shape) of images (N, C, H, W) in [-1, 1]."""
-        ...
 
 
 @runtime_checkable
@@ -342,7 +337,6 @@ class HasPosterior(Protocol):
 
     def posterior(self, x: Tensor, condition: Condition | None = None) -> tuple[Tensor, Tensor]:
         """Of images (N, C, H, W): the posterior means (N, z), and the divergence of each latent from its prior in nats, (N, z)."""
-        ...
 
 
 @runtime_checkable
@@ -352,18 +346,15 @@ class Denoises(Protocol):
     @property
     def needs_label(self) -> bool:
         """Whether it has never seen images without their label."""
-        ...
 
     def timesteps(self, steps: int) -> list[NoiseLevel]:
         """``steps`` + 1 places on the path from noise to image."""
-        ...
 
     def denoiser(self, label: Tensor | None = None, guidance: float = 1.0, *, clip: bool = False) -> Denoiser:
         """The expected image (N, C, H, W) given a state and its place, of labels (N,) or of all classes together.
 
         ``clip``: into [-1, 1], where the network puts out something else, whose small errors near the noise are large ones of the image.
         """
-        ...
 
 
 @runtime_checkable
@@ -373,20 +364,16 @@ class HasFeatures(Protocol):
     @property
     def dimension(self) -> int:
         """Numbers of the features of an image."""
-        ...
 
     @property
     def backbone(self) -> nn.Module:
         """The network that the features follow from."""
-        ...
 
     def features(self, x: Tensor) -> Tensor:
         """The penultimate layer, (N, dimension) float32, of images (N, C, H, W) in [-1, 1]."""
-        ...
 
     def probabilities(self, features: Tensor) -> Tensor:
         """Of each class, (N, classes), from features (N, dimension)."""
-        ...
 
 
 @runtime_checkable
@@ -395,7 +382,6 @@ class HasBaselines(Protocol):
 
     def baselines(self, source: Tensor) -> dict[str, Tensor]:
         """Of sources (N, C', h, w): images (N, C, H, W) in [-1, 1] by the name of the method, on the device of the model."""
-        ...
 
 
 @runtime_checkable
@@ -404,4 +390,3 @@ class Completes(Protocol):
 
     def complete(self, known: Tensor, rows: int, noise: Noise, condition: Condition | None = None) -> Tensor:
         """(N, C, H, W) images whose first ``rows`` rows are those of ``known`` and whose others are drawn given them."""
-        ...

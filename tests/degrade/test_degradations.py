@@ -292,6 +292,12 @@ def test_a_mask_made_smaller_knows_what_was_made_of_known_pixels_alone() -> None
     assert degrade.parse("mask:box+downsample:2").conditioning == ("mask",)
 
 
+@pytest.mark.parametrize(("spec", "told"), [("noise:5-50", (5, 50)), ("noise:25", None), ("blur:1+noise:5-50", None), ("gray", None)])
+def test_noise_by_itself_says_which_levels_it_tells(spec: str, told: tuple[int, int] | None) -> None:
+    levels = degrade.parse(spec).noise_levels
+    assert (None if levels is None else (levels.low, levels.high)) == told
+
+
 def test_a_composition_is_one_after_another_with_one_sequence_of_draws() -> None:
     image = images(2)
     noise = Noise(2, 3)
