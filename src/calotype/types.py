@@ -80,14 +80,15 @@ class Condition:
 
     label: Tensor | None = None  # (N,) int64
     source: Tensor | None = None  # (N, C', H', W') float32, [-1, 1] up to noise: the image to translate or restore, then maps (`Source`)
+    whole: Tensor | None = None  # (N, C', h, w): where ``source`` is a part of a picture, a sample of all of it (`Model.overview`)
 
     def to(self, device: torch.device | str) -> Condition:
         """The same condition on another device."""
-        return Condition(*(None if t is None else t.to(device) for t in (self.label, self.source)))
+        return Condition(*(None if t is None else t.to(device) for t in (self.label, self.source, self.whole)))
 
     def __getitem__(self, index: slice | Tensor) -> Condition:
         """The condition of some of the images."""
-        return Condition(*(None if t is None else t[index] for t in (self.label, self.source)))
+        return Condition(*(None if t is None else t[index] for t in (self.label, self.source, self.whole)))
 
 
 @dataclass(frozen=True)
@@ -232,6 +233,7 @@ class Model(nn.Module):
     translates: bool = False  # whether what it makes of an image is another image, and not the same one restored
     directions: tuple[str, ...] = ("a2b",)  # in which it translates; of several, the sampling option direction chooses one
     from_source: bool = False  # whether it makes images from images (Condition.source), of any size, and draws none from noise alone
+    overview: int = 0  # pixels a side of the sample by which every part of a picture is treated alike (`Condition.whole`); 0 for none
     training_only: tuple[str, ...] = ()  # state that an exported model goes without: the beginnings of its names
     least_batch: int = 1  # images that each process needs for a step: 2 where batch normalization sees nothing else than them
     through: tuple[str, ...] = ()  # feature networks that others trained and a loss looks through: a report judges by none of them

@@ -60,6 +60,20 @@ def test_the_loss_is_the_distance_to_the_true_image(loss: str) -> None:
     assert terms["loss"].item() == pytest.approx(float(expected), rel=1e-5)
 
 
+def test_the_loss_psnr_counts_decibels_of_each_image_and_of_its_holes() -> None:
+    given = batch_of("mask:box,0.1", channels=3)
+    source = given.condition.source
+    assert source is not None
+    model = scrambled(model_for("mask:box,0.1", channels=3, loss="psnr"))
+    with torch.no_grad():
+        loss, made = model.players()[0].loss(given, step())["loss"], model.restore(source)
+    hole = (source[:, 3:] == 0).expand(-1, 3, -1, -1)
+    errors = [(m - i)[h].square().mean() for m, i, h in zip(made, given.image, hole, strict=True)]
+    missing = [40 - 10 * np.log10(4 / (float(error) + 4e-4)) for error in errors]  # of 40 dB, where the error of 40 dB counts beside it
+    assert float(loss) == pytest.approx(np.mean(missing) / 10, rel=1e-4)
+    assert np.std(missing) > 0.01
+
+
 def test_known_pixels_are_kept_and_only_holes_count() -> None:
     given = batch_of("mask:box,strokes", channels=3)
     source = given.condition.source
@@ -96,9 +110,10 @@ def test_watching_leaves_the_statistics_of_batch_normalization_alone() -> None:
     assert model.network.training
 
 
-@pytest.mark.parametrize("network", ["residual", "naf", "dncnn", "fsrcnn", "curves"])
+@pytest.mark.parametrize("network", ["residual", "naf", "dncnn", "fsrcnn", "curves", "tone"])
 def test_every_network_trains(network: str) -> None:
-    config = small("enhance" if network == "curves" else "denoise", network=network, depth=3, unshuffle=2 if network == "curves" else 1)
+    recipe = "enhance" if network in ("curves", "tone") else "denoise"
+    config = small(recipe, network=network, depth=3, unshuffle=2 if network == "curves" else 1)
     trainer = trainer_of(config, split_of("denoise"))
     before = {name: p.clone() for name, p in trainer.model.named_parameters()}
     for _ in range(5):  # what starts at zero holds up what is behind it
@@ -187,6 +202,10 @@ def test_looking_through_features_brings_a_restored_image_nearer_in_them() -> No
     [
         ("downsample:3", {"size": 26}, "give `data.patch=24`"),
         ("downsample:2", {"network": "curves"}, "curves make no larger images"),
+        ("downsample:2", {"network": "tone"}, "curves make no larger images"),
+        ("mask:box", {"network": "tone"}, "fills no holes"),
+        ("dark:2", {"network": "tone", "depth": 6}, "give `model.depth=5`"),
+        ("dark:2", {"network": "tone", "unshuffle": 2}, "`model.unshuffle` is not for"),
         ("mask:box+downsample:2", {}, "keeps no pixel as it is"),
         ("noise:25", {"network": "dncnn", "levels": 1}, "`model.levels` belongs to"),
         ("noise:25", {"network": "fsrcnn", "unshuffle": 2}, "`model.unshuffle` is not for"),

@@ -209,6 +209,22 @@ def test_a_hole_larger_than_a_tile_is_filled_as_in_the_whole(kind: type, channel
     assert np.abs(elsewhere.astype(float) - made).max() > 2 * levels  # where the hole is does count
 
 
+@pytest.mark.parametrize(("takes", "channels"), [(3, 3), (3, 1), (1, 3)])
+def test_all_tiles_of_a_picture_get_the_light_of_the_whole(takes: int, channels: int) -> None:
+    torch.manual_seed(0)
+    config = RestorerConfig(network="tone", width=4, depth=2)
+    model = Restorer(config, ImageSpec(24, takes, (), Source(takes, degradation="dark:1-3"))).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.3)
+    generator = Generator(model, "enhance", torch.device("cpu"))
+    picture = random(channels, 260, 300) * torch.linspace(0.1, 0.9, 300)  # whose parts are unlike
+    whole, tiled = (apply(generator, picture, tile=tile) for tile in (None, 96))
+    assert torch.allclose(tiled, whole, atol=1e-5)
+    model.overview = 0  # then each tile has a light of its own
+    assert float((apply(generator, picture, tile=96) - whole).abs().mean()) > 0.02
+
+
 def test_a_noise_level_is_a_number_that_a_model_takes() -> None:
     for sigma in (-1.0, 255.5, float("nan"), float("inf")):
         with pytest.raises(UserError, match="is out of range: give `sigma` 0 to 255"):

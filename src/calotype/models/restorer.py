@@ -17,11 +17,15 @@ from calotype.networks.blocks import evaluating
 from calotype.networks.patchgan import PatchGAN, halvings_for
 from calotype.networks.recognizer import RandomNetwork
 from calotype.networks.restorer import FSRCNN, Curves, DnCNN, ResidualRestorer, filled
+from calotype.networks.tone import DEEPEST as DEEPEST_TONE
+from calotype.networks.tone import Tone
 from calotype.settings import Depth, NotNegative, Width
 from calotype.types import Batch, Condition, FillingOptions, ImageSpec, Model, Noise, Player, SamplingOptions, Source, Step, chosen
 
 JUDGED = 16  # pixels a side that training images must have for an adversarial loss to make sense
+OVERVIEW = 512  # pixels a side of the sample of a whole picture by which one curve is found for all of its parts
 JUDGE_WIDTH = 64  # channels of the discriminator
+HIGHEST = 40.0  # dB from which on the loss "psnr" asks for little more
 
 
 @dataclass(frozen=True)
@@ -30,12 +34,12 @@ class RestorerConfig:
 
     kind: Literal["restorer"] = "restorer"
     # residual: blocks without normalization, flat or in the shape of a U; naf: NAFNet's blocks; curves: brightness and contrast alone
-    network: Literal["residual", "naf", "dncnn", "fsrcnn", "curves"] = "residual"
+    network: Literal["residual", "naf", "dncnn", "fsrcnn", "curves", "tone"] = "residual"
     width: Annotated[Width, Field(ge=4)] = 48  # channels
     depth: Depth = 4  # blocks at the coarsest resolution; layers of dncnn, fsrcnn and curves
     levels: Annotated[int, Field(ge=0, le=4)] = 0  # halvings of the resolution, each with twice the channels (residual and naf)
     unshuffle: Annotated[int, Field(ge=1, le=8)] = 1  # pixels a side that become one place of the network: 2 is four times faster
-    loss: Literal["l1", "l2"] = "l1"  # distance between the restored image and the true one
+    loss: Literal["l1", "l2", "psnr"] = "l1"  # distance between the restored image and the true one; psnr: what is missing of 40 dB, in dB
     adversarial: NotNegative = 0.0  # weight of a discriminator of patches beside it: sharper, and less true
     perceptual: NotNegative = 0.0  # weight of a distance in the features of a random network beside it; 0.1 is much
 
@@ -61,6 +65,7 @@ class Restorer(Model):
         self.spec = spec
         self.mask = spec.source.channels + spec.source.conditioning.index("mask") if "mask" in spec.source.conditioning else None
         self.network = _network(config, spec.source, spec.channels)
+        self.overview = OVERVIEW if config.network == "tone" else 0
         self.discriminator: PatchGAN | None = None
         if config.adversarial:
             self.discriminator = PatchGAN(spec.channels, width=JUDGE_WIDTH, halvings=halvings_for(spec.size))
@@ -80,12 +85,13 @@ class Restorer(Model):
 
         Prefilled colors are those of `filled`.
         """
-        return self.restore(source_of(condition), chosen(FillingOptions, options).prefilled).float().clamp(-1, 1)
+        source, whole = source_of(condition), None if condition is None else condition.whole
+        return self.restore(source, chosen(FillingOptions, options).prefilled, whole).float().clamp(-1, 1)
 
-    def restore(self, source: Tensor, prefilled: bool = False) -> Tensor:
-        """Restored images, not yet clipped."""
+    def restore(self, source: Tensor, prefilled: bool = False, whole: Tensor | None = None) -> Tensor:
+        """Restored images, not yet clipped; those that are parts of a picture as the whole of it asks."""
         if self.mask is None:
-            restored: Tensor = self.network(source)
+            restored: Tensor = self.network(source) if whole is None else self.network(source, whole)
             return restored
         known, picture, maps = self._known(source), source[:, : self.spec.channels], source[:, self.spec.channels :]
         smooth = picture if prefilled else filled(picture.float(), known.float())  # the network has to add what is not smooth alone
@@ -115,8 +121,12 @@ class Restorer(Model):
         restored = self.restore(source).float()
         error = (restored - batch.image).abs() if self.config.loss == "l1" else (restored - batch.image).square()
         # pixels that are kept have no error: the mean is over the others
-        share = error.new_ones(()) if self.mask is None else 1 - self._known(source).float().mean()
-        distance = error.mean() / share.clamp(min=1e-3)
+        counted = error.new_ones(len(error)) if self.mask is None else 1 - self._known(source).float().mean((1, 2, 3))
+        if self.config.loss == "psnr":  # of each image by itself, as it is judged
+            mse = error.mean((1, 2, 3)) / counted.clamp(min=1e-3)
+            distance = (mse / 4 + 10 ** (-HIGHEST / 10)).log10().mean() + HIGHEST / 10
+        else:
+            distance = error.mean() / counted.mean().clamp(min=1e-3)
         terms = {"loss": distance}
         if self.eye is not None:
             terms["perceptual"] = self._looks(restored, batch.image)
@@ -162,6 +172,8 @@ def _network(config: RestorerConfig, source: Source, out: int) -> nn.Module:
             return FSRCNN(source, out, width=width, depth=depth)
         case "curves":
             return Curves(source, out, width=width, depth=depth, unshuffle=config.unshuffle)
+        case "tone":
+            return Tone(source, out, width=width, depth=depth)
 
 
 def require_pairs(source: Source) -> None:
@@ -177,11 +189,15 @@ def _check(config: RestorerConfig, spec: ImageSpec, source: Source) -> None:
         raise UserError(f"patches of {spec.size} pixels are no multiple of the scale {source.scale}: give `data.patch={near}`")
     if "mask" in source.conditioning and (source.scale > 1 or source.channels != spec.channels):
         raise UserError(f"{source} keeps no pixel as it is: inpaint at full size and in the same colors, as with `data.degrade=mask:box`")
-    if config.network == "curves" and source.scale > 1:
+    if config.network in ("curves", "tone") and source.scale > 1:
         raise UserError("curves make no larger images: leave `model.network` out, or degrade without downsampling")
+    if config.network == "tone" and "mask" in source.conditioning:
+        raise UserError("one curve for all pixels fills no holes: leave `model.network` out, or degrade without a mask")
     if config.network not in ("residual", "naf") and config.levels:
         raise UserError(f"`model.levels` belongs to the residual and naf networks: leave it out beside `model.network={config.network}`")
-    if config.network in ("dncnn", "fsrcnn") and config.unshuffle > 1:
+    if config.network == "tone" and config.depth > DEEPEST_TONE:
+        raise UserError(f"the tone network halves a small picture with every layer: give `model.depth={DEEPEST_TONE}` or less")
+    if config.network in ("dncnn", "fsrcnn", "tone") and config.unshuffle > 1:
         raise UserError(f"`model.unshuffle` is not for `model.network={config.network}`: leave it out")
     if config.adversarial and spec.size < JUDGED:
         raise UserError(f"an adversarial loss needs images of {JUDGED} pixels or more: give a larger `data.patch`")

@@ -22,7 +22,7 @@ from calotype.degrade.resize import resize
 from calotype.errors import CalotypeError, UserError
 from calotype.networks.restorer import filled
 from calotype.tasks.sample import Generator, Options, load
-from calotype.tasks.tiles import Function, Look, Plan, Window, Write, look_of, mirrored, plan, tiled, within
+from calotype.tasks.tiles import Function, Look, Plan, Window, Write, look_of, mirrored, plan, sampled, tiled, within
 from calotype.types import Condition, FillingOptions, Noise, Source
 
 Done = Callable[[float], None]
@@ -93,19 +93,24 @@ class Applied:
         """Channels of what a picture of so many becomes."""
         return channels if self.restores else self.gives
 
-    def function(self, channels: int, index: int = 0) -> Function:
-        """The model as a function of pictures with ``channels`` channels and known maps behind them, (1, C', h, w)."""
+    def function(self, channels: int, index: int = 0, whole: Tensor | None = None) -> Function:
+        """The model as a function of pictures with ``channels`` channels and known maps behind them, (1, C', h, w).
+
+        They are parts of the picture that ``whole`` (1, channels, h, w) is a sample of.
+        """
         luma = Luma()
 
         def function(given: Tensor) -> Tensor:
             picture, maps = given[:, :channels], given[:, channels:]
             if channels == self.takes:
-                return self._model(given, index)
+                return self._model(given, index, whole)
             if channels == 1:
-                made = self._model(torch.cat([picture.expand(-1, self.takes, -1, -1), maps], 1), index)
+                all_ = None if whole is None else whole.expand(-1, self.takes, -1, -1)
+                made = self._model(torch.cat([picture.expand(-1, self.takes, -1, -1), maps], 1), index, all_)
                 return made.mean(1, keepdim=True) if self.restores else made
             if self.restores and self.source.scale == 1:
-                return self._model(torch.cat([picture.transpose(0, 1), maps.expand(3, -1, -1, -1)], 1), index).transpose(0, 1)
+                all_ = None if whole is None else whole.transpose(0, 1)
+                return self._model(torch.cat([picture.transpose(0, 1), maps.expand(3, -1, -1, -1)], 1), index, all_).transpose(0, 1)
             made = self._model(torch.cat([luma.forward(picture), maps], 1), index)
             if not self.restores:
                 return made
@@ -117,7 +122,8 @@ class Applied:
     @cached_property
     def look(self) -> Look:
         """How far the model looks, and what it costs."""
-        found = look_of(self.function(self.takes), self.generator.model, self.takes + len(self.source.conditioning))
+        whole = torch.zeros(1, self.takes, 8, 8) if self.generator.model.overview else None
+        found = look_of(self.function(self.takes, whole=whole), self.generator.model, self.takes + len(self.source.conditioning))
         if self.source.scale > 1 and found.reach is not None:
             return replace(found, reach=max(found.reach, 3))  # that of the interpolation
         return found
@@ -131,12 +137,13 @@ class Applied:
         """
         margin = self.look.margin if self.restores else 0
         height, width = (side + 2 * margin for side in size)
+        whole = sampled(window, *size, self.generator.model.overview, channels)
         if margin:
             window, scale = mirrored(window, *size, margin), self.source.scale
             write = within(write, scale * size[0], scale * size[1], scale * margin)
         small = max(size) <= SMALL and self.way.tile is None
         cut = Plan(SMALL + 2 * margin, 0, None) if small else plan(self.look, height, width, self.way.tile)
-        tiled(self.function(channels, index), window, write, height, width, cut, done or (lambda share: None))
+        tiled(self.function(channels, index, whole), window, write, height, width, cut, done or (lambda share: None))
         return cut
 
     def tensor(self, picture: Tensor, known: Tensor | None = None, index: int = 0, done: Done | None = None) -> Tensor:
@@ -204,9 +211,10 @@ class Applied:
         made, first = self.generator.model.sample(noise, Condition(source=given), self._options), scale * margin
         return made[:, :, first : first + scale * height, first : first + scale * width].float().clamp(-1, 1).cpu()
 
-    def _model(self, given: Tensor, index: int) -> Tensor:
+    def _model(self, given: Tensor, index: int, whole: Tensor | None = None) -> Tensor:
         noise = Noise(len(given), self.way.seed, index, self.generator.device)
-        made = self.generator.model.sample(noise, Condition(source=given.to(self.generator.device)), self._told).to(given.device)
+        condition = Condition(source=given, whole=whole).to(self.generator.device)
+        made = self.generator.model.sample(noise, condition, self._told).to(given.device)
         if not torch.isfinite(made).all():
             raise CalotypeError("the model yields values that are not finite: its training diverged, or its weights are damaged")
         return made

@@ -175,6 +175,14 @@ def mirrored(window: Window, height: int, width: int, margin: int) -> Window:
     return larger
 
 
+def sampled(window: Window, height: int, width: int, side: int, channels: int) -> Tensor | None:
+    """Pixels of a source of ``height`` x ``width`` in a grid of ``side`` a side at most, (1, channels, h, w); None for 0."""
+    if not side:
+        return None
+    rows, columns = (torch.arange(n := min(full, side)) * full // n for full in (height, width))
+    return torch.cat([window(row, row + 1, 0, width)[:, :channels, :, columns] for row in rows.tolist()], 2)
+
+
 def within(write: Write, height: int, width: int, margin: int) -> Write:
     """Takes the rows of a result and passes on those ``height`` rows and ``width`` columns that have ``margin`` pixels around them."""
 
