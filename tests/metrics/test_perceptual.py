@@ -1,4 +1,4 @@
-"""The distance in the features of random networks: zero, symmetric, rising with damage, and of more use than the mean squared error."""
+"""The distance in features: zero, symmetric, rising with damage, and of more use than the mean squared error."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from calotype import degrade
 from calotype.losses.perceptual import FLOOR, feature_distance
 from calotype.metrics import perceptual
 from calotype.metrics.features_kinds import RANDOM_SEEDS
+from calotype.metrics.features_photos import PHOTOS, photo_network
 from calotype.metrics.perceptual import perceptual_distance, perceptual_distances, perceptual_name
 from calotype.metrics.quality import psnr
 from calotype.networks.recognizer import RandomNetwork
@@ -20,6 +21,7 @@ from calotype.types import Noise
 from tests.degrade.photographs import piece
 
 NAMES = ("astronaut", "chelsea", "flower", "china")
+EYES = pytest.mark.parametrize("through", [(), (PHOTOS.network,)], ids=["photographs", "random"])
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +68,33 @@ def test_it_is_the_mean_over_three_random_networks(photos: Tensor) -> None:
     other = degraded(photos, "jpeg:20")
     networks = [RandomNetwork(3, seed) for seed in RANDOM_SEEDS]
     theirs = torch.stack([feature_distance(network.maps(other), network.maps(photos)) for network in networks]).mean(0)
-    torch.testing.assert_close(perceptual_distance(other, photos), theirs.double(), rtol=1e-4, atol=1e-7)
+    torch.testing.assert_close(perceptual_distance(other, photos, [PHOTOS.network]), theirs.double(), rtol=1e-4, atol=1e-7)
+    assert float((perceptual_distance(other, photos) / theirs).min()) > 5  # which no network of photographs says
+
+
+def test_it_is_the_sum_over_five_stages_of_a_network_of_photographs(photos: Tensor) -> None:
+    other, network = degraded(photos, "jpeg:20"), photo_network("cpu")
+    with torch.no_grad():
+        ours, theirs = (network.maps((x * 127.5 + 127.5 - 127) / 128)[:5] for x in (other, photos))
+    torch.testing.assert_close(perceptual_distance(other, photos), feature_distance(ours, theirs).double(), rtol=1e-4, atol=1e-7)
+    gray = degraded(photos, "gray")
+    repeated = gray.expand(-1, 3, -1, -1)
+    torch.testing.assert_close(perceptual_distance(gray, gray * 0.5), perceptual_distance(repeated, repeated * 0.5), rtol=1e-4, atol=1e-7)
+
+
+def test_without_the_weights_random_networks_stand_in(photos: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(perceptual, "file_of", lambda weights: None)
+    other = degraded(photos, "blur:2")
+    assert torch.equal(perceptual_distance(other, photos), perceptual_distance(other, photos, [PHOTOS.network]))
+    assert perceptual_name(3).startswith("feature distance[random x3@")
+
+
+def test_photographs_are_seen_in_color(photos: Tensor) -> None:
+    gray = degraded(photos, "gray").expand(-1, 3, -1, -1)
+    light = photos + (gray - photos).square().mean((1, 2, 3), keepdim=True).sqrt()  # as far as gray by the squared error, or nearly
+    assert bool((perceptual_distance(gray, photos) > 3 * perceptual_distance(light, photos)).all())
+    half = (gray + photos) / 2
+    assert bool((perceptual_distance(half, photos) < 0.5 * perceptual_distance(gray, photos)).all())
 
 
 def test_what_no_file_would_hold_is_rounded_first(photos: Tensor) -> None:
@@ -84,9 +112,10 @@ def test_what_no_file_would_hold_is_rounded_first(photos: Tensor) -> None:
     ],
 )
 @pytest.mark.parametrize("channels", [1, 3])
-def test_more_damage_is_farther_away(photos: Tensor, specs: tuple[str, ...], channels: int) -> None:
+@EYES
+def test_more_damage_is_farther_away(photos: Tensor, specs: tuple[str, ...], channels: int, through: tuple[str, ...]) -> None:
     truth = degraded(photos, "gray") if channels == 1 else photos
-    found = torch.stack([perceptual_distance(degraded(truth, spec), truth) for spec in specs])
+    found = torch.stack([perceptual_distance(degraded(truth, spec), truth, through) for spec in specs])
     assert bool((found.diff(dim=0) > 0).all())
 
 
@@ -99,7 +128,8 @@ def at_psnr(truth: Tensor, make: Callable[[float], Tensor], target: float, most:
     return make(low)
 
 
-def test_at_the_same_psnr_light_is_nothing_and_lost_detail_is_much(photos: Tensor) -> None:
+@EYES
+def test_at_the_same_psnr_light_is_nothing_and_lost_detail_is_much(photos: Tensor, through: tuple[str, ...]) -> None:
     """What a squared error cannot tell apart."""
     for truth in photos.split(1):
         mean = truth.mean((1, 2, 3), keepdim=True)
@@ -112,7 +142,7 @@ def test_at_the_same_psnr_light_is_nothing_and_lost_detail_is_much(photos: Tenso
         ]
         made = [at_psnr(truth, make, 27, most) for make, most in ways]
         assert [float(psnr(one, truth)[0]) for one in made] == pytest.approx([27] * 4, abs=0.1)
-        light, contrast, blur, grain = (float(perceptual_distance(one, truth)[0]) for one in made)
+        light, contrast, blur, grain = (float(perceptual_distance(one, truth, through)[0]) for one in made)
         assert light < contrast < 0.5 * min(blur, grain)
 
 
@@ -128,6 +158,7 @@ def test_large_images_are_looked_at_in_squares(photos: Tensor, monkeypatch: pyte
 
 
 def test_the_name_says_what_the_features_are() -> None:
-    assert perceptual_name(3) == perceptual_name(3)
-    assert perceptual_name(1) != perceptual_name(3)
-    assert perceptual_name(3).startswith("feature distance[random x3@")
+    assert perceptual_name(3) == f"feature distance[efficientnet-lite0 stages 1-5@{PHOTOS.sha256[:8]}]"
+    color, gray = (perceptual_name(channels, [PHOTOS.network]) for channels in (3, 1))
+    assert color != gray
+    assert color.startswith("feature distance[random x3@")

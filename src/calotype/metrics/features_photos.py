@@ -91,7 +91,7 @@ def photos(device: torch.device | str = "cpu") -> FeatureSpace:
     Raises:
         UserError: as `published`.
     """
-    network, device = _network(str(device)), str(device)
+    network, device = photo_network(str(device)), str(device)
     mix = torch.from_numpy(_projection()).to(device)
 
     def extract(x: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -109,7 +109,7 @@ def photos_full(device: torch.device | str = "cpu") -> FeatureSpace:
     Raises:
         UserError: as `published`.
     """
-    network, device = _network(str(device)), str(device)
+    network, device = photo_network(str(device)), str(device)
 
     def extract(x: Tensor) -> tuple[Tensor, Tensor | None]:
         return network(_laid(x, FULL_INPUT))[0], None
@@ -123,7 +123,8 @@ def _space(name: str, layer: str, dimension: int, extract: Extract, device: str)
 
 
 @lru_cache(maxsize=1)
-def _network(device: str) -> EfficientNetLite:
+def photo_network(device: str) -> EfficientNetLite:
+    """The network with its published weights. Raises `UserError` as `published`."""
     network = EfficientNetLite()
     network.load_state_dict(folded(published(PHOTOS)))
     network = network.eval().requires_grad_(False).to(device)

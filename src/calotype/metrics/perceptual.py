@@ -1,10 +1,11 @@
-"""How different two images look, judged by networks that nobody trained."""
+"""How different two images look, judged by a network that learned to see photographs, or by networks that nobody trained."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import lru_cache
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -12,44 +13,77 @@ from torch import Tensor
 from calotype.degrade.base import round8
 from calotype.losses.perceptual import feature_distance
 from calotype.metrics.features_kinds import RANDOM_SEEDS
+from calotype.metrics.features_photos import PHOTOS, file_of, photo_network
 from calotype.metrics.features_space import hash_of
+from calotype.networks.efficientnet import EfficientNetLite
 from calotype.networks.recognizer import RandomNetwork
 
 SQUARE = 128  # pixels a side that larger images are cut into
 SQUARES = 8  # that are looked at of each image
+STAGES = 5  # of EfficientNet-Lite0, from edges at half the size to parts of objects at a sixteenth
 
 
-def perceptual_distance(a: Tensor, b: Tensor) -> Tensor:
-    """The distance of images (N, C, H, W) in [-1, 1] in the features of three fixed random networks, (N,) float64.
+class Eye(Protocol):
+    """A network that sees images (N, C, H, W) in [-1, 1] as maps of features, level by level."""
 
-    Zero for equal images; the mean over the networks and over squares of 128 pixels, of which large images have 8 looked at, evenly
-    spread. Images are clipped and rounded to 8 bit first. It is not LPIPS: see `calotype.losses.perceptual.feature_distance`. No
-    network is one that trainings look through.
+    def maps(self, x: Tensor) -> list[Tensor]:
+        """For each level (N, c, h, w)."""
+        ...
+
+
+class _Photographs:
+    """The first stages of EfficientNet-Lite0, which gray images meet as gray photographs."""
+
+    def __init__(self, network: EfficientNetLite) -> None:
+        self.network = network
+
+    def maps(self, x: Tensor) -> list[Tensor]:
+        color = ((x * 127.5 + 0.5) / 128).expand(-1, 3, -1, -1)  # as it was trained
+        return self.network.maps(color.contiguous(memory_format=torch.channels_last), STAGES)
+
+
+def perceptual_distance(a: Tensor, b: Tensor, through: Collection[str] = ()) -> Tensor:
+    """The distance of images (N, C, H, W) in [-1, 1] in features of photographs, (N,) float64.
+
+    Those of the first five stages of EfficientNet-Lite0; where its weights are not installed, or a loss looked ``through`` that network
+    (`calotype.types.Model.through`), those of three fixed random networks, which hardly see color and no content. Zero for equal
+    images; the mean over squares of 128 pixels, of which large images have 8 looked at, evenly spread. Images are clipped and rounded to
+    8 bit first. It is not LPIPS: see `calotype.losses.perceptual.feature_distance`.
     """
-    return perceptual_distances([a], b)[0]
+    return perceptual_distances([a], b, through)[0]
 
 
 @torch.no_grad()
-def perceptual_distances(images: Sequence[Tensor], truth: Tensor) -> list[Tensor]:
+def perceptual_distances(images: Sequence[Tensor], truth: Tensor, through: Collection[str] = ()) -> list[Tensor]:
     """`perceptual_distance` of several sets of images to the same truth, which is looked at once."""
     total = [torch.zeros(len(truth), dtype=torch.float64) for _ in images]
-    area, networks = 0, _networks(truth.shape[1])
+    area, eyes = 0, _eyes(truth.shape[1], through)
     for rows, columns in _squares(truth.shape[2], truth.shape[3]):
         cut = (round8(x[:, :, rows, columns].detach().float().cpu()) for x in (truth, *images))
         true, *others = (x.contiguous(memory_format=torch.channels_last) for x in cut)
         size = true.shape[2] * true.shape[3]
-        for network in networks:
-            maps = network.maps(true)
+        for eye in eyes:
+            maps = eye.maps(true)
             for sum_, other in zip(total, others, strict=True):
-                sum_ += size * feature_distance(network.maps(other), maps)
+                sum_ += size * feature_distance(eye.maps(other), maps)
         area += size
-    return [sum_ / (area * len(networks)) for sum_ in total]
+    return [sum_ / (area * len(eyes)) for sum_ in total]
 
 
-def perceptual_name(channels: int) -> str:
+def perceptual_name(channels: int, through: Collection[str] = ()) -> str:
     """What the distance is called where it is quoted: the kind of the features and the hash of their weights."""
-    mark = hash_of({f"{i}.{name}": t for i, network in enumerate(_networks(channels)) for name, t in network.state_dict().items()})
+    if _sees(through):
+        return f"feature distance[{PHOTOS.network} stages 1-{STAGES}@{PHOTOS.sha256[:8]}]"
+    mark = hash_of({f"{i}.{name}": t for i, network in enumerate(_random(channels)) for name, t in network.state_dict().items()})
     return f"feature distance[random x{len(RANDOM_SEEDS)}@{mark}]"
+
+
+def _sees(through: Collection[str]) -> bool:
+    return PHOTOS.network not in through and file_of(PHOTOS) is not None
+
+
+def _eyes(channels: int, through: Collection[str]) -> Sequence[Eye]:
+    return (_Photographs(photo_network("cpu")),) if _sees(through) else _random(channels)
 
 
 def _squares(height: int, width: int) -> Iterator[tuple[slice, slice]]:
@@ -64,7 +98,7 @@ def _squares(height: int, width: int) -> Iterator[tuple[slice, slice]]:
 
 
 @lru_cache(maxsize=2)
-def _networks(channels: int) -> tuple[RandomNetwork, ...]:
+def _random(channels: int) -> tuple[RandomNetwork, ...]:
     networks = tuple(RandomNetwork(channels, seed).eval().requires_grad_(False) for seed in RANDOM_SEEDS)
     for network in networks:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster by two thirds

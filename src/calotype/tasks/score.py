@@ -94,14 +94,15 @@ def score(case: Case, degradation: Degradation, made: Tensor, model: Model | Non
     from calotype.degrade import classical
 
     truth, convention = case.truth, convention_for(degradation, case.truth.shape[1])
+    through = () if model is None else model.through
     size = (truth.shape[2], truth.shape[3])
     found = classical.baselines(case.degraded, degradation, size)
     if model is not None and isinstance(model, HasBaselines):
         found |= {name: image.cpu() for name, image in model.baselines(case.degraded.image).items()}
     images = {"": made[None], **{name: image for name, image in found.items() if image.shape[2:] == size}}
     images = {name: like(image, truth) for name, image in images.items()}
-    apart = dict(zip(images, perceptual_distances(list(images.values()), truth), strict=True))
-    text = f"{convention.text}; perceptual is the {perceptual_name(truth.shape[1])} of whole pictures, not LPIPS"
+    apart = dict(zip(images, perceptual_distances(list(images.values()), truth, through), strict=True))
+    text = f"{convention.text}; perceptual is the {perceptual_name(truth.shape[1], through)} of whole pictures, not LPIPS"
     if degradation.spec == f"downsample:{degradation.scale}":
         images["bicubic"] = published_bicubic(truth, degradation.scale)
         text += "; bicubic scores are as in publications, of luma that is not rounded on the way"
