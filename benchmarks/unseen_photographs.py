@@ -31,7 +31,7 @@ from calotype.metrics.perceptual import perceptual_distances, perceptual_name
 from calotype.metrics.quality import convention_for
 from calotype.tasks.model_inputs import to_tensor
 from calotype.tasks.restore import Applied
-from calotype.tasks.score import like
+from calotype.tasks.score import like, missing_in
 from calotype.types import HasBaselines, Noise
 
 OWN = "this model"
@@ -77,21 +77,24 @@ def main() -> None:
         for draw in range(1 if fixed else options.draws):
             degraded = degradation(truth, Noise(1, draw, number))
             maps = None if degraded.conditioning is None else degraded.conditioning[0]
-            made = {OWN: applied.tensor(degraded.image[0], maps)[None], **classical.baselines(degraded, degradation, truth.shape[2:])}
+            made = {
+                OWN: applied.tensor(degraded.image[0], maps)[None],
+                **classical.baselines(degraded, degradation, (truth.shape[2], truth.shape[3])),
+            }
             if isinstance(generator.model, HasBaselines):
                 made |= {name: image.cpu() for name, image in generator.model.baselines(degraded.image).items()}
             made = {name: like(image, truth).clamp(-1, 1) for name, image in made.items() if image.shape[2:] == truth.shape[2:]}
-            holes = None if maps is None or "mask" not in source.conditioning else 1 - degraded.conditioning
+            holes = missing_in(degradation, degraded)
             for name, image in made.items():
                 psnr.setdefault(name, {}).setdefault(photograph, []).append(float(convention.psnr(image, truth, holes)))
             if not draw:
-                for name, far in zip(made, perceptual_distances(list(made.values()), truth), strict=True):
-                    apart.setdefault(name, []).append(float(far))
+                for name, one in zip(made, perceptual_distances(list(made.values()), truth, generator.model.through), strict=True):
+                    apart.setdefault(name, []).append(float(one))
                 shown += [image[..., :SHOWN, :SHOWN] for image in (made["input"], made[OWN], truth)]
         print(f"{photograph}: " + ", ".join(f"{name} {np.mean(of[photograph]):.2f}" for name, of in psnr.items()), flush=True)
     means = {name: np.array([np.mean(of[one]) for one in images]) for name, of in psnr.items()}
     far = {name: np.array(values) for name, values in apart.items()}
-    print(f"\n{len(images)} photographs, {source.degradation}; PSNR in dB; perceptual: {perceptual_name(3)}")
+    print(f"\n{len(images)} photographs, {source.degradation}; PSNR in dB; perceptual: {perceptual_name(3, generator.model.through)}")
     print(f"{'':16}{'PSNR':>8}  {'gain of the model':28}{'perceptual':>10}  gain of the model (less is better)")
     for name in means:
         print(

@@ -13,6 +13,7 @@ from calotype import degrade
 from calotype.degrade import Degradation
 from calotype.errors import UserError
 from calotype.losses.perceptual import SEED, WIDTHS, feature_distance
+from calotype.metrics.features_photos import PHOTOS
 from calotype.metrics.perceptual import perceptual_distance
 from calotype.models import Restorer, RestorerConfig
 from calotype.networks.recognizer import RandomNetwork
@@ -110,11 +111,11 @@ def test_watching_leaves_the_statistics_of_batch_normalization_alone() -> None:
     assert model.network.training
 
 
-@pytest.mark.parametrize("network", ["residual", "naf", "dncnn", "fsrcnn", "curves", "tone"])
+@pytest.mark.parametrize("network", ["residual", "naf", "dncnn", "fsrcnn", "curves", "tone", "rays"])
 def test_every_network_trains(network: str) -> None:
-    recipe = "enhance" if network in ("curves", "tone") else "denoise"
+    recipe = {"curves": "enhance", "tone": "enhance", "rays": "inpaint"}.get(network, "denoise")
     config = small(recipe, network=network, depth=3, unshuffle=2 if network == "curves" else 1)
-    trainer = trainer_of(config, split_of("denoise"))
+    trainer = trainer_of(config, split_of(recipe))
     before = {name: p.clone() for name, p in trainer.model.named_parameters()}
     for _ in range(5):  # what starts at zero holds up what is behind it
         trainer.step()
@@ -193,7 +194,7 @@ def test_looking_through_features_brings_a_restored_image_nearer_in_them() -> No
             model.players()[0].loss(given, step())["loss"].backward()
             optimizer.step()
         with torch.no_grad():
-            found[weight] = float(perceptual_distance(model.sample(Noise(4), given.condition), image).mean())
+            found[weight] = float(perceptual_distance(model.sample(Noise(4), given.condition), image, [PHOTOS.network]).mean())
     assert found[1.0] < 0.8 * found[0.0]
 
 
@@ -206,6 +207,7 @@ def test_looking_through_features_brings_a_restored_image_nearer_in_them() -> No
         ("mask:box", {"network": "tone"}, "fills no holes"),
         ("dark:2", {"network": "tone", "depth": 6}, "give `model.depth=5`"),
         ("dark:2", {"network": "tone", "unshuffle": 2}, "`model.unshuffle` is not for"),
+        ("noise:25", {"network": "rays"}, "fills holes alone"),
         ("mask:box+downsample:2", {}, "keeps no pixel as it is"),
         ("noise:25", {"network": "dncnn", "levels": 1}, "`model.levels` belongs to"),
         ("noise:25", {"network": "fsrcnn", "unshuffle": 2}, "`model.unshuffle` is not for"),

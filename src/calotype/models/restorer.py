@@ -15,6 +15,7 @@ from calotype.losses.adversarial import least_squares
 from calotype.losses.perceptual import SEED, SMALLEST, WIDTHS, perceptual
 from calotype.networks.blocks import evaluating
 from calotype.networks.patchgan import PatchGAN, halvings_for
+from calotype.networks.rays import FARTHEST, Rays
 from calotype.networks.recognizer import RandomNetwork
 from calotype.networks.restorer import FSRCNN, Curves, DnCNN, ResidualRestorer, filled
 from calotype.networks.tone import DEEPEST as DEEPEST_TONE
@@ -33,13 +34,14 @@ class RestorerConfig:
     """A restorer's network and loss."""
 
     kind: Literal["restorer"] = "restorer"
-    # residual: blocks without normalization, flat or in the shape of a U; naf: NAFNet's blocks; curves: brightness and contrast alone
-    network: Literal["residual", "naf", "dncnn", "fsrcnn", "curves", "tone"] = "residual"
+    # residual: blocks without normalization, flat or in the shape of a U; naf: NAFNet's blocks; curves: brightness and contrast alone, for
+    # each place; tone: the same for the whole picture; rays: holes, along lines
+    network: Literal["residual", "naf", "dncnn", "fsrcnn", "curves", "tone", "rays"] = "residual"
     width: Annotated[Width, Field(ge=4)] = 48  # channels
     depth: Depth = 4  # blocks at the coarsest resolution; layers of dncnn, fsrcnn and curves
-    levels: Annotated[int, Field(ge=0, le=4)] = 0  # halvings of the resolution, each with twice the channels (residual and naf)
+    levels: Annotated[int, Field(ge=0, le=4)] = 0  # halvings of the resolution, each with twice the channels (residual, naf and rays)
     unshuffle: Annotated[int, Field(ge=1, le=8)] = 1  # pixels a side that become one place of the network: 2 is four times faster
-    loss: Literal["l1", "l2", "psnr"] = "l1"  # distance between the restored image and the true one; psnr: what is missing of 40 dB, in dB
+    loss: Literal["l1", "l2", "psnr"] = "l1"  # distance between restored and true images; psnr: by how many times 10 dB each misses 40 dB
     adversarial: NotNegative = 0.0  # weight of a discriminator of patches beside it: sharper, and less true
     perceptual: NotNegative = 0.0  # weight of a distance in the features of a random network beside it; 0.1 is much
 
@@ -66,6 +68,7 @@ class Restorer(Model):
         self.mask = spec.source.channels + spec.source.conditioning.index("mask") if "mask" in spec.source.conditioning else None
         self.network = _network(config, spec.source, spec.channels)
         self.overview = OVERVIEW if config.network == "tone" else 0
+        self.reach = FARTHEST if config.network == "rays" else 0  # which no short hole tells
         self.discriminator: PatchGAN | None = None
         if config.adversarial:
             self.discriminator = PatchGAN(spec.channels, width=JUDGE_WIDTH, halvings=halvings_for(spec.size))
@@ -172,6 +175,8 @@ def _network(config: RestorerConfig, source: Source, out: int) -> nn.Module:
             return FSRCNN(source, out, width=width, depth=depth)
         case "curves":
             return Curves(source, out, width=width, depth=depth, unshuffle=config.unshuffle)
+        case "rays":
+            return Rays(source, out, width=width, depth=depth, levels=config.levels, unshuffle=config.unshuffle)
         case "tone":
             return Tone(source, out, width=width, depth=depth)
 
@@ -193,8 +198,12 @@ def _check(config: RestorerConfig, spec: ImageSpec, source: Source) -> None:
         raise UserError("curves make no larger images: leave `model.network` out, or degrade without downsampling")
     if config.network == "tone" and "mask" in source.conditioning:
         raise UserError("one curve for all pixels fills no holes: leave `model.network` out, or degrade without a mask")
-    if config.network not in ("residual", "naf") and config.levels:
-        raise UserError(f"`model.levels` belongs to the residual and naf networks: leave it out beside `model.network={config.network}`")
+    if config.network == "rays" and "mask" not in source.conditioning:
+        raise UserError("the network of rays fills holes alone: degrade by a mask, as with `data.degrade=mask:box`")
+    if config.network not in ("residual", "naf", "rays") and config.levels:
+        raise UserError(
+            f"`model.levels` belongs to the residual, naf and rays networks: leave it out beside `model.network={config.network}`"
+        )
     if config.network == "tone" and config.depth > DEEPEST_TONE:
         raise UserError(f"the tone network halves a small picture with every layer: give `model.depth={DEEPEST_TONE}` or less")
     if config.network in ("dncnn", "fsrcnn", "tone") and config.unshuffle > 1:

@@ -19,6 +19,8 @@ SAMPLED = 1 << 12  # pixels that quantiles are taken of
 GLANCE = 96  # pixels a side of the small picture that is looked at
 DEEPEST = 5  # convolutions, behind which a side is 3 places long
 KNOTS = 16  # pieces of the curve
+WITHHELD = 0.25  # share of the pictures that each kind of evidence is withheld from in training
+TINT, SATURATION = 0.15, 0.4  # standard deviations of the logarithms of what colors of light and saturations are multiplied by
 _ONE = 0.5413  # softplus of it is one
 
 
@@ -30,6 +32,10 @@ class Tone(nn.Module):
     channel, and means and deviations of the features of a small copy (as in HDRnet, Gharbi et al. 2017), become the heights of a curve at
     its knots, which lie denser where it is dark; it is linear in between and goes on beyond. It starts as `calotype.degrade.tone.stretch`,
     which stretches the histogram to the full range. Gray stays gray, and no pixel overtakes a brighter one.
+
+    A few hundred photographs have colors and a grain of their own, in which a brightness can be read that other pictures do not have. While
+    it trains, the network therefore sees each picture in light of another color (`recolored`), and any kind of evidence is withheld from
+    a quarter of the pictures.
 
     Args:
         source: What comes in.
@@ -67,10 +73,16 @@ class Tone(nn.Module):
         levels = _quantiles(picture)
         low, high = levels[:, 0, :1], levels[:, 0, -1:]
         span = (high - low).clamp(min=1 / 255)
+        if self.training:
+            picture = recolored(picture)
+            levels = _quantiles(picture)
         histogram = (levels - low[..., None]) / span[..., None]
         seen = self.look((pooled(picture, GLANCE) - low[..., None, None]) / span[..., None, None] * 2 - 1)
         deviation = (seen.var((2, 3)) + 1e-6).sqrt()
-        raw = self.curve(self.think(torch.cat([histogram.flatten(1), low, high, seen.mean((2, 3)), deviation], 1)))
+        told = [*histogram.unbind(1), torch.cat([low, high], 1), torch.cat([seen.mean((2, 3)), deviation], 1)]
+        if self.training:
+            told = [part * (torch.rand_like(part[:, :1]) >= WITHHELD) for part in told]
+        raw = self.curve(self.think(torch.cat(told, 1)))
         rise = _places(raw).diff() * functional.softplus(raw[:, 1:] + _ONE)
         return low, span, torch.cat([torch.zeros_like(low), rise.cumsum(1)], 1) + raw[:, :1] * 0.1
 
@@ -85,6 +97,17 @@ class Bend(nn.Module):
         slope = heights.diff(dim=1) / _places(heights).diff()
         start = heights[:, :-1] - slope * _places(heights)[:-1]
         return (start.gather(1, which) + slope.gather(1, which) * x).view_as(picture) * 2 - 1
+
+
+def recolored(picture: Tensor) -> Tensor:
+    """Pictures (N, C, H, W) in [0, 1] in light of random colors, more or less saturated, as bright as before; gray ones as they are."""
+    if picture.shape[1] != 3:
+        return picture
+    luma = Luma()
+    gray = luma.forward(picture)
+    saturated = gray + (picture - gray) * torch.randn_like(gray[:, :, :1, :1]).mul(SATURATION).exp()
+    lit = saturated * torch.randn_like(picture[:, :, :1, :1]).mul(TINT).exp()
+    return lit * gray.mean((2, 3), keepdim=True) / luma.forward(lit).mean((2, 3), keepdim=True).clamp(min=1e-6)
 
 
 def _places(like: Tensor) -> Tensor:
