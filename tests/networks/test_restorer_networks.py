@@ -7,8 +7,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from calotype.networks.body import NAFBlock
 from calotype.networks.norms import AffineChannelNorm
-from calotype.networks.restorer import FSRCNN, Curves, DnCNN, NAFBlock, ResidualRestorer, filled
+from calotype.networks.restorer import FSRCNN, Curves, DnCNN, ResidualRestorer, filled
 from calotype.types import Source
 
 NOISY = Source(1, 1, ("sigma",), "noise:0-55")

@@ -15,8 +15,8 @@ from calotype.degrade.color import Luma
 from calotype.errors import UserError
 from calotype.models.restorer import require_pairs, source_of
 from calotype.networks.blocks import evaluating, padded
+from calotype.networks.body import Body
 from calotype.networks.lab import lab_of, mixed, rgb_of
-from calotype.networks.restorer import Body
 from calotype.parallel import average
 from calotype.settings import Depth, Share, Width
 from calotype.types import Batch, Condition, ImageSpec, Model, Noise, Player, SamplingOptions, Step

@@ -127,6 +127,13 @@ def padded(x: Tensor, multiple: int) -> Tensor:
     return F.pad(x, (0, right, 0, down), mode="replicate") if down or right else x
 
 
+def fitted(picture: Tensor, out: int) -> Tensor:
+    """(N, C, H, W) with ``out`` channels: gray repeated, color averaged."""
+    if picture.shape[1] == out:
+        return picture
+    return picture.expand(-1, out, -1, -1) if picture.shape[1] == 1 else picture.mean(1, keepdim=True)
+
+
 def add_spectral_norm(module: nn.Module) -> None:
     """Divide the weight of every layer by its largest singular value (Miyato et al. 2018), with one power iteration a forward pass."""
     for layer in list(module.modules()):

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from calotype.networks.blocks import padded
-from calotype.networks.restorer import Body
+from calotype.networks.body import Body
 from calotype.types import Source
 
 DIRECTIONS = ((0, 1), (1, 0), (1, 1), (1, -1), (1, 2), (2, 1), (1, -2), (2, -1))  # rows and columns of a step

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from calotype.degrade.color import Luma
-from calotype.networks.restorer import fitted
+from calotype.networks.blocks import fitted
 from calotype.precise import pooled
 from calotype.types import Source
 
