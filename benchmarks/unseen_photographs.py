@@ -30,7 +30,7 @@ from calotype.degrade import classical, parse
 from calotype.metrics.perceptual import perceptual_distances, perceptual_name
 from calotype.metrics.quality import convention_for
 from calotype.tasks.model_inputs import to_tensor
-from calotype.tasks.restore import Applied
+from calotype.tasks.restore import Applied, is_gray
 from calotype.tasks.score import like, missing_in
 from calotype.types import HasBaselines, Noise
 
@@ -44,8 +44,9 @@ def photographs(color: bool) -> dict[str, Tensor]:
     with zipfile.ZipFile(embedded.photographs("photos")) as archive:
         for name in sorted(name for name in archive.namelist() if not name.endswith("/")):
             image = decode(archive.read(name), name)
-            if not color or image.mode != "L":
-                found[Path(name).stem] = to_tensor(np.asarray(image.convert("RGB"))[None])
+            truth = to_tensor(np.asarray(image.convert("RGB"))[None])
+            if not color or not is_gray(truth[0]):
+                found[Path(name).stem] = truth
     return found
 
 
@@ -61,13 +62,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("--draws", type=int, default=4)
+    parser.add_argument("--degrade", help="another damage than that of the training, such as mask:strokes")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     generator = calotype.load(options.run, device="cpu")
     applied, source = Applied(generator), generator.spec.source
     assert source is not None
-    degradation = parse(source.degradation)
-    fixed = source.degradation == "gray"
+    degradation = parse(options.degrade or source.degradation)
+    fixed = degradation.spec == "gray"
     psnr: dict[str, dict[str, list[float]]] = {}
     apart: dict[str, list[float]] = {}
     shown = []
@@ -94,7 +96,7 @@ def main() -> None:
         print(f"{photograph}: " + ", ".join(f"{name} {np.mean(of[photograph]):.2f}" for name, of in psnr.items()), flush=True)
     means = {name: np.array([np.mean(of[one]) for one in images]) for name, of in psnr.items()}
     far = {name: np.array(values) for name, values in apart.items()}
-    print(f"\n{len(images)} photographs, {source.degradation}; PSNR in dB; perceptual: {perceptual_name(3, generator.model.through)}")
+    print(f"\n{len(images)} photographs, {degradation.spec}; PSNR in dB; perceptual: {perceptual_name(3, generator.model.through)}")
     print(f"{'':16}{'PSNR':>8}  {'gain of the model':28}{'perceptual':>10}  gain of the model (less is better)")
     for name in means:
         print(

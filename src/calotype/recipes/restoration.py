@@ -16,8 +16,10 @@ SCALE = 3  # of upscale, where no other is asked for
 SMALL_PATCH = 24  # pixels a side of the sources that upscale trains on
 
 
-def _recipe(name: str, model: RestorerConfig | ColorizerConfig, degrade: str, patch: int, *, lr: float = 2e-3, batch: int = 8) -> Config:
-    """What all laptop presets share."""
+def _recipe(
+    name: str, model: RestorerConfig | ColorizerConfig, degrade: str, patch: int | None, *, lr: float = 2e-3, batch: int = 8
+) -> Config:
+    """What all laptop presets share. Without a patch whole tiles are learned from."""
     return Config(
         recipe=name,
         model=model,
@@ -87,8 +89,9 @@ def dejpeg_published() -> Config:
 
 
 def inpaint() -> Config:
-    """Fills boxes and strokes of missing pixels, and keeps all others as they are."""
-    return _recipe("inpaint", RestorerConfig(width=32, depth=2, levels=2, unshuffle=2), "mask:box,strokes", 64)
+    """Fills boxes and strokes of missing pixels along lines whose ends agree, and keeps all others as they are."""
+    model = RestorerConfig(network="rays", width=24, depth=2, levels=2, unshuffle=2, loss="psnr")
+    return _recipe("inpaint", model, "mask:box,strokes", 96, batch=4)
 
 
 def inpaint_published() -> Config:
@@ -98,8 +101,8 @@ def inpaint_published() -> Config:
 
 
 def enhance() -> Config:
-    """Brings light and contrast back by curves for every pixel (after Guo et al. 2020, but taught by pairs)."""
-    return _recipe("enhance", RestorerConfig(network="curves", width=16, depth=5, unshuffle=8), "contrast:0.4-1+dark:1-3", 128)
+    """Brings light and contrast back by one curve for the whole picture (taught by pairs, as curves are by Guo et al. 2020)."""
+    return _recipe("enhance", RestorerConfig(network="tone", width=16, depth=4, loss="psnr"), "contrast:0.4-1+dark:1-3", None)
 
 
 def enhance_published() -> Config:
@@ -110,8 +113,10 @@ def enhance_published() -> Config:
 
 def colorize() -> Config:
     """Colors gray images: the likely colors of each place as classes in CIE Lab, rare ones weighing more (after Zhang et al. 2016)."""
-    # with the paper's half, six photographs give garish colors
-    return _recipe("colorize", ColorizerConfig(rebalance=0.25), "gray", 96)
+    # with the paper's half, photographs by the hundred give garish colors; and its annealing wants beliefs of many hours
+    model = ColorizerConfig(unshuffle=8, rebalance=0.25, temperature=1.0)
+    config = _recipe("colorize", model, "gray", None)
+    return replace(config, data=replace(config.data, rot90=False, flip=True))  # skies are above
 
 
 def colorize_published() -> Config:
