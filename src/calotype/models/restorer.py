@@ -199,7 +199,7 @@ def _check(config: RestorerConfig, spec: ImageSpec, source: Source) -> None:
     if config.network == "tone" and "mask" in source.conditioning:
         raise UserError("one curve for all pixels fills no holes: leave `model.network` out, or degrade without a mask")
     if config.network == "rays" and "mask" not in source.conditioning:
-        raise UserError("the network of rays fills holes alone: degrade by a mask, as with `data.degrade=mask:box`")
+        raise UserError("the network rays fills holes alone: give `model.network=residual`, or a mask, as in `data.degrade=mask:box`")
     if config.network not in ("residual", "naf", "rays") and config.levels:
         raise UserError(
             f"`model.levels` belongs to the residual, naf and rays networks: leave it out beside `model.network={config.network}`"
