@@ -23,7 +23,7 @@ $(VENV)/bin/python:
 # torch comes first and pinned: left to itself, pip may bring a build with gigabytes of CUDA
 $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[photos]'
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed

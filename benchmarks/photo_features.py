@@ -31,11 +31,12 @@ from torch.nn import functional
 from calotype.data import load
 from calotype.diagnose import planted
 from calotype.metrics.features import pick
-from calotype.metrics.features_photos import PHOTOS, published
+from calotype.metrics.features_photos import PHOTOS
 from calotype.metrics.frechet import Moments, frechet
 from calotype.metrics.kinds import rare_kinds
 from calotype.metrics.manifold import nearest, prdc
 from calotype.networks.efficientnet import EfficientNetLite, folded, prepared
+from calotype.networks.published import published
 from calotype.types import ImageSpec
 
 Floats = NDArray[np.float32]

@@ -57,6 +57,10 @@ NARROW: dict[type, dict[str, Any]] = {
 """What makes the networks of each family small, where it takes more than their width."""
 
 
+OF_RECIPE: dict[str, dict[str, Any]] = {"projected": {"discriminator.features": "random"}}
+"""What makes one recipe small that takes more than its family."""
+
+
 def small(name: str, steps: int = 6, **model: Any) -> Config:
     """The recipe as it is but for its size: its losses, penalties, optimizers and schedules are what is under test."""
     config = named(name)
@@ -64,7 +68,7 @@ def small(name: str, steps: int = 6, **model: Any) -> Config:
     data = small_data(config.data) if from_source(name) else config.data
     return replace(
         config,
-        model=changed(config.model, **{**NARROW.get(type(config.model), {"width": 8}), **model}),
+        model=changed(config.model, **{**NARROW.get(type(config.model), {"width": 8}), **OF_RECIPE.get(name, {}), **model}),
         data=data,
         train=train,
         log=Logging(every=2, checkpoints=2, grid=4),

@@ -74,6 +74,11 @@ class ImageSpec:
         return math.log(2) * math.prod(self.shape)
 
 
+def small_gray(spec: ImageSpec) -> bool:
+    """Whether images are taken for digits and their like, and not for photographs: gray ones of at most 32 pixels a side."""
+    return spec.channels == 1 and spec.size <= 32
+
+
 @dataclass(frozen=True)
 class Condition:
     """What an image is asked to be. Every field may be missing."""
@@ -237,6 +242,7 @@ class Model(nn.Module):
     training_only: tuple[str, ...] = ()  # state that an exported model goes without: the beginnings of its names
     least_batch: int = 1  # images that each process needs for a step: 2 where batch normalization sees nothing else than them
     through: tuple[str, ...] = ()  # feature networks that others trained and a loss looks through: a report judges by none of them
+    changes_at: float | None = None  # the share of a run after which its steps take another time than before
     double_backward: bool = False  # whether a loss differentiates a gradient, which compiled networks cannot
 
     @property

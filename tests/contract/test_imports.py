@@ -29,10 +29,11 @@ EXCEPTIONS = {
     ("metrics/features_kinds.py", "calotype.models.classifier"),
 }
 BLOCKS = {"backbone", "blocks", "body", "norms", "posterior", "transformer"}  # of networks/: what several networks are made of
+BLOCKS |= {"efficientnet", "published", "recognizer"}  # and whole ones that nobody trains, through which others see
 WEIGHTS = {  # who reads files of tensors, and of what
     "models/stored.py": "models",
     "metrics/features_kinds.py": "the recognizer of digits inside the package",
-    "metrics/features_photos.py": "published weights that a package carries",
+    "networks/published.py": "published weights that a package carries",
     "metrics/features_pretrained.py": "published weights, known by their SHA-256",
     "metrics/features_cache.py": "features of real images",
     "engine/checkpoint.py": "checkpoints",

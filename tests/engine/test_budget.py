@@ -107,7 +107,7 @@ def test_minutes_are_steps_by_the_time_of_one() -> None:
 
 def test_what_a_step_takes_is_remembered_or_follows_from_the_log_or_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     trainer, said = trainer_of(small("gan"), split_of("gan")), []
-    monkeypatch.setattr(timing, "_seconds_per_step", lambda trainer, window: said.append(window) or 0.5)
+    monkeypatch.setattr(timing, "_seconds_per_step", lambda trainer, window, beaten: said.append(window) or 0.5)
 
     def end(asked: Training | More, seconds: float, timed: float, step: int) -> int:
         trainer.progress = TrainState(9, step, seconds=seconds, settings={"threads": 1, "seconds_per_step": timed, "bf16": False})

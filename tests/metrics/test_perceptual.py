@@ -13,9 +13,10 @@ from calotype import degrade
 from calotype.losses.perceptual import FLOOR, feature_distance
 from calotype.metrics import perceptual
 from calotype.metrics.features_kinds import RANDOM_SEEDS
-from calotype.metrics.features_photos import PHOTOS, photo_network
+from calotype.metrics.features_photos import PHOTOS
 from calotype.metrics.perceptual import perceptual_distance, perceptual_distances, perceptual_name
 from calotype.metrics.quality import psnr
+from calotype.networks.published import lite
 from calotype.networks.recognizer import RandomNetwork
 from calotype.types import Noise
 from tests.degrade.photographs import piece
@@ -73,7 +74,7 @@ def test_it_is_the_mean_over_three_random_networks(photos: Tensor) -> None:
 
 
 def test_it_is_the_sum_over_five_stages_of_a_network_of_photographs(photos: Tensor) -> None:
-    other, network = degraded(photos, "jpeg:20"), photo_network("cpu")
+    other, network = degraded(photos, "jpeg:20"), lite(PHOTOS)
     with torch.no_grad():
         ours, theirs = (network.maps((x * 127.5 + 127.5 - 127) / 128)[:5] for x in (other, photos))
     torch.testing.assert_close(perceptual_distance(other, photos), feature_distance(ours, theirs).double(), rtol=1e-4, atol=1e-7)

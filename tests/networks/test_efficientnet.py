@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from calotype.data import load
-from calotype.metrics.features_photos import PHOTOS, published
+from calotype.metrics.features_photos import PHOTOS
 from calotype.networks.efficientnet import SIZE, EfficientNetLite, folded, prepared
+from calotype.networks.published import published
 
 DEPTHS = {"efficientnet-lite0": 1.0, "efficientnet-lite1": 1.1}
 SIZES = {"efficientnet-lite0": (SIZE, 96), "efficientnet-lite1": (240,)}  # the package pads as fits its own size; 240 leads to an odd one

@@ -69,7 +69,7 @@ def settled(trainer: Trainer, threads: int, display: Display) -> float:
     display.say("timing the first steps ..." if steps is None else "timing threads ...")
     with taken_back(trainer):
         window = GLANCE if asked.minutes is None else _window(asked.minutes)
-        seconds = _seconds_per_step(trainer, window)
+        seconds = _mean_step(trainer, window)
         if free and (steps is None or steps * seconds >= QUICK):
             seconds = _faster(trainer, seconds, window if steps is None else _window(steps * seconds / 60), threads)
     return trainer.world.first(lambda: round(seconds, 9))
@@ -78,7 +78,7 @@ def settled(trainer: Trainer, threads: int, display: Display) -> float:
 def _faster(trainer: Trainer, alone: float, window: float, threads: int) -> float:
     """The seconds of a step with all threads, where they pay against ``alone``, those of a step with one; else ``alone``, with one."""
     torch.set_num_threads(threads)
-    together = _seconds_per_step(trainer, window, alone)
+    together = _mean_step(trainer, window, alone)
     if alone > WORTH * together:
         return together
     torch.set_num_threads(1)
@@ -93,8 +93,20 @@ def known(trainer: Trainer, asked: Training | More, display: Display) -> float:
         return seconds
     display.say("timing a few steps ...")
     with taken_back(trainer):
-        seconds = _seconds_per_step(trainer, _window(asked.minutes))
+        seconds = _mean_step(trainer, _window(asked.minutes))
     return trainer.world.first(lambda: round(seconds, 9))
+
+
+def _mean_step(trainer: Trainer, window: float, beaten: float = math.inf) -> float:
+    """The seconds of a step over a whole run, whose steps may change once."""
+    first = trainer.progress
+    seconds = _seconds_per_step(trainer, window, beaten)
+    if (share := trainer.model.changes_at) is None:
+        return seconds
+    trainer.progress = replace(first, step=math.ceil(share * first.steps))
+    later = _seconds_per_step(trainer, window, beaten)
+    trainer.progress = first
+    return share * seconds + (1 - share) * later
 
 
 def _window(minutes: float) -> float:

@@ -10,8 +10,9 @@ from calotype.errors import UserError
 from calotype.files import expanded
 from calotype.metrics.features_cache import cached
 from calotype.metrics.features_kinds import DIGITS, coarse, digits, for_selection, of_classifier, of_run, random, recognized
-from calotype.metrics.features_photos import PHOTOS, file_of, photos, photos_full
+from calotype.metrics.features_photos import PHOTOS, photos, photos_full
 from calotype.metrics.features_space import Extracted, FeatureSpace
+from calotype.networks.published import file_of
 from calotype.types import ImageSpec
 
 NAMES = ("digits", "photos", "photos-full", "random", "inception", "dinov2")

@@ -13,9 +13,10 @@ from torch import Tensor
 from calotype.degrade.base import round8
 from calotype.losses.perceptual import feature_distance
 from calotype.metrics.features_kinds import RANDOM_SEEDS
-from calotype.metrics.features_photos import PHOTOS, file_of, photo_network
+from calotype.metrics.features_photos import PHOTOS
 from calotype.metrics.features_space import hash_of
 from calotype.networks.efficientnet import EfficientNetLite
+from calotype.networks.published import file_of, lite
 from calotype.networks.recognizer import RandomNetwork
 
 SQUARE = 128  # pixels a side that larger images are cut into
@@ -83,7 +84,7 @@ def _sees(through: Collection[str]) -> bool:
 
 
 def _eyes(channels: int, through: Collection[str]) -> Sequence[Eye]:
-    return (_Photographs(photo_network("cpu")),) if _sees(through) else _random(channels)
+    return (_Photographs(lite(PHOTOS)),) if _sees(through) else _random(channels)
 
 
 def _squares(height: int, width: int) -> Iterator[tuple[slice, slice]]:

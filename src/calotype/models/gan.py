@@ -14,10 +14,13 @@ from torch import Tensor, nn
 from calotype.errors import UserError
 from calotype.losses import regularizers
 from calotype.losses.adversarial import LOSSES, LossName
+from calotype.losses.augmentation import AugmentationName, augmented
 from calotype.losses.regularizers import Lazy
 from calotype.networks.blocks import evaluating
 from calotype.networks.dcgan import DCGANDiscriminator, DCGANDiscriminatorConfig, DCGANGenerator, DCGANGeneratorConfig
 from calotype.networks.mlp import MLPDiscriminator, MLPDiscriminatorConfig, MLPGenerator, MLPGeneratorConfig
+from calotype.networks.projected import ProjectedDiscriminator, ProjectedDiscriminatorConfig
+from calotype.networks.skip import SkipGenerator, SkipGeneratorConfig
 from calotype.parallel import average
 from calotype.settings import Count, Depth, NotNegative, Positive, Width, unless
 from calotype.types import Batch, Condition, ImageSpec, Model, Noise, Player, SamplingOptions, Step
@@ -26,21 +29,33 @@ PenaltyName = Literal["none", "gradient", "gradient_one_sided", "r1", "r2", "r1_
 
 PATH_LENGTH_DECAY = 0.99  # of the running mean of path lengths, at each penalty
 
-GeneratorConfig = Annotated[MLPGeneratorConfig | DCGANGeneratorConfig, Field(discriminator="network")]
-DiscriminatorConfig = Annotated[MLPDiscriminatorConfig | DCGANDiscriminatorConfig, Field(discriminator="network")]
+GeneratorConfig = Annotated[MLPGeneratorConfig | DCGANGeneratorConfig | SkipGeneratorConfig, Field(discriminator="network")]
+DiscriminatorConfig = Annotated[
+    MLPDiscriminatorConfig | DCGANDiscriminatorConfig | ProjectedDiscriminatorConfig, Field(discriminator="network")
+]
 
-GENERATORS: dict[type, Any] = {MLPGeneratorConfig: MLPGenerator, DCGANGeneratorConfig: DCGANGenerator}
+GENERATORS: dict[type, Any] = {
+    MLPGeneratorConfig: MLPGenerator,
+    DCGANGeneratorConfig: DCGANGenerator,
+    SkipGeneratorConfig: SkipGenerator,
+}
 """Built as ``network(shape, latent=, classes=, **settings)``: (N, latent) and labels (N,) or None to (N, C, H, W) in [-1, 1]."""
 
-DISCRIMINATORS: dict[type, Any] = {MLPDiscriminatorConfig: MLPDiscriminator, DCGANDiscriminatorConfig: DCGANDiscriminator}
-"""Built as ``network(shape, classes=, **settings)``: (N, C, H, W) and labels to logits (N,); ``mixes_batch`` where images meet in it."""
+DISCRIMINATORS: dict[type, Any] = {
+    MLPDiscriminatorConfig: MLPDiscriminator,
+    DCGANDiscriminatorConfig: DCGANDiscriminator,
+    ProjectedDiscriminatorConfig: ProjectedDiscriminator,
+}
+"""Built as ``network(shape, classes=, **settings)``: (N, C, H, W) and labels to logits (N,) or (N, K), of K parts of each image;
+``mixes_batch`` where images meet in it."""
 
 
 @dataclass(frozen=True)
 class GANConfig:
     """A generator, a discriminator and the game between them.
 
-    The `network` of either is mlp (fully connected) or dcgan (convolutional); the two may differ.
+    The `network` of either is mlp (fully connected) or dcgan (convolutional), of a generator also skip, of a discriminator also
+    projected (fixed features of photographs); the two may differ.
     """
 
     kind: Literal["gan"] = "gan"  # the family
@@ -58,6 +73,7 @@ class GANConfig:
     path_length_every: Count = 8  # steps between two of them, each of which then counts so many times
     clip_weights: Positive | None = None  # largest absolute weight of the discriminator
     smooth: Annotated[float, Field(gt=0.5, le=1)] = 1.0  # label of real images: below 1 is one-sided label smoothing
+    augment: tuple[AugmentationName, ...] = ()  # what the discriminator sees all images through, for few images: color, translation, cutout
     instance_noise: NotNegative = 0.0  # standard deviation of noise on what the discriminator sees, falling to 0 over the run
 
     def idle(self, spec: ImageSpec) -> dict[str, str]:
@@ -95,10 +111,19 @@ class GAN(Model):
         self.adversarial = LOSSES[config.loss]
         self._loss = partial(self.adversarial.function, target=config.smooth) if self.adversarial.smooths else self.adversarial.function
         self.generator, self.discriminator = _networks(config, spec)
+        if isinstance(self.discriminator, ProjectedDiscriminator):
+            self.through = self.discriminator.through
+            self.changes_at = self.discriminator.warmup or None
 
     def players(self) -> Sequence[Player]:
-        """The discriminator, then the generator."""
+        """The discriminator, then the generator.
+
+        Raises:
+            UserError: where the discriminator sees through a network whose weights are not installed.
+        """
         c = self.config
+        if isinstance(self.discriminator, ProjectedDiscriminator):
+            self.discriminator.ready()
         after = None
         if c.clip_weights is not None:
             after = partial(regularizers.clip_weights, self.discriminator, c.clip_weights)
@@ -149,9 +174,9 @@ class GAN(Model):
         """
         with evaluating(self.generator, self.discriminator):
             fake = self.generator(self._latents(len(train.image), step), self._labels(train))
-            on_real = self.discriminator(train.image, self._labels(train))
-            on_fake = self.discriminator(fake, self._labels(train))
-            on_holdout = self.discriminator(holdout.image, self._labels(holdout))
+            on_real = self.discriminator(self._projected(train.image, step), self._labels(train))
+            on_fake = self.discriminator(self._projected(fake, step), self._labels(train))
+            on_holdout = self.discriminator(self._projected(holdout.image, step), self._labels(holdout))
         boundary = 0.5 * (on_real.mean() + on_fake.mean()) if self.adversarial.boundary is None else self.adversarial.boundary
         accuracy = 0.5 * ((on_real > boundary).float().mean() + (on_fake < boundary).float().mean())
         return {
@@ -165,11 +190,22 @@ class GAN(Model):
 
     def _discriminate(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         label = self._labels(batch)
-        real, fake = self._noisy(batch.image, step), self._noisy(self._fakes(label, len(batch.image), step).detach(), step)
-        if self.penalty is None or not self.penalty.due(step.index):
-            on_real, on_fake = self._judge(real, fake, label)
-            loss = self._loss("discriminator", on_fake, on_real)
-            return {"loss": loss, **self._beliefs(on_real, on_fake)}
+        made, shared = self._fakes(label, len(batch.image), step)
+        if self.penalty is not None and self.penalty.due(step.index):
+            return self._discriminate_smoothly(batch, made, shared, step)
+        real, fake = self._view(batch.image, step), self._view(made, step)
+        if shared:
+            self._share(fake, label, step)
+        on_real, on_fake = self._judge(real, fake.detach(), label)
+        return {"loss": self._loss("discriminator", on_fake, on_real), **self._beliefs(on_real, on_fake)}
+
+    def _discriminate_smoothly(self, batch: Batch, made: Tensor, shared: bool, step: Step) -> dict[str, Tensor]:
+        """With the penalty on the gradient, which is by the images themselves and not by what augmentations make of them."""
+        assert self.penalty is not None
+        label = self._labels(batch)
+        real, fake = self._noisy(batch.image, step), self._noisy(made.detach(), step)
+        if shared:
+            self._share(self._view(made, step), label, step)
         on_real, on_fake, penalty = self._judge_and_penalize(real, fake, label, step)
         loss = self._loss("discriminator", on_fake, on_real) + self.penalty.of(penalty)
         return {"loss": loss, "penalty": penalty, **self._beliefs(on_real, on_fake)}
@@ -193,29 +229,37 @@ class GAN(Model):
         label = self._labels(batch)
         fake = step.cache.pop("fake", None)
         if fake is None:
-            fake = self.generator(self._latents(len(batch.image), step), label)
+            fake = self._view(self.generator(self._latents(len(batch.image), step), label), step)
         else:
             label = step.cache.pop("label", None)
-        fake = self._noisy(fake, step)
         if self.adversarial.needs_real:
-            on_real, on_fake = self._judge(self._noisy(batch.image, step), fake, label)
+            on_real, on_fake = self._judge(self._view(batch.image, step), fake, label)
             return {"loss": self._loss("generator", on_fake, on_real), **self._beliefs(on_real, on_fake)}
         on_fake = self.discriminator(fake, label)
         return {"loss": self._loss("generator", on_fake, None), "d_fake": self._belief(on_fake)}
 
-    def _fakes(self, label: Tensor | None, n: int, step: Step) -> Tensor:
-        """Images for the discriminator's step. Where the players alternate, the generator's step takes the same ones with their graph."""
+    def _fakes(self, label: Tensor | None, n: int, step: Step) -> tuple[Tensor, bool]:
+        """Images for the discriminator's step, and whether the generator's step takes the same with their graph."""
         latent = self._latents(n, step)
         # a loss that compares with real images compares within a class
         if self.config.critic_steps > 1 or (self.adversarial.needs_real and label is not None):
             with torch.no_grad():
-                alone: Tensor = self.generator(latent, label)
-            return alone
-        fake: Tensor = self.generator(latent, label)
+                return self.generator(latent, label), False
+        return self.generator(latent, label), True
+
+    def _share(self, fake: Tensor, label: Tensor | None, step: Step) -> None:
         step.cache["fake"] = fake
         if label is not None:
             step.cache["label"] = label
-        return fake
+
+    def _view(self, images: Tensor, step: Step) -> Tensor:
+        """Images as the discriminator is shown them: with noise, augmented, and as their features where it knows them by fixed ones."""
+        return self._projected(self._augmented(self._noisy(images, step), step), step)
+
+    def _projected(self, images: Tensor, step: Step) -> Tensor:
+        if isinstance(self.discriminator, ProjectedDiscriminator) and step.progress >= self.discriminator.warmup:
+            return self.discriminator.project(images)
+        return images
 
     def _judge(self, real: Tensor, fake: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor]:
         """The logits of both: in one pass where the network judges each image by itself."""
@@ -231,13 +275,18 @@ class GAN(Model):
         if kind in ("r1", "r2", "r1_r2"):
             # one backward pass serves both penalties; the batch itself must not learn that it requires gradients
             real, fake = real.detach().requires_grad_(kind != "r2"), fake.detach().requires_grad_(kind != "r1")
+            seen_real, seen_fake = self._augmented(real, step), self._augmented(fake, step)
             if kind != "r1_r2":
-                on_real, on_fake = self.discriminator(real, label), self.discriminator(fake, label)
+                on_real, on_fake = self.discriminator(seen_real, label), self.discriminator(seen_fake, label)
                 return on_real, on_fake, regularizers.r1(on_real, real) if kind == "r1" else regularizers.r2(on_fake, fake)
-            on_real, on_fake = self._judge(real, fake, label)
+            on_real, on_fake = self._judge(seen_real, seen_fake, label)
             return on_real, on_fake, regularizers.r1_r2(on_real, real, on_fake, fake)
-        on_real, on_fake = self._judge(real, fake, label)
-        critic = partial(self.discriminator, label=label)
+        on_real, on_fake = self._judge(self._augmented(real, step), self._augmented(fake, step), label)
+
+        def critic(images: Tensor) -> Tensor:
+            logits: Tensor = self.discriminator(self._augmented(images, step), label)
+            return logits
+
         if kind == "dragan":
             return on_real, on_fake, regularizers.dragan(critic, real, step.rng)
         one_sided = kind == "gradient_one_sided"
@@ -246,6 +295,9 @@ class GAN(Model):
     def _noisy(self, images: Tensor, step: Step) -> Tensor:
         strength = self.config.instance_noise * (1 - step.progress)
         return regularizers.instance_noise(images, strength, step.rng) if strength > 0 else images
+
+    def _augmented(self, images: Tensor, step: Step) -> Tensor:
+        return augmented(images, self.config.augment, step.rng)
 
     def _latents(self, n: int, step: Step) -> Tensor:
         return torch.randn(n, self.config.latent, generator=step.rng, device=step.rng.device)
@@ -265,7 +317,10 @@ class GAN(Model):
 def _networks(config: GANConfig, spec: ImageSpec) -> tuple[nn.Module, nn.Module]:
     classes = len(spec.classes) if config.conditional else 0
     generator = GENERATORS[type(config.generator)](spec.shape, latent=config.latent, classes=classes, **_settings(config.generator))
-    return generator, DISCRIMINATORS[type(config.discriminator)](spec.shape, classes=classes, **_settings(config.discriminator))
+    discriminator = DISCRIMINATORS[type(config.discriminator)](spec.shape, classes=classes, **_settings(config.discriminator))
+    if isinstance(discriminator, ProjectedDiscriminator) and discriminator.warmup:
+        discriminator.plain = DCGANDiscriminator(spec.shape, classes=classes, width=discriminator.width // 2)
+    return generator, discriminator
 
 
 def _settings(config: GeneratorConfig | DiscriminatorConfig) -> dict[str, Any]:
@@ -275,6 +330,7 @@ def _settings(config: GeneratorConfig | DiscriminatorConfig) -> dict[str, Any]:
 
 def _auc(above: Tensor, below: Tensor) -> Tensor:
     """The share of pairs in which a logit of the first kind is the larger one; ties count half."""
+    above, below = (logits.flatten(1).mean(1) if logits.ndim > 1 else logits for logits in (above, below))
     gap = above[:, None] - below[None, :]
     return 0.5 * (1 + gap.sign().mean())
 

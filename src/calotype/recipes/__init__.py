@@ -25,6 +25,7 @@ RECIPES: dict[str, Callable[[], Config]] = {
     "sngan": gan.sngan,
     "hinge": gan.hinge,
     "rpgan": gan.rpgan,
+    "projected": gan.projected,
     "vae": vae.vae,
     "beta-vae": vae.beta_vae,
     "hvae": vae.hvae,

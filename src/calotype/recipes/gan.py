@@ -13,6 +13,8 @@ from calotype.models.gan import GANConfig
 from calotype.networks.dcgan import DCGANDiscriminatorConfig, DCGANGeneratorConfig
 from calotype.networks.mlp import MLPDiscriminatorConfig, MLPGeneratorConfig
 from calotype.networks.norms import NormName
+from calotype.networks.projected import ProjectedDiscriminatorConfig
+from calotype.networks.skip import SkipGeneratorConfig
 
 _ADAM = Optimizer("adam", lr=1e-3, betas=(0.0, 0.99))
 _DECAY = Schedule("linear")
@@ -99,4 +101,21 @@ def rpgan() -> Config:
         optimizer=_ADAM,
         schedule=_DECAY,
         train=_TRAINING,
+    )
+
+
+def projected() -> Config:
+    """Projected GAN (Sauer et al. 2021): a discriminator on features of photographs, the quickest way to plausible ones."""
+    return Config(
+        recipe="projected",
+        model=GANConfig(
+            generator=SkipGeneratorConfig(),
+            discriminator=ProjectedDiscriminatorConfig(),
+            loss="hinge",
+            latent=128,
+            augment=("translation", "cutout"),  # with color as well the generator is free to draw other colors than those of the images
+        ),
+        optimizer=_ADAM,
+        schedule=_DECAY,
+        train=Training(batch=32, minutes=20.0),
     )
