@@ -58,7 +58,8 @@ class Data:
     size: Annotated[ImageSize | None, short("data.size")] = None
     channels: Annotated[Literal[1, 3] | None, short("data.channels")] = None  # 1 gray, 3 color; else the source's own
     fit: Literal["crop", "pad", "stretch", "tile"] = "crop"  # how an image becomes square; tile: cut whole into squares, unscaled
-    flip: bool = False  # mirror left and right at random: right for most photographs, wrong for digits and text
+    # mirror left and right at random: right for most photographs, wrong for digits and text; decided by a look at them where not given
+    flip: bool | None = None
     rot90: bool = False  # mirror and rotate by multiples of 90 degrees at random: for restoration, where up and down do not matter
     patch: Annotated[Width, Field(ge=8)] | None = None  # train on random crops of this many pixels a side
     # what degrades the images that a restorer learns to undo: noise:25, noise:0-55, blur:1.6, downsample:3, jpeg:30, mask:box, gray ...
@@ -169,6 +170,7 @@ class Config:
     schedule: Schedule = field(default_factory=Schedule)
     train: Training = field(default_factory=Training)
     log: Logging = field(default_factory=Logging)
+    reasons: dict[str, str] = field(default_factory=dict, hash=False)  # of settings that the images chose, by what was chosen; for people
 
 
 def to_json(config: object) -> str:

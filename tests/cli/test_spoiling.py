@@ -31,7 +31,7 @@ def shown(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, object]:
         ("upscale --preset published --scale 2", "downsample:2", 96),
         ("real --scale 2", "real:2", 88),
         ("dejpeg --quality 30", "jpeg:30", 48),
-        ("inpaint --mask box,0.5", "mask:box,0.5", 64),
+        ("inpaint --mask box,0.5", "mask:box,0.5", 96),
     ],
 )
 def test_a_short_option_stands_for_a_degradation(capsys: pytest.CaptureFixture[str], words: str, degrade: str, patch: int) -> None:

@@ -12,12 +12,18 @@ from PIL import Image
 
 from calotype.cli.check_text import describe
 from calotype.data import Loader, check, load, prepare
-from calotype.data.check import recipe_for
 from calotype.data.duplicates import PAIRS, Near, exact_groups, miniature, near_pairs
 from calotype.errors import UserError
+from calotype.recipes import choice, named
+from calotype.recipes.choice import of_check
 from tests.fuzz import attempt
 
 Write = Callable[[dict[str, Image.Image | bytes]], Path]
+
+
+def described(source: str) -> list[str]:
+    found = check(source)
+    return describe(found, of_check(found))
 
 
 def test_hostile_folder(hostile: Path) -> None:
@@ -33,7 +39,7 @@ def test_hostile_folder(hostile: Path) -> None:
     assert found.sizes.common[0][0] == "40x40"
     assert {"really-a-png.jpg", "no extension", "deep/er/nested.bmp"} in [set(group) for group in found.exact]
     json.dumps(found.to_dict())
-    text = "\n".join(describe(found))
+    text = "\n".join(describe(found, of_check(found)))
     for word in ("bad/truncated.jpg: cut off", "20 usable images, 11 unusable", "--size", "four times as long"):
         assert word in text
 
@@ -44,8 +50,8 @@ def test_clean_digits() -> None:
     assert found.classes == {str(n): 500 for n in range(10)}
     assert (found.exact_extra, found.near_pairs, found.across) == (0, 0, 0)
     assert (found.train, found.holdout, found.own_split) == (4500, 500, True)
-    assert (found.advice.size, found.advice.channels, found.advice.recipe, found.advice.batch) == (28, 1, "flow-matching", 64)
-    assert set(found.advice.reasons) == {"size", "channels", "recipe", "batch"}
+    assert (of_check(found).size, of_check(found).channels, of_check(found).recipe, of_check(found).batch) == (28, 1, "flow-matching", 32)
+    assert set(of_check(found).reasons) == {"size", "channels", "recipe", "batch", "flip"}
 
 
 def test_duplicates_across_the_split_are_called_out(write_tree: Write) -> None:
@@ -63,7 +69,7 @@ def test_duplicates_across_the_split_are_called_out(write_tree: Write) -> None:
     assert {tuple(pair[:2]) for pair in found.near} == {("test/b.jpg", "train/5.png"), ("train/7.png", "train/copy.jpg")}
     assert set(found.across_examples) == {("test/a.png", "train/3.png"), ("test/b.jpg", "train/5.png")}
     assert found.across == 2
-    assert any("WARNING" in line for line in describe(found))
+    assert any("WARNING" in line for line in describe(found, of_check(found)))
 
 
 def changed(image: Image.Image) -> dict[str, Image.Image]:
@@ -142,7 +148,7 @@ def test_what_a_prepared_file_left_out_is_listed(hostile: Path, tmp_path: Path) 
         assert found.kind == "prepared"
         assert set(found.skipped) == set(skipped)
         assert found.others == OTHERS
-    assert any(line.startswith("  unusable  bad/half.png: cut off") for line in describe(found))
+    assert any(line.startswith("  unusable  bad/half.png: cut off") for line in describe(found, of_check(found)))
     assert set(load(str(tmp_path / "a.calotype"), size=8).train.skipped) == set(skipped)
     assert check("mnist5k").skipped == ()
 
@@ -170,7 +176,7 @@ def test_sizes_are_of_upright_images(write_tree: Write) -> None:
         load(str(folder))
     long = check(str(write_tree({"a.png": smooth(300, 4), "b.png": smooth(90, 80), "c.png": smooth(1, 2)})))
     assert (long.sizes.widths, long.sizes.heights) == ((1, 300), (2, 80))
-    assert "widths 1 to 300, heights 2 to 80, median 300x4" in describe(long)[1]
+    assert "widths 1 to 300, heights 2 to 80, median 300x4" in describe(long, of_check(long))[1]
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 11])
@@ -179,23 +185,23 @@ def test_the_batch_advised_is_one_that_training_takes(write_tree: Write, count: 
     found = check(folder)
     split = load(folder)
     assert found.train == len(split.train)
-    Loader(split.train, found.advice.batch, seed=0)
+    Loader(split.train, of_check(found).batch, seed=0)
     with pytest.raises(UserError, match="too few for a batch"):
         Loader(split.train, found.train + 1, seed=0)
-    assert found.advice.batch == {1: 1, 2: 2, 3: 2, 4: 4, 11: 4}[count]
-    text = "\n".join(describe(found))
+    assert of_check(found).batch == {1: 1, 2: 2, 3: 2, 4: 4, 11: 4}[count]
+    text = "\n".join(describe(found, of_check(found)))
     assert ("none held out" in text) == (count < 11)
     assert "0 held out" not in text
 
 
 def test_numbers_agree_with_their_words(write_tree: Write) -> None:
     files: dict[str, Image.Image | bytes] = {f"{n}.png": smooth(48, 48, n) for n in range(4)}
-    alone = "\n".join(describe(check(str(write_tree(files)))))
+    alone = "\n".join(described(str(write_tree(files))))
     assert "0 images repeat another" in alone
     assert "0 pairs are nearly the same" in alone
     assert "near duplicates: miniatures" not in alone
     files |= {"same.png": smooth(48, 48, 1), "near.jpg": encode(smooth(48, 48, 2), "JPEG", quality=70), "note.txt": b"hello"}
-    paired = "\n".join(describe(check(str(write_tree(files)))))
+    paired = "\n".join(described(str(write_tree(files))))
     assert "1 image repeats another" in paired
     assert "1 pair is nearly the same" in paired
     assert "near duplicates: miniatures" in paired
@@ -204,13 +210,11 @@ def test_numbers_agree_with_their_words(write_tree: Write) -> None:
 
 def test_advice(write_tree: Write) -> None:
     few = check(str(write_tree({f"{n}.png": smooth(100, 90, n) for n in range(20)})))
-    assert (few.advice.size, few.advice.channels, few.advice.recipe, few.advice.batch) == (64, 3, "dcgan", 4)
+    assert (of_check(few).size, of_check(few).channels, of_check(few).recipe, of_check(few).batch) == (64, 3, "projected", 4)
     assert any("few" in note for note in few.notes)
     coded = check(str(write_tree({f"{n}.png": smooth(24, 24, n).convert("L").convert("RGB") for n in range(20)})))
-    assert (coded.advice.size, coded.advice.channels) == (24, 1)
+    assert (of_check(coded).size, of_check(coded).channels) == (24, 1)
     assert any("`data.channels=1`" in note for note in coded.notes)
-    assert recipe_for(32, 1) == "flow-matching"
-    assert recipe_for(64, 1) == recipe_for(32, 3) == "dcgan"
 
 
 def test_nothing_to_check(tmp_path: Path) -> None:
@@ -239,19 +243,20 @@ def test_import_is_light() -> None:
 )
 def test_what_cropping_costs_is_told_with_its_share(write_tree: Write, sizes: list[tuple[int, int]], said: str) -> None:
     found = check(str(write_tree({f"{n}.png": smooth(*size, n) for n, size in enumerate(sizes)})))
-    assert said in "\n".join(describe(found))
+    assert said in "\n".join(describe(found, of_check(found)))
     assert found.to_dict()["sizes"]["oblong"] == sum(a != b for a, b in sizes)
 
 
 def test_of_squares_nothing_is_cropped(write_tree: Write) -> None:
     found = check(str(write_tree({f"{n}.png": smooth(40, 40, n) for n in range(3)})))
-    assert "  shape" not in "\n".join(describe(found))
+    assert "  shape" not in "\n".join(describe(found, of_check(found)))
 
 
-def test_classes_that_are_promised_are_learned_by_the_advised_command(write_tree: Write) -> None:
-    color = write_tree({f"{kind}/{n}.png": smooth(40, 40, n) for kind in ("cat", "dog") for n in range(8)})
-    lines = describe(check(str(color)))
-    advised = next(line for line in lines if "advice" in line)
-    assert "calotype train dcgan " in advised
-    assert advised.endswith(" --model.conditional True")
-    assert "conditional" not in "\n".join(describe(check("mnist5k")))
+def test_classes_that_are_promised_are_learned_by_the_advised_command(write_tree: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    color = str(write_tree({f"{kind}/{n}.png": smooth(40, 40, n) for kind in ("cat", "dog") for n in range(8)}))
+    for recipe in ("projected", "dcgan"):
+        monkeypatch.setattr(choice, "file_of", lambda weights, there=recipe == "projected": there or None)
+        lines = described(color)
+        assert any(f"calotype train {recipe} " in line for line in lines)
+        promised = any("learns the 2 classes" in line for line in lines)
+        assert promised == getattr(named(recipe).model, "conditional", False)

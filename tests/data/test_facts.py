@@ -21,6 +21,7 @@ from calotype.data.prepared import read_prepared
 from calotype.engine.run import Run
 from calotype.errors import DamagedError, UserError
 from calotype.files import safe_name
+from calotype.recipes.choice import of_check
 from tests.fuzz import attempt, mutations
 
 PREAMBLE = struct.Struct("<16sQQ32s")
@@ -185,7 +186,8 @@ def test_text_in_a_header_is_made_printable(whole: bytes, tmp_path: Path, classe
     train = load(str(tmp_path / "a.calotype")).train
     assert train.classes == ("\ufffd[31mcat", "\ufffd[31mcat (2)")
     assert train.skipped == (Skipped("a\ufffdb", "\ufffd]0;title\ufffd"),)
-    lines = "\n".join(describe(check(str(tmp_path / "a.calotype"))))
+    found = check(str(tmp_path / "a.calotype"))
+    lines = "\n".join(describe(found, of_check(found)))
     assert "\x1b" not in lines
     assert "\x07" not in lines
 

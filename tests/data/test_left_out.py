@@ -25,6 +25,7 @@ from calotype.data.images import Skipped, told
 from calotype.data.parallel import workers
 from calotype.data.partner import LoadOptions, load_sides
 from calotype.errors import UserError
+from calotype.recipes.choice import of_check
 from tests.fuzz import attempt
 
 Write = Callable[[dict[str, Image.Image | bytes]], Path]
@@ -193,7 +194,7 @@ def test_nothing_to_train_on_is_said(write_tree: Write) -> None:
     source = str(write_tree(files | {"train/a.png": GOOD["0.png"][:-20]}))
     with pytest.raises(UserError, match=r"no usable image to train on: all 20 are held out; of the others train/a.png: cut off"):
         load(source)
-    assert "nothing to train on" in "\n".join(describe(check(source)))
+    assert "nothing to train on" in "\n".join(describe(check(source), of_check(check(source))))
     only_strays: dict[str, Image.Image | bytes] = {f"{name}/{n}.png": GOOD["0.png"][:-20] for name in "ab" for n in range(3)}
     source = str(write_tree(only_strays | {"stray.png": GOOD["0.png"]}))
     for read in (check, load):

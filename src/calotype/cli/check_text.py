@@ -7,12 +7,14 @@ import shlex
 from calotype.data.check import SHOWN, DataCheck
 from calotype.data.duplicates import PAIRS
 from calotype.data.images import some, told
+from calotype.engine.display import duration
 from calotype.errors import printable
+from calotype.recipes.choice import Advice
 from calotype.spelling import as_options
 
 
-def describe(found: DataCheck) -> list[str]:
-    """The lines: counts, what is wrong, what to train with."""
+def describe(found: DataCheck, advice: Advice, expected: float | None = None) -> list[str]:
+    """The lines: counts, what is wrong, what to train with; ``expected`` are the minutes that this takes."""
     counts = f"{some(found.images, 'usable image')}, {len(found.skipped):,} unusable, {some(found.others, 'other file')}"
     head = f"{printable(found.source)} ({found.kind}): {counts}"
     return [
@@ -21,7 +23,7 @@ def describe(found: DataCheck) -> list[str]:
         *_duplicates(found),
         *_unusable(found),
         *(f"  note      {as_options(note)}" for note in found.notes),
-        *_advice(found),
+        *_advice(found, advice, expected),
     ]
 
 
@@ -74,13 +76,23 @@ def _unusable(found: DataCheck) -> list[str]:
     return _first([f"  unusable  {line}" for line in told(found.skipped, SHOWN)], 3 * SHOWN)
 
 
-def _advice(found: DataCheck) -> list[str]:
-    advice = found.advice
-    options = (
-        f"--size {advice.size} --channels {advice.channels} --train.batch {advice.batch}" + " --model.conditional True" * advice.conditional
-    )
-    lines = [f"  advice    calotype train {advice.recipe} --data {shlex.quote(printable(found.source))} {options}"]
-    return lines + [f"    {key}: {as_options(reason)}" for key, reason in advice.reasons.items()]
+def command(advice: Advice, source: str) -> str:
+    """The command that trains as advised."""
+    options = {"size": advice.size, "channels": advice.channels, "train.batch": advice.batch, "data.flip": advice.flip}
+    return f"calotype train {advice.recipe} --data {shlex.quote(printable(source))} " + " ".join(f"--{k} {v}" for k, v in options.items())
+
+
+def reasons(advice: Advice) -> list[str]:
+    """What was chosen, and why, a line each."""
+    chosen = {"recipe": advice.recipe, "size": advice.size, "channels": advice.channels, "batch": advice.batch, "flip": advice.flip}
+    return [f"    {name:<9} {chosen[name]}: {as_options(reason)}" for name, reason in advice.reasons.items()]
+
+
+def _advice(found: DataCheck, advice: Advice, expected: float | None) -> list[str]:
+    lines = [f"  advice    {command(advice, found.source)}", *reasons(advice)]
+    if expected is None:
+        return lines
+    return [*lines, f"    time      about {duration(60 * expected)} on this machine until most of what it draws can be told for what it is"]
 
 
 def _range(ends: tuple[int, int]) -> str:

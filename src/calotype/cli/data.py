@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,7 +19,9 @@ from calotype.data.check import DataCheck
 from calotype.data.images import some
 from calotype.data.prepared import prepared_path
 from calotype.engine.display import progress
+from calotype.engine.expected import minutes
 from calotype.errors import UserError
+from calotype.recipes.choice import Advice, configured, of_check
 from calotype.settings import ImageSize
 from calotype.spelling import spelled
 
@@ -83,14 +85,16 @@ def _check(words: list[str]) -> int:
     options = parse(CheckOptions, words, "calotype data check")
     with closing(Shell()) as display:
         found = check(options.source, progress=progress(display.show, "looking"), compared=partial(display.show, "comparing"))
-    print(json.dumps(_as_json(found)) if options.json else "\n".join(describe(found)))
+        advice = of_check(found)
+        display.say("timing the recipe that is advised ...")
+        expected = minutes(configured(advice), len(found.classes))
+    print(json.dumps(_as_json(found, advice, expected)) if options.json else "\n".join(describe(found, advice, expected)))
     return 0
 
 
-def _as_json(found: DataCheck) -> dict[str, Any]:
-    tree = found.to_dict()
-    reasons = {"reasons": spelled(found.advice.reasons)}
-    return tree | {"notes": spelled(found.notes), "advice": tree["advice"] | reasons}
+def _as_json(found: DataCheck, advice: Advice, expected: float | None) -> dict[str, Any]:
+    advised = asdict(advice) | {"reasons": spelled(advice.reasons), "minutes": None if expected is None else round(expected, 1)}
+    return found.to_dict() | {"notes": spelled(found.notes), "advice": advised}
 
 
 def _prepare(words: list[str]) -> int:

@@ -166,7 +166,7 @@ def _registry() -> ConstructorRegistry:
         kinds = [kind for kind in get_args(info.type) if kind is not NoneType]
         inner = PrimitiveTypeInfo.make(kinds[0], info.markers)
         literal: Any = inner.type_origin
-        if len(kinds) != 1 or (inner.type not in (int, float, str, Path) and literal is not Literal):
+        if len(kinds) != 1 or (inner.type not in (int, float, bool, str, Path) and literal is not Literal):
             return None
         spec = ConstructorRegistry.get_primitive_spec(inner)
         return _or_none(spec) if isinstance(spec, PrimitiveConstructorSpec) else None

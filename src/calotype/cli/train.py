@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
 from dataclasses import dataclass, field, replace
@@ -11,13 +12,16 @@ from typing import Any, get_type_hints
 import tyro
 
 from calotype import earlier
+from calotype.cli.check_text import reasons
 from calotype.cli.parse import parse
 from calotype.cli.recipe_shortcuts import OPTIONS, degraded
 from calotype.cli.shell import Shell
-from calotype.config import BUDGETS, Config, Data, Logging, More, Optimizer, Schedule, Training, to_json, with_one_budget
+from calotype.config import BUDGETS, Config, Data, Logging, More, Optimizer, Schedule, Training, from_json, to_json, with_one_budget
+from calotype.data import suggested_size
 from calotype.engine import distributed
-from calotype.engine.display import duration
+from calotype.engine.display import duration, progress
 from calotype.engine.distributed import World
+from calotype.engine.images import open_images
 from calotype.engine.run import Run
 from calotype.engine.train import Result, resume, train
 from calotype.errors import CalotypeError, UserError, unforeseen
@@ -26,6 +30,7 @@ from calotype.evaluation.result import Report
 from calotype.files import JSON_BYTES, parse_json, read_bytes
 from calotype.models import ModelConfig
 from calotype.recipes import DEFAULT, Preset, named
+from calotype.recipes.choice import Advice, configured, of_split
 from calotype.report.files import save
 from calotype.report.text import text
 from calotype.settings import checked, choices, tag_of
@@ -91,13 +96,15 @@ def run(words: list[str]) -> int:
 
 def _trained(words: list[str], display: Shell, world: World) -> tuple[Options, Result] | None:
     """The options and what came of them; None where the settings were printed alone."""
-    default, words = _default(words)
+    default, words = _default(words, display, world)
     default = _with_networks(default, words)
     start = Options(
         default.model, data=default.data, train=default.train, optimizer=default.optimizer, schedule=default.schedule, log=default.log
     )
     options = parse(Options, words, PROG, start)
-    config = Config(default.recipe, options.model, options.data, options.optimizer, options.schedule, options.train, options.log)
+    config = Config(
+        default.recipe, options.model, options.data, options.optimizer, options.schedule, options.train, options.log, default.reasons
+    )
     short = {kind.option: getattr(options, kind.option) for kind in OPTIONS.values()}
     named = {word.partition("=")[0] for word in words}
     asked = [name for name in BUDGETS if named & {f"--{name}", f"--train.{name}"}]
@@ -142,8 +149,8 @@ def _judged(result: Result, device: str, display: Shell) -> Report | None:
     return report
 
 
-def _default(words: list[str]) -> tuple[Config, list[str]]:
-    """The settings that the options start from, and the words without the recipe's name."""
+def _default(words: list[str], display: Shell, world: World) -> tuple[Config, list[str]]:
+    """The settings that the options start from, and the words without the recipe's name. Where none is named, the images decide."""
     name = words[0] if words and not words[0].startswith("-") else None
     rest = words[1:] if name else words
     folder, file, preset = (_value(rest, option) for option in ("--resume", "--config", "--preset"))
@@ -155,7 +162,51 @@ def _default(words: list[str]) -> tuple[Config, list[str]]:
         return Run.open(Path(folder)).read_config()[0], rest
     if file is not None:
         return _config_in(Path(file)), rest
+    if name is None and preset is None and "--help" not in rest and "-h" not in rest:
+        return _for_images(rest, display, world), rest
     return named(name or DEFAULT, "published" if preset == "published" else "laptop"), rest
+
+
+def _for_images(words: list[str], display: Shell, world: World) -> Config:
+    """The settings that fit the images which ``words`` name; the default where they name none, or images that are to be changed."""
+    given: dict[str, Any] = {name: _either(words, name) for name in ("source", "fit", "partner", "degrade", "size", "channels", "holdout")}
+    numbers = {name: _number(given[name]) for name in ("size", "channels", "holdout")}
+    try:
+        data = checked(Data, {name: value for name, value in {**given, **numbers}.items() if value is not None})
+    except UserError:  # which whoever reads all options tells better
+        return named(DEFAULT)
+    if data == Data() or data.partner is not None or data.degrade is not None:
+        return named(DEFAULT)
+    return from_json(Config, world.first(lambda: to_json(configured(_advised(data, display)))))
+
+
+def _advised(data: Data, display: Shell) -> Advice:
+    """What the images suggest, said."""
+    looking = progress(display.show, "looking")
+    own = None if data.size else suggested_size(data.source, progress=looking)
+    split = open_images(replace(data, size=data.size or own), looking)
+    why = "as it was asked for" if data.size else "that of the images" if own is None else "more than half of the images fill it"
+    advice = of_split(split, why)
+    display.say(f"no recipe is named: these images suggest calotype train {advice.recipe}")
+    for line in reasons(advice):
+        display.say(line)
+    return advice
+
+
+def _either(words: list[str], name: str) -> str | None:
+    """What a setting of the data is given as, by its place or by its short name."""
+    return next(
+        (value for option in (f"--data.{name}", f"--{'data' if name == 'source' else name}") if (value := _value(words, option))), None
+    )
+
+
+def _number(word: str | None) -> str | int | float | None:
+    """A word as the number that it is."""
+    if word is not None:
+        for kind in (int, float):
+            with contextlib.suppress(ValueError):
+                return kind(word)
+    return word
 
 
 def _with_networks(default: Config, words: list[str]) -> Config:

@@ -1,4 +1,4 @@
-"""``check``: look at every image of a source before it costs a night, and say what to train on it."""
+"""``check``: look at every image of a source before it costs a night."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ from calotype.data.files import Files
 from calotype.data.folder_layout import STRAY, Tree, arrange
 from calotype.data.images import Pixels, Progress, Skipped, holdout_count, some
 from calotype.data.load import as_arrays, find
+from calotype.data.mirror import told_apart
 from calotype.data.parallel import Room, ordered
-from calotype.data.prepare import nothing_usable, recommended_size
+from calotype.data.prepare import nothing_usable
 from calotype.data.prepared import Prepared
 
 SHOWN = 10  # entries of a list that the text shows; the dictionary holds up to a hundred times as many
@@ -45,18 +46,6 @@ class Sizes:
     wide: int = 0  # images that are wider than high
     lost: float = 0.0  # mean over the oblong ones: the share of the longer side that lies outside of the middle square
     most: float = 0.0  # the largest such share
-
-
-@dataclass(frozen=True)
-class Advice:
-    """What to train with, each choice with its reason."""
-
-    size: int
-    channels: int
-    recipe: str
-    batch: int
-    reasons: dict[str, str]
-    conditional: bool = False  # whether the recipe must be told to learn the classes; flow matching does so by itself
 
 
 @dataclass(frozen=True)
@@ -83,7 +72,7 @@ class DataCheck:
     near_pairs: int
     across: int  # pairs of duplicates, exact or near, with one image in each part
     across_examples: tuple[tuple[str, str], ...]
-    advice: Advice
+    told: float  # the share of images that a linear judge tells from their mirror images (`calotype.data.mirror.told_apart`)
     notes: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -219,7 +208,7 @@ def _report(
         near_pairs=len(close),
         across=len(across),
         across_examples=tuple((seen[a].name, seen[b].name) for a, b in across[: 100 * SHOWN]),
-        advice=_advise(len(seen) - len(held), sizes, gray == len(seen), classes),
+        told=round(told_apart(np.stack([row.small for row in seen])), 4),
         notes=tuple(_notes(seen, classes, len(unique), len(held), bool(close))),
     )
 
@@ -245,11 +234,6 @@ def _sizes(seen: list[_Seen]) -> Sizes:
     return replace(found, oblong=len(lost), usual=next(iter(oblong)), wide=wide, lost=float(np.mean(lost)), most=max(lost))
 
 
-def recipe_for(size: int, channels: int) -> str:
-    """The recipe to begin with: flow matching for small gray images such as digits, where it is best after a minute; else ``dcgan``."""
-    return "flow-matching" if channels == 1 and size <= 32 else "dcgan"
-
-
 def batch_for(train: int) -> int:
     """The size of a batch for so many training images: 64, or less where these do not make four such batches.
 
@@ -260,30 +244,6 @@ def batch_for(train: int) -> int:
     while batch > 1 and (4 * batch > train if batch > 4 else batch > train):
         batch //= 2
     return batch
-
-
-def _advise(train: int, sizes: Sizes, gray: bool, classes: dict[str, int]) -> Advice:
-    short = min(sizes.median)
-    square = sizes.different == 1 and sizes.median[0] == sizes.median[1] and 8 <= short <= 64
-    size = short if square else recommended_size(short)
-    channels = 1 if gray else 3
-    recipe = recipe_for(size, channels)
-    batch = batch_for(train)
-    reasons = {
-        "size": f"all images are {short}x{short}" if square else f"half of the images are at least {short} pixels on their shorter side",
-        "channels": "no image has any color" if gray else "there are images in color",
-        "recipe": "small and gray, like digits" if recipe == "flow-matching" else "the general choice, which is quick at this size",
-        "batch": "the usual one"
-        if batch == 64
-        else f"{train:,} images to train on make at least four such batches"
-        if batch > 4
-        else "there are few images"
-        if batch == 4
-        else f"there {'is' if train == 1 else 'are'} only {some(train, 'image')}: too few to learn anything from",
-    }
-    if len(classes) > 1:
-        reasons["recipe"] += f"; it learns the {len(classes)} classes, which can be asked for by `label`"
-    return Advice(size, channels, recipe, batch, reasons, len(classes) > 1 and recipe != "flow-matching")
 
 
 def _notes(seen: list[_Seen], classes: dict[str, int], unique: int, held: int, near: bool) -> Iterable[str]:

@@ -23,7 +23,7 @@ from calotype.data.fit import Fit, check_options
 from calotype.data.idx_cifar import read_folder
 from calotype.data.images import Images, Progress, Split
 from calotype.data.kinds import reads_heif
-from calotype.data.prepare import write_arrays, write_files
+from calotype.data.prepare import size_for, survey, write_arrays, write_files
 from calotype.data.prepared import SUFFIX, Prepared, is_prepared, memory_limit, prepared_path, read_prepared
 from calotype.errors import DamagedError, UserError
 from calotype.files import expanded, not_linked, obstacle, safe_name
@@ -126,6 +126,22 @@ def find(source: str, cache: Path | None = None, progress: Progress | None = Non
     if path.exists():
         raise UserError(f"{source} is neither a file nor a folder: accepted are {ACCEPTED}")
     raise _unknown(source, path)
+
+
+def suggested_size(source: str, cache: Path | None = None, progress: Progress | None = None) -> int | None:
+    """The size that the pictures of a folder or archive are brought to where nobody says one; None for images that have one of their own.
+
+    Raises:
+        UserError: as `find`, and where nothing is usable.
+    """
+    found = find(source, cache, progress)
+    if not isinstance(found, Files):
+        return None
+    with contextlib.closing(found):
+        seen = survey(found, None if progress is None else lambda done, total: progress(0, total))
+    sizes = {(header.width, header.height) for header in seen.headers.values()}
+    shortest = sorted(min(header.width, header.height) for header in seen.headers.values())
+    return size_for(shortest[len(shortest) // 2], square=len(sizes) == 1 and len(set(*sizes)) == 1)
 
 
 def short_name(path: Path) -> str:

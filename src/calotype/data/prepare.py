@@ -20,6 +20,7 @@ from calotype.data.parallel import CHUNK, Room, ordered
 from calotype.data.prepared import PreparedImage, write_prepared
 from calotype.errors import UserError, printable
 
+LARGEST = 64  # pixels a side that a training is advised to begin with: twice as many take four times as long
 TILE = 180  # pixels a side of the squares that photographs are cut into
 
 
@@ -90,7 +91,12 @@ def choose_tile(seen: Survey) -> int:
 
 def recommended_size(short_side: int) -> int:
     """The largest of 64, 32, 16 and 8 that images with this short side fill."""
-    return next((size for size in (64, 32, 16) if size <= short_side), 8)
+    return next((size for size in (LARGEST, 32, 16) if size <= short_side), 8)
+
+
+def size_for(short_side: int, square: bool) -> int | None:
+    """The size to train at: that of the images (None) where all are equal small squares, else one that most of them fill."""
+    return None if square and SIZES[0] <= short_side <= LARGEST else recommended_size(short_side)
 
 
 def choose_channels(seen: Survey) -> int:

@@ -29,7 +29,7 @@ def open_images(options: Data, progress: Progress | None = None) -> Split:
 
 def augmentation_of(options: Data) -> Augmentation:
     """What becomes of the images on their way into a batch. Raises `UserError` for an unknown degradation."""
-    return Augmentation(options.flip, options.rot90, options.patch, _degradation(options), options.paired)
+    return Augmentation(bool(options.flip), options.rot90, options.patch, _degradation(options), options.paired)
 
 
 def judging(options: Data, holdout: Images) -> Augmentation:

@@ -24,6 +24,8 @@ def settings(folder: Path, config: Config | None) -> tuple[str, str, dict[str, A
     run = Run.open(folder)
     before, facts = run.read_config()
     config = with_one_budget(before, checked(Config, config or before))
+    if config.data.flip is None:  # as it was decided
+        config = replace(config, data=replace(config.data, flip=before.data.flip))
     changed = differences(before, config)
     if forbidden := [f"{k}: {a!r} -> {b!r}" for k, (a, b) in changed.items() if k not in RESUMABLE]:
         raise UserError(f"a resumed run keeps its settings ({'; '.join(forbidden)}): leave them out, or train anew")

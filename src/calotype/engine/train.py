@@ -20,8 +20,9 @@ from torch import Tensor
 
 from calotype import pictures
 from calotype.config import Config, More, from_json, to_json, with_one_budget
-from calotype.data import Split
+from calotype.data import Images, Split
 from calotype.data.images import some, told
+from calotype.data.mirror import may_flip
 from calotype.diagnose.training import Watcher
 from calotype.engine import checkpoint, distributed, feasible, resuming, selection, timing
 from calotype.engine import device as machine
@@ -35,6 +36,7 @@ from calotype.engine.selection import ModelSelector
 from calotype.engine.trainer import Trainer, TrainState
 from calotype.errors import LostError, TrainingError, UserError
 from calotype.files import has_space
+from calotype.models import blank
 from calotype.settings import checked
 from calotype.types import DrawsPairs, Noise
 
@@ -340,12 +342,23 @@ def _load(config: Config, display: Display, world: World) -> Split:
 def _fitting(config: Config, split: Split, world: World, display: Display) -> Config:
     """The configuration with a batch that there are images for; said where it is not that of the recipe."""
     found = feasible.fitting(config, len(split.train), world.size * config.train.accumulate)
-    if found != config:
+    if found.train.batch != config.train.batch:
         images, batch = some(len(split.train), "image"), found.train.batch
         display.say(
             f"batches of {batch} in place of {config.train.batch}, for there are {images} to train on: `train.batch` asks for others"
         )
+    if found.data.flip is None:
+        flip = world.first(lambda: _may_flip(found, split.train))
+        if flip:
+            display.say("half of the images are mirrored at random, for that changes nothing about them: `data.flip=False` leaves it")
+        found = replace(found, data=replace(found.data, flip=flip))
     return found
+
+
+def _may_flip(config: Config, images: Images) -> bool:
+    """Whether a training mirrors images where nobody said: one that learns to draw such images from noise, if they allow it."""
+    spec = augmentation_of(config.data).spec(images)
+    return blank(config.model, spec).draws and spec.source is None and may_flip(images.pixels)
 
 
 def _require_space(folder: Path, trainer: Trainer) -> None:

@@ -73,7 +73,7 @@ def settings_of(config: Config, which: str = "") -> str:
     training. ``which`` tells weights of one run from each other.
     """
     tree = asdict(config)
-    del tree["train"]["seed"]
+    del tree["train"]["seed"], tree["reasons"]
     log = tree.pop("log")
     if config.log.patience is not None:
         tree["stop"] = {name: log[name] for name in ("evaluate", "evaluate_images", "patience")}

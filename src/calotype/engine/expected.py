@@ -1,0 +1,42 @@
+"""How long a training takes on this machine before its images can be used, by taking some of its steps on images of no content."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from calotype.config import Config
+from calotype.data import Images, Split
+from calotype.engine import device as machine
+from calotype.engine import timing
+from calotype.engine.display import Display
+from calotype.engine.distributed import World
+from calotype.engine.trainer import Trainer, TrainState
+
+USABLE = {"flow-matching": 38_000, "projected": 100_000, "dcgan": 350_000}
+"""Images that a recipe has seen when most of what it draws can be told for what it is: see ``benchmarks/results/photographs.md``."""
+
+
+def minutes(config: Config, classes: int) -> float | None:
+    """Of training until the images are usable; None for a recipe of which that was never measured, and an image that has no size.
+
+    Nothing is written.
+    """
+    images, size, channels = USABLE.get(config.recipe), config.data.size, config.data.channels
+    if images is None or size is None or channels is None:
+        return None
+    count = max(config.train.batch, classes)
+    pixels = np.random.RandomState(0).randint(0, 256, (count, size, size, channels), dtype=np.uint8)
+    labels = np.arange(count) % classes if classes > 1 else None
+    blank = Images(pixels, labels, tuple(map(str, range(classes))) if classes > 1 else (), "noise", "0" * 64)
+    nothing = replace(blank, pixels=pixels[:0], labels=None if labels is None else labels[:0])
+    device, world = machine.take_device(config.train.device), World()
+    before = torch.get_num_threads()
+    try:
+        trainer = Trainer(config, Split(blank, nothing), TrainState(steps=1), device, world)
+        seconds = timing.settled(trainer, before, Display())
+    finally:
+        torch.set_num_threads(before)
+    return images / config.train.batch * seconds / 60

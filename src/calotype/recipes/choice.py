@@ -1,0 +1,117 @@
+"""What to train on given images: the rule of a run where no recipe is named, and the advice of ``calotype data check``.
+
+``benchmarks/results/photographs.md`` has what it rests on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from calotype.config import Config
+from calotype.data.check import DataCheck, batch_for
+from calotype.data.images import Split, some
+from calotype.data.mirror import ENOUGH, SHARE, told_apart
+from calotype.data.prepare import size_for
+from calotype.networks.published import LITE1, file_of
+from calotype.recipes import DEFAULT, named
+from calotype.types import ImageSpec, small_gray
+
+PHOTOGRAPHS, WITHOUT = "projected", "dcgan"  # the recipe of photographs, and where its weights are not installed
+
+
+@dataclass(frozen=True)
+class Material:
+    """What the rule looks at."""
+
+    size: int  # pixels a side that the images have, or are brought to
+    why_size: str
+    channels: Literal[1, 3]
+    train: int  # images to train on
+    classes: int  # 0 without labels
+    told: float  # `calotype.data.mirror.told_apart`
+
+
+@dataclass(frozen=True)
+class Advice:
+    """A recipe and its settings."""
+
+    recipe: str
+    size: int
+    channels: Literal[1, 3]
+    batch: int
+    flip: bool
+    conditional: bool  # whether the recipe must be told to learn the classes, or does so by itself
+    reasons: dict[str, str]  # why, by what is chosen
+
+
+def of_check(found: DataCheck) -> Advice:
+    """What to train on images that were looked at one by one."""
+    sizes = found.sizes
+    short = min(sizes.median)
+    own = size_for(short, square=sizes.different == 1 and sizes.oblong == 0)
+    why = f"all images are {short}x{short}" if own is None else f"half of the images are at least {short} pixels on their shorter side"
+    channels: Literal[1, 3] = 1 if found.gray == found.images else 3
+    classes = len(found.classes) if len(found.classes) > 1 else 0
+    return choose(Material(short if own is None else own, why, channels, found.train, classes, found.told))
+
+
+def of_split(split: Split, why_size: str) -> Advice:
+    """What to train on images that were read."""
+    images, spec = split.train, split.train.spec
+    classes = len(spec.classes) if len(spec.classes) > 1 else 0
+    return choose(Material(spec.size, why_size, 1 if spec.channels == 1 else 3, len(images), classes, told_apart(images.pixels)))
+
+
+def choose(material: Material) -> Advice:
+    """The rule."""
+    digits = small_gray(ImageSpec(material.size, material.channels))
+    recipe, why = (DEFAULT, "small and gray, like digits") if digits else _of_photographs()
+    config = named(recipe)
+    conditional = bool(material.classes) and bool(getattr(config.model, "conditional", False))
+    if conditional:
+        why += f"; it learns the {material.classes} classes, which `label` asks for"
+    batch = min(config.train.batch, batch_for(material.train))
+    flip = material.train >= ENOUGH and material.told < SHARE and not digits
+    reasons = {
+        "recipe": why,
+        "size": material.why_size,
+        "channels": "no image has any color" if material.channels == 1 else "there are images in color",
+        "batch": _why_batch(batch, config, material.train),
+        "flip": _why_flip(flip, material),
+    }
+    return Advice(recipe, material.size, material.channels, batch, flip, conditional, reasons)
+
+
+def configured(advice: Advice) -> Config:
+    """The configuration that an advice means; where the images come from is left open."""
+    config = named(advice.recipe)
+    data = replace(config.data, size=advice.size, channels=advice.channels, flip=advice.flip)
+    return replace(config, data=data, train=replace(config.train, batch=advice.batch), reasons=advice.reasons)
+
+
+def _of_photographs() -> tuple[str, str]:
+    if file_of(LITE1) is not None:
+        return PHOTOGRAPHS, "photographs, which it learns the quickest"
+    return WITHOUT, f"photographs; {PHOTOGRAPHS} learns them quicker, for which {LITE1.distribution} is to be installed"
+
+
+def _why_batch(batch: int, config: Config, train: int) -> str:
+    if batch == config.train.batch:
+        return "the usual one of this recipe"
+    if batch > 4:
+        return f"{train:,} images to train on make at least four such batches"
+    return (
+        "there are few images"
+        if batch == 4
+        else f"there {'is' if train == 1 else 'are'} only {some(train, 'image')}: too few to learn anything from"
+    )
+
+
+def _why_flip(flip: bool, material: Material) -> str:
+    told = f"a linear judge tells {material.told:.0%} of them from their mirror images"
+    if flip:
+        return f"{told}, and half would be chance: mirrored ones are as good"
+    if material.train < ENOUGH:
+        return "there are too few images to tell whether they may be mirrored"
+    return told if material.told >= SHARE else "digits and their like are never mirrored"
