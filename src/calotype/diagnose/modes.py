@@ -32,7 +32,7 @@ CONDITIONAL = sets({"model.conditional": True})
 MALFORMED = (LONGER, changes("a larger", "model.width"), changes("a larger", "model.generator.width"), CONDITIONAL)
 REMEDIES = (
     sets({"model.discriminator.minibatch_std": True}),
-    trains("rpgan"),
+    trains("rpgan", small_gray=True),
     sets({"model.penalty": "r1", "model.penalty_weight": 0.1}),
     sets({"model.discriminator.spectral": True, "model.discriminator.norm": "none"}),
     CONDITIONAL,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, is_dataclass
+from dataclasses import dataclass, field, is_dataclass, replace
 
 from calotype.spelling import as_options
 
@@ -19,6 +19,8 @@ class Remedy:
     changes: tuple[str, ...] = ()  # full names of settings that it changes to no value in particular
     recipe: str = ""  # that it trains instead
     option: str = ""  # of sampling that it needs
+    longer: bool = False  # whether it is to go on training
+    small_gray: bool | None = None  # of which images it was found to help: small gray ones such as digits, or others; None for both
 
     @property
     def text(self) -> str:
@@ -29,6 +31,8 @@ class Remedy:
         """Whether what is judged can take it, and has not taken it yet."""
         asked = (*self.settings, *self.changes)
         if self.recipe and self.recipe == judged.recipe:
+            return False
+        if self.small_gray is not None and self.small_gray != judged.small_gray:
             return False
         if self.option and f"model.{self.option}" not in judged.model:
             return False
@@ -48,6 +52,7 @@ class Judged:
     recipe: str = ""  # its own, which is no advice
     run: Mapping[str, object] = field(default_factory=dict)  # further settings of its training by their full names, as far as known
     labels: bool = True  # whether its images have classes, without which none can be learned
+    small_gray: bool = True  # whether its images are like digits, on which recipes differ in other ways than on photographs
 
 
 def model_settings(config: object) -> dict[str, object]:
@@ -65,12 +70,12 @@ def changes(how: str, name: str, why: str = "") -> Remedy:
     return Remedy(f"{how} `{name}`{why}", changes=(name,))
 
 
-def trains(recipe: str, why: str = "") -> Remedy:
-    """Train another recipe."""
-    return Remedy(f"`calotype train {recipe}`{why}", recipe=recipe)
+def trains(recipe: str, why: str = "", small_gray: bool | None = None) -> Remedy:
+    """Train another recipe; ``small_gray`` says which images it was found to be better for."""
+    return Remedy(f"`calotype train {recipe}`{why}", recipe=recipe, small_gray=small_gray)
 
 
-LONGER = changes("a longer", "train.minutes")
+LONGER = replace(changes("a longer", "train.minutes"), longer=True)
 SHORTER = changes("a shorter", "train.minutes")
 
 

@@ -21,7 +21,13 @@ FLOOR = 4 * spectrum.ROUNDING
 """Power added to that of every image: below a few times what rounding to 8 bits leaves, nothing is detail and nothing is noise."""
 
 BLURRED, NOISY = "blur", "noise"
-BLUR_REMEDIES = (LONGER, trains("rpgan"), sets({"train.ema": 0.01}), changes("a larger", "model.width"))
+BLUR_REMEDIES = (
+    LONGER,
+    trains("rpgan", small_gray=True),
+    trains("projected", small_gray=False),
+    sets({"train.ema": 0.01}),
+    changes("a larger", "model.width"),
+)
 AVERAGED = sets({"train.ema": 0.1})
 NOISE_REMEDIES = (
     AVERAGED,

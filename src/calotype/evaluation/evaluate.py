@@ -21,6 +21,7 @@ from calotype.diagnose.verdict import Verdict, conclude, fitting
 from calotype.engine.display import Say, Terminal
 from calotype.errors import UserError
 from calotype.evaluation import evidence, generation, restoration, result, translation
+from calotype.evaluation.next_step import agreeing, next_step
 from calotype.evaluation.request import LONGEST, Request
 from calotype.evaluation.target import EvaluationTarget, Subject, run_of
 from calotype.models import MODELS, stored
@@ -78,7 +79,13 @@ def opened(path: str | Path, request: Request) -> Callable[[], result.Report]:
         UserError: as `evaluate` does, but before anything is drawn.
     """
     target = _target(Path(path), request)
-    return lambda: replace(judge(target, request), command=_command(path, request))
+    return lambda: _with_next(replace(judge(target, request), command=_command(path, request)), Path(path), target.subject)
+
+
+def _with_next(report: result.Report, path: Path, subject: Subject) -> result.Report:
+    """The report with what to do next."""
+    minutes = None if report.cost is None else report.cost.minutes
+    return replace(report, next=next_step(path, subject, report.verdicts, report.scores, minutes))
 
 
 def _target(path: Path, request: Request) -> EvaluationTarget:
@@ -115,7 +122,7 @@ def judge(target: EvaluationTarget, request: Request) -> result.Report:
     return replace(
         part,
         subject=subject.name,
-        verdicts=tuple(together([_fitting(verdict, subject) for verdict in conclude(outcome.findings)])),
+        verdicts=tuple(together(agreeing([_fitting(verdict, subject) for verdict in conclude(outcome.findings)]))),
         about={**subject.about, **part.about},
         versions=versions(),
         seed=request.seed,

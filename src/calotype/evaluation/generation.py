@@ -21,12 +21,14 @@ from calotype.evaluation.request import Request
 from calotype.evaluation.scores import in_table_order, scored
 from calotype.evaluation.target import EvaluationResult, Subject
 from calotype.metrics.features import Extracted, pick
-from calotype.metrics.frechet import check_count, line
+from calotype.metrics.features_kinds import random
+from calotype.metrics.frechet import check_count, frechet_estimate, line
 from calotype.metrics.inputs import Divided, Drawn, InSpace, Published
 from calotype.metrics.manifold import manifold_scores
 from calotype.metrics.real_images import RealImages, ReferenceSet
 from calotype.metrics.score import Score
 from calotype.metrics.wording import space_in_words
+from calotype.types import small_gray
 
 WORTH = 0.01  # share of training images that repeat others from which on a reader is told
 
@@ -92,7 +94,7 @@ def _judged(candidate: Candidate) -> Judged | None:
     config = None if generator is None else getattr(generator.model, "config", None)
     if generator is None or config is None:
         return None
-    return Judged(model_settings(config), candidate.recipe or "", candidate.taken, bool(generator.spec.classes))
+    return Judged(model_settings(config), candidate.recipe or "", candidate.taken, bool(generator.spec.classes), small_gray(generator.spec))
 
 
 def _of_training(candidate: Candidate) -> Findings:
@@ -132,7 +134,7 @@ def _beside(against: ReferenceSet, candidate: Candidate, report: result.Report, 
         scores=(*scores, *report.scores),
         data=result.ReferenceData(train.name, len(train), len(held), train.fingerprint, held.fingerprint if len(held) else ""),
         protocol=_protocol(against),
-        notes=(*report.notes, *_notes(against, len(pixels))),
+        notes=(*report.notes, *_flattered(against, pixels, candidate.through), *_notes(against, len(pixels))),
         pictures=evidence.pictures(pixels, drawn, confirm, against, made_of.once(search).nearby),
         classes=evidence.classes(against, drawn, confirm, shares if shares is not None and shares.possible else None),
         spectrum=evidence.spectrum(pixels, against.baseline.images.pixels),
@@ -191,6 +193,22 @@ def _notes(against: ReferenceSet, n: int) -> list[str]:
     if space.accuracy is not None:
         notes.append(f"{space_in_words(space.label)}, which judges, is right for {100 * space.accuracy:.1f}% of images that it never saw")
     return [note for note in notes if note]
+
+
+def _flattered(against: ReferenceSet, pixels: Pixels, through: Sequence[str]) -> list[str]:
+    """Where a model was trained through features related to those that judge it: what others say, which learned from no photographs."""
+    if not (through and against.spaces[0].network):
+        return []
+    space, even = random(against.train.images.spec)[0], against.even(len(pixels))
+    made, reference, real = (space.of(x).features for x in (pixels[even], against.reference.images.pixels, against.baseline.images.pixels))
+    found, baseline = frechet_estimate(made, reference), frechet_estimate(real, reference).value
+    low, high = found.interval or (found.value, found.value)
+    judge = against.spaces[0].network
+    return [
+        f"the model was trained through {', '.join(through)}, which learned from the same photographs as {judge}, which judges: scores "
+        f"flatter it. In random features, which know none, its Frechet distance is {found.value:.3g} [{low:.3g}, {high:.3g}], "
+        f"that of real images {baseline:.3g}"
+    ]
 
 
 def _repeats(train: RealImages) -> str | None:

@@ -217,6 +217,15 @@ class ReferenceData:
 
 
 @dataclass(frozen=True)
+class NextStep:
+    """The one thing to try first."""
+
+    command: str
+    minutes: float | None  # that it takes on the machine of the training; None where that is not known, or is no training
+    shows: str  # what one will know then
+
+
+@dataclass(frozen=True)
 class Report:
     """The judgement of one generator. It holds no date, so that the same evaluation gives the same report, seconds apart."""
 
@@ -244,6 +253,7 @@ class Report:
     evaluations: tuple[Evaluations, ...] = ()  # of a sampler that takes steps, fewest first
     units: Units | None = None  # of a model with an encoder
     restoration: Restoration | None = None  # of a model that makes images from images
+    next: NextStep | None = None  # of a run: what to do about the worst trouble, or with what it can do
 
     @property
     def verdicts_worst_first(self) -> list[Verdict]:
@@ -266,7 +276,7 @@ class Report:
 
 
 _TEXTS = ("subject", "about", "protocol", "versions", "seed", "command", "short", "recipe", "settings", "train_seed", "notes")
-_PARTS = ("data", "spectrum", "classes", "extrapolation", "cost", "units", "restoration")
+_PARTS = ("data", "spectrum", "classes", "extrapolation", "cost", "units", "restoration", "next")
 
 
 def to_json(report: Report) -> dict[str, Any]:
@@ -285,6 +295,8 @@ def to_json(report: Report) -> dict[str, Any]:
     tree["ladder"] = [{"name": row.name, "scores": dict(row.scores)} for row in report.ladder]
     tree["evaluations"] = [asdict(row) for row in report.evaluations]
     tree["curves"] = None if report.curves is None else asdict(report.curves)
+    if report.next is not None:
+        tree["next"]["shows"] = as_options(report.next.shows)
     for event in tree["curves"]["events"] if tree["curves"] else ():
         event["says"] = as_options(event["says"])
     return plain(tree)  # type: ignore[no-any-return]

@@ -49,6 +49,7 @@ def schema() -> Schema:
         "copies": _said(_or_null(_near()), "the generated images closest to a training image, closest first"),
         "ladder": _list(_object({"name": _TEXT, "scores": {"type": "object", "additionalProperties": _MAYBE}})),
         "curves": _or_null(_curves()),
+        "next": _said(_or_null(_next()), "what to do next with a run; null for what is no run"),
     }
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "report.json of Calotype"}
     return head | _object(parts)
@@ -88,6 +89,16 @@ def _verdict() -> Schema:
             "data": {"type": ["object", "null"]},
             "measure": _said(_TEXT, "what effect is"),
             "limits": _said(_or_null(_pair(_MAYBE)), "of effect, from which on it may be a WARN and a FAIL; null where it never is"),
+        }
+    )
+
+
+def _next() -> Schema:
+    return _object(
+        {
+            "command": _said(_TEXT, "complete as it stands"),
+            "minutes": _said(_MAYBE, "of training, on the machine of the run"),
+            "shows": _said(_TEXT, "what one will know then"),
         }
     )
 

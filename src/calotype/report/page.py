@@ -11,7 +11,7 @@ import numpy as np
 from calotype.diagnose.check import Check, Shows
 from calotype.diagnose.checks import by_name
 from calotype.diagnose.verdict import Verdict
-from calotype.evaluation.result import Neighbors, Pixels, Report, Series, TrainingCurves
+from calotype.evaluation.result import Neighbors, NextStep, Pixels, Report, Series, TrainingCurves
 from calotype.metrics.quality import GAIN
 from calotype.metrics.score import Score
 from calotype.metrics.wording import number, space_in_words
@@ -45,6 +45,7 @@ from calotype.report.text import (
     is_likelihood,
     main_scores,
     measures,
+    minutes,
     of_truth,
     question,
     sentence,
@@ -86,7 +87,15 @@ def _header(report: Report) -> str:
         + (f'<ul class="tally" aria-label="Verdicts">{counts}</ul>' if counts else "")
         + (f'<dl class="tiles">{tiles}</dl>' if tiles else "")
         + (f'<div class="notes">{notes}</div>' if notes else "")
+        + ("" if report.next is None else _next(report.next))
     )
+
+
+def _next(step: NextStep) -> str:
+    """What to do next."""
+    takes = "" if step.minutes is None else f"About {minutes(step.minutes)} on the machine of the training. "
+    shows = tag("p", f"{takes}It shows {prose(step.shows)}.", kind="quiet")
+    return f'<div class="next"><h2>Do this next</h2><pre>{text(step.command)}</pre>{shows}</div>'
 
 
 def _beside(score: Score) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from calotype.diagnose.verdict import RANK, Status, Verdict
 from calotype.errors import printable
-from calotype.evaluation.result import Cost, Evaluations, Report, Restoration
+from calotype.evaluation.result import Cost, Evaluations, NextStep, Report, Restoration
 from calotype.metrics.frechet import FD, FID
 from calotype.metrics.inputs import Quality
 from calotype.metrics.score import Estimate, Score
@@ -196,9 +196,17 @@ def text(report: Report, page: str = "") -> str:
         lines += [f"  {name}: {said}" for name, said in cost_in_words(report.cost).items()]
     if len(report.evaluations) > 1:
         lines.append(f"  {evaluations_in_words(report.evaluations)}")
+    if report.next is not None:
+        lines += next_in_words(report.next)
     if page:
         lines.append(f"report: {page}")
     return "\n".join(map(printable, lines))
+
+
+def next_in_words(step: NextStep) -> list[str]:
+    """What to do next: the command, then how long it takes and what it shows."""
+    takes = "" if step.minutes is None else f"about {minutes(step.minutes)}; "
+    return ["do this next:", f"  {step.command}", f"  ({takes}shows {as_options(step.shows)})"]
 
 
 def methods(found: Restoration) -> list[str]:
