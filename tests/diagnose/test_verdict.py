@@ -138,6 +138,11 @@ def test_settings_of_other_families_and_those_taken_already_are_no_remedies() ->
 
 def test_nothing_depends_on_the_words_of_a_remedy() -> None:
     judged = Judged({"model.width": 3}, recipe="dcgan")
+    harmful = replace(sets({"model.width": 4}), harms=("projected",))
+    assert harmful.fits(judged)
+    assert not harmful.fits(replace(judged, recipe="projected"))
+    assert replace(harmful, small_gray=True).fits(judged)
+    assert not replace(harmful, small_gray=False).fits(judged)
     assert Remedy("calotype train dcgan, or set `model.beta=2`").fits(judged)
     assert not Remedy("something else", recipe="dcgan").fits(judged)
     assert not Remedy("something else", {"model.beta": 2}).fits(judged)

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from calotype.cli import main
@@ -103,3 +104,16 @@ def test_nothing_is_chosen_where_a_recipe_or_nothing_is_named(words: list[str], 
 def test_bad_values_are_told_as_ever(words: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "--data", "clothing", *words]) == 2
     assert says in capsys.readouterr().err
+
+
+def test_gray_images_stored_in_color_are_taken_for_gray_by_check_and_training_alike(tmp_path: Path) -> None:
+    from PIL import Image
+
+    from calotype.data import check
+    from calotype.recipes.choice import of_check
+
+    rng = np.random.default_rng(0)
+    for n in range(20):
+        Image.fromarray(rng.integers(0, 256, (28, 28), dtype=np.uint8)).convert("RGB").save(tmp_path / f"{n}.png")
+    both = of_check(check(str(tmp_path))), of_split(load(str(tmp_path)), "")
+    assert [(advice.recipe, advice.channels, advice.size, advice.batch) for advice in both] == [("flow-matching", 1, 28, 4)] * 2

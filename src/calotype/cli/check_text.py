@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 
 from calotype.data.check import SHOWN, DataCheck
@@ -76,9 +77,10 @@ def _unusable(found: DataCheck) -> list[str]:
     return _first([f"  unusable  {line}" for line in told(found.skipped, SHOWN)], 3 * SHOWN)
 
 
-def command(advice: Advice, source: str) -> str:
-    """The command that trains as advised."""
+def command(advice: Advice, source: str, expected: float | None = None) -> str:
+    """The command that trains as advised, for so many minutes."""
     options = {"size": advice.size, "channels": advice.channels, "train.batch": advice.batch, "data.flip": advice.flip}
+    options |= {} if expected is None else {"minutes": max(1, math.ceil(expected))}
     return f"calotype train {advice.recipe} --data {shlex.quote(printable(source))} " + " ".join(f"--{k} {v}" for k, v in options.items())
 
 
@@ -89,7 +91,7 @@ def reasons(advice: Advice) -> list[str]:
 
 
 def _advice(found: DataCheck, advice: Advice, expected: float | None) -> list[str]:
-    lines = [f"  advice    {command(advice, found.source)}", *reasons(advice)]
+    lines = [f"  advice    {command(advice, found.source, expected)}", *reasons(advice)]
     if expected is None:
         return lines
     return [*lines, f"    time      about {duration(60 * expected)} on this machine until most of what it draws can be told for what it is"]

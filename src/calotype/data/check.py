@@ -46,6 +46,7 @@ class Sizes:
     wide: int = 0  # images that are wider than high
     lost: float = 0.0  # mean over the oblong ones: the share of the longer side that lies outside of the middle square
     most: float = 0.0  # the largest such share
+    shorter: int = 0  # the median of the shorter sides
 
 
 @dataclass(frozen=True)
@@ -228,7 +229,8 @@ def _sizes(seen: list[_Seen]) -> Sizes:
     oblong = {size: count for size, count in counts.most_common() if size[0] != size[1]}
     lost = [1 - min(size) / max(size) for size, count in oblong.items() for _ in range(count)]
     wide = sum(count for size, count in oblong.items() if size[0] > size[1])
-    found = Sizes(sizes[0], sizes[len(sizes) // 2], sizes[-1], *ends, common, len(counts))
+    shorter = sorted(min(size) for size in sizes)[len(sizes) // 2]
+    found = Sizes(sizes[0], sizes[len(sizes) // 2], sizes[-1], *ends, common, len(counts), shorter=shorter)
     if not lost:
         return found
     return replace(found, oblong=len(lost), usual=next(iter(oblong)), wide=wide, lost=float(np.mean(lost)), most=max(lost))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ RARE = 0.002  # p-value of an estimated share: stricter than elsewhere, because 
 DOUBT, LOWER = 0.025, 0.005  # corrected p-values of counts: of a share under the half, and of one that is lower at all
 CLUSTERS = 10  # stand for classes where no network tells them apart
 UNLIKE = "Its classes cannot be told: no mixture of the real classes looks like the generated images."
-CONDITIONAL = sets({"model.conditional": True})
+CONDITIONAL = replace(sets({"model.conditional": True}), harms=("projected",))
 MALFORMED = (LONGER, changes("a larger", "model.width"), changes("a larger", "model.generator.width"), CONDITIONAL)
 REMEDIES = (
     sets({"model.discriminator.minibatch_std": True}),

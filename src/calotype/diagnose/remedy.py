@@ -20,6 +20,7 @@ class Remedy:
     recipe: str = ""  # that it trains instead
     option: str = ""  # of sampling that it needs
     longer: bool = False  # whether it is to go on training
+    harms: tuple[str, ...] = ()  # recipes that it was found to make worse
     small_gray: bool | None = None  # of which images it was found to help: small gray ones such as digits, or others; None for both
 
     @property
@@ -30,7 +31,7 @@ class Remedy:
     def fits(self, judged: Judged) -> bool:
         """Whether what is judged can take it, and has not taken it yet."""
         asked = (*self.settings, *self.changes)
-        if self.recipe and self.recipe == judged.recipe:
+        if (self.recipe and self.recipe == judged.recipe) or judged.recipe in self.harms:
             return False
         if self.small_gray is not None and self.small_gray != judged.small_gray:
             return False

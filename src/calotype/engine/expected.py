@@ -15,12 +15,13 @@ from calotype.engine.display import Display
 from calotype.engine.distributed import World
 from calotype.engine.trainer import Trainer, TrainState
 
-USABLE = {"flow-matching": 38_000, "projected": 100_000, "dcgan": 350_000}
-"""Images that a recipe has seen when most of what it draws can be told for what it is: see ``benchmarks/results/photographs.md``."""
+USABLE = {"flow-matching": 115_000, "projected": 144_000}
+"""Images that a recipe had seen when most of what it drew could be told for what it is: digits in docs/recipes.md, garments in
+``benchmarks/results/photographs.md``."""
 
 
 def minutes(config: Config, classes: int) -> float | None:
-    """Of training until the images are usable; None for a recipe of which that was never measured, and an image that has no size.
+    """Of training until most of what is drawn can be told for what it is; None for a recipe of which that was never measured.
 
     Nothing is written.
     """

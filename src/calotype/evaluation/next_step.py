@@ -46,7 +46,9 @@ def next_step(path: Path, subject: Subject, verdicts: Sequence[Verdict], scores:
     for trouble in troubles:
         for remedy in trouble.remedies:
             if words := _words(remedy, folder, subject, minutes):
-                return NextStep(shlex.join(words), minutes, f"whether that helps against {trouble.name}: judge both by `calotype compare`")
+                judged = f"whether more training helps against {trouble.name}"
+                beside = f"whether that helps against {trouble.name}: judge both runs by `calotype compare`"
+                return NextStep(shlex.join(words), minutes, judged if remedy.longer else beside)
     distance = next((s for s in scores if s.name in (FID.name, FD.name)), None)
     if minutes is not None and distance is not None and distance.baseline and distance.value > FAR * distance.baseline:
         shows = f"whether twice as much training brings its {distance.name} nearer to that of real images"

@@ -10,7 +10,7 @@ from typing import Literal
 
 from calotype.config import Config
 from calotype.data.check import DataCheck, batch_for
-from calotype.data.images import Split, some
+from calotype.data.images import Pixels, Split, some
 from calotype.data.mirror import ENOUGH, SHARE, told_apart
 from calotype.data.prepare import size_for
 from calotype.networks.published import LITE1, file_of
@@ -48,7 +48,7 @@ class Advice:
 def of_check(found: DataCheck) -> Advice:
     """What to train on images that were looked at one by one."""
     sizes = found.sizes
-    short = min(sizes.median)
+    short = sizes.shorter
     own = size_for(short, square=sizes.different == 1 and sizes.oblong == 0)
     why = f"all images are {short}x{short}" if own is None else f"half of the images are at least {short} pixels on their shorter side"
     channels: Literal[1, 3] = 1 if found.gray == found.images else 3
@@ -60,7 +60,8 @@ def of_split(split: Split, why_size: str) -> Advice:
     """What to train on images that were read."""
     images, spec = split.train, split.train.spec
     classes = len(spec.classes) if len(spec.classes) > 1 else 0
-    return choose(Material(spec.size, why_size, 1 if spec.channels == 1 else 3, len(images), classes, told_apart(images.pixels)))
+    channels: Literal[1, 3] = 1 if spec.channels == 1 or all(_gray(image) for image in images.pixels) else 3
+    return choose(Material(spec.size, why_size, channels, len(images), classes, told_apart(images.pixels)))
 
 
 def choose(material: Material) -> Advice:
@@ -90,9 +91,14 @@ def configured(advice: Advice) -> Config:
     return replace(config, data=data, train=replace(config.train, batch=advice.batch), reasons=advice.reasons)
 
 
+def _gray(image: Pixels) -> bool:
+    """Whether an image (H, W, 3) has no color, however it is stored."""
+    return bool((image == image[:, :, :1]).all())
+
+
 def _of_photographs() -> tuple[str, str]:
     if file_of(LITE1) is not None:
-        return PHOTOGRAPHS, "photographs, which it learns the quickest"
+        return PHOTOGRAPHS, "photographs, which it learned the quickest of what was tried"
     return WITHOUT, f"photographs; {PHOTOGRAPHS} learns them quicker, for which {LITE1.distribution} is to be installed"
 
 
