@@ -98,6 +98,13 @@ def test_a_plain_discriminator_teaches_first() -> None:
         assert any(name.startswith(teacher) for name in gradients)
         watched = model.watch(batch(), batch(), step(progress))
         assert all(torch.isfinite(value) for value in watched.values())
+    # a larger budget makes the share smaller again: who fell behind does not teach once more, after a resume neither
+    again = GAN(model.config, SPEC)
+    again.load_state_dict(model.state_dict())
+    for one in (model, again):
+        loss = one.players()[0].loss(batch(), step(0.1))["loss"]
+        heads = [p for name, p in one.discriminator.named_parameters() if name.startswith("heads")]
+        assert all(g is not None for g in torch.autograd.grad(loss, heads, allow_unused=True))
 
 
 def test_without_the_weights_it_says_what_to_do_before_anything_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,3 +131,14 @@ def test_a_report_does_not_judge_by_what_it_was_trained_through() -> None:
     model = GAN(replace(RANDOM, discriminator=ProjectedDiscriminatorConfig(width=8)), SPEC)
     assert model.through == (LITE1.network,)
     assert GAN(RANDOM, SPEC).through == ()
+
+
+def test_a_penalty_takes_the_projected_discriminator_alone() -> None:
+    with pytest.raises(UserError, match=r"discriminator.warmup=0"):
+        GAN(replace(RANDOM, penalty="r1", discriminator=replace(RANDOM.discriminator, warmup=0.25)), SPEC)
+    torch.manual_seed(0)
+    model = GAN(replace(RANDOM, penalty="r1"), SPEC)
+    terms = model.players()[0].loss(batch(), Step(0, torch.Generator().manual_seed(3), progress=0.5))
+    heads = [p for name, p in model.discriminator.named_parameters() if name.startswith("heads") and "bias" not in name]
+    assert float(terms["penalty"].detach()) > 0
+    assert all(g is not None for g in torch.autograd.grad(terms["loss"], heads, allow_unused=True))

@@ -194,6 +194,8 @@ class GAN(Model):
         if self.penalty is not None and self.penalty.due(step.index):
             return self._discriminate_smoothly(batch, made, shared, step)
         real, fake = self._view(batch.image, step), self._view(made, step)
+        if isinstance(self.discriminator, ProjectedDiscriminator) and self.discriminator.warmup:
+            self.discriminator.get_buffer("taught").fill_(self.discriminator.plays(step.progress))
         if shared:
             self._share(fake, label, step)
         on_real, on_fake = self._judge(real, fake.detach(), label)
@@ -257,7 +259,7 @@ class GAN(Model):
         return self._projected(self._augmented(self._noisy(images, step), step), step)
 
     def _projected(self, images: Tensor, step: Step) -> Tensor:
-        if isinstance(self.discriminator, ProjectedDiscriminator) and step.progress >= self.discriminator.warmup:
+        if isinstance(self.discriminator, ProjectedDiscriminator) and self.discriminator.plays(step.progress):
             return self.discriminator.project(images)
         return images
 
@@ -347,6 +349,11 @@ def _check(config: GANConfig) -> None:
         raise UserError(
             "path length regularization follows each image to its latents by itself, which batch normalization prevents: "
             "`model.generator.norm=layer`"
+        )
+    if config.penalty != "none" and isinstance(config.discriminator, ProjectedDiscriminatorConfig) and config.discriminator.warmup:
+        raise UserError(
+            "a penalty on gradients by images needs one discriminator for the whole run: `model.discriminator.warmup=0`, or "
+            "`model.penalty=none`"
         )
     if config.clip_weights is not None and config.discriminator.spectral:
         raise UserError("clipped weights and spectral normalization do the same work: set one of them only")

@@ -53,6 +53,8 @@ class ProjectedDiscriminator(nn.Module):
     ) -> None:
         super().__init__()
         self.warmup = warmup
+        if warmup:  # whether the heads have played: a budget that grows lets no plain discriminator teach again, who fell behind
+            self.register_buffer("taught", torch.zeros((), dtype=torch.bool))
         self.plain: nn.Module | None = None  # who teaches first, where somebody does: set by whoever builds this
         self.through = (LITE1.network,) if features == "photos" else ()
         self.random = None if self.through else RandomNetwork(shape[0], SEED, RANDOM, saved=False)
@@ -67,6 +69,10 @@ class ProjectedDiscriminator(nn.Module):
         self.sides = [-(-side // 2 ** (level + 2)) for level in range(self.levels)]
         self.heads = nn.ModuleList(_Head(width, side, classes) for side in self.sides)
         add_spectral_norm(self)
+
+    def plays(self, progress: float) -> bool:
+        """Whether the heads judge at this share of a run, and not ``plain``; once they have they always do."""
+        return not self.warmup or progress >= self.warmup or bool(self.get_buffer("taught"))
 
     @property
     def mixes_batch(self) -> bool:
