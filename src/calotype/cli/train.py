@@ -30,7 +30,7 @@ from calotype.evaluation.result import Report
 from calotype.files import JSON_BYTES, parse_json, read_bytes
 from calotype.models import ModelConfig
 from calotype.recipes import DEFAULT, Preset, named
-from calotype.recipes.choice import Advice, configured, of_split
+from calotype.recipes.choice import configured, of_split
 from calotype.report.files import save
 from calotype.report.text import text
 from calotype.settings import checked, choices, tag_of
@@ -177,11 +177,11 @@ def _for_images(words: list[str], display: Shell, world: World) -> Config:
         return named(DEFAULT)
     if data == Data() or data.partner is not None or data.degrade is not None:
         return named(DEFAULT)
-    return from_json(Config, world.first(lambda: to_json(configured(_advised(data, display)))))
+    return from_json(Config, world.first(lambda: to_json(_suggested(data, display))))
 
 
-def _advised(data: Data, display: Shell) -> Advice:
-    """What the images suggest, said."""
+def _suggested(data: Data, display: Shell) -> Config:
+    """The settings that the images suggest, said."""
     looking = progress(display.show, "looking")
     own = None if data.size else suggested_size(data.source, progress=looking)
     split = open_images(replace(data, size=data.size or own), looking)
@@ -190,7 +190,10 @@ def _advised(data: Data, display: Shell) -> Advice:
     display.say(f"no recipe is named: these images suggest calotype train {advice.recipe}")
     for line in reasons(advice):
         display.say(line)
-    return advice
+    config = configured(advice)
+    if data.channels is None and advice.channels == split.train.spec.channels:  # their own: named, it would have them decoded once more
+        config = replace(config, data=replace(config.data, channels=None))
+    return config
 
 
 def _either(words: list[str], name: str) -> str | None:

@@ -41,7 +41,7 @@ class Advice:
     channels: Literal[1, 3]
     batch: int
     flip: bool
-    conditional: bool  # whether the recipe must be told to learn the classes, or does so by itself
+    conditional: bool  # whether the recipe learns the classes
     reasons: dict[str, str]  # why, by what is chosen
 
 
