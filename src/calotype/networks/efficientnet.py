@@ -39,11 +39,10 @@ class _Convolution(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, a, H, W) -> (N, b, ceil(H / stride), ceil(W / stride))."""
         lack = [max(0, (math.ceil(side / self.stride) - 1) * self.stride + self.kernel - side) for side in x.shape[2:]]
-        near = [side // 2 for side in lack]
-        if near != [far - n for far, n in zip(lack, near, strict=True)]:
-            x = functional.pad(x, (near[1], lack[1] - near[1], near[0], lack[0] - near[0]))
-            near = [0, 0]
-        return functional.conv2d(x, self.weight, self.bias, self.stride, near, groups=self.groups)
+        # an odd lack is one more at the far side: the same as a kernel that begins with a zero and equal padding, which no copy needs
+        odd = [side % 2 for side in lack]
+        weight = functional.pad(self.weight, (odd[1], 0, odd[0], 0)) if any(odd) else self.weight
+        return functional.conv2d(x, weight, self.bias, self.stride, [-(-side // 2) for side in lack], groups=self.groups)
 
 
 class _Block(nn.Module):

@@ -98,6 +98,7 @@ def doubled(x: Tensor, weight: Tensor) -> Tensor:
     Four places of the doubled map are copies of one, so that the sums of neighboring weights make it one transposed convolution of
     kernel 4 and stride 2, whose weights overlap evenly.
     """
-    sums = F.conv2d(weight.flip(2, 3).flatten(0, 1)[:, None], weight.new_ones(1, 1, 2, 2), padding=1)
-    kernel = sums.view(*weight.shape[:2], 4, 4).transpose(0, 1)
+    turned = weight.flip(2, 3).transpose(0, 1)
+    rows = F.pad(turned, (0, 0, 1, 0)) + F.pad(turned, (0, 0, 0, 1))
+    kernel = F.pad(rows, (1, 0)) + F.pad(rows, (0, 1))
     return F.conv_transpose2d(x, kernel.contiguous(memory_format=torch.channels_last), stride=2, padding=1)
