@@ -52,6 +52,8 @@ VARIANTS: dict[str, GANConfig] = {
     "rpgan": changed(PLAIN, loss="relativistic_pairing", penalty="r1_r2", **{"generator.norm": "none"}),
     "rpgan conditional": replace(PLAIN, loss="relativistic_pairing", penalty="r1_r2", conditional=True, penalty_every=2),
     "path length": changed(PLAIN, penalty="r1", path_length_weight=2.0, conditional=True, **{"generator.norm": "layer"}),
+    "adaptive": replace(SMALL, augment=("adaptive",), augment_images=100),
+    "adaptive with r1": replace(PLAIN, augment=("cutout", "adaptive"), augment_images=100, penalty="r1"),
     "ragan": replace(SMALL, loss="relativistic_average"),
 }
 

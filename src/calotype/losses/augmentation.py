@@ -13,14 +13,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-AugmentationName = Literal["color", "translation", "cutout"]
+AugmentationName = Literal["color", "translation", "cutout", "adaptive"]
+"""``adaptive`` is that of `calotype.losses.transforms`: more of it the surer the discriminator is of real images."""
 
 TRANSLATION = 0.125  # of the side, the largest shift
 CUTOUT = 0.5  # of the side, the square that is left out
 
 
 def augmented(images: Tensor, names: Sequence[AugmentationName], rng: torch.Generator) -> Tensor:
-    """The images through each of the augmentations, in the order of `AUGMENTATIONS`."""
+    """The images through each of the augmentations that are the same all along, in the order of `AUGMENTATIONS`."""
     for name, augment in AUGMENTATIONS.items():
         if name in names:
             images = augment(images, rng)

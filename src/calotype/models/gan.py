@@ -16,13 +16,14 @@ from calotype.losses import regularizers
 from calotype.losses.adversarial import LOSSES, LossName
 from calotype.losses.augmentation import AugmentationName, augmented
 from calotype.losses.regularizers import Lazy
+from calotype.losses.transforms import adaptive
 from calotype.networks.blocks import evaluating
 from calotype.networks.dcgan import DCGANDiscriminator, DCGANDiscriminatorConfig, DCGANGenerator, DCGANGeneratorConfig
 from calotype.networks.mlp import MLPDiscriminator, MLPDiscriminatorConfig, MLPGenerator, MLPGeneratorConfig
 from calotype.networks.projected import ProjectedDiscriminator, ProjectedDiscriminatorConfig
 from calotype.networks.skip import SkipGenerator, SkipGeneratorConfig
-from calotype.parallel import average
-from calotype.settings import Count, Depth, NotNegative, Positive, Width, unless
+from calotype.parallel import average, processes
+from calotype.settings import Count, Depth, NotNegative, Positive, Share, Width, unless
 from calotype.types import Batch, Condition, ImageSpec, Model, Noise, Player, SamplingOptions, Step
 
 PenaltyName = Literal["none", "gradient", "gradient_one_sided", "r1", "r2", "r1_r2", "dragan"]
@@ -73,7 +74,9 @@ class GANConfig:
     path_length_every: Count = 8  # steps between two of them, each of which then counts so many times
     clip_weights: Positive | None = None  # largest absolute weight of the discriminator
     smooth: Annotated[float, Field(gt=0.5, le=1)] = 1.0  # label of real images: below 1 is one-sided label smoothing
-    augment: tuple[AugmentationName, ...] = ()  # what the discriminator sees all images through, for few images: color, translation, cutout
+    augment: tuple[AugmentationName, ...] = ()  # what the discriminator sees all images through, for few images
+    augment_target: Share = 0.6  # of adaptive: the mean sign of logits on real images above which more is augmented, below which less
+    augment_images: Count = 20_000  # of adaptive: images in which the share of what is augmented could rise from 0 to 1
     instance_noise: NotNegative = 0.0  # standard deviation of noise on what the discriminator sees, falling to 0 over the run
 
     def idle(self, spec: ImageSpec) -> dict[str, str]:
@@ -82,6 +85,7 @@ class GANConfig:
             **unless(spec.classes, "images with labels", "conditional"),
             **unless(self.penalty != "none", "a `model.penalty`", "penalty_weight", "penalty_every"),
             **unless(self.path_length_weight, "`model.path_length_weight` above 0", "path_length_every"),
+            **unless("adaptive" in self.augment, "adaptive among `model.augment`", "augment_target", "augment_images"),
         }
 
 
@@ -92,8 +96,9 @@ class GAN(Model):
         UserError: where options contradict each other.
     """
 
-    training_only = ("path_length_mean",)
+    training_only = ("path_length_mean", "augment_share")
     path_length_mean: Tensor
+    augment_share: Tensor
 
     def __init__(self, config: GANConfig, spec: ImageSpec) -> None:
         super().__init__()
@@ -107,6 +112,9 @@ class GAN(Model):
         self.path_length = Lazy(config.path_length_weight, config.path_length_every) if config.path_length_weight else None
         if self.path_length is not None:
             self.register_buffer("path_length_mean", torch.zeros(()))
+        self.adapts = "adaptive" in config.augment
+        if self.adapts:
+            self.register_buffer("augment_share", torch.zeros(()))
         self.double_backward = self.penalty is not None or self.path_length is not None
         self.adversarial = LOSSES[config.loss]
         self._loss = partial(self.adversarial.function, target=config.smooth) if self.adversarial.smooths else self.adversarial.function
@@ -199,7 +207,7 @@ class GAN(Model):
         if shared:
             self._share(fake, label, step)
         on_real, on_fake = self._judge(real, fake.detach(), label)
-        return {"loss": self._loss("discriminator", on_fake, on_real), **self._beliefs(on_real, on_fake)}
+        return {"loss": self._loss("discriminator", on_fake, on_real), **self._beliefs(on_real, on_fake), **self._adapted(on_real)}
 
     def _discriminate_smoothly(self, batch: Batch, made: Tensor, shared: bool, step: Step) -> dict[str, Tensor]:
         """With the penalty on the gradient, which is by the images themselves and not by what augmentations make of them."""
@@ -210,7 +218,17 @@ class GAN(Model):
             self._share(self._view(made, step), label, step)
         on_real, on_fake, penalty = self._judge_and_penalize(real, fake, label, step)
         loss = self._loss("discriminator", on_fake, on_real) + self.penalty.of(penalty)
-        return {"loss": loss, "penalty": penalty, **self._beliefs(on_real, on_fake)}
+        return {"loss": loss, "penalty": penalty, **self._beliefs(on_real, on_fake), **self._adapted(on_real)}
+
+    def _adapted(self, on_real: Tensor) -> dict[str, Tensor]:
+        """The share of images that adaptive augmentation changes from now on (Karras et al. 2020, section 3.1)."""
+        if not self.adapts:
+            return {}
+        assert self.adversarial.boundary is not None
+        sign = average((on_real.detach() - self.adversarial.boundary).sign().mean())
+        step = len(on_real) * processes() / self.config.augment_images
+        self.augment_share.add_((sign - self.config.augment_target).sign() * step).clamp_(0, 1)
+        return {"augment_share": self.augment_share.clone()}
 
     def _generate(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         terms = self._adversarial_terms(batch, step)
@@ -299,7 +317,8 @@ class GAN(Model):
         return regularizers.instance_noise(images, strength, step.rng) if strength > 0 else images
 
     def _augmented(self, images: Tensor, step: Step) -> Tensor:
-        return augmented(images, self.config.augment, step.rng)
+        images = augmented(images, self.config.augment, step.rng)
+        return adaptive(images, self.augment_share, step.rng) if self.adapts else images
 
     def _latents(self, n: int, step: Step) -> Tensor:
         return torch.randn(n, self.config.latent, generator=step.rng, device=step.rng.device)
@@ -354,6 +373,12 @@ def _check(config: GANConfig) -> None:
         raise UserError(
             "a penalty on gradients by images needs one discriminator for the whole run: `model.discriminator.warmup=0`, or "
             "`model.penalty=none`"
+        )
+    if "adaptive" in config.augment and LOSSES[config.loss].boundary is None:
+        able = ", ".join(name for name, loss in LOSSES.items() if loss.boundary is not None)
+        raise UserError(
+            f"adaptive augmentation asks on which side of its boundary the discriminator sees real images, and {config.loss} has none: "
+            f"take one of {able} by `model.loss`, or another `model.augment`"
         )
     if config.clip_weights is not None and config.discriminator.spectral:
         raise UserError("clipped weights and spectral normalization do the same work: set one of them only")
