@@ -260,3 +260,11 @@ def test_classes_that_are_promised_are_learned_by_the_advised_command(write_tree
         assert any(f"calotype train {recipe} " in line for line in lines)
         promised = any("learns the 2 classes" in line for line in lines)
         assert promised == getattr(named(recipe).model, "conditional", False)
+
+
+def test_a_folder_of_copies_says_so_first_and_counts_as_what_it_is(write_tree: Write) -> None:
+    copies = str(write_tree({f"{n}.png": smooth(48, 48, n % 2) for n in range(80)}))
+    found = check(copies)
+    assert found.different == 2
+    assert described(copies)[1] == "  WARNING   these are 2 images, repeated: a generator can learn no more than that"
+    assert of_check(found).batch == 2

@@ -20,12 +20,20 @@ def describe(found: DataCheck, advice: Advice, expected: float | None = None) ->
     head = f"{printable(found.source)} ({found.kind}): {counts}"
     return [
         head,
+        *_mostly_repeats(found),
         *_contents(found),
         *_duplicates(found),
         *_unusable(found),
         *(f"  note      {as_options(note)}" for note in found.notes),
         *_advice(found, advice, expected),
     ]
+
+
+def _mostly_repeats(found: DataCheck) -> list[str]:
+    """What is to be known before anything else: that there are few images, each many times."""
+    if found.different * 2 > found.images:
+        return []
+    return [f"  WARNING   these are {some(found.different, 'image')}, repeated: a generator can learn no more than that"]
 
 
 def _contents(found: DataCheck) -> list[str]:

@@ -76,6 +76,11 @@ class DataCheck:
     told: float  # the share of images that a linear judge tells from their mirror images (`calotype.data.mirror.told_apart`)
     notes: tuple[str, ...]
 
+    @property
+    def different(self) -> int:
+        """Images without those that repeat another one."""
+        return self.images - self.exact_extra
+
     def to_dict(self) -> dict[str, Any]:
         """Everything as JSON can hold it."""
         return asdict(self)

@@ -21,8 +21,11 @@ def told_apart(pixels: Pixels) -> float:
 
     The difference d of an image and its mirror image changes its sign where the image is mirrored. If that changes nothing, d and -d are
     equally likely, and whatever direction the judge learned (Fisher 1936) the sign of its answer is a coin: about .5. Digits and text,
-    which are written from left to right, give themselves away. Half of the images learns for the other, and the other way round.
+    which are written from left to right, give themselves away. Half of the images learns for the other, and the other way round. A
+    single image has no other to learn on: 1.
     """
+    if len(pixels) < 2:
+        return 1.0
     chosen = np.random.RandomState(0).permutation(len(pixels))[:LOOKED_AT]
     small = torch.cat([_small(pixels[np.sort(chosen[i : i + CHUNK])]) for i in range(0, len(chosen), CHUNK)])
     apart = (small - small.flip(3))[..., : SIDE // 2].flatten(1).double().numpy()

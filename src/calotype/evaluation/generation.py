@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from calotype.data.images import some
 from calotype.diagnose.check import Findings
 from calotype.diagnose.checks import answers, unanswered
 from calotype.diagnose.copies import search
@@ -180,8 +181,8 @@ def _notes(against: ReferenceSet, n: int) -> list[str]:
     space = against.spaces[0]
     baseline = len(against.baseline)
     notes = [
-        against.caution,
         _repeats(against.whole),
+        against.caution,
         _looked(against),
         check_count(min(baseline, len(against.reference)), space.dimension),
     ]
@@ -212,7 +213,9 @@ def _flattered(against: ReferenceSet, pixels: Pixels, through: Sequence[str]) ->
 
 
 def _repeats(train: RealImages) -> str | None:
-    again = len(train) - len(train.once)
+    again, different = len(train) - len(train.once), len(train.once)
+    if 2 * different <= len(train):
+        return f"the {len(train):,} training images are {some(different, 'image')}, repeated: nothing here says much of such a training"
     said = f"{again:,} of the {len(train):,} training images repeat others pixel by pixel"
     return f"{said}: each different image counts once for precision, recall, density and coverage" if again >= WORTH * len(train) else None
 

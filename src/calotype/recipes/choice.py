@@ -53,7 +53,7 @@ def of_check(found: DataCheck) -> Advice:
     why = f"all images are {short}x{short}" if own is None else f"half of the images are at least {short} pixels on their shorter side"
     channels: Literal[1, 3] = 1 if found.gray == found.images else 3
     classes = len(found.classes) if len(found.classes) > 1 else 0
-    return choose(Material(short if own is None else own, why, channels, found.train, classes, found.told))
+    return choose(Material(short if own is None else own, why, channels, min(found.train, found.different), classes, found.told))
 
 
 def of_split(split: Split, why_size: str) -> Advice:
