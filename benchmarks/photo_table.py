@@ -5,8 +5,10 @@
 
 A candidate is a recipe, or between quotation marks a recipe with options: "flow-matching --model.width 64 --model.depth 2 3".
 
-*FD, coverage, precision*   of 1,000 samples against all images, in the features of EfficientNet-Lite2 (the means of its last maps at 160
-                            pixels), a network that Calotype does not know; the first row are --real real images, taken out of the others
+*FD*                        of 1,000 samples against all images, in the features of EfficientNet-Lite2 (the means of its last maps at 160
+                            pixels), a network that Calotype does not know
+*coverage, precision*       against 1,000 of the images in these features, as many as there are samples: coverage depends on both numbers; the
+                            first row are 1,000 real images, taken out of the others
 *photos, random*            Frechet distance in the feature spaces that reports judge in
 
 The samples are in --out, 64 of each, unselected.
@@ -63,10 +65,10 @@ def unseen() -> Space:
 
 
 def row(name: str, made: Pixels, spaces: Sequence[Space], cached: Sequence[Floats], facts: str = "| |") -> str:
-    """One row; ``cached`` are the features of the real images in each space."""
+    """One row; ``cached`` are the features of the real images in each space, in random order."""
     z = [space(made) for space in spaces]
     distances = [frechet(Moments.of(a), Moments.of(b)) for a, b in zip(z, cached, strict=True)]
-    near = prdc(z[0], cached[0])
+    near = prdc(z[0], cached[0][:SAMPLES])
     cells = [f"{distances[0]:.0f}", f"{near['coverage'].value:.3f}", f"{near['precision'].value:.3f}", *(f"{d:.3g}" for d in distances[1:])]
     return f"| {name} {facts} {' | '.join(cells)} |"
 
@@ -79,7 +81,6 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--candidates", nargs="+", required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--real", type=int, default=700)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(options.threads)
@@ -88,8 +89,8 @@ def main() -> None:
     spec = split.train.spec
     photos, random = pick("photos", spec)[0], pick("random", spec)[0]
     spaces: list[Space] = [unseen(), lambda x: photos.of(x).features, lambda x: random.of(x).features]
-    order = np.random.default_rng(0).permutation(len(real))
-    some, others = real[order[: options.real]], real[order[options.real :]]
+    real = real[np.random.default_rng(0).permutation(len(real))]
+    some, others = real[:SAMPLES], real[SAMPLES:]
     print("| candidate | steps | FD | coverage | precision | photos | random |\n|---|---|---|---|---|---|---|")
     print(row("real images", some, spaces, [space(others) for space in spaces]), flush=True)
     cached = [space(real) for space in spaces]
