@@ -7,8 +7,8 @@ A candidate is a recipe, or between quotation marks a recipe with options: "flow
 
 *FD*                        of 1,000 samples against all images, in the features of EfficientNet-Lite2 (the means of its last maps at 160
                             pixels), a network that Calotype does not know
-*coverage, precision*       against 1,000 of the images in these features, as many as there are samples: coverage depends on both numbers; the
-                            first row are 1,000 real images, taken out of the others
+*coverage, precision*       against 1,000 of the images in these features, as many as there are samples, on which coverage depends;
+                            the first row are 1,000 real images, taken out of the others
 *photos, random*            Frechet distance in the feature spaces that reports judge in
 
 The samples are in --out, 64 of each, unselected.

@@ -39,9 +39,14 @@ def told_apart(pixels: Pixels) -> float:
     return right / len(apart)
 
 
+def mirrors(told: float, count: int) -> bool:
+    """Whether ``count`` images of which so many are `told_apart` may be mirrored in training: never where they are too few to tell."""
+    return count >= ENOUGH and told < SHARE
+
+
 def may_flip(pixels: Pixels) -> bool:
-    """Whether mirrored images are as likely as the images themselves, so that a training may mirror them; False for too few to tell."""
-    return len(pixels) >= ENOUGH and told_apart(pixels) < SHARE
+    """Whether mirrored images are as likely as the images themselves, so that a training may mirror them."""
+    return mirrors(told_apart(pixels), len(pixels))
 
 
 def _small(pixels: Pixels) -> torch.Tensor:

@@ -11,7 +11,7 @@ from typing import Literal
 from calotype.config import Config
 from calotype.data.check import DataCheck, batch_for
 from calotype.data.images import Pixels, Split, some
-from calotype.data.mirror import ENOUGH, SHARE, told_apart
+from calotype.data.mirror import ENOUGH, mirrors, told_apart
 from calotype.data.prepare import size_for
 from calotype.networks.published import LITE1, file_of
 from calotype.recipes import DEFAULT, named
@@ -73,7 +73,7 @@ def choose(material: Material) -> Advice:
     if conditional:
         why += f"; it learns the {material.classes} classes, which `label` asks for"
     batch = min(config.train.batch, batch_for(material.train))
-    flip = material.train >= ENOUGH and material.told < SHARE and not digits
+    flip = mirrors(material.told, material.train)
     reasons = {
         "recipe": why,
         "size": material.why_size,
@@ -118,6 +118,4 @@ def _why_flip(flip: bool, material: Material) -> str:
     told = f"a linear judge tells {material.told:.0%} of them from their mirror images"
     if flip:
         return f"{told}, and half would be chance: mirrored ones are as good"
-    if material.train < ENOUGH:
-        return "there are too few images to tell whether they may be mirrored"
-    return told if material.told >= SHARE else "digits and their like are never mirrored"
+    return told if material.train >= ENOUGH else "there are too few images to tell whether they may be mirrored"
