@@ -139,9 +139,7 @@ def suggested_size(source: str, cache: Path | None = None, progress: Progress | 
         return None
     with contextlib.closing(found):
         seen = survey(found, None if progress is None else lambda done, total: progress(0, total))
-    sizes = {(header.width, header.height) for header in seen.headers.values()}
-    shortest = sorted(min(header.width, header.height) for header in seen.headers.values())
-    return size_for(shortest[len(shortest) // 2], square=len(sizes) == 1 and len(set(*sizes)) == 1)
+    return size_for(seen.shorter(), square=seen.square is not None)
 
 
 def short_name(path: Path) -> str:

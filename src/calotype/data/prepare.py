@@ -34,6 +34,17 @@ class Survey:
     skipped: tuple[Skipped, ...]  # the same and those that were never meant to be, as they can be printed
     others: int  # files that are not meant to be images
 
+    @property
+    def square(self) -> int | None:
+        """The side of the images where all are equal squares."""
+        sides = {side for header in self.headers.values() for side in (header.width, header.height)}
+        return next(iter(sides)) if len(sides) == 1 else None
+
+    def shorter(self, share: float = 0.5) -> int:
+        """The shorter side that ``share`` of the images fall short of: the median."""
+        sides = sorted(min(header.width, header.height) for header in self.headers.values())
+        return sides[int(share * len(sides))]
+
 
 def survey(files: Files, progress: Progress | None = None) -> Survey:
     """Read every header. Raises ``UserError`` where nothing is usable."""
@@ -65,10 +76,9 @@ def choose_size(seen: Survey, title: Callable[[str], str] = printable) -> int:
     """The one size of all images. Raises ``UserError`` with a recommendation where there is none; ``title`` is what a file is called."""
     sizes = Counter((header.width, header.height) for header in seen.headers.values())
     (width, height), most = sizes.most_common(1)[0]
-    if len(sizes) == 1 and width == height and 8 <= width <= 1024:
-        return width
-    shortest = sorted(min(size) for size in sizes.elements())
-    advice = recommended_size(shortest[len(shortest) // 2])
+    if seen.square and 8 <= seen.square <= 1024:
+        return seen.square
+    advice = recommended_size(seen.shorter())
     if len(sizes) > 1:
         name, other = next((n, h) for n, h in seen.headers.items() if (h.width, h.height) != (width, height))
         often = f"most often {width}x{height}, {most:,} of {len(seen.headers):,}; {title(name)} is {other.size}"
@@ -82,11 +92,7 @@ def choose_size(seen: Survey, title: Callable[[str], str] = printable) -> int:
 
 def choose_tile(seen: Survey) -> int:
     """The side of tiles: that of the images where all are equal squares, else 180 pixels, or less where over a quarter are smaller."""
-    sizes = {(header.width, header.height) for header in seen.headers.values()}
-    if len(sizes) == 1 and len(set(*sizes)) == 1:
-        return next(iter(sizes))[0]
-    shortest = sorted(min(header.width, header.height) for header in seen.headers.values())
-    return max(SIZES[0], min(TILE, shortest[len(shortest) // 4]))
+    return seen.square or max(SIZES[0], min(TILE, seen.shorter(0.25)))
 
 
 def recommended_size(short_side: int) -> int:
