@@ -21,7 +21,7 @@ SEED = 1862  # of the random mixing, and of random features: no score uses it
 RANDOM = (48, 64, 96, 128)  # widths of random features
 PHOTOS = (2, 3, 5, 7)  # the stages of the network of photographs after which features are taken: at a 4th to a 32nd of the side
 SPREAD = (11.6, 10.7, 8.3, 3.9)  # standard deviation of these features of photographs: all sizes are to weigh the same
-SMALLEST = 32  # pixels a side that the network of photographs sees: smaller images are enlarged
+SMALLEST = 64  # pixels a side that the network of photographs sees: smaller images are enlarged, which it was found worth its time
 CHANNELS = {"photos": (24, 40, 112, 320), "random": tuple(2 * width for width in RANDOM)}
 
 
@@ -63,7 +63,7 @@ class ProjectedDiscriminator(nn.Module):
         for level, channels in enumerate(CHANNELS[features]):
             self.register_buffer(f"across{level}", _kaiming(rng, (width, channels, 1, 1)), persistent=False)
             self.register_buffer(f"scales{level}", _kaiming(rng, (width, width, 3, 3)), persistent=False)
-        # random features begin at half of the side, those of photographs at a quarter, of images of 32 pixels at least
+        # random features begin at half of the side, those of photographs at a quarter, of images of 64 pixels at least
         side = max(shape[1], SMALLEST) if self.random is None else 2 * shape[1]
         self.width = width
         self.sides = [-(-side // 2 ** (level + 2)) for level in range(self.levels)]
