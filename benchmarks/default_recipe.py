@@ -85,8 +85,11 @@ def label_of(images: Images) -> NDArray[np.int64]:
     return np.asarray(images.labels)
 
 
-def train_judge(source: str, epochs: int) -> Judge:
-    """A recognizer trained on all but a tenth of the source, with shifts and rotations; prints its accuracy on that tenth."""
+def train_judge(source: str, epochs: int, turned: float = 1.0) -> Judge:
+    """A recognizer trained on all but a tenth of the source, with shifts and rotations; prints its accuracy on that tenth.
+
+    A judge that sees a share of its batches ``turned`` only is stricter: it forgives less of what no pen writes.
+    """
     split = calotype.data.load(source, size=28, channels=1)
     images, labels = tensor(split.train), torch.from_numpy(label_of(split.train))
     torch.manual_seed(0)
@@ -96,7 +99,10 @@ def train_judge(source: str, epochs: int) -> Judge:
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, steps, pct_start=0.15)
     for _ in range(steps):
         chosen = torch.randint(len(images), (100,))
-        loss = F.cross_entropy(judge.head(judge.features(jittered(images[chosen]))), labels[chosen])
+        seen = images[chosen]
+        if turned == 1 or torch.rand(()) < turned:
+            seen = jittered(seen)
+        loss = F.cross_entropy(judge.head(judge.features(seen)), labels[chosen])
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         optimizer.step()

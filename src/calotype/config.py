@@ -75,18 +75,18 @@ class Data:
 class Optimizer:
     """How gradients become steps; the same for every player up to its learning-rate factor."""
 
-    name: Literal["sgd", "adam", "adamw", "rmsprop", "adagrad"] = "adam"  # the rule that turns gradients into steps
+    name: Literal["sgd", "adam", "adamw", "muon", "rmsprop", "adagrad"] = "adam"  # the rule that turns gradients into steps
     lr: Positive = 2e-4  # learning rate: how far a step goes
-    betas: tuple[Part, Part] = (0.5, 0.999)  # adam and adamw
+    betas: tuple[Part, Part] = (0.5, 0.999)  # adam, adamw and, of all but hidden layers, muon
     momentum: Share = 0.0  # sgd and rmsprop
-    weight_decay: NotNegative = 0.0  # L2; decoupled in adamw
+    weight_decay: NotNegative = 0.0  # L2; decoupled in adamw and muon
     l1: NotNegative = 0.0  # L1 penalty on the weights
     clip: Positive | None = None  # largest norm of a player's whole gradient
 
     def idle(self, spec: ImageSpec) -> dict[str, str]:
         """As `calotype.types.MayIdle` says."""
         return {
-            **unless(self.name in ("adam", "adamw"), "`optimizer.name=adam` or adamw", "betas"),
+            **unless(self.name in ("adam", "adamw", "muon"), "`optimizer.name=adam`, adamw or muon", "betas"),
             **unless(self.name in ("sgd", "rmsprop"), "`optimizer.name=sgd` or rmsprop", "momentum"),
         }
 

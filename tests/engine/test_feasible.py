@@ -126,7 +126,7 @@ def test_a_model_without_room_is_refused_before_it_is_built(recipe: str, monkeyp
     room(named(recipe), spec)
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "rmsprop", "adagrad"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "muon", "rmsprop", "adagrad"])
 def test_what_is_needed_is_what_a_training_keeps(optimizer: str) -> None:
     config = changed(small("gan"), optimizer_name=optimizer, optimizer_momentum=0.5 if optimizer in ("sgd", "rmsprop") else 0.0)
     trainer = Trainer(config, split_of("gan"), TrainState(steps=2), CPU, World())

@@ -165,7 +165,7 @@ def test_a_run_that_keeps_breaking_ends_clearly_and_intact(runs: Path, monkeypat
     assert finite(saved.tensors)
 
 
-@pytest.mark.parametrize("name", ["sgd", "adam", "adamw", "rmsprop", "adagrad"])
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw", "muon", "rmsprop", "adagrad"])
 def test_every_optimizer_resumes_exactly_with_decay_l1_and_clipping(runs: Path, name: str) -> None:
     base = tiny_gan(6)
     momentum = 0.5 if name in ("sgd", "rmsprop") else 0.0

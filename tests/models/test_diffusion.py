@@ -336,3 +336,44 @@ def test_the_published_unet_has_the_size_of_its_paper():
     with torch.device("meta"):
         made = Diffusion(named("ddpm", "published").model, ImageSpec(32, 3))
     assert sum(p.numel() for p in made.parameters()) == pytest.approx(35.7e6, rel=0.01)
+
+
+def test_the_guide_follows_the_network_for_its_share_of_the_training_and_then_stays():
+    made = model(guide=0.25, seed=3)
+    with torch.no_grad():
+        for parameter in made.network.parameters():
+            parameter.add_(1.0)
+    before = [p.clone() for p in made.guide.parameters()]
+
+    def step(index, progress):
+        made.players()[0].loss(batch(), Step(index, torch.Generator().manual_seed(0), progress=progress))
+
+    step(5, 0.25)
+    assert all(torch.equal(p, q) for p, q in zip(made.guide.parameters(), before, strict=True))
+    step(100, 0.2)
+    # a half-life of a twentieth of 100 steps: five
+    kept = 0.5 ** (1 / 5)
+    for p, q, network in zip(made.guide.parameters(), before, made.network.parameters(), strict=True):
+        assert torch.allclose(p, kept * q + (1 - kept) * network, atol=1e-6)
+    step(0, 0.0)
+    assert all(torch.equal(p, q) for p, q in zip(made.guide.parameters(), made.network.parameters(), strict=True))
+    assert not any(p.requires_grad for p in made.guide.parameters())
+
+
+@pytest.mark.parametrize("spec", [LABELED, PLAIN], ids=["labels", "no labels"])
+def test_a_guide_leads_away_from_itself_with_and_without_labels(spec):
+    made = model(spec, guide=0.25, predict="velocity")
+    level = made.timesteps(4)[2]
+    x = torch.randn(3, *spec.shape, generator=torch.Generator().manual_seed(1))
+    label = torch.tensor([0, 1, 2]) if spec.classes else None
+    good = made.denoiser(label)(x, level)
+    made.guide, made.network = made.network, made.guide
+    bad = made.denoiser(label)(x, level)
+    made.guide, made.network = made.network, made.guide
+    assert torch.allclose(made.denoiser(label, 2.5)(x, level), bad + 2.5 * (good - bad), atol=1e-5)
+
+
+def test_channels_of_a_unet_are_concatenated_or_added():
+    counts = {join: sum(p.numel() for p in model(join=join, multipliers=(1, 2)).parameters()) for join in ("concat", "add")}
+    assert counts["add"] < counts["concat"]
+    assert model(join="add", multipliers=(1, 2)).sample(Noise(2)).shape == (2, 1, 16, 16)

@@ -11,6 +11,7 @@ from calotype.config import Config, Optimizer
 from calotype.data.check import batch_for
 from calotype.engine.device import require_memory, trainable
 from calotype.engine.distributed import World
+from calotype.engine.muon import hidden
 from calotype.errors import SettingError, UserError
 from calotype.models import blank
 from calotype.recipes import PUBLISHED, RECIPES
@@ -71,6 +72,8 @@ def needed(optimizer: Optimizer, model: Model, device: torch.device) -> int:
     """
     whole = sum(t.numel() * t.element_size() for t in model.state_dict().values())
     weights = sum(p.numel() * p.element_size() for p in trainable(model))
-    remembered = {"adam": 2, "adamw": 2, "rmsprop": 1, "adagrad": 1, "sgd": 0}[optimizer.name] + (optimizer.momentum > 0)
+    remembered = {"adam": 2, "adamw": 2, "muon": 2, "rmsprop": 1, "adagrad": 1, "sgd": 0}[optimizer.name] + (optimizer.momentum > 0)
     state = 2 * whole + remembered * weights
+    if optimizer.name == "muon":  # one tensor of a hidden layer in place of two
+        state -= sum(p.numel() * p.element_size() for player in model.players() for p in hidden(player.module))
     return int(state + weights + (2 * state if device.type == "cpu" else 0))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from calotype.engine.device import trainable
+from calotype.engine.muon import hidden
 from calotype.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class Owned:
         self.name = name
         self.parameters = trainable(module)
         self.sharded = any(_is_sharded(p) for p in self.parameters)
+        self.hidden = [] if self.sharded else hidden(module)  # a part of a matrix cannot be orthogonalized
         self._shards = _shards(module) if self.sharded else []
         self._leaves: Sequence[Tensor] = _gathered(module, self._shards) if self.sharded else self.parameters
         self._kept = self._shards if twice else []

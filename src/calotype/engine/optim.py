@@ -10,12 +10,13 @@ from torch import Tensor, nn
 
 from calotype.config import Optimizer, Schedule
 from calotype.engine.device import is_statistic
+from calotype.engine.muon import Muon
 
 EMA_EVERY = 8  # steps between two updates of the averaged weights: the average hardly differs, the cost nearly vanishes
 
 
-def make_optimizer(config: Optimizer, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
-    """The optimizer of one player, in the fused form where PyTorch has one for the device."""
+def make_optimizer(config: Optimizer, parameters: Sequence[nn.Parameter], hidden: Sequence[nn.Parameter] = ()) -> torch.optim.Optimizer:
+    """The optimizer of one player, in the fused form where PyTorch has one for the device; muon is for ``hidden`` parameters."""
     fused = all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in parameters)
     lr, decay = config.lr, config.weight_decay
     match config.name:
@@ -25,18 +26,20 @@ def make_optimizer(config: Optimizer, parameters: Sequence[nn.Parameter]) -> tor
             return torch.optim.Adam(parameters, betas=config.betas, fused=fused, lr=lr, weight_decay=decay)
         case "adamw":
             return torch.optim.AdamW(parameters, betas=config.betas, fused=fused, lr=lr, weight_decay=decay)
+        case "muon":
+            return Muon(parameters, hidden, betas=config.betas, fused=fused, lr=lr, weight_decay=decay)
         case "rmsprop":
             return torch.optim.RMSprop(parameters, momentum=config.momentum, alpha=0.99, lr=lr, weight_decay=decay)
         case "adagrad":
             return torch.optim.Adagrad(parameters, fused=fused and parameters[0].device.type == "cpu", lr=lr, weight_decay=decay)
 
 
-def memory(config: Optimizer, stepped: bool) -> dict[str, bool]:
-    """The tensors that an optimizer keeps of each parameter, before or after its first step: whether they have the parameter's shape."""
-    parameter = nn.Parameter(torch.zeros(2))
-    optimizer = make_optimizer(config, [parameter])
+def memory(config: Optimizer, stepped: bool, hidden: bool = False) -> dict[str, bool]:
+    """The tensors that an optimizer keeps of a parameter, before or after its first step: whether they have the parameter's shape."""
+    parameter = nn.Parameter(torch.zeros(2, 2))
+    optimizer = make_optimizer(config, [parameter], [parameter] if hidden else [])
     if stepped:
-        parameter.grad = torch.zeros(2)
+        parameter.grad = torch.zeros(2, 2)
         optimizer.step()
     kept = optimizer.state_dict()["state"].get(0, {})
     return {name: t.shape == parameter.shape for name, t in kept.items() if isinstance(t, Tensor)}

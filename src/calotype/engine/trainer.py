@@ -98,7 +98,9 @@ class Trainer:
         self.players = self.model.players()
         check_ownership(self.model, self.players)
         self.owned = {p.name: Owned(p.name, p.module, twice=self.model.double_backward) for p in self.players}
-        self.optimizers = {name: make_optimizer(self.config.optimizer, owned.parameters) for name, owned in self.owned.items()}
+        self.optimizers = {
+            name: make_optimizer(self.config.optimizer, owned.parameters, owned.hidden) for name, owned in self.owned.items()
+        }
 
     def step(self, watch: bool = False) -> dict[str, Tensor]:
         """Take one step of every player; returns scalars to log, with gradient norms and the holdout where ``watch`` says so."""
@@ -216,10 +218,12 @@ class Trainer:
             raise DamagedError(f"state.json speaks of {progress.seen:,} images in {progress.step:,} steps, which see {seen:,}")
         expected = {f"model/{name}": t for name, t in self.model.state_dict().items()}
         expected |= {f"average/{name}": t for name, t in self.average.state_dict().items()}
-        slots = memory(self.config.optimizer, stepped=progress.step > 0)
+        slots = [memory(self.config.optimizer, progress.step > 0, hidden) for hidden in (False, True)]
         for player, owned in self.owned.items():
+            hidden = {id(p) for p in owned.hidden}
             for index, parameter in enumerate(owned.parameters):
-                expected |= {f"optimizer/{player}/{index}/{slot}": parameter if full else _COUNTER for slot, full in slots.items()}
+                kept = slots[id(parameter) in hidden]
+                expected |= {f"optimizer/{player}/{index}/{slot}": parameter if full else _COUNTER for slot, full in kept.items()}
         for name in sorted(expected.keys() | tensors.keys()):
             there, wanted = (f"{t.dtype} {tuple(t.shape)}" if t is not None else "none" for t in (tensors.get(name), expected.get(name)))
             if there != wanted:

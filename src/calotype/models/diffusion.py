@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,13 +22,14 @@ from calotype.diffusion.times import normal_half_log_snr, uniform_half_log_snr
 from calotype.errors import UserError
 from calotype.networks.blocks import evaluating
 from calotype.networks.dit import DiT
-from calotype.networks.unet import UNet
+from calotype.networks.unet import Join, UNet
 from calotype.settings import WIDEST, Depth, Finite, NotNegative, Part, Positive, Share, SolverSteps, Width, unless
 from calotype.types import Batch, Condition, ImageSpec, Likelihood, Model, Noise, Player, SamplingOptions, Step, chosen
 
 Levels = Annotated[tuple[Depth, ...], Field(max_length=8)]  # a number for each level of a UNet
 ODE_STEPS = 40  # of the equation between image and noise, two evaluations each
 BOUND_EVALUATIONS = 16  # of the network for each image
+GUIDE_HALF_LIFE = 0.05  # of the weights that become the guide, as a share of the steps so far
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class DiffusionConfig:
     width: Annotated[Width, Field(ge=8)] = 32  # channels of the first level, or features of a patch
     multipliers: Levels = (1, 2)  # channels of each level relative to width; each level halves the size
     depth: Levels = (1, 2)  # residual blocks of each level, going down and again going up; of a transformer one number
+    join: Join = "concat"  # how a UNet's way up meets its way down: channels beside each other, or added, which is faster
     unshuffle: Literal[1, 2, 4, 8] | None = None  # fold so many pixels a side into channels or a patch; by the size where none is given
     heads: Annotated[int, Field(ge=0, le=WIDEST)] = 0  # of the attention, in a UNet at the lowest level; 0 for none
     embedding: Width = 128  # numbers that noise level and class become
@@ -57,19 +60,22 @@ class DiffusionConfig:
     steps: SolverSteps = 8  # of the solver when sampling
     eta: Share = 0.0  # of ddim: how much of the noise is drawn anew in each step
     shift: Positive = 1.0  # above 1 puts more steps near the noise
-    guidance: NotNegative = 2.0  # towards the class: 1 for none, more for clearer and less varied images
+    guide: Part = 0.0  # share of the training after which a copy is kept that guides by what it does worse; 0: what knows no class guides
+    guidance: NotNegative = 2.0  # away from the guide: 1 for none, more for clearer and less varied images
     guidance_interval: tuple[Share, Share] = (0.3, 1.0)  # shares of the image, 0 in noise and 1 at the end, at which guidance acts
 
     def idle(self, spec: ImageSpec) -> dict[str, str]:
         """As `calotype.types.MayIdle` says."""
-        labels = self.conditional and spec.classes
+        labels, known = self.conditional and spec.classes, "images with labels and `model.conditional=True`"
         return {
             **unless(self.solver == "ddim", "`model.solver=ddim`", "eta"),
             **unless(self.weighting == "min-snr", "`model.weighting=min-snr`", "snr_limit"),
             **unless(self.predict == "edm", "`model.predict=edm`", "data_std"),
             **unless(self.times == "normal", "`model.times=normal`", "time_mean", "time_spread"),
             **unless(self.guidance != 1, "a `model.guidance` other than 1", "guidance_interval"),
-            **unless(labels, "images with labels and `model.conditional=True`", "guidance", "guidance_interval", "label_dropout"),
+            **unless(labels, known, "label_dropout"),
+            **unless(labels or self.guide, f"{known}, or a `model.guide`", "guidance", "guidance_interval"),
+            **unless(self.network == "unet", "`model.network=unet`", "join"),
         }
 
 
@@ -78,7 +84,7 @@ class DiffusionSampling(SamplingOptions):
     """How a diffusion model draws."""
 
     steps: SolverSteps | None = None  # of the solver: more steps are finer
-    guidance: NotNegative | None = None  # towards the class: 1 for none, more for clearer and less varied images
+    guidance: NotNegative | None = None  # towards the class, or away from a worse copy: 1 for none, more for clearer and less varied images
     eta: Share | None = None  # of ddim: how much of the noise is drawn anew in each step
     solver: SolverName | None = None  # heun takes two evaluations a step, all others one; ddpm and ddim with eta add noise
 
@@ -89,7 +95,9 @@ class Diffusion(Model):
     The state is alpha image + sigma noise. The network sees it and its noise level, and the expected image follows from what it
     puts out; all that a sampler needs follows from that image. The settings make it DDPM (Ho et al. 2020), EDM (Karras et al. 2022)
     or rectified flow (Liu et al. 2022; Lipman et al. 2022), and anything between. Labels are hidden now and then for classifier-free
-    guidance (Ho & Salimans 2022). Without labels the model is unconditional.
+    guidance (Ho & Salimans 2022). Without labels the model is unconditional. Where the settings ask for a guide, a copy of the network
+    follows it for the first part of the training and then stays: what the network has learned since is what autoguidance (Karras et al.
+    2024) adds more of.
 
     Raises:
         UserError: where options contradict each other.
@@ -106,12 +114,15 @@ class Diffusion(Model):
         self.classes = len(spec.classes) if config.conditional else 0
         self.conditional = self.classes > 0
         self.network = _network(config, spec, self.classes)
+        self.guide = copy.deepcopy(self.network).requires_grad_(False) if config.guide else None
 
     def players(self) -> Sequence[Player]:
         """The network."""
         return (Player("denoiser", self.network, self._loss),)
 
     def _loss(self, batch: Batch, step: Step) -> dict[str, Tensor]:
+        if self.guide is not None and step.progress < self.config.guide:
+            _follow(self.guide, self.network, step.index)
         return {"loss": self._error(batch, step.rng, self.config.label_dropout)}
 
     def _error(self, batch: Batch, rng: torch.Generator, label_dropout: float) -> Tensor:
@@ -136,11 +147,11 @@ class Diffusion(Model):
         drop = torch.rand(label.shape, generator=rng, device=label.device) < share
         return torch.where(drop, self.classes, label)
 
-    def _expected(self, x: Tensor, half_log_snr: Tensor, label: Tensor | None) -> Tensor:
-        """The expected images (N, C, H, W) given states and their half log-SNRs (N,)."""
+    def _expected(self, x: Tensor, half_log_snr: Tensor, label: Tensor | None, network: nn.Module | None = None) -> Tensor:
+        """The expected images (N, C, H, W) given states and their half log-SNRs (N,), by the trained network or another one."""
         alpha, sigma = self.path.scales(half_log_snr)
         mix = mix_of(self.config.predict, alpha, sigma, self.config.data_std)
-        out: Tensor = self.network(per_image(mix.c_in, x) * x, self.path.c_noise(half_log_snr), label).float()
+        out: Tensor = (network or self.network)(per_image(mix.c_in, x) * x, self.path.c_noise(half_log_snr), label).float()
         return per_image(mix.c_skip, x) * x + per_image(mix.c_out, x) * out
 
     @torch.no_grad()
@@ -189,9 +200,9 @@ class Diffusion(Model):
     def denoiser(self, label: Tensor | None = None, guidance: float = 1.0, *, clip: bool = False) -> Denoiser:
         """The expected image given a state and its place, of labels (N,) or of all classes together where none are given.
 
-        ``guidance`` above 1 leads further towards the label; with it and without it are one pass of the network then. ``clip`` keeps
-        images in [-1, 1] that follow from predicted noise: where there is little of the image, a small error of the noise means a large
-        one of the image.
+        ``guidance`` above 1 leads further away from the guide where there is one, else towards the label; with the label and without
+        it are one pass of the network then. ``clip`` keeps images in [-1, 1] that follow from predicted noise: where there is little of the
+        image, a small error of the noise means a large one of the image.
         """
         clip = clip and self.config.predict == "noise"
 
@@ -201,11 +212,13 @@ class Diffusion(Model):
 
         def guided(x: Tensor, level: NoiseLevel) -> Tensor:
             share = level.alpha / (level.alpha + level.sigma)
-            scale = scale_at(share, guidance, self.config.guidance_interval)
-            if label is None or scale == 1:
-                return self._expected(x, x.new_full((len(x),), level.half_log_snr), label)
+            scale, at = scale_at(share, guidance, self.config.guidance_interval), x.new_full((len(x),), level.half_log_snr)
+            if scale != 1 and self.guide is not None:
+                return guide(self._expected(x, at, label), self._expected(x, at, label, self.guide), scale)
+            if scale == 1 or label is None:
+                return self._expected(x, at, label)
             both = torch.cat([label, torch.full_like(label, self.classes)])
-            images = self._expected(torch.cat([x, x]), x.new_full((2 * len(x),), level.half_log_snr), both)
+            images = self._expected(torch.cat([x, x]), torch.cat([at, at]), both)
             return guide(images[: len(x)], images[len(x) :], scale)
 
         return denoise
@@ -265,6 +278,13 @@ class Diffusion(Model):
         return heun(self.denoiser(self._known(condition)), levels[0].sigma * z, [*levels, NoiseLevel(1.0, 0.0)]).clamp(-1, 1)
 
 
+@torch.no_grad()
+def _follow(guide: nn.Module, network: nn.Module, steps: int) -> None:
+    """Move the guide towards the network after so many steps, as the average of its latest weights."""
+    kept = 0.5 ** (1 / (GUIDE_HALF_LIFE * steps)) if steps else 0.0
+    torch._foreach_lerp_(list(guide.parameters()), list(network.parameters()), 1 - kept)
+
+
 def _network(config: DiffusionConfig, spec: ImageSpec, classes: int) -> nn.Module:
     folded = config.unshuffle or _unshuffle_for(spec.size)
     if config.network == "dit":
@@ -288,6 +308,7 @@ def _network(config: DiffusionConfig, spec: ImageSpec, classes: int) -> nn.Modul
         embedding=config.embedding,
         classes=classes,
         dropout=config.dropout,
+        join=config.join,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,8 @@ from torch.nn import functional as F
 
 from calotype.networks.blocks import TimeEmbedding, zeroed
 from calotype.networks.norms import ChannelNorm
+
+Join = Literal["concat", "add"]
 
 
 class Block(nn.Module):
@@ -73,6 +76,7 @@ class UNet(nn.Module):
         embedding: numbers that time and class become.
         classes: labels 0 to ``classes - 1``; the label ``classes`` means none.
         dropout: share of features dropped in each block in training.
+        join: how the way up meets the way down: its channels beside the others, or added to them.
     """
 
     def __init__(
@@ -87,6 +91,7 @@ class UNet(nn.Module):
         embedding: int = 128,
         classes: int = 0,
         dropout: float = 0.0,
+        join: Join = "concat",
     ) -> None:
         super().__init__()
         widths = [width * m for m in multipliers]
@@ -94,6 +99,7 @@ class UNet(nn.Module):
         self.unshuffle = unshuffle
         self.multiple = unshuffle * 2 ** (len(widths) - 1)
         self.classes = classes
+        self.join = join
         self.embed = TimeEmbedding(embedding, classes)
         self.stem = nn.Conv2d(folded, widths[0], 3, padding=1)
         self.encoder = nn.ModuleList(
@@ -103,7 +109,7 @@ class UNet(nn.Module):
         self.attention = Attention(widths[-1], heads) if heads else nn.Identity()
         self.grow = nn.ModuleList(nn.Conv2d(b, 4 * a, 1) for a, b in pairwise(widths))
         self.decoder = nn.ModuleList(
-            nn.ModuleList(Block(w if i else 2 * w, w, embedding, dropout) for i in range(d))
+            nn.ModuleList(Block(w if i or join == "add" else 2 * w, w, embedding, dropout) for i in range(d))
             for w, d in zip(widths[:-1], depth[:-1], strict=True)
         )
         self.norm = ChannelNorm()
@@ -128,7 +134,8 @@ class UNet(nn.Module):
                 hidden = block(hidden, embedding)
         hidden = self.attention(hidden)
         for level in reversed(range(len(self.decoder))):
-            hidden = torch.cat([F.pixel_shuffle(self.grow[level](hidden), 2), skips[level]], dim=1)
+            grown = F.pixel_shuffle(self.grow[level](hidden), 2)
+            hidden = grown + skips[level] if self.join == "add" else torch.cat([grown, skips[level]], dim=1)
             for block in self.decoder[level]:  # type: ignore[attr-defined]
                 hidden = block(hidden, embedding)
         return hidden
