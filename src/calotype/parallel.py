@@ -37,6 +37,12 @@ def of_first(tensor: Tensor) -> Tensor:
     return shared
 
 
+def whole(tensor: Tensor) -> Tensor:
+    """All of a tensor that ``torch.distributed.fsdp.fully_shard`` may have sharded."""
+    found: Tensor = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+    return found
+
+
 def processes() -> int:
     """How many processes train the same model."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1

@@ -28,7 +28,7 @@ class Owned:
         self.name = name
         self.parameters = trainable(module)
         self.sharded = any(_is_sharded(p) for p in self.parameters)
-        self.hidden = [] if self.sharded else hidden(module)  # a part of a matrix cannot be orthogonalized
+        self.hidden = hidden(module)
         self._shards = _shards(module) if self.sharded else []
         self._leaves: Sequence[Tensor] = _gathered(module, self._shards) if self.sharded else self.parameters
         self._kept = self._shards if twice else []

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from calotype.parallel import whole
 
 MOMENTUM = 0.95  # share of the running mean of gradients that each step keeps
 ITERATIONS = 5  # of Newton and Schulz
@@ -52,8 +55,7 @@ class Muon(torch.optim.Optimizer):
         self.alike: dict[tuple[int, int], list[nn.Parameter]] = defaultdict(list)  # by the shape of the matrix, lying
         for p in parameters:
             if id(p) in chosen:
-                rows, columns = len(p), p[0].numel()
-                self.alike[min(rows, columns), max(rows, columns)].append(p)
+                self.alike[_lying(p.shape)].append(p)
         self.rest = torch.optim.AdamW(rest, lr=lr, betas=betas, weight_decay=weight_decay, fused=fused) if rest else None
 
     @torch.no_grad()
@@ -65,13 +67,11 @@ class Muon(torch.optim.Optimizer):
             self.rest.param_groups[0]["lr"] = lr
             self.rest.step()
         for (_, longer), parameters in self.alike.items():
-            steps = orthogonal(torch.stack([_lying(g) for g in self._ahead(parameters)]))
+            steps = orthogonal(torch.stack([_matrix(whole(g)) for g in self._ahead(parameters)]))  # no part of a matrix can be
             if decay:
                 torch._foreach_mul_([*parameters], 1 - lr * decay)
             for parameter, step in zip(parameters, steps, strict=True):
-                matrix = _matrix(parameter)
-                found = step if matrix.shape == step.shape else step.mT
-                parameter.sub_(found.reshape(_last(parameter).shape).movedim(-1, 1), alpha=lr * MATCHED * longer**0.5)
+                parameter.sub_(_like(parameter, step), alpha=lr * MATCHED * longer**0.5)
 
     def _ahead(self, parameters: Sequence[nn.Parameter]) -> Sequence[Tensor]:
         """The means of the gradients so far, a step ahead."""
@@ -104,17 +104,25 @@ def orthogonal(matrices: Tensor) -> Tensor:
     return found
 
 
-def _last(parameter: Tensor) -> Tensor:
-    """The inputs last, as channels-last weights lie in memory."""
-    return parameter.movedim(1, -1)
+def _lying(shape: Sequence[int]) -> tuple[int, int]:
+    """Rows and columns of the matrix of a parameter, transposed where it is higher than wide."""
+    rows, columns = shape[0], math.prod(shape[1:])
+    return min(rows, columns), max(rows, columns)
 
 
-def _matrix(parameter: Tensor) -> Tensor:
-    """A row for each output; the order of the columns changes no singular value."""
-    return _last(parameter).flatten(1)
-
-
-def _lying(parameter: Tensor) -> Tensor:
-    """The matrix, or its transpose where it is higher than wide."""
-    matrix = _matrix(parameter)
+def _matrix(tensor: Tensor) -> Tensor:
+    """A row for each output, and the inputs last, as channels-last weights lie in memory; transposed where it is higher than wide."""
+    matrix = tensor.movedim(1, -1).flatten(1)
     return matrix if matrix.shape[0] <= matrix.shape[1] else matrix.mT
+
+
+def _like(parameter: Tensor, matrix: Tensor) -> Tensor:
+    """A matrix as `_matrix` makes it, in the shape of a parameter and sharded as it is."""
+    first, second, *rest = parameter.shape
+    upright = matrix if len(matrix) == first else matrix.mT
+    shaped = upright.reshape(first, *rest, second).movedim(-1, 1)
+    if not hasattr(parameter, "full_tensor"):
+        return shaped
+    from torch.distributed.tensor import distribute_tensor
+
+    return distribute_tensor(shaped, parameter.device_mesh, parameter.placements)  # type: ignore[attr-defined]

@@ -23,6 +23,7 @@ from calotype.errors import UserError
 from calotype.networks.blocks import evaluating
 from calotype.networks.dit import DiT
 from calotype.networks.unet import Join, UNet
+from calotype.parallel import whole
 from calotype.settings import WIDEST, Depth, Finite, NotNegative, Part, Positive, Share, SolverSteps, Width, unless
 from calotype.types import Batch, Condition, ImageSpec, Likelihood, Model, Noise, Player, SamplingOptions, Step, chosen
 
@@ -282,7 +283,7 @@ class Diffusion(Model):
 def _follow(guide: nn.Module, network: nn.Module, steps: int) -> None:
     """Move the guide towards the network after so many steps, as the average of its latest weights."""
     kept = 0.5 ** (1 / (GUIDE_HALF_LIFE * steps)) if steps else 0.0
-    torch._foreach_lerp_(list(guide.parameters()), list(network.parameters()), 1 - kept)
+    torch._foreach_lerp_([*guide.parameters()], [whole(p) for p in network.parameters()], 1 - kept)
 
 
 def _network(config: DiffusionConfig, spec: ImageSpec, classes: int) -> nn.Module:
