@@ -47,7 +47,7 @@ GUIDES = (1 / 16, 1 / 8)  # shares of the budget after which a guide is kept
 ADAMW = Optimizer("adamw", lr=2e-3, betas=(0.9, 0.99))
 MUON = dataclasses.replace(ADAMW, name="muon")
 BEFORE = "AdamW, concatenated"  # the recipe as it was
-ARMS: dict[str, tuple[Optimizer, Join]] = {BEFORE: (ADAMW, "concat"), "AdamW": (ADAMW, "add"), "Muon": (MUON, "add")}
+ARMS: dict[str, tuple[Optimizer, Join]] = {"Muon": (MUON, "add"), "AdamW": (ADAMW, "add"), BEFORE: (ADAMW, "concat")}
 COSTS = {BEFORE: 1.0, "AdamW": 0.912, "Muon": 1.01}  # of a step, by --costs
 GUIDANCES: dict[str, tuple[float, float, tuple[float, float]]] = {  # the share of the budget of the guide, the scale, and where
     "none": (0.0, 1.0, (0.0, 1.0)),
@@ -73,7 +73,7 @@ def trainer_of(config: Config, split: Split) -> Trainer:
 
 
 def costs(split: Split, rounds: int = 20) -> Iterator[tuple[str, float]]:
-    """The processor time of a step of every arm, relative to the first: medians of steps taken in turn."""
+    """The processor time of a step of every arm, relative to the recipe as it was: medians of steps taken in turn."""
     trainers = {arm: trainer_of(config_of(arm, 0, 1_000), split) for arm in ARMS}
     times: dict[str, list[float]] = {arm: [] for arm in ARMS}
     for _ in range(rounds):
@@ -85,7 +85,7 @@ def costs(split: Split, rounds: int = 20) -> Iterator[tuple[str, float]]:
             times[arm].append(time.process_time() - began)
     medians = {arm: statistics.median(found) for arm, found in times.items()}
     for arm, median in medians.items():
-        yield arm, median / next(iter(medians.values()))
+        yield arm, median / medians[BEFORE]
 
 
 def train(config: Config, split: Split) -> dict[str, dict[str, Tensor]]:
@@ -138,7 +138,7 @@ def judged(judge: Judge, drawing: Callable[[], Tensor], against: Reference) -> d
 
 
 def drawings(arm: str) -> list[tuple[str, float]]:
-    """The guidances and averages to draw by: of the first arm the one that was the default."""
+    """The guidances and averages to draw by: of the recipe as it was those that were the default."""
     return [("classifier-free", 0.1)] if arm == BEFORE else [(guidance, length) for guidance in GUIDANCES for length in LENGTHS]
 
 

@@ -69,7 +69,7 @@ def test_a_setting_that_nothing_reads_is_refused(recipe: str, idle: dict[str, An
 @pytest.mark.parametrize(
     ("recipe", "setting"),
     [
-        ("flow-matching", {"model_guidance": 3.0}),
+        ("edm", {"model_guidance": 3.0}),
         ("flow-matching", {"model_label_dropout": 0.3}),
         ("tarflow", {"model_guidance": 3.0}),
         ("glow", {"model_embedding": 16}),

@@ -88,7 +88,9 @@ def watched(model: nn.Module) -> Iterator[NetworkUse]:
 
 
 def passes(work: NetworkUse) -> float | None:
-    """How often images passed through the network: the number of calls of a module, the median over all parameters.
+    """How often images passed through the network: the number of calls of a module, the median over all parameters, of two the larger.
+
+    A guide has as many parameters as the network that it guides and is asked less often.
 
     None where modules are not called at all: what a sampler does by other ways than the networks' own cannot be counted.
     """
@@ -96,7 +98,7 @@ def passes(work: NetworkUse) -> float | None:
     half, so_far = sum(size for _, size in calls) / 2, 0
     for n, size in calls:
         so_far += size
-        if so_far >= half:
+        if so_far > half:
             return float(n)
     return None
 
