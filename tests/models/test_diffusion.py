@@ -12,6 +12,7 @@ from calotype.diffusion.samplers import SOLVERS
 from calotype.errors import UserError
 from calotype.models.diffusion import Diffusion, DiffusionConfig, DiffusionSampling
 from calotype.recipes import named
+from calotype.settings import checked
 from calotype.types import Batch, Condition, HasEncoder, ImageSpec, Noise, Step
 
 LABELED = ImageSpec(16, 1, ("a", "b", "c"))
@@ -377,3 +378,9 @@ def test_channels_of_a_unet_are_concatenated_or_added():
     counts = {join: sum(p.numel() for p in model(join=join, multipliers=(1, 2)).parameters()) for join in ("concat", "add")}
     assert counts["add"] < counts["concat"]
     assert model(join="add", multipliers=(1, 2)).sample(Noise(2)).shape == (2, 1, 16, 16)
+
+
+def test_models_whose_files_say_nothing_of_it_concatenate_and_have_no_guide():
+    config = checked(DiffusionConfig, {"kind": "diffusion", "width": 8})
+    assert (config.join, config.guide) == ("concat", 0.0)
+    assert not [name for name in Diffusion(config, LABELED).state_dict() if name.startswith("guide")]
