@@ -384,3 +384,36 @@ def test_models_whose_files_say_nothing_of_it_concatenate_and_have_no_guide():
     config = checked(DiffusionConfig, {"kind": "diffusion", "width": 8})
     assert (config.join, config.guide) == ("concat", 0.0)
     assert not [name for name in Diffusion(config, LABELED).state_dict() if name.startswith("guide")]
+
+
+@pytest.mark.parametrize("network", ["unet", "dit"])
+def test_augmentations_are_told_in_training_and_nowhere_else(network):
+    options = {"network": network, "augment_share": 0.5} | (
+        {"multipliers": (1,), "depth": (1,), "heads": 2} if network == "dit" else {"multipliers": (1, 2)}
+    )
+    made, seen = model(**options), []
+    made.network.register_forward_hook(lambda _, given, __: seen.append(given[3] if len(given) > 3 else None))
+    images = batch(64)
+    loss(made, images)
+    assert seen[-1].shape == (64, 8)
+    share = seen[-1].eq(0).all(1).float().mean().item()
+    assert 0.5**4 * 0.75 / 3 < share < 0.5**4 * 0.75 * 4 + 0.05  # of images that none of five changes touches
+    made.watch(images, images, Step(0, torch.Generator()))
+    made.sample(Noise(2))
+    assert all(told is None for told in seen[1:])
+    x, time = images.image, torch.rand(64)
+    nothing = made.network(x, time, images.condition.label)
+    assert torch.allclose(made.network(x, time, images.condition.label, torch.zeros(64, 8)), nothing, atol=1e-6)
+    assert not torch.allclose(made.network(x, time, images.condition.label, torch.ones(64, 8)), nothing, atol=1e-3)
+
+
+def test_the_error_is_of_the_changed_image():
+    """A network that finds the unchanged image whatever it is shown is wrong about the changed ones, and right where nothing changed."""
+    images = batch(400)
+    errors = []
+    for augment in (0.0, 0.9):
+        made = model(predict="image", augment_share=augment, weighting="output")
+        made.network.forward = lambda *_: images.image
+        errors.append(float(loss(made, images)))
+    assert errors[0] < 1e-6
+    assert errors[1] > 0.1

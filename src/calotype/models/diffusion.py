@@ -20,6 +20,7 @@ from calotype.diffusion.prediction import Prediction, Weighting, mix_of, weight_
 from calotype.diffusion.samplers import SOLVERS, Denoiser, SolverName, ddim, heun, trapezoid
 from calotype.diffusion.times import normal_half_log_snr, uniform_half_log_snr
 from calotype.errors import UserError
+from calotype.losses.transforms import TOLD, augmented_and_told
 from calotype.networks.blocks import evaluating
 from calotype.networks.dit import DiT
 from calotype.networks.unet import Join, UNet
@@ -48,6 +49,7 @@ class DiffusionConfig:
     heads: Annotated[int, Field(ge=0, le=WIDEST)] = 0  # of the attention, in a UNet at the lowest level; 0 for none
     embedding: Width = 128  # numbers that noise level and class become
     dropout: Part = 0.0  # share of features dropped in training
+    augment_share: Part = 0.0  # probability of each change of place of training images, of which the network is told: for few images
     path: PathName = "rectified"  # how image and noise mix: flow matching's, DDPM's two, or EDM's
     predict: Prediction = "image"  # what the network puts out; the image follows from it
     weighting: Weighting = "velocity"  # how errors at different noise levels weigh; output: as they come
@@ -124,11 +126,12 @@ class Diffusion(Model):
     def _loss(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         if self.guide is not None and step.progress < self.config.guide:
             _follow(self.guide, self.network, step.index)
-        return {"loss": self._error(batch, step.rng, self.config.label_dropout)}
+        return {"loss": self._error(batch, step.rng, self.config.label_dropout, self.config.augment_share)}
 
-    def _error(self, batch: Batch, rng: torch.Generator, label_dropout: float) -> Tensor:
+    def _error(self, batch: Batch, rng: torch.Generator, label_dropout: float = 0.0, augment: float = 0.0) -> Tensor:
         """The weighted mean squared error of the image."""
-        config, image = self.config, batch.image
+        config = self.config
+        image, told = augmented_and_told(batch.image, augment, rng) if augment else (batch.image, None)
         if config.times == "normal":
             half_log_snr = normal_half_log_snr(len(image), rng, mean=config.time_mean, spread=config.time_spread)
         else:
@@ -138,7 +141,7 @@ class Diffusion(Model):
         label = self._hidden(batch.condition.label, rng, label_dropout)
         out = mix_of(config.predict, alpha, sigma, config.data_std).c_out
         weight = weight_of(config.weighting, alpha, sigma, out, config.snr_limit)
-        error = self._expected(add_noise(image, noise, alpha, sigma), half_log_snr, label) - image
+        error = self._expected(add_noise(image, noise, alpha, sigma), half_log_snr, label, told=told) - image
         return (per_image(weight, image) * error.square()).mean()
 
     def _hidden(self, label: Tensor | None, rng: torch.Generator, share: float) -> Tensor | None:
@@ -148,18 +151,24 @@ class Diffusion(Model):
         drop = torch.rand(label.shape, generator=rng, device=label.device) < share
         return torch.where(drop, self.classes, label)
 
-    def _expected(self, x: Tensor, half_log_snr: Tensor, label: Tensor | None, network: nn.Module | None = None) -> Tensor:
-        """The expected images (N, C, H, W) given states and their half log-SNRs (N,), by the trained network or another one."""
+    def _expected(
+        self, x: Tensor, half_log_snr: Tensor, label: Tensor | None, network: nn.Module | None = None, told: Tensor | None = None
+    ) -> Tensor:
+        """The expected images (N, C, H, W) given states and their half log-SNRs (N,), by the trained network or another one.
+
+        ``told`` (N, ``TOLD``) is how the images were changed, if they were.
+        """
         alpha, sigma = self.path.scales(half_log_snr)
         mix = mix_of(self.config.predict, alpha, sigma, self.config.data_std)
-        out: Tensor = (network or self.network)(per_image(mix.c_in, x) * x, self.path.c_noise(half_log_snr), label).float()
+        given = (per_image(mix.c_in, x) * x, self.path.c_noise(half_log_snr), label)
+        out: Tensor = (network or self.network)(*given, *(() if told is None else (told,))).float()
         return per_image(mix.c_skip, x) * x + per_image(mix.c_out, x) * out
 
     @torch.no_grad()
     def watch(self, train: Batch, holdout: Batch, step: Step) -> dict[str, Tensor]:
         """The loss on images and labels that were never trained on: it rises where the network begins to overfit."""
         with evaluating(self):
-            return {"loss_holdout": self._error(holdout, step.rng, 0.0)}
+            return {"loss_holdout": self._error(holdout, step.rng)}
 
     @property
     def latent_shape(self) -> tuple[int, ...]:
@@ -298,6 +307,7 @@ def _network(config: DiffusionConfig, spec: ImageSpec, classes: int) -> nn.Modul
             embedding=config.embedding,
             classes=classes,
             dropout=config.dropout,
+            told=TOLD if config.augment_share else 0,
         )
     return UNet(
         spec.channels,
@@ -309,6 +319,7 @@ def _network(config: DiffusionConfig, spec: ImageSpec, classes: int) -> nn.Modul
         embedding=config.embedding,
         classes=classes,
         dropout=config.dropout,
+        told=TOLD if config.augment_share else 0,
         join=config.join,
     )
 

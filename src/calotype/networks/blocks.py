@@ -87,25 +87,31 @@ class LabelEmbedding(nn.Module):
 
 
 class TimeEmbedding(nn.Module):
-    """Fourier features of the time (Tancik et al. 2020) and a learned vector of the class, through two layers."""
+    """Fourier features of the time (Tancik et al. 2020) and a learned vector of the class, through two layers.
+
+    Of ``told`` further numbers (N, told) there is a learned map as well; where none are given they are zero.
+    """
 
     frequencies: Tensor
 
-    def __init__(self, size: int, classes: int) -> None:
+    def __init__(self, size: int, classes: int, told: int = 0) -> None:
         super().__init__()
         # fixed numbers and not drawn ones: the same network at every seed
         self.register_buffer("frequencies", 2 * math.pi * torch.special.ndtri((torch.arange(FREQUENCIES) + 0.5) / FREQUENCIES))
         self.first = nn.Linear(2 * FREQUENCIES, size)
         self.second = nn.Linear(size, size)
         self.label = nn.Embedding(classes + 1, size) if classes else None  # the last row means "no label"
+        self.told = nn.Linear(told, size, bias=False) if told else None
 
-    def forward(self, time: Tensor, label: Tensor | None) -> Tensor:
+    def forward(self, time: Tensor, label: Tensor | None, told: Tensor | None = None) -> Tensor:
         """(N,) times and labels to (N, size)."""
         angle = time[:, None] * self.frequencies
         hidden: Tensor = self.second(F.silu(self.first(torch.cat([angle.cos(), angle.sin()], dim=1))))
         if self.label is not None:
             missing = torch.full((len(time),), self.label.num_embeddings - 1, device=time.device) if label is None else label
             hidden = hidden + self.label(missing)
+        if self.told is not None and told is not None:
+            hidden = hidden + self.told(told)
         return F.silu(hidden)
 
 

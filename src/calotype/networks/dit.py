@@ -25,6 +25,7 @@ class DiT(nn.Module):
         embedding: numbers that time and class become.
         classes: labels 0 to ``classes - 1``; the label ``classes`` means none.
         dropout: share of features dropped in each block in training.
+        told: further numbers that it may be told of an image; zero where they are not given.
     """
 
     def __init__(
@@ -38,24 +39,25 @@ class DiT(nn.Module):
         embedding: int = 128,
         classes: int = 0,
         dropout: float = 0.0,
+        told: int = 0,
     ) -> None:
         super().__init__()
         folded = channels * patch**2
         self.patch = patch
         self.width = width
-        self.embed = TimeEmbedding(embedding, classes)
+        self.embed = TimeEmbedding(embedding, classes, told)
         self.stem = nn.Linear(folded, width)
         self.blocks = nn.ModuleList(TransformerBlock(width, heads, embedding=embedding, dropout=dropout) for _ in range(depth))
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
         self.modulate = zeroed(nn.Linear(embedding, 2 * width))
         self.out = zeroed(nn.Linear(width, folded))
 
-    def forward(self, image: Tensor, time: Tensor, label: Tensor | None = None) -> Tensor:
-        """(N, C, H, W) images, (N,) times and (N,) int64 labels to (N, C, H, W)."""
+    def forward(self, image: Tensor, time: Tensor, label: Tensor | None = None, told: Tensor | None = None) -> Tensor:
+        """(N, C, H, W) images, (N,) times, (N,) int64 labels and further numbers (N, told) to (N, C, H, W)."""
         height, width = image.shape[-2:]
         folded = F.pixel_unshuffle(F.pad(image, (0, -width % self.patch, 0, -height % self.patch)), self.patch)
         rows, columns = folded.shape[-2:]
-        embedding = self.embed(time, label)
+        embedding = self.embed(time, label, told)
         tokens = self.stem(folded.flatten(2).transpose(1, 2)) + positions(rows, columns, self.width, image.device)
         for block in self.blocks:
             tokens = block(tokens, embedding)

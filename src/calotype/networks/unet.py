@@ -76,6 +76,7 @@ class UNet(nn.Module):
         embedding: numbers that time and class become.
         classes: labels 0 to ``classes - 1``; the label ``classes`` means none.
         dropout: share of features dropped in each block in training.
+        told: further numbers that it may be told of an image; zero where they are not given.
         join: how the way up meets the way down: its channels beside the others, or added to them.
     """
 
@@ -91,6 +92,7 @@ class UNet(nn.Module):
         embedding: int = 128,
         classes: int = 0,
         dropout: float = 0.0,
+        told: int = 0,
         join: Join = "concat",
     ) -> None:
         super().__init__()
@@ -100,7 +102,7 @@ class UNet(nn.Module):
         self.multiple = unshuffle * 2 ** (len(widths) - 1)
         self.classes = classes
         self.join = join
-        self.embed = TimeEmbedding(embedding, classes)
+        self.embed = TimeEmbedding(embedding, classes, told)
         self.stem = nn.Conv2d(folded, widths[0], 3, padding=1)
         self.encoder = nn.ModuleList(
             nn.ModuleList(Block(w, w, embedding, dropout) for _ in range(d)) for w, d in zip(widths, depth, strict=True)
@@ -115,12 +117,12 @@ class UNet(nn.Module):
         self.norm = ChannelNorm()
         self.out = zeroed(nn.Conv2d(widths[0], folded, 3, padding=1))
 
-    def forward(self, image: Tensor, time: Tensor, label: Tensor | None = None) -> Tensor:
-        """(N, C, H, W) images, (N,) times and (N,) int64 labels to (N, C, H, W)."""
+    def forward(self, image: Tensor, time: Tensor, label: Tensor | None = None, told: Tensor | None = None) -> Tensor:
+        """(N, C, H, W) images, (N,) times, (N,) int64 labels and further numbers (N, told) to (N, C, H, W)."""
         height, width = image.shape[-2:]
         padded = F.pad(image, (0, -width % self.multiple, 0, -height % self.multiple))
         hidden = self.stem(F.pixel_unshuffle(padded, self.unshuffle))
-        hidden = self._levels(hidden, self.embed(time, label))
+        hidden = self._levels(hidden, self.embed(time, label, told))
         out: Tensor = F.pixel_shuffle(self.out(F.silu(self.norm(hidden))), self.unshuffle)
         return out[..., :height, :width]
 
