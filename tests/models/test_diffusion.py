@@ -417,3 +417,10 @@ def test_the_error_is_of_the_changed_image():
         errors.append(float(loss(made, images)))
     assert errors[0] < 1e-6
     assert errors[1] > 0.1
+
+
+def test_the_network_fits_the_size_unless_it_is_named():
+    small, large = (sum(p.numel() for p in Diffusion(DiffusionConfig(), ImageSpec(size, 3)).network.parameters()) for size in (32, 64))
+    assert large > 3 * small
+    named_ = DiffusionConfig(width=32, depth=(1, 2), unshuffle=2)
+    assert len({sum(p.numel() for p in Diffusion(named_, ImageSpec(size, 3)).network.parameters()) for size in (32, 64)}) == 1

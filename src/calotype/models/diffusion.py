@@ -31,6 +31,7 @@ from calotype.types import Batch, Condition, ImageSpec, Likelihood, Model, Noise
 Levels = Annotated[tuple[Depth, ...], Field(max_length=8)]  # a number for each level of a UNet
 ODE_STEPS = 40  # of the equation between image and noise, two evaluations each
 BOUND_EVALUATIONS = 16  # of the network for each image
+SMALL = 32  # pixels a side up to which a smaller network learns more in the same minutes
 GUIDE_HALF_LIFE = 0.05  # of the weights that become the guide, as a share of the steps so far
 
 
@@ -41,9 +42,9 @@ class DiffusionConfig:
     kind: Literal["diffusion"] = "diffusion"
     conditional: bool = True  # learn the classes where the data have labels
     network: Literal["unet", "dit"] = "unet"  # dit: a transformer of patches
-    width: Annotated[Width, Field(ge=8)] = 32  # channels of the first level, or features of a patch
+    width: Annotated[Width, Field(ge=8)] | None = None  # channels of the first level, or features of a patch; by the size if not given
     multipliers: Levels = (1, 2)  # channels of each level relative to width; each level halves the size
-    depth: Levels = (1, 2)  # residual blocks of each level, going down and again going up; of a transformer one number
+    depth: Levels | None = None  # residual blocks of each level, down and again up, by the size if not given; of a transformer one number
     join: Join = "concat"  # how a UNet's way up meets its way down: channels beside each other, or added, which is faster
     unshuffle: Literal[1, 2, 4, 8] | None = None  # fold so many pixels a side into channels or a patch; by the size where none is given
     heads: Annotated[int, Field(ge=0, le=WIDEST)] = 0  # of the attention, in a UNet at the lowest level; 0 for none
@@ -110,7 +111,7 @@ class Diffusion(Model):
 
     def __init__(self, config: DiffusionConfig, spec: ImageSpec) -> None:
         super().__init__()
-        _check(config)
+        _check(config, spec)
         self.config = config
         self.spec = spec
         self.path = PATHS[config.path]
@@ -288,6 +289,12 @@ class Diffusion(Model):
         return heun(self.denoiser(self._known(condition)), levels[0].sigma * z, [*levels, NoiseLevel(1.0, 0.0)]).clamp(-1, 1)
 
 
+def _fitting(config: DiffusionConfig, spec: ImageSpec) -> tuple[int, tuple[int, ...]]:
+    """The width and depth that the configuration names, or that fit the size of the images."""
+    width, depth = (32, (1, 2)) if spec.size <= SMALL else (64, (2, 3))
+    return config.width or width, depth if config.depth is None else config.depth
+
+
 @torch.no_grad()
 def _follow(guide: nn.Module, network: nn.Module, steps: int) -> None:
     """Move the guide towards the network after so many steps, as the average of its latest weights."""
@@ -296,12 +303,12 @@ def _follow(guide: nn.Module, network: nn.Module, steps: int) -> None:
 
 
 def _network(config: DiffusionConfig, spec: ImageSpec, classes: int) -> nn.Module:
-    folded = config.unshuffle or _unshuffle_for(spec.size)
+    folded, (width, depth) = config.unshuffle or _unshuffle_for(spec.size), _fitting(config, spec)
     if config.network == "dit":
         return DiT(
             spec.channels,
-            width=config.width,
-            depth=config.depth[0],
+            width=width,
+            depth=depth[0],
             heads=config.heads,
             patch=folded,
             embedding=config.embedding,
@@ -311,9 +318,9 @@ def _network(config: DiffusionConfig, spec: ImageSpec, classes: int) -> nn.Modul
         )
     return UNet(
         spec.channels,
-        width=config.width,
+        width=width,
         multipliers=config.multipliers,
-        depth=config.depth,
+        depth=depth,
         unshuffle=folded,
         heads=config.heads,
         embedding=config.embedding,
@@ -329,7 +336,8 @@ def _unshuffle_for(size: int) -> int:
     return next((factor for factor in (2, 4) if size <= 24 * factor), 8)
 
 
-def _check(config: DiffusionConfig) -> None:
+def _check(config: DiffusionConfig, spec: ImageSpec) -> None:
+    width, depth = _fitting(config, spec)
     if config.guidance_interval[0] > config.guidance_interval[1]:
         raise UserError("the guidance interval ends before it begins: `model.guidance_interval=(LOW, HIGH)`")
     if config.path == "rectified" and config.predict == "noise":
@@ -337,13 +345,11 @@ def _check(config: DiffusionConfig) -> None:
             "at the noise end of the rectified path the noise says nothing of the image: choose another `model.predict` or `model.path`"
         )
     if config.network == "dit":
-        _check_dit(config)
+        _check_dit(config, width, depth)
         return
-    if len(config.multipliers) != len(config.depth):
-        raise UserError(
-            f"multipliers and depth describe the same levels, but there are {len(config.multipliers)} and {len(config.depth)} of them"
-        )
-    lowest = config.width * config.multipliers[-1] if config.multipliers else 0
+    if len(config.multipliers) != len(depth):
+        raise UserError(f"multipliers and depth describe the same levels, but there are {len(config.multipliers)} and {len(depth)} of them")
+    lowest = width * config.multipliers[-1] if config.multipliers else 0
     if not lowest:
         raise UserError("a UNet needs at least one level: `model.multipliers=1` `model.depth=2`")
     if config.heads and lowest % config.heads:
@@ -352,11 +358,11 @@ def _check(config: DiffusionConfig) -> None:
         )
 
 
-def _check_dit(config: DiffusionConfig) -> None:
-    if len(config.depth) != 1 or config.multipliers != (1,):
+def _check_dit(config: DiffusionConfig, width: int, depth: tuple[int, ...]) -> None:
+    if len(depth) != 1 or config.multipliers != (1,):
         raise UserError("a transformer has one level: `model.multipliers=1` `model.depth=LAYERS`")
-    if not config.heads or config.width % config.heads or config.width % 4:
+    if not config.heads or width % config.heads or width % 4:
         raise UserError(
-            f"the width of a transformer is a multiple of 4 and of its heads, not {config.width} for {config.heads}: "
+            f"the width of a transformer is a multiple of 4 and of its heads, not {width} for {config.heads}: "
             "give `model.width` and `model.heads` that agree"
         )
