@@ -107,3 +107,11 @@ def test_the_shares_are_kept() -> None:
     assert (quarters - torch.eye(3)).abs().amax((1, 2)).lt(1e-6).float().mean().item() == pytest.approx(
         (1 - 0.3 / 2) * (1 - 0.3 * 3 / 4), abs=0.015
     )
+
+
+def test_autocast_changes_nothing() -> None:
+    x = smooth(8)
+    plain = adaptive(x, 0.8, rng()), augmented_and_told(x, 0.8, rng())[0]
+    with torch.autocast("cpu", torch.bfloat16):
+        cast = adaptive(x, 0.8, rng()), augmented_and_told(x, 0.8, rng())[0]
+    assert all(torch.equal(a, b) for a, b in zip(plain, cast, strict=True))

@@ -26,7 +26,8 @@ def adaptive(images: Tensor, share: float | Tensor, rng: torch.Generator) -> Ten
     The result may leave [-1, 1]. ``share`` 0 gives the images as they are.
     """
     dice = _Dice(len(images), share, rng)
-    return _recolored(_moved(images, _quarters(dice) @ _places(dice)[0]), _colors(dice))
+    with torch.autocast(images.device.type, enabled=False):  # places in bfloat16 would be a quarter of a pixel off
+        return _recolored(_moved(images, _quarters(dice) @ _places(dice)[0]), _colors(dice))
 
 
 def augmented_and_told(images: Tensor, share: float, rng: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -35,9 +36,10 @@ def augmented_and_told(images: Tensor, share: float, rng: torch.Generator) -> tu
     Upside down, scaled, turned, stretched and shifted; zeros say that nothing was done. Mirror images are no part of it: whether they
     are as good as the images is a matter of the data.
     """
-    matrix, told = _places(_Dice(len(images), share, rng), flips=True)
-    changed = told.ne(0).any(1)
-    return torch.where(changed[:, None, None, None], _moved(images, matrix), images), told
+    with torch.autocast(images.device.type, enabled=False):
+        matrix, told = _places(_Dice(len(images), share, rng), flips=True)
+        changed = told.ne(0).any(1)
+        return torch.where(changed[:, None, None, None], _moved(images, matrix), images), told
 
 
 @dataclass(frozen=True)
