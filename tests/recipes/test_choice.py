@@ -34,10 +34,16 @@ def test_digits_get_flow_matching_and_are_not_mirrored(weights: bool) -> None:
 
 
 def test_photographs_get_the_projected_gan_where_its_weights_are(weights: bool) -> None:
-    for material in (PHOTOS, replace(PHOTOS, channels=1), replace(PHOTOS, size=32, classes=0)):
+    for material in (PHOTOS, replace(PHOTOS, channels=1), replace(PHOTOS, size=33, classes=0)):
         advice = choose(material)
         assert (advice.recipe, advice.flip) == ("projected" if weights else "dcgan", True)
         assert ("efficientnet-lite1" in advice.reasons["recipe"]) != weights
+
+
+def test_small_photographs_get_flow_matching_for_as_long_as_large_ones(weights: bool) -> None:
+    advice = choose(replace(PHOTOS, size=32))
+    assert (advice.recipe, advice.flip, advice.minutes) == ("flow-matching", True, choose(PHOTOS).minutes)
+    assert configured(advice).train.minutes == advice.minutes > choose(DIGITS).minutes
 
 
 @pytest.mark.parametrize(("told", "train", "flip"), [(0.52, 3_000, True), (0.69, 3_000, True), (0.71, 3_000, False), (0.5, 59, False)])

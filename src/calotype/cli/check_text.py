@@ -88,13 +88,14 @@ def _unusable(found: DataCheck) -> list[str]:
 def command(advice: Advice, source: str, expected: float | None = None) -> str:
     """The command that trains as advised, for so many minutes."""
     options = {"size": advice.size, "channels": advice.channels, "train.batch": advice.batch, "data.flip": advice.flip}
-    options |= {} if expected is None else {"minutes": max(1, math.ceil(expected))}
+    options["minutes"] = max(1, math.ceil(advice.minutes if expected is None else expected))
     return f"calotype train {advice.recipe} --data {shlex.quote(printable(source))} " + " ".join(f"--{k} {v}" for k, v in options.items())
 
 
 def reasons(advice: Advice) -> list[str]:
     """What was chosen, and why, a line each."""
     chosen = {"recipe": advice.recipe, "size": advice.size, "channels": advice.channels, "batch": advice.batch, "flip": advice.flip}
+    chosen["minutes"] = f"{advice.minutes:g}"
     return [f"    {name:<9} {chosen[name]}: {as_options(reason)}" for name, reason in advice.reasons.items()]
 
 

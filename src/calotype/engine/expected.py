@@ -14,10 +14,11 @@ from calotype.engine import timing
 from calotype.engine.display import Display
 from calotype.engine.distributed import World
 from calotype.engine.trainer import Trainer, TrainState
+from calotype.types import ImageSpec, small_gray
 
 USABLE = {"flow-matching": 115_000, "projected": 144_000}
-"""Images that a recipe had seen when most of what it drew could be told for what it is: digits in docs/recipes.md, garments in
-``benchmarks/results/photographs.md``."""
+"""Images that a recipe had seen when most of what it drew could be told for what it is: flow matching digits (docs/recipes.md), the
+other garments (``benchmarks/results/photographs.md``)."""
 
 
 def minutes(config: Config, classes: int) -> float | None:
@@ -26,7 +27,7 @@ def minutes(config: Config, classes: int) -> float | None:
     Nothing is written.
     """
     images, size, channels = USABLE.get(config.recipe), config.data.size, config.data.channels
-    if images is None or size is None or channels is None:
+    if images is None or size is None or channels is None or (config.recipe == "flow-matching") != small_gray(ImageSpec(size, channels)):
         return None
     count = max(config.train.batch, classes)
     pixels = np.random.RandomState(0).randint(0, 256, (count, size, size, channels), dtype=np.uint8)

@@ -117,5 +117,5 @@ def projected() -> Config:
         ),
         optimizer=_ADAM,
         schedule=_DECAY,
-        train=Training(batch=16, minutes=20.0),
+        train=Training(batch=32, minutes=20.0),
     )
