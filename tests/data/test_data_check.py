@@ -51,7 +51,7 @@ def test_clean_digits() -> None:
     assert (found.exact_extra, found.near_pairs, found.across) == (0, 0, 0)
     assert (found.train, found.holdout, found.own_split) == (4500, 500, True)
     assert (of_check(found).size, of_check(found).channels, of_check(found).recipe, of_check(found).batch) == (28, 1, "flow-matching", 32)
-    assert set(of_check(found).reasons) == {"size", "channels", "recipe", "batch", "flip"}
+    assert set(of_check(found).reasons) == {"size", "channels", "recipe", "batch", "flip", "minutes"}
 
 
 def test_duplicates_across_the_split_are_called_out(write_tree: Write) -> None:

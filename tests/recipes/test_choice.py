@@ -75,8 +75,8 @@ def test_a_configuration_holds_what_was_advised_and_the_command_says_the_same() 
     assert (config.data.flip, config.train.batch) == (True, advice.batch)
     said = command(advice, "my photos")
     assert said.startswith(f"calotype train {advice.recipe} --data 'my photos' --size 64 --channels 3 ")
-    assert said.endswith(f"--train.batch {advice.batch} --data.flip True")
-    assert len(reasons(advice)) == 5
+    assert said.endswith(f"--train.batch {advice.batch} --data.flip True --minutes 20")
+    assert len(reasons(advice)) == 6
 
 
 def test_embedded_images() -> None:

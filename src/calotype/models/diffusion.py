@@ -44,7 +44,7 @@ class DiffusionConfig:
     network: Literal["unet", "dit"] = "unet"  # dit: a transformer of patches
     width: Annotated[Width, Field(ge=8)] | None = None  # channels of the first level, or features of a patch; by the size if not given
     multipliers: Levels = (1, 2)  # channels of each level relative to width; each level halves the size
-    depth: Levels | None = None  # residual blocks of each level, down and again up, by the size if not given; of a transformer one number
+    depth: Levels = ()  # residual blocks of each level, down and again up, by the size where none are given; of a transformer one number
     join: Join = "concat"  # how a UNet's way up meets its way down: channels beside each other, or added, which is faster
     unshuffle: Literal[1, 2, 4, 8] | None = None  # fold so many pixels a side into channels or a patch; by the size where none is given
     heads: Annotated[int, Field(ge=0, le=WIDEST)] = 0  # of the attention, in a UNet at the lowest level; 0 for none
@@ -292,7 +292,7 @@ class Diffusion(Model):
 def _fitting(config: DiffusionConfig, spec: ImageSpec) -> tuple[int, tuple[int, ...]]:
     """The width and depth that the configuration names, or that fit the size of the images."""
     width, depth = (32, (1, 2)) if spec.size <= SMALL else (64, (2, 3))
-    return config.width or width, depth if config.depth is None else config.depth
+    return config.width or width, config.depth or depth
 
 
 @torch.no_grad()
@@ -347,11 +347,11 @@ def _check(config: DiffusionConfig, spec: ImageSpec) -> None:
     if config.network == "dit":
         _check_dit(config, width, depth)
         return
+    if not config.multipliers:
+        raise UserError("a UNet needs at least one level: `model.multipliers=1` `model.depth=2`")
     if len(config.multipliers) != len(depth):
         raise UserError(f"multipliers and depth describe the same levels, but there are {len(config.multipliers)} and {len(depth)} of them")
-    lowest = width * config.multipliers[-1] if config.multipliers else 0
-    if not lowest:
-        raise UserError("a UNet needs at least one level: `model.multipliers=1` `model.depth=2`")
+    lowest = width * config.multipliers[-1]
     if config.heads and lowest % config.heads:
         raise UserError(
             f"{lowest} channels of the lowest level cannot be shared by {config.heads} heads: give a divisor with `model.heads`"
