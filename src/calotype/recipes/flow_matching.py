@@ -10,13 +10,10 @@ from calotype.recipes.diffusion import LARGE
 
 
 def flow_matching() -> Config:
-    """Rectified flow on a small UNet (Liu et al. 2022; Lipman et al. 2022): the best digits after a minute on two cores.
-
-    Its earlier self guides it while an image is mostly noise (Karras et al. 2024), which costs no variety.
-    """
+    """Rectified flow on a small UNet (Liu et al. 2022; Lipman et al. 2022): the best digits after a minute on two cores."""
     return Config(
         recipe="flow-matching",
-        model=DiffusionConfig(join="add", guide=0.125, guidance=2.5, guidance_interval=(0.0, 0.4)),
+        model=DiffusionConfig(join="add"),
         optimizer=Optimizer("muon", lr=2e-3, betas=(0.9, 0.99)),
         schedule=Schedule("cosine", warmup=0.05),
         train=Training(batch=32, minutes=1.25, ema=0.1),
