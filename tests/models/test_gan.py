@@ -273,17 +273,21 @@ def test_a_penalty_on_the_generator_moves_it_alone() -> None:
         make(replace(SMALL, path_length_weight=2.0))
 
 
-def test_a_run_with_penalties_on_both_players_resumes_bit_for_bit(tmp_path: Path) -> None:
-    penalties = {"penalty": "r1", "penalty_every": 2, "path_length_weight": 2.0, "path_length_every": 3}
-    config = small("gan", 6, **penalties, **{"generator.norm": "layer"})
+LAZY = {"penalty": "r1", "penalty_every": 2, "path_length_weight": 2.0, "path_length_every": 3, "generator.norm": "layer"}
+ADAPTIVE = {"augment": ("adaptive",), "augment_images": 100, "augment_target": 0.0, "discriminator_lr_mult": 10.0}
+
+
+@pytest.mark.parametrize(("settings", "state"), [(LAZY, "path_length_mean"), (ADAPTIVE, "augment_share")], ids=["penalties", "adaptive"])
+def test_what_only_a_training_keeps_resumes_bit_for_bit(tmp_path: Path, settings: dict[str, Any], state: str) -> None:
+    config = small("gan", 6, **settings)
     for name in "ab":
         train(config, out=tmp_path / name)
     interrupt(tmp_path / "b", 4)
     resume(tmp_path / "b")
     states = [final_state(tmp_path / name) for name in "ab"]
-    assert float(states[0]["model/path_length_mean"]) > 0
+    assert float(states[0][f"model/{state}"]) > 0
     assert same(*states)
-    assert not hasattr(calotype.load(tmp_path / "a").model.path_length_mean, "shape")  # which only a training needs
+    assert not hasattr(getattr(calotype.load(tmp_path / "a").model, state), "shape")  # which only a training needs
 
 
 def test_weights_are_clipped_after_the_critics_step_only() -> None:
