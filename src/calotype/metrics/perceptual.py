@@ -11,17 +11,15 @@ import torch
 from torch import Tensor
 
 from calotype.degrade.base import round8
-from calotype.losses.perceptual import feature_distance
+from calotype.losses.perceptual import STAGES, feature_distance
 from calotype.metrics.features_kinds import RANDOM_SEEDS
 from calotype.metrics.features_photos import PHOTOS
 from calotype.metrics.features_space import hash_of
-from calotype.networks.efficientnet import EfficientNetLite
-from calotype.networks.published import file_of, lite
+from calotype.networks.published import PhotographEye, file_of
 from calotype.networks.recognizer import RandomNetwork
 
 SQUARE = 128  # pixels a side that larger images are cut into
 SQUARES = 8  # that are looked at of each image
-STAGES = 5  # of EfficientNet-Lite0, from edges at half the size to parts of objects at a sixteenth
 
 
 class Eye(Protocol):
@@ -30,17 +28,6 @@ class Eye(Protocol):
     def maps(self, x: Tensor) -> list[Tensor]:
         """For each level (N, c, h, w)."""
         ...
-
-
-class _Photographs:
-    """The first stages of EfficientNet-Lite0, which gray images meet as gray photographs."""
-
-    def __init__(self, network: EfficientNetLite) -> None:
-        self.network = network
-
-    def maps(self, x: Tensor) -> list[Tensor]:
-        color = ((x * 127.5 + 0.5) / 128).expand(-1, 3, -1, -1)  # as it was trained
-        return self.network.maps(color.contiguous(memory_format=torch.channels_last), STAGES)
 
 
 def perceptual_distance(a: Tensor, b: Tensor, through: Collection[str] = ()) -> Tensor:
@@ -84,7 +71,7 @@ def _sees(through: Collection[str]) -> bool:
 
 
 def _eyes(channels: int, through: Collection[str]) -> Sequence[Eye]:
-    return (_Photographs(lite(PHOTOS)),) if _sees(through) else _random(channels)
+    return (PhotographEye(PHOTOS, STAGES),) if _sees(through) else _random(channels)
 
 
 def _squares(height: int, width: int) -> Iterator[tuple[slice, slice]]:

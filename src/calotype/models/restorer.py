@@ -12,15 +12,16 @@ from torch import Tensor, nn
 
 from calotype.errors import UserError
 from calotype.losses.adversarial import least_squares
-from calotype.losses.perceptual import SEED, SMALLEST, WIDTHS, perceptual
+from calotype.losses.perceptual import SEED, SMALLEST, STAGES, WIDTHS, perceptual
 from calotype.networks.blocks import evaluating
 from calotype.networks.patchgan import PatchGAN, halvings_for
+from calotype.networks.published import LITE1, PhotographEye
 from calotype.networks.rays import FARTHEST, Rays
 from calotype.networks.recognizer import RandomNetwork
 from calotype.networks.restorer import FSRCNN, Curves, DnCNN, ResidualRestorer, filled
 from calotype.networks.tone import DEEPEST as DEEPEST_TONE
 from calotype.networks.tone import Tone
-from calotype.settings import Depth, NotNegative, Width
+from calotype.settings import Depth, NotNegative, Width, unless
 from calotype.types import Batch, Condition, FillingOptions, ImageSpec, Model, Noise, Player, SamplingOptions, Source, Step, chosen
 
 JUDGED = 16  # pixels a side that training images must have for an adversarial loss to make sense
@@ -43,7 +44,14 @@ class RestorerConfig:
     unshuffle: Annotated[int, Field(ge=1, le=8)] = 1  # pixels a side that become one place of the network: 2 is four times faster
     loss: Literal["l1", "l2", "psnr"] = "l1"  # distance between restored and true images; psnr: by how many times 10 dB each misses 40 dB
     adversarial: NotNegative = 0.0  # weight of a discriminator of patches beside it: sharper, and less true
-    perceptual: NotNegative = 0.0  # weight of a distance in the features of a random network beside it; 0.1 is much
+    perceptual: NotNegative = 0.0  # weight of a distance in features beside it: more detail, less of it true
+    perceptual_features: Literal["photos", "random"] = (
+        "photos"  # of a network that knows photographs (EfficientNet-Lite1), or of a random one
+    )
+
+    def idle(self, spec: ImageSpec) -> dict[str, str]:
+        """As `calotype.types.MayIdle` says."""
+        return unless(self.perceptual, "`model.perceptual` above 0", "perceptual_features")
 
 
 class Restorer(Model):
@@ -72,12 +80,20 @@ class Restorer(Model):
         self.discriminator: PatchGAN | None = None
         if config.adversarial:
             self.discriminator = PatchGAN(spec.channels, width=JUDGE_WIDTH, halvings=halvings_for(spec.size))
-        self.eye: RandomNetwork | None = None
-        if config.perceptual:  # never trained, and not saved: its weights follow from the seed
+        self.eye: RandomNetwork | PhotographEye | None = None  # never trained, and not saved
+        if config.perceptual and config.perceptual_features == "photos":
+            self.eye, self.through = PhotographEye(LITE1, STAGES), (LITE1.network,)
+        elif config.perceptual:
             self.eye = RandomNetwork(spec.channels, SEED, WIDTHS, saved=False)
 
     def players(self) -> Sequence[Player]:
-        """The network, then the discriminator where there is one."""
+        """The network, then the discriminator where there is one.
+
+        Raises:
+            UserError: where the loss looks through a network whose weights are not installed.
+        """
+        if isinstance(self.eye, PhotographEye):
+            self.eye.ready("give `model.perceptual_features=random`")
         restorer = Player("restorer", self.network, self._loss)
         if self.discriminator is None:
             return (restorer,)
@@ -141,7 +157,7 @@ class Restorer(Model):
         return terms if len(terms) == 1 else {**terms, "distance": distance}
 
     def _looks(self, restored: Tensor, truth: Tensor) -> Tensor:
-        """The distance of restored and true images in the features of a random network, in float32."""
+        """The distance of restored and true images in features, in float32."""
         assert self.eye is not None
         with torch.autocast(restored.device.type, enabled=False):
             with torch.no_grad():

