@@ -14,6 +14,7 @@ from calotype.engine.train import resume, train
 from calotype.errors import UserError
 from calotype.losses.adversarial import LOSSES
 from calotype.models.gan import GAN, GANConfig
+from calotype.networks.adversary import ImageDiscriminator
 from calotype.networks.mlp import MLPDiscriminatorConfig, MLPGeneratorConfig
 from calotype.settings import checked
 from calotype.types import Batch, Condition, ImageSpec, Noise, Step
@@ -207,8 +208,7 @@ def test_logged_beliefs_are_probabilities_only_where_logits_mean_odds() -> None:
 def test_accuracy_of_the_discriminator() -> None:
     model = make(replace(PLAIN, latent=6))
 
-    class Mean(nn.Module):
-        mixes_batch = False
+    class Mean(ImageDiscriminator):
 
         def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:
             return image.flatten(1).mean(1)
@@ -383,13 +383,12 @@ def test_values_out_of_range_are_the_users_error(change: dict[str, Any]) -> None
 def test_signs_of_a_discriminator_that_learns_memorized() -> None:
     model = make(replace(PLAIN, latent=6))
 
-    class Mean(nn.Module):
-        mixes_batch = False
+    class Mean(ImageDiscriminator):
 
         def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:
             return image.flatten(1).mean(1)
 
-    model.discriminator = Mean()  # type: ignore[assignment]
+    model.discriminator = Mean()
     levels = torch.tensor([-0.5, 0.1, 0.2, 0.9])
     known = Batch(levels[:, None, None, None].expand(4, 1, 12, 12))
     unknown = Batch(torch.tensor([-0.9, 0.1])[:, None, None, None].expand(2, 1, 12, 12))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from calotype.errors import UserError
 from calotype.losses import regularizers
@@ -17,11 +17,10 @@ from calotype.losses.adversarial import LOSSES, LossName
 from calotype.losses.augmentation import AugmentationName, augmented
 from calotype.losses.regularizers import Lazy
 from calotype.losses.transforms import adaptive
+from calotype.models.gan_networks import DiscriminatorConfig, GeneratorConfig, discriminator_of, generator_of
 from calotype.networks.blocks import evaluating
-from calotype.networks.dcgan import DCGANDiscriminator, DCGANDiscriminatorConfig, DCGANGenerator, DCGANGeneratorConfig
-from calotype.networks.mlp import MLPDiscriminator, MLPDiscriminatorConfig, MLPGenerator, MLPGeneratorConfig
-from calotype.networks.projected import ProjectedDiscriminator, ProjectedDiscriminatorConfig
-from calotype.networks.skip import SkipGenerator, SkipGeneratorConfig
+from calotype.networks.dcgan import DCGANDiscriminatorConfig, DCGANGeneratorConfig
+from calotype.networks.projected import ProjectedDiscriminatorConfig
 from calotype.parallel import average, processes
 from calotype.settings import Count, Depth, NotNegative, Positive, Share, Width, unless
 from calotype.types import Batch, Condition, ImageSpec, Model, Noise, Player, SamplingOptions, Step
@@ -29,26 +28,6 @@ from calotype.types import Batch, Condition, ImageSpec, Model, Noise, Player, Sa
 PenaltyName = Literal["none", "gradient", "gradient_one_sided", "r1", "r2", "r1_r2", "dragan"]
 
 PATH_LENGTH_DECAY = 0.99  # of the running mean of path lengths, at each penalty
-
-GeneratorConfig = Annotated[MLPGeneratorConfig | DCGANGeneratorConfig | SkipGeneratorConfig, Field(discriminator="network")]
-DiscriminatorConfig = Annotated[
-    MLPDiscriminatorConfig | DCGANDiscriminatorConfig | ProjectedDiscriminatorConfig, Field(discriminator="network")
-]
-
-GENERATORS: dict[type, Any] = {
-    MLPGeneratorConfig: MLPGenerator,
-    DCGANGeneratorConfig: DCGANGenerator,
-    SkipGeneratorConfig: SkipGenerator,
-}
-"""Built as ``network(shape, latent=, classes=, **settings)``: (N, latent) and labels (N,) or None to (N, C, H, W) in [-1, 1]."""
-
-DISCRIMINATORS: dict[type, Any] = {
-    MLPDiscriminatorConfig: MLPDiscriminator,
-    DCGANDiscriminatorConfig: DCGANDiscriminator,
-    ProjectedDiscriminatorConfig: ProjectedDiscriminator,
-}
-"""Built as ``network(shape, classes=, **settings)``: (N, C, H, W) and labels to logits (N,) or (N, K), of K parts of each image;
-``mixes_batch`` where images meet in it."""
 
 
 @dataclass(frozen=True)
@@ -118,10 +97,10 @@ class GAN(Model):
         self.double_backward = self.penalty is not None or self.path_length is not None
         self.adversarial = LOSSES[config.loss]
         self._loss = partial(self.adversarial.function, target=config.smooth) if self.adversarial.smooths else self.adversarial.function
-        self.generator, self.discriminator = _networks(config, spec)
-        if isinstance(self.discriminator, ProjectedDiscriminator):
-            self.through = self.discriminator.through
-            self.changes_at = self.discriminator.warmup or None
+        classes = len(spec.classes) if self.conditional else 0
+        self.generator = generator_of(config.generator, spec.shape, config.latent, classes)
+        self.discriminator = discriminator_of(config.discriminator, spec.shape, classes)
+        self.through, self.changes_at = self.discriminator.through, self.discriminator.changes_at
 
     def players(self) -> Sequence[Player]:
         """The discriminator, then the generator.
@@ -130,8 +109,7 @@ class GAN(Model):
             UserError: where the discriminator sees through a network whose weights are not installed.
         """
         c = self.config
-        if isinstance(self.discriminator, ProjectedDiscriminator):
-            self.discriminator.ready()
+        self.discriminator.ready()
         after = None
         if c.clip_weights is not None:
             after = partial(regularizers.clip_weights, self.discriminator, c.clip_weights)
@@ -182,9 +160,9 @@ class GAN(Model):
         """
         with evaluating(self.generator, self.discriminator):
             fake = self.generator(self._latents(len(train.image), step), self._labels(train))
-            on_real = self.discriminator(self._projected(train.image, step), self._labels(train))
-            on_fake = self.discriminator(self._projected(fake, step), self._labels(train))
-            on_holdout = self.discriminator(self._projected(holdout.image, step), self._labels(holdout))
+            on_real = self._opinion(train.image, self._labels(train))
+            on_fake = self._opinion(fake, self._labels(train))
+            on_holdout = self._opinion(holdout.image, self._labels(holdout))
         boundary = 0.5 * (on_real.mean() + on_fake.mean()) if self.adversarial.boundary is None else self.adversarial.boundary
         accuracy = 0.5 * ((on_real > boundary).float().mean() + (on_fake < boundary).float().mean())
         return {
@@ -197,13 +175,12 @@ class GAN(Model):
         }
 
     def _discriminate(self, batch: Batch, step: Step) -> dict[str, Tensor]:
+        self._reach(step)
         label = self._labels(batch)
         made, shared = self._fakes(label, len(batch.image), step)
         if self.penalty is not None and self.penalty.due(step.index):
             return self._discriminate_smoothly(batch, made, shared, step)
         real, fake = self._view(batch.image, step), self._view(made, step)
-        if isinstance(self.discriminator, ProjectedDiscriminator) and self.discriminator.warmup:
-            self.discriminator.get_buffer("taught").fill_(self.discriminator.plays(step.progress))
         if shared:
             self._share(fake, label, step)
         on_real, on_fake = self._judge(real, fake.detach(), label)
@@ -231,6 +208,7 @@ class GAN(Model):
         return {"augment_share": self.augment_share.clone()}
 
     def _generate(self, batch: Batch, step: Step) -> dict[str, Tensor]:
+        self._reach(step)
         terms = self._adversarial_terms(batch, step)
         if self.path_length is None or not self.path_length.due(step.index):
             return terms
@@ -274,12 +252,17 @@ class GAN(Model):
 
     def _view(self, images: Tensor, step: Step) -> Tensor:
         """Images as the discriminator is shown them: with noise, augmented, and as their features where it knows them by fixed ones."""
-        return self._projected(self._augmented(self._noisy(images, step), step), step)
+        return self.discriminator.look(self._augmented(self._noisy(images, step), step))
 
-    def _projected(self, images: Tensor, step: Step) -> Tensor:
-        if isinstance(self.discriminator, ProjectedDiscriminator) and self.discriminator.plays(step.progress):
-            return self.discriminator.project(images)
-        return images
+    def _opinion(self, images: Tensor, label: Tensor | None) -> Tensor:
+        """The logits of images as they are."""
+        logits: Tensor = self.discriminator(self.discriminator.look(images), label)
+        return logits
+
+    def _reach(self, step: Step) -> None:
+        """Let networks that change over a run do so."""
+        self.generator.reach(step.progress)
+        self.discriminator.reach(step.progress)
 
     def _judge(self, real: Tensor, fake: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor]:
         """The logits of both: in one pass where the network judges each image by itself."""
@@ -333,20 +316,6 @@ class GAN(Model):
 
     def _beliefs(self, on_real: Tensor, on_fake: Tensor) -> dict[str, Tensor]:
         return {"d_real": self._belief(on_real), "d_fake": self._belief(on_fake)}
-
-
-def _networks(config: GANConfig, spec: ImageSpec) -> tuple[nn.Module, nn.Module]:
-    classes = len(spec.classes) if config.conditional else 0
-    generator = GENERATORS[type(config.generator)](spec.shape, latent=config.latent, classes=classes, **_settings(config.generator))
-    discriminator = DISCRIMINATORS[type(config.discriminator)](spec.shape, classes=classes, **_settings(config.discriminator))
-    if isinstance(discriminator, ProjectedDiscriminator) and discriminator.warmup:
-        discriminator.plain = DCGANDiscriminator(spec.shape, classes=classes, width=discriminator.width // 2)
-    return generator, discriminator
-
-
-def _settings(config: GeneratorConfig | DiscriminatorConfig) -> dict[str, Any]:
-    """What a network is built with."""
-    return {f.name: getattr(config, f.name) for f in fields(config) if f.name != "network"}
 
 
 def _auc(above: Tensor, below: Tensor) -> Tensor:

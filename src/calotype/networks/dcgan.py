@@ -14,6 +14,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from calotype.errors import UserError
+from calotype.networks.adversary import ImageDiscriminator, LatentGenerator
 from calotype.networks.blocks import (
     LabelEmbedding,
     MinibatchStd,
@@ -48,7 +49,7 @@ class DCGANDiscriminatorConfig:
     minibatch_std: bool = False  # show it how much a batch varies, against mode collapse
 
 
-class DCGANGenerator(nn.Module):
+class DCGANGenerator(LatentGenerator):
     """Latents (N, latent) to images (N, C, H, W) in [-1, 1]: normalized ReLU layers and a tanh."""
 
     def __init__(
@@ -74,7 +75,7 @@ class DCGANGenerator(nn.Module):
         return out.float().tanh()
 
 
-class DCGANDiscriminator(nn.Module):
+class DCGANDiscriminator(ImageDiscriminator):
     """Images (N, C, H, W) to logits (N,) float32: strided convolutions, LeakyReLU 0.2, normalized but for the first."""
 
     def __init__(

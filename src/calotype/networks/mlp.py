@@ -10,6 +10,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from calotype.networks.adversary import ImageDiscriminator, LatentGenerator
 from calotype.networks.blocks import (
     ACTIVATIONS,
     ActivationName,
@@ -47,7 +48,7 @@ class MLPDiscriminatorConfig:
     minibatch_std: bool = False  # show it how much a batch varies, against mode collapse
 
 
-class MLPGenerator(nn.Module):
+class MLPGenerator(LatentGenerator):
     """Latents (N, latent) to images (N, C, H, W) in [-1, 1] through ``depth`` hidden layers of ``width`` units."""
 
     def __init__(
@@ -74,7 +75,7 @@ class MLPGenerator(nn.Module):
         return out.float().tanh().view(-1, *self.shape)
 
 
-class MLPDiscriminator(nn.Module):
+class MLPDiscriminator(ImageDiscriminator):
     """Images (N, C, H, W) to logits (N,) float32 through ``depth`` hidden layers of ``width`` units."""
 
     def __init__(

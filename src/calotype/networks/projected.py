@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from calotype.networks.adversary import ImageDiscriminator
 from calotype.networks.blocks import add_spectral_norm
 from calotype.networks.efficientnet import prepared
 from calotype.networks.published import LITE1, PhotographEye, lite
@@ -36,7 +37,7 @@ class ProjectedDiscriminatorConfig:
     spectral: ClassVar[bool] = True
 
 
-class ProjectedDiscriminator(nn.Module):
+class ProjectedDiscriminator(ImageDiscriminator):
     """Images (N, C, H, W) to logits (N, K) float32, one for each place that one of four heads sees.
 
     The features of a fixed network at four sizes are mixed by random 1x1 convolutions (cross-channel mixing) and, from the smallest
@@ -51,10 +52,10 @@ class ProjectedDiscriminator(nn.Module):
         self, shape: tuple[int, int, int], *, classes: int = 0, features: str = "photos", width: int = 64, warmup: float = 0.0
     ) -> None:
         super().__init__()
-        self.warmup = warmup
+        self.warmup, self.changes_at = warmup, warmup or None
         if warmup:  # whether the heads have played: a budget that grows lets no plain discriminator teach again, who fell behind
             self.register_buffer("taught", torch.zeros((), dtype=torch.bool))
-        self.plain: nn.Module | None = None  # who teaches first, where somebody does: set by whoever builds this
+        self.plain: nn.Module | None = None
         self.through = (LITE1.network,) if features == "photos" else ()
         self.random = None if self.through else RandomNetwork(shape[0], SEED, RANDOM, saved=False)
         rng = np.random.RandomState(SEED)
@@ -69,14 +70,23 @@ class ProjectedDiscriminator(nn.Module):
         self.heads = nn.ModuleList(_Head(width, side, classes) for side in self.sides)
         add_spectral_norm(self)
 
-    def plays(self, progress: float) -> bool:
-        """Whether the heads judge at this share of a run, and not ``plain``; once they have they always do."""
-        return not self.warmup or progress >= self.warmup or bool(self.get_buffer("taught"))
+    def taught_by(self, plain: nn.Module) -> None:
+        """Let another discriminator teach first; images meet in it."""
+        self.plain, self.mixes_batch = plain, True
 
     @property
-    def mixes_batch(self) -> bool:
-        """Whether images meet in it, which they do in ``plain``."""
-        return self.plain is not None
+    def plays(self) -> bool:
+        """Whether the heads judge, and not ``plain``."""
+        return not self.warmup or bool(self.get_buffer("taught"))
+
+    def reach(self, progress: float) -> None:
+        """Let the heads judge once the warm-up is over. Once they have they always do, however large the budget becomes."""
+        if self.warmup:
+            self.get_buffer("taught").logical_or_(torch.tensor(progress >= self.warmup))
+
+    def look(self, images: Tensor) -> Tensor:
+        """What `project` makes of images, where the heads judge."""
+        return self.project(images) if self.plays else images
 
     def ready(self) -> None:
         """Find the weights before anything is trained.

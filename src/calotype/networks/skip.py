@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from calotype.errors import UserError
+from calotype.networks.adversary import LatentGenerator
 from calotype.networks.blocks import LabelEmbedding, size_chain
 from calotype.settings import Width
 
@@ -55,7 +56,7 @@ class Excite(nn.Module):
         return large * weights
 
 
-class SkipGenerator(nn.Module):
+class SkipGenerator(LatentGenerator):
     """Latents (N, latent) to images (N, C, H, W) in [-1, 1]; a map of an odd side is doubled and loses its last row and column.
 
     Every map but the smallest two is weighed channel by channel by the map of a quarter of its side. No transposed convolution is

@@ -1,0 +1,56 @@
+"""The networks that a GAN may be made of: a table of generators and one of discriminators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from calotype.networks.adversary import ImageDiscriminator, LatentGenerator
+from calotype.networks.dcgan import DCGANDiscriminator, DCGANDiscriminatorConfig, DCGANGenerator, DCGANGeneratorConfig
+from calotype.networks.mlp import MLPDiscriminator, MLPDiscriminatorConfig, MLPGenerator, MLPGeneratorConfig
+from calotype.networks.projected import ProjectedDiscriminator, ProjectedDiscriminatorConfig
+from calotype.networks.skip import SkipGenerator, SkipGeneratorConfig
+
+GeneratorConfig = Annotated[MLPGeneratorConfig | DCGANGeneratorConfig | SkipGeneratorConfig, Field(discriminator="network")]
+DiscriminatorConfig = Annotated[
+    MLPDiscriminatorConfig | DCGANDiscriminatorConfig | ProjectedDiscriminatorConfig, Field(discriminator="network")
+]
+
+
+def _projected(shape: tuple[int, int, int], *, classes: int, **settings: Any) -> ImageDiscriminator:
+    """Heads on features, and the plain discriminator that teaches before them."""
+    discriminator = ProjectedDiscriminator(shape, classes=classes, **settings)
+    if discriminator.warmup:
+        discriminator.taught_by(DCGANDiscriminator(shape, classes=classes, width=discriminator.width // 2))
+    return discriminator
+
+
+GENERATORS: dict[type, Callable[..., LatentGenerator]] = {
+    MLPGeneratorConfig: MLPGenerator,
+    DCGANGeneratorConfig: DCGANGenerator,
+    SkipGeneratorConfig: SkipGenerator,
+}
+
+DISCRIMINATORS: dict[type, Callable[..., ImageDiscriminator]] = {
+    MLPDiscriminatorConfig: MLPDiscriminator,
+    DCGANDiscriminatorConfig: DCGANDiscriminator,
+    ProjectedDiscriminatorConfig: _projected,
+}
+
+
+def generator_of(config: GeneratorConfig, shape: tuple[int, int, int], latent: int, classes: int) -> LatentGenerator:
+    """A new generator of images (C, H, W)."""
+    return GENERATORS[type(config)](shape, latent=latent, classes=classes, **_settings(config))
+
+
+def discriminator_of(config: DiscriminatorConfig, shape: tuple[int, int, int], classes: int) -> ImageDiscriminator:
+    """A new discriminator of images (C, H, W)."""
+    return DISCRIMINATORS[type(config)](shape, classes=classes, **_settings(config))
+
+
+def _settings(config: GeneratorConfig | DiscriminatorConfig) -> dict[str, Any]:
+    """What a network is built with."""
+    return {f.name: getattr(config, f.name) for f in fields(config) if f.name != "network"}

@@ -1,0 +1,40 @@
+"""What a GAN may ask of its two networks, and what they answer where they have nothing to say."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+
+class LatentGenerator(nn.Module):
+    """Latents (N, latent), and labels (N,) or None, to images (N, C, H, W) in [-1, 1].
+
+    Built as ``Network(shape, latent=, classes=, **settings)``.
+    """
+
+    def reach(self, progress: float) -> None:
+        """Become what the network is at this share of a run, where it changes with it."""
+
+
+class ImageDiscriminator(nn.Module):
+    """Images (N, C, H, W), and labels (N,) or None, to logits (N,), or (N, K) of K parts of each image.
+
+    Built as ``Network(shape, classes=, **settings)``.
+    """
+
+    mixes_batch: bool = False  # whether images of a batch meet in it
+    through: tuple[str, ...] = ()  # feature networks that it looks through, as `calotype.types.Model` has them
+    changes_at: float | None = None  # the share of a run after which its steps take another time than before
+
+    def ready(self) -> None:
+        """Find what it needs before anything is trained.
+
+        Raises:
+            UserError: where it is not there.
+        """
+
+    def reach(self, progress: float) -> None:
+        """Become what the network is at this share of a run, where it changes with it."""
+
+    def look(self, images: Tensor) -> Tensor:
+        """What of images (N, C, H, W) it judges: they themselves, or fixed features of them, which need to be computed once only."""
+        return images
