@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from calotype.tasks.restore import restore_pixels
     from calotype.tasks.restoring import restore
     from calotype.tasks.sample import Generator, load
+    from calotype.tasks.trace import trace
 
 # The names above are imported at their first use, so that importing the package stays fast.
 _HOMES = {
@@ -36,6 +37,7 @@ _HOMES = {
     "restore_pixels": "tasks.restore",
     "save_grid": "pictures",
     "save_images": "pictures",
+    "trace": "tasks.trace",
 }
 _MODULES = ("config", "data", "pictures", "recipes")
 
@@ -55,6 +57,7 @@ __all__ = [
     "resume",
     "save_grid",
     "save_images",
+    "trace",
     "train",
 ]
 

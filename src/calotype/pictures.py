@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -13,9 +15,16 @@ from torch import Tensor
 
 from calotype.errors import UserError
 from calotype.files import write_atomic
+from calotype.provenance import embed
+from calotype.provenance.marker import Marker
+
+Number = TypeVar("Number", bound=np.generic)
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 """Of pictures that are written side by side."""
+
+SAMPLE = Marker("sample")
+"""What images say of themselves of which no more is known than that a model drew them."""
 
 
 def to_uint8(images: Tensor) -> NDArray[np.uint8]:
@@ -67,13 +76,23 @@ def ungrid(picture: Image.Image, count: int, size: int, channels: int, gap: int 
     factor = picture.width // wide
     if factor < 1 or picture.size != (wide * factor, high * factor) or picture.mode != ("L" if channels == 1 else "RGB"):
         return None
-    sheet = np.asarray(picture).reshape(high * factor, wide * factor, channels)[::factor, ::factor]
+    return cells(np.asarray(picture).reshape(high * factor, wide * factor, channels)[::factor, ::factor], count, size, gap=gap)
+
+
+def cells(sheet: NDArray[Number], count: int, size: int, columns: int | None = None, gap: int = 2) -> NDArray[Number]:
+    """What lies in the places of the images of a `grid`, (count, s, s, C), of a sheet (H, W, C) that may be enlarged by a whole factor."""
+    columns = columns or math.ceil(math.sqrt(count))
+    factor = sheet.shape[1] // (columns * (size + gap) + gap)
+    size, gap = factor * size, factor * gap
     corners = ((gap + at * (size + gap) for at in divmod(index, columns)) for index in range(count))
     return np.stack([sheet[top : top + size, left : left + size] for top, left in corners])
 
 
-def save_grid(images: Tensor, path: str | Path, columns: int | None = None) -> Path:
+def save_grid(images: Tensor, path: str | Path, columns: int | None = None, marker: Marker | None = SAMPLE) -> Path:
     """Write images (N, C, H, W) in [-1, 1], as ``sample`` returns them, as one picture in rows; returns its place.
+
+    The file says that a model drew them, and with what `Generator.marker` returns also how; with ``marker=None``, for images that no
+    model drew, it says nothing.
 
     Raises:
         UserError: for a suffix that is no picture's, and for no image at all.
@@ -82,17 +101,20 @@ def save_grid(images: Tensor, path: str | Path, columns: int | None = None) -> P
     path = _named(Path(path))
     if not len(images):
         raise UserError(f"{path}: there is no image to write")
-    save(grid(to_uint8(images), columns), path)
+    save(grid(to_uint8(images), columns), path, marker and replace(marker, columns=columns or 0))
     return path
 
 
-def save_images(images: Tensor, folder: str | Path, start: int = 0) -> list[Path]:
-    """Write images (N, C, H, W) in [-1, 1] as PNG files, numbered from ``start``, into a folder, made where it is missing."""
+def save_images(images: Tensor, folder: str | Path, start: int = 0, marker: Marker | None = SAMPLE) -> list[Path]:
+    """Write images (N, C, H, W) in [-1, 1] as PNG files, numbered from ``start``, into a folder, made where it is missing.
+
+    ``marker`` is that of all of them, as for `save_grid`; each file gets its own.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{index:06d}.png" for index in range(start, start + len(images))]
-    for image, path in zip(to_uint8(images), paths, strict=True):
-        save(to_picture(image), path)
+    for place, (image, path) in enumerate(zip(to_uint8(images), paths, strict=True)):
+        save(to_picture(image), path, marker and marker.one(place))
     return paths
 
 
@@ -103,7 +125,12 @@ def _named(path: Path) -> Path:
     return path if path.suffix else path.with_name(path.name + ".png")
 
 
-def save(picture: Image.Image, path: Path) -> None:
-    """Write a picture whole or not at all, in the format that the name says (PNG where it says none)."""
-    kind = Image.registered_extensions().get(path.suffix.lower(), "PNG")
-    write_atomic(path, lambda stream: picture.save(stream, kind))
+def save(picture: Image.Image, path: Path, marker: Marker | None = None) -> None:
+    """Write a picture whole or not at all, in the format that the name says (PNG where it says none), with what made it."""
+    kind = format_of(path)
+    write_atomic(path, lambda stream: picture.save(stream, kind, **embed.save_options(kind, marker)))
+
+
+def format_of(path: Path) -> str:
+    """The format that the name of a picture says, in Pillow's words."""
+    return Image.registered_extensions().get(path.suffix.lower(), "PNG")

@@ -30,6 +30,7 @@ from calotype.cli import (
     restore,
     sample,
     selftest,
+    trace,
     train,
     translate,
 )
@@ -53,6 +54,7 @@ LINES: dict[str, tuple[type, str]] = {
     "reconstruct": (latents.ReconstructOptions, "latents reconstruct vae --label 0 --images pictures --out NEW.png"),
     "interpolate": (latents.InterpolateOptions, "latents interpolate vae --seeds 1 2 3 --out NEW.png"),
     "neighbors": (latents.NeighborsOptions, "latents neighbors vae --count 1 --out NEW.png"),
+    "trace": (trace.Options, "trace gan/samples/step-000000001.png --model gan"),
     "nearest": (neighbors.Options, "neighbors vae --data mnist5k --count 1 --out NEW.png"),
     "plane": (latents.PlaneOptions, "latents plane vae --side 2 --out NEW.png"),
     "evaluate": (evaluate.Options, "evaluate pictures --data mnist5k --count 70 --out NEW"),

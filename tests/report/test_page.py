@@ -259,7 +259,7 @@ def test_large_images_keep_the_page_small() -> None:
 
 def test_generated_and_real_are_cut_down_alike() -> None:
     flat = np.zeros((64, 128, 128, 3), np.uint8)  # takes hardly any room
-    made, real = alike([flat, pixels(64, 128, 3)], 8)
+    made, real = alike([flat, pixels(64, 128, 3)], 8, (True, False))
     assert (made.shown, made.width) == (real.shown, real.width)
     assert real.shown < 64
 

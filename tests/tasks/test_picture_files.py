@@ -253,12 +253,14 @@ def test_errors_of_an_encoder_are_told_in_words(tmp_path: Path, monkeypatch: pyt
 def test_words_that_are_not_taken_over_are_told() -> None:
     image, xmp = Image.fromarray(random(8, 8, 3)), b'<x:xmpmeta xmlns:x="adobe:ns:meta/"></x:xmpmeta>'
     for kind in ("JPEG", "WEBP", "AVIF"):
-        assert open_picture(encoded(image, kind, xmp=xmp), "a").notes == ("its XMP data were left out",)
+        assert open_picture(encoded(image, kind, xmp=xmp), "a").notes == ()  # it says nothing
+        assert open_picture(encoded(image, kind, xmp=xmp[:-3]), "a").notes == ("its XMP data are broken and were left out",)
         assert open_picture(encoded(image, kind), "a").notes == ()
     texts = PngImagePlugin.PngInfo()
-    texts.add_itxt("XML:com.adobe.xmp", xmp.decode())
+    texts.add_itxt("XML:com.adobe.xmp", xmp.decode()[:-3])
     texts.add_text("Title", "a")
-    assert open_picture(encoded(image, "PNG", pnginfo=texts), "a.png").notes == ("its XMP data and texts were left out",)
+    broken = "its XMP data are broken and were left out"
+    assert open_picture(encoded(image, "PNG", pnginfo=texts), "a.png").notes == ("its texts were left out", broken)
     assert open_picture(encoded(image, "JPEG", comment=b"a"), "a.jpg").notes == ("its comments were left out",)
 
 

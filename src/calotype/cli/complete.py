@@ -12,12 +12,13 @@ import torch
 import tyro
 
 from calotype import pictures
-from calotype.cli.outputs import picture_name, require_grid, require_place, write_grid
+from calotype.cli.outputs import picture_name, require_grid, require_place, tell_unmarked, write_grid
 from calotype.cli.parse import parse
 from calotype.cli.shell import Shell
 from calotype.data.images import some
 from calotype.engine.display import progress
 from calotype.files import unused
+from calotype.provenance.marker import Provenance
 from calotype.settings import Count, Seed, Share, SolverSteps
 from calotype.tasks.complete import complete, require_rows
 from calotype.tasks.model_inputs import given
@@ -43,6 +44,7 @@ class Options:
     label: str | None = None  # class to draw (conditional models); that of the images where their source knows it
     seed: Seed = 0  # another seed, other completions
     out: Path | None = None  # the picture to write, replaced where it exists; else complete.png, complete-2.png ..., whichever is free
+    provenance: Provenance = "full"  # what the picture says of its making; minimal: that a model had a part in it, but not how
     device: str = "auto"  # auto, cpu, cuda, mps
     json: bool = False  # print the result as JSON
 
@@ -64,7 +66,16 @@ def run(words: list[str]) -> int:
     kept = found.image.clone()
     kept[:, :, round(options.keep * kept.shape[2]) :] = 0  # gray, which no completion is
     rows = torch.cat([kept[:, None], made, found.image[:, None]], 1)
-    write_grid(out, pictures.to_uint8(rows.flatten(0, 1)), rows.shape[1])
+    marker = generator.made(
+        "completion",
+        seed=options.seed,
+        index=0,
+        cells=len(found) * options.samples,
+        label=options.label,
+        options={"keep": options.keep, "samples": options.samples},
+    )
+    write_grid(out, pictures.to_uint8(rows.flatten(0, 1)), rows.shape[1], marker.at(options.provenance))
+    tell_unmarked(options.provenance)
     facts = {"images": len(found), "samples": options.samples, "written": str(out)}
     print(json.dumps(facts) if options.json else f"{some(len(found), 'image')}, {some(options.samples, 'completion')} each, in {out}")
     return 0

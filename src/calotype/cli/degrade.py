@@ -15,6 +15,7 @@ from calotype.cli.outcomes import About, ended, printable_lines, stopped, writte
 from calotype.cli.parse import parse
 from calotype.cli.shell import Shell
 from calotype.data.decode import MAX_PIXELS
+from calotype.provenance.marker import Provenance
 from calotype.settings import CompressionQuality, Count, Positive, Seed
 from calotype.spelling import as_options
 from calotype.tasks.batch import Interrupted, degrade_files
@@ -44,6 +45,7 @@ class Options:
     count: Count | None = None  # only the first so many pictures
     max_megapixels: Positive | None = None  # of a picture at most: 67 where none are given
     seed: Seed = 0  # of all that is random, together with the number of the picture
+    provenance: Provenance = "full"  # what pictures say of their making; minimal: that they were degraded, but not how
     json: bool = False  # print the result as JSON
 
 
@@ -62,7 +64,8 @@ def run(words: list[str]) -> int:
     with open_inputs(options.source, out, options.count, most) as inputs, closing(Shell()) as display:
         places = targets(inputs, options.out, existing)
         try:
-            outcomes = degrade_files(degradation, inputs, places, options.seed, options.quality, display, existing == "keep")
+            asked = options.seed, options.quality, display, existing == "keep", options.provenance
+            outcomes = degrade_files(degradation, inputs, places, *asked)
         except Interrupted as stop:
             command = ["calotype", "degrade", *words]
             raise KeyboardInterrupt(stopped(stop, command, options.out, options.skip_existing, existing != "replace")) from None

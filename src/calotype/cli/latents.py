@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from calotype import pictures
-from calotype.cli.outputs import picture_name, require_grid, require_place, write_grid
+from calotype.cli.outputs import picture_name, require_grid, require_place, tell_unmarked, write_grid
 from calotype.cli.parse import parse
 from calotype.cli.shell import Shell
 from calotype.data import Images
@@ -26,6 +26,7 @@ from calotype.errors import UserError
 from calotype.evaluation.neighbors import Nearest, beside_each, facts, pool, told
 from calotype.evaluation.request import Request
 from calotype.files import unused
+from calotype.provenance.marker import Marker, Provenance
 from calotype.settings import Count, Depth, Seed
 from calotype.tasks import latents
 from calotype.tasks.model_inputs import given, labels_for, to_tensor
@@ -61,6 +62,7 @@ class ReconstructOptions:
     count: Count = 32  # images of each source
     label: str | None = None  # class of all images (conditional models); that which their source tells where none is given
     out: Path | None = None  # the picture to write, replaced where it exists; else the first free of reconstruct.png, reconstruct-2.png ...
+    provenance: Provenance = "full"  # what the picture says of its making; minimal: that a model had a part in it, but not how
     device: str = "auto"  # auto, cpu, cuda, mps
     json: bool = False  # print the result as JSON
 
@@ -80,6 +82,7 @@ class InterpolateOptions:
     path: latents.Interpolation = "spherical"  # linear: a straight line
     label: str | None = None  # class of all images (conditional models); the first class where none is given
     out: Path | None = None  # the picture to write, replaced where it exists; else the first free of interpolate.png, interpolate-2.png ...
+    provenance: Provenance = "full"  # what the picture says of its making; minimal: that a model had a part in it, but not how
     device: str = "auto"  # auto, cpu, cuda, mps
     json: bool = False  # print the result as JSON
 
@@ -103,6 +106,7 @@ class NeighborsOptions:
     data: str | None = None  # where to look for neighbors; the run's own training images where none is given
     seed: Seed = 0  # of the drawn images
     out: Path | None = None  # the picture to write, replaced where it exists; else neighbors.png, neighbors-2.png ..., whichever is free
+    provenance: Provenance = "full"  # what the picture says of its making; minimal: that a model had a part in it, but not how
     device: str = "auto"  # auto, cpu, cuda, mps
     json: bool = False  # print the result as JSON
 
@@ -120,6 +124,7 @@ class PlaneOptions:
     axes: tuple[Seed, Seed] = (0, 1)  # the latents that vary, downwards and to the right
     label: str | None = None  # class of all images (conditional models); the first class where none is given
     out: Path | None = None  # the picture to write, replaced where it exists; else plane.png, plane-2.png ..., whichever is free
+    provenance: Provenance = "full"  # what the picture says of its making; minimal: that a model had a part in it, but not how
     device: str = "auto"  # auto, cpu, cuda, mps
     json: bool = False  # print the result as JSON
 
@@ -148,7 +153,8 @@ def _reconstruct(words: list[str]) -> int:
     psnr = float((10 * torch.log10(4 / error)).mean())
     pairs = torch.stack([found.image, made], 1).flatten(0, 1)
     facts = {"images": len(found), "psnr": round(psnr, 2)}
-    return _done(pairs, out, min(8, 2 * len(found)), options.json, facts, f"mean PSNR {psnr:.1f} dB")
+    marker = generator.made("overview", label=options.label)
+    return _done(pairs, out, min(8, 2 * len(found)), options, marker, facts, f"mean PSNR {psnr:.1f} dB")
 
 
 def _interpolate(words: list[str]) -> int:
@@ -169,7 +175,9 @@ def _interpolate(words: list[str]) -> int:
             labels = None if label is None else torch.full((len(images),), label)
             ends = latents.encode(generator, images, labels, progress(display.show, "encoding"))
         made = latents.interpolate(generator, ends, options.steps, options.path, label, progress(display.show, "decoding"))
-    return _done(made, out, options.steps, options.json, {"images": len(made)})
+    way = {"path": options.path, "steps": options.steps} | ({} if images is not None else {"seeds": " ".join(map(str, options.seeds))})
+    marker = generator.made("decoding" if images is None else "overview", label=options.label, options=way)
+    return _done(made, out, options.steps, options, marker, {"images": len(made)})
 
 
 def _neighbors(words: list[str]) -> int:
@@ -193,7 +201,10 @@ def _neighbors(words: list[str]) -> int:
         inside = _latents_of(generator, others, labels, display)
     near = Nearest("latents", *latents.neighbors(of_queries, inside, options.nearest))
     names = found.names if found else tuple(f"seed {options.seed}, image {row}" for row in range(count))
-    write_grid(out, beside_each(pictures.to_uint8(queries), others, near.index), 1 + near.index.shape[1])
+    marker = Marker("comparison") if found else generator.made("overview", seed=options.seed, label=options.label)
+    sheet = beside_each(pictures.to_uint8(queries), others, near.index)
+    write_grid(out, sheet, 1 + near.index.shape[1], marker.at(options.provenance))
+    tell_unmarked(options.provenance)
     print(json.dumps(facts(names, others, near) | {"written": str(out)}) if options.json else "\n".join(told(names, others, near, out)))
     return 0
 
@@ -206,7 +217,8 @@ def _plane(words: list[str]) -> int:
     label = _class(generator, options.label)
     with closing(Shell()) as display:
         made = latents.plane(generator, options.side, options.axes, label, progress(display.show, "decoding"))
-    return _done(made, out, options.side, options.json, {"images": len(made)})
+    marker = generator.made("decoding", label=options.label, options={"axes": " ".join(map(str, options.axes)), "side": options.side})
+    return _done(made, out, options.side, options, marker, {"images": len(made)})
 
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
@@ -262,8 +274,12 @@ def _latents_of(generator: Generator, images: Images, labels: Tensor | None, dis
     return torch.cat(parts)
 
 
-def _done(images: Tensor, out: Path, columns: int, as_json: bool, facts: Mapping[str, object], more: str = "") -> int:
-    write_grid(out, pictures.to_uint8(images), columns)
+_Asked = ReconstructOptions | InterpolateOptions | PlaneOptions
+
+
+def _done(images: Tensor, out: Path, columns: int, asked: _Asked, marker: Marker, facts: Mapping[str, object], more: str = "") -> int:
+    write_grid(out, pictures.to_uint8(images), columns, marker.at(asked.provenance))
+    tell_unmarked(asked.provenance)
     said = f"{some(len(images), 'image')} in {out}" + (f"; {more}" if more else "")
-    print(json.dumps({**facts, "written": str(out)}) if as_json else said)
+    print(json.dumps({**facts, "written": str(out)}) if asked.json else said)
     return 0

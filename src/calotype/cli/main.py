@@ -32,6 +32,8 @@ COMMANDS = {
     "upscale": Command("restore", "run_upscale", "make pictures larger"),
     "translate": Command("translate", "run", "turn pictures of one kind into another"),
     "degrade": Command("degrade", "run", "degrade pictures, for tests of restoration; color to gray"),
+    "trace": Command("trace", "run", "read what pictures say of their making, and draw samples anew"),
+    "sign": Command("sign", "run", "sign pictures that were made here with a key of your own (C2PA)"),
     "neighbors": Command("neighbors", "run", "find the real images nearest to generated ones, by name"),
     "latents": Command("latents", "run", "reconstruct, interpolate, find neighbors: look into the latents of a model"),
     "evaluate": Command("evaluate", "run", "judge a run, a model or a folder of images: scores, verdicts, a page"),

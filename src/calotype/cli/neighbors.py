@@ -12,7 +12,7 @@ import numpy as np
 import tyro
 
 from calotype import pictures
-from calotype.cli.outputs import picture_name, require_grid, require_place, write_grid
+from calotype.cli.outputs import picture_name, require_grid, require_place, tell_unmarked, write_grid
 from calotype.cli.parse import parse
 from calotype.cli.shell import Shell
 from calotype.data.download import PUBLIC
@@ -25,6 +25,7 @@ from calotype.evaluation.target import run_of
 from calotype.files import absent, unused
 from calotype.metrics.features import pick
 from calotype.models import stored
+from calotype.provenance.marker import Marker, Provenance
 from calotype.settings import Count, ImageSize, Seed
 from calotype.tasks.model_inputs import given
 from calotype.tasks.sample import Generator, draw, load
@@ -55,6 +56,7 @@ class Options:
     features: str | None = None  # as for calotype evaluate
     size: Annotated[ImageSize | None, tyro.conf.arg(metavar="PIXELS")] = None  # at which images are compared; their own where none is given
     seed: Seed = 0  # of the drawn images, as calotype sample takes it
+    provenance: Provenance = "full"  # what the picture says of its making; minimal: that there are drawn images in it, but not how
     out: Path | None = None  # the picture to write, replaced where it exists; else neighbors.png, neighbors-2.png ..., whichever is free
     device: str = "auto"  # auto, cpu, cuda, mps
     json: bool = False  # print the result as JSON
@@ -91,7 +93,10 @@ def run(words: list[str]) -> int:
             images, names = np.concatenate(drawn), tuple(f"seed {options.seed}, image {row}" for row in range(options.count))
             images = fit_array(images, spec.size, None, "crop")
         found = neighbors(images, others, options.nearest, request)
-    write_grid(out, beside_each(images, others, found.index), columns)
+    drawn_ones = None if named is not None or generator is None else generator.made("overview", seed=options.seed, label=options.label)
+    marker = drawn_ones or Marker("comparison")
+    write_grid(out, beside_each(images, others, found.index), columns, marker.at(options.provenance))
+    tell_unmarked(options.provenance)
     print(json.dumps(facts(names, others, found) | {"written": str(out)}) if options.json else "\n".join(told(names, others, found, out)))
     return 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,9 @@ from calotype.data.images import some
 from calotype.engine.device import require_memory
 from calotype.errors import CalotypeError, UserError
 from calotype.files import obstacle, write_atomic
+from calotype.provenance import embed
+from calotype.provenance.marker import UNMARKED, Marker, Provenance
+from calotype.spelling import as_options
 from calotype.types import ImageSpec
 
 LONGEST = {".jpg": 65_500, ".jpeg": 65_500, ".webp": 16_383, ".gif": 65_535}
@@ -23,16 +27,24 @@ def write_npy(path: Path, images: np.ndarray) -> None:
     write_atomic(path, lambda stream: np.save(stream, images, allow_pickle=False))
 
 
-def write_grid(path: Path, images: np.ndarray, columns: int | None = None) -> None:
-    """Write all images side by side, in the format that the name says, whole or not at all."""
+def write_grid(path: Path, images: np.ndarray, columns: int | None, marker: Marker | None) -> None:
+    """Write all images side by side, in the format that the name says, whole or not at all, and say where it holds no marker."""
     try:
-        pictures.save(pictures.grid(images, columns), path)
+        pictures.save(pictures.grid(images, columns), path, marker)
     except (OSError, ValueError) as error:
         if getattr(error, "errno", None) is not None:
             raise
         raise CalotypeError(
             f"{path}: a picture of {some(len(images), 'image')} is more than its format holds; give a name in .png"
         ) from None
+    if marker is not None and (form := pictures.format_of(path)) not in embed.FORMATS:
+        print(f"calotype: {path}: {embed.unmarked(form)}", file=sys.stderr)
+
+
+def tell_unmarked(level: Provenance) -> None:
+    """Say so where pictures were written without a marker."""
+    if level == "none":
+        print(f"calotype: {as_options(UNMARKED)}", file=sys.stderr)
 
 
 def picture_name(path: Path) -> Path:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from calotype import degrade, pictures
 from calotype.cli.outcomes import ended
-from calotype.cli.outputs import write_grid
+from calotype.cli.outputs import tell_unmarked, write_grid
 from calotype.cli.parse import parse
 from calotype.cli.shell import Shell
 from calotype.data.download import PUBLIC
@@ -26,6 +26,7 @@ from calotype.degrade import Degradation, Degraded
 from calotype.errors import DamagedError, UserError
 from calotype.evaluation.run_info import RunInfo
 from calotype.files import expanded, obstacle, read_json, write_json
+from calotype.provenance.marker import Making, Marker, Provenance
 from calotype.settings import Count, NotNegative, Positive, Seed, SolverSteps
 from calotype.spelling import as_options, spelled
 from calotype.tasks.batch import Outcome
@@ -78,6 +79,7 @@ class Options:
     overwrite: bool = False  # replace results that exist
     count: Count | None = None  # pictures at most: all of a file, folder or zip where none is given, and the first 20 of a data set
     seed: Seed = 0  # another seed, other noise and other samples
+    provenance: Provenance = "full"  # what pictures say of their making; minimal: that a model had a part in it, but not how
     device: str = "auto"  # auto, cpu, cuda, mps
     json: bool = False  # print the result as JSON
 
@@ -129,7 +131,8 @@ def run(words: list[str]) -> int:
     with closing(Shell()) as display:
         done = _restored(options, generator, work, display)
     facts = _facts(options, work, done)
-    _write(options.out, work, done, facts)
+    _write(options.out, work, done, facts, _marker(options, generator, work, done).at(options.provenance))
+    tell_unmarked(options.provenance)
     print(json.dumps(facts) if options.json else _said(options.out, facts))
     return ended(work.outcomes)
 
@@ -244,7 +247,14 @@ def _rounded(value: Any) -> Any:
     return value
 
 
-def _write(out: Path, work: _Work, done: _Done, facts: dict[str, Any]) -> None:
+def _marker(options: Options, generator: Generator, work: _Work, done: _Done) -> Marker:
+    """What all results say of their making."""
+    asked = {"degrade": work.degradation.spec, "method": done.restored.method, "steps": done.restored.steps, "samples": options.samples}
+    making: Making = "inpainting" if "mask" in work.degradation.conditioning else "restoration"
+    return generator.made(making, seed=options.seed, index=0, label=options.label, options=asked)
+
+
+def _write(out: Path, work: _Work, done: _Done, facts: dict[str, Any], marker: Marker | None) -> None:
     _clear(out)
     found = done.restored
     deviation = found.std.square().mean(1, keepdim=True).sqrt() * (127.5 / facts["std_white"]) * 2 - 1
@@ -253,13 +263,15 @@ def _write(out: Path, work: _Work, done: _Done, facts: dict[str, Any]) -> None:
         place = out / folder
         (place / samples).mkdir(parents=True, exist_ok=True)
         for image, file in ((found.mean, mean), (deviation, std)):
-            pictures.save(pictures.to_picture(pictures.to_uint8(image[index : index + 1])[0]), place / file)
-        pictures.save_images(found.samples[index], place / samples)
+            pictures.save(pictures.to_picture(pictures.to_uint8(image[index : index + 1])[0]), place / file, marker and marker.one(index))
+        possible = replace(marker, options={**marker.options, "picture": index}) if marker and marker.options else marker
+        pictures.save_images(found.samples[index], place / samples, marker=possible)
     measured = pictures.like(done.measured, found.mean)
     columns = [work.image] * work.truth + [measured, found.mean, *found.samples[:, :DRAWN].unbind(1), deviation.expand_as(found.mean)]
     rows = torch.stack(columns, 1)[:ROWS]
     overview, result = OWN
-    write_grid(out / overview, pictures.to_uint8(rows.flatten(0, 1)), rows.shape[1])
+    sheet = marker and replace(marker, making="overview")
+    write_grid(out / overview, pictures.to_uint8(rows.flatten(0, 1)), rows.shape[1], sheet)
     write_json(out / result, facts)
 
 

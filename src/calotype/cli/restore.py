@@ -17,6 +17,7 @@ from calotype.cli.parse import parse
 from calotype.cli.shell import Shell
 from calotype.engine.model_card import command_for
 from calotype.errors import UserError
+from calotype.provenance.marker import Provenance
 from calotype.settings import CompressionQuality, Count, Positive, Seed, Sigma, Width
 from calotype.tasks.batch import Interrupted, read_mask
 from calotype.tasks.places import existing_of
@@ -47,6 +48,7 @@ class Common:
     count: Count | None = None  # only the first so many pictures
     max_megapixels: Positive | None = None  # of a picture at most: 400 where none are given, 67 with --degrade
     seed: Seed = 0  # of all that is random, together with the number of the picture
+    provenance: Provenance = "full"  # what results say of their making; minimal: that a model had a part in it, but not how
     device: str = "auto"  # auto, cpu, cuda, mps
     json: bool = False  # print the result as JSON
 
@@ -153,7 +155,7 @@ def work(
         require_place(compare)
     places = Places(options.source, options.out, options.truth, existing, options.count, compare, options.max_megapixels)
     missing = None if mask is None else read_mask(mask, most_of(places, degradation is not None))
-    job = Job(degradation, score, blind, missing, options.quality, compare is not None)
+    job = Job(degradation, score, blind, missing, options.quality, compare is not None, options.provenance)
     with closing(Shell()) as display:
         try:
             outcomes = restore_all(applied, places, job, display, said)

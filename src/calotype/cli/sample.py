@@ -13,7 +13,7 @@ from typing import Annotated
 import numpy as np
 import tyro
 
-from calotype.cli.outputs import picture_name, require_grid, require_place, with_suffix, write_grid, write_npy
+from calotype.cli.outputs import picture_name, require_grid, require_place, tell_unmarked, with_suffix, write_grid, write_npy
 from calotype.cli.parse import parse
 from calotype.cli.shell import Shell
 from calotype.data.images import some
@@ -21,6 +21,7 @@ from calotype.engine.device import require_memory
 from calotype.errors import UserError
 from calotype.files import obstacle, unused
 from calotype.models import sampling_of_families
+from calotype.provenance.marker import Provenance
 from calotype.settings import Count, Seed
 from calotype.tasks.sample import draw, load
 
@@ -36,7 +37,8 @@ class Options:
 
     Reads the run's model/ folder alone. The same seed gives the same images; with another batch size a few values in a hundred
     thousand may differ by one level of 255, because sums are rounded otherwise. The picture is samples.png where none of --out,
-    --dir and --npy is given, or samples-2.png ... where that is there; --out and --npy replace what is there.
+    --dir and --npy is given, or samples-2.png ... where that is there; --out and --npy replace what is there. Every picture says that it
+    was made, by which weights and from which seed: calotype trace reads that, and makes the picture anew.
 
     Examples:
     calotype sample runs/flow-matching-mnist5k-0001 --count 64 --seed 0 --out grid.png
@@ -53,6 +55,7 @@ class Options:
     npy: Path | None = None  # write all as one (N, H, W, C) uint8 array (a name without suffix gets .npy)
     option: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE", help=_OPTION)] = ()
     batch_size: Count = 64  # drawn at once, fewer of large images
+    provenance: Provenance = "full"  # what pictures say of their making; minimal: that they were made, but not how
     device: str = "auto"  # auto, cpu, cuda, mps
     json: bool = False  # print the result as JSON
 
@@ -83,11 +86,15 @@ def run(words: list[str]) -> int:
             batch_size=options.batch_size,
             folder=options.dir,
             keep=keep,
+            provenance=options.provenance,
         )
     if npy is not None:
         write_npy(npy, np.concatenate(chunks))
     if out is not None:
-        write_grid(out, np.concatenate(chunks))
+        seed, label, at_once = options.seed, options.label, options.batch_size
+        marker = generator.marker_of(options.count, settings, seed=seed, label=label, batch_size=at_once)
+        write_grid(out, np.concatenate(chunks), None, marker.at(options.provenance))
+    tell_unmarked(options.provenance)
     places = [str(p) for p in (out, options.dir, npy) if p is not None]
     facts = {"count": options.count, "seed": options.seed, "written": places}
     print(json.dumps(facts) if options.json else f"{some(options.count, 'image')} in {', '.join(places)}")

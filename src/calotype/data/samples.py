@@ -239,7 +239,7 @@ def _from_tiff(data: bytes, found: tiff.Layout, limit: int) -> Content:
         alpha = _scaled(lambda top, bottom: np.nan_to_num(rows(top, bottom)[..., place]).clip(0, full), (*shape[:2], 1), full)[..., 0]
         if found.alpha == 1:
             pixels = _unmultiplied(pixels, alpha)
-    _let_go(image)
+    _let_go(image).info["xmp"] = tiff.packet(data)  # only now: Pillow would turn the pixels by an orientation in it
     if found.inverted:
         np.invert(pixels, out=pixels)
     notes = () if stated else ("its values became 16 bits",)

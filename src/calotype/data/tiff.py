@@ -140,6 +140,16 @@ def rows(data: bytes, found: Layout) -> tuple[TiffImagePlugin.TiffImageFile, Rea
     return unpacked.image, unpacked.rows
 
 
+def packet(data: bytes) -> bytes:
+    """The XMP packet of a file, which Pillow is not shown; empty where it has none."""
+    tags = _tags(io.BytesIO(data))
+    if tags is None or _XMP not in tags.entries:
+        return b""
+    _, kind, count, field = tags.entries[_XMP]
+    place = field if count <= tags.inline else int(tags._unpack(field, "Q" if tags.long else "I")[0])
+    return data[place : place + count] if kind in (1, 7) else b""  # bytes, or bytes of any meaning
+
+
 def parted(image: Any) -> bool:
     """Whether the channels of an image that Pillow has opened lie in separate planes that it would misread."""
     return bool(image.tag_v2.get(_PLANES, 1) == 2 and max(image.tag_v2.get(_BITS, (1,))) > 8)

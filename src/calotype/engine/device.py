@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from calotype.config import Training
+from calotype.data.images import some
 from calotype.errors import CalotypeError, UserError
 from calotype.types import Batch, Model, Step
 
@@ -39,6 +40,11 @@ def pick_device(name: str) -> torch.device:
     if not present or (device.index or 0) >= max(torch.cuda.device_count(), 1):
         raise UserError(f"no device {name!r} on this machine: choose auto or cpu")
     return device
+
+
+def machine_of(device: torch.device) -> str:
+    """What computes, as far as it decides how sums are rounded."""
+    return f"{device.type}, torch {torch.__version__}" + f", {some(torch.get_num_threads(), 'thread')}" * (device.type == "cpu")
 
 
 def take_device(name: str, local: int = 0, processes: int = 1) -> torch.device:

@@ -8,7 +8,7 @@ import platform
 import re
 import shlex
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,13 +19,15 @@ from safetensors.torch import save as pack_tensors
 import calotype
 from calotype import earlier
 from calotype.config import Config
+from calotype.engine.device import machine_of
 from calotype.engine.log import Log
 from calotype.engine.model_card import command_for, model_card
 from calotype.errors import DamagedError, UserError
-from calotype.files import absent, not_linked, obstacle, read_json, safe_name, write_atomic, write_json, write_text
+from calotype.files import absent, not_linked, obstacle, read_json, safe_name, sha256, write_atomic, write_json, write_text
 from calotype.models import MODELS, stored
+from calotype.provenance.marker import Marker
 from calotype.settings import Count, NotNegative, checked
-from calotype.types import ImageSpec, Model
+from calotype.types import DrawsPairs, ImageSpec, Model
 
 _GRID = re.compile(r"step-([0-9]{9,18})\.png")
 _LEFT = re.compile(r"\.lock|\..*\.tmp")  # what a training leaves that was killed before it wrote anything else
@@ -207,6 +209,14 @@ class Run:
         state = {name: t for name, t in model.state_dict().items() if not name.startswith(model.training_only)}
         tensors = {name: t.detach().cpu().contiguous() for name, t in state.items()}
         write_atomic(folder / "model.safetensors", lambda stream: stream.write(pack_tensors(tensors)))
+
+    def marker(self, config: Config, model: Model, device: torch.device) -> Marker:
+        """What the sample grid of the model that was exported last says of its making."""
+        count, seed, weights = config.log.grid, config.train.seed, sha256(self.model / stored.WEIGHTS)
+        if model.from_source or isinstance(model, DrawsPairs):
+            return Marker("overview", weights=weights, recipe=config.recipe, seed=seed, machine=machine_of(device))
+        drawn = Marker("sample", weights=weights, recipe=config.recipe, seed=seed, index=0, machine=machine_of(device))
+        return replace(drawn, cells=count, batch=(0, count, count))
 
     def log(self) -> Log:
         """The log of this run."""

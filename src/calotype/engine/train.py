@@ -235,7 +235,7 @@ def _save(run: Run, trainer: Trainer) -> None:
     run.export(best, trainer.config, best.spec, at.step)
     if best.draws and at.step and trainer.config.log.grid:
         run.samples.mkdir(exist_ok=True)
-        pictures.save(_grid(trainer), run.samples / f"step-{at.step:09d}.png")
+        pictures.save(_grid(trainer), run.samples / f"step-{at.step:09d}.png", run.marker(trainer.config, best, trainer.device))
     checkpoint.save(run.checkpoints, at.step, trainer.state(), asdict(at))
 
 

@@ -16,7 +16,9 @@ from PIL import Image
 
 from calotype.diagnose.verdict import Status
 from calotype.evaluation.result import Pixels
-from calotype.pictures import to_picture
+from calotype.pictures import SAMPLE, to_picture
+from calotype.provenance.embed import save_options
+from calotype.provenance.marker import Marker
 from calotype.report.drawing import in_tags, text
 from calotype.report.glossary import GLOSSARY, QUESTIONS, anchor, term_of, terms_in
 from calotype.report.text import SYMBOLS
@@ -121,16 +123,16 @@ class Sheet:
 _STEPS = ((1.0, 128), (0.5, 128), (0.5, 96), (0.25, 96), (0.25, 64), (0.0, 64), (0.0, 32))
 
 
-def sheet(images: Pixels, columns: int, step: int = 0, most: int = SHEET_BYTES, side: int = 0) -> Sheet:
+def sheet(images: Pixels, columns: int, step: int = 0, most: int = SHEET_BYTES, side: int = 0, marker: Marker | None = None) -> Sheet:
     """(N, H, W, C) uint8 side by side. Where ``most`` bytes are too few, the last images are left out and all made smaller.
 
     ``step`` is the first way to do so that is tried, such as that of another sheet, which this one shall look like; ``side`` are
-    pixels that an image may have in any case.
+    pixels that an image may have in any case, and ``marker`` is what the picture says of its making.
     """
     for at in range(step, len(_STEPS)):
         share, largest = _STEPS[at]
         count = min(len(images), max(columns, int(len(images) * share) // columns * columns)) if share < 1 else len(images)
-        data, width = _png(shrunk(images[:count], max(side, largest)), columns)
+        data, width = _png(shrunk(images[:count], max(side, largest)), columns, marker)
         if len(data) <= most:
             break
     return Sheet("data:image/png;base64," + base64.b64encode(data).decode(), width, count, at)
@@ -147,7 +149,7 @@ def shrunk(images: Pixels, most: int) -> Pixels:
     return np.stack(small).reshape(len(images), size[1], size[0], channels)
 
 
-def _png(images: Pixels, columns: int) -> tuple[bytes, int]:
+def _png(images: Pixels, columns: int, marker: Marker | None) -> tuple[bytes, int]:
     """A sheet whose gaps are transparent, so that it lies on light and dark alike."""
     count, height, width, channels = images.shape
     columns = min(columns, count)
@@ -158,7 +160,7 @@ def _png(images: Pixels, columns: int) -> tuple[bytes, int]:
         canvas[top : top + height, left : left + width, :-1] = image
         canvas[top : top + height, left : left + width, -1] = 255
     stream = io.BytesIO()
-    Image.fromarray(canvas).save(stream, "PNG", optimize=True)
+    Image.fromarray(canvas).save(stream, "PNG", optimize=True, **save_options("PNG", marker))
     return stream.getvalue(), canvas.shape[1]
 
 
@@ -168,12 +170,13 @@ def picture(made: Sheet, alt: str, width: int = SHEET_WIDTH) -> str:
     return f'<img alt="{text(alt)}" src="{made.uri}" width="{made.width * factor}">'
 
 
-def alike(several: Sequence[Pixels], columns: int) -> list[Sheet]:
-    """One sheet for each set of images, all cut down in the same way."""
-    most = min(SHEET_BYTES, SHEETS_BYTES // max(1, len(several)))
-    made = [sheet(images, columns, most=most) for images in several]
+def alike(several: Sequence[Pixels], columns: int, drawn: Sequence[bool]) -> list[Sheet]:
+    """One sheet for each set of images, all cut down in the same way; those ``drawn`` by a model say so."""
+    most, markers = min(SHEET_BYTES, SHEETS_BYTES // max(1, len(several))), [SAMPLE if by_model else None for by_model in drawn]
+    made = [sheet(images, columns, most=most, marker=marker) for images, marker in zip(several, markers, strict=True)]
     step = max((one.step for one in made), default=0)
-    return [one if one.step == step else sheet(images, columns, step, most) for one, images in zip(made, several, strict=True)]
+    every = zip(made, several, markers, strict=True)
+    return [one if one.step == step else sheet(images, columns, step, most, marker=marker) for one, images, marker in every]
 
 
 def document(title: str, body: str) -> str:

@@ -194,7 +194,8 @@ def _samples(report: Report) -> str:
     ]
     present = [(what, how, images[:_SAMPLES]) for what, how, images in wanted if images is not None and len(images)]
     cells = ""
-    for (what, how, _), made in zip(present, alike([images for _, _, images in present], columns=8), strict=True):
+    drawn = [what == "Generated" and report.cost is not None for what, _, _ in present]
+    for (what, how, _), made in zip(present, alike([images for _, _, images in present], 8, drawn), strict=True):
         shown = picture(made, f"A grid of {what.lower()} images")
         cells += f"<figure><figcaption><strong>{what}</strong>: {made.shown} images, {how}.</figcaption>{shown}</figure>"
     return tag("div", cells, kind="pair") if cells else ""

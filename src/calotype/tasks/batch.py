@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from calotype.degrade import Degradation
 from calotype.engine.device import out_of_memory
 from calotype.engine.display import Display
 from calotype.errors import CalotypeError, UserError, printable, unforeseen
+from calotype.provenance.marker import UNMARKED, Marker, Provenance
 from calotype.tasks.before_after import LabeledImages
 from calotype.tasks.files import Picture, save_picture
 from calotype.tasks.inputs import Inputs, One
@@ -111,6 +112,7 @@ def degrade_files(
     quality: int | None,
     display: Display,
     keeps: bool = False,
+    provenance: Provenance = "full",
 ) -> list[Outcome]:
     """Degrade all pictures of ``inputs``, each into its place, and tell what became of them; otherwise as `each`."""
 
@@ -121,9 +123,18 @@ def degrade_files(
         if picture.alpha is not None and pixels.shape[:2] != picture.size:
             given.outcome.notes.append("the transparency was left out, for the picture has become smaller")
             picture = replace(picture, alpha=None)
-        write(replace(picture, pixels=pixels), given, quality)
+        marker = Marker("degradation", seed=seed, index=given.index, options={"degrade": degradation.spec})
+        write(replace(picture, pixels=pixels, marker=marker.at(provenance)), given, quality)
 
-    return each(inputs, places, degrade_one, display, "degrading", keeps)
+    outcomes = each(inputs, places, degrade_one, display, "degrading", keeps)
+    tell_unmarked(outcomes, provenance, display)
+    return outcomes
+
+
+def tell_unmarked(outcomes: Sequence[Outcome], provenance: Provenance, display: Display) -> None:
+    """Say so where pictures were written without a marker."""
+    if provenance == "none" and any(outcome.written or outcome.row for outcome in outcomes):
+        display.say(f"calotype: {UNMARKED}")
 
 
 def read_mask(path: Path, most: int = MAX_PIXELS) -> NDArray[np.bool_]:

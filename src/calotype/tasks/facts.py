@@ -11,6 +11,8 @@ from typing import Any
 from PIL import Image
 
 from calotype.data.parts import PNG, png_chunks
+from calotype.provenance import xmp
+from calotype.provenance.embed import packet_of
 
 Chunks = tuple[tuple[bytes, bytes], ...]
 """Kinds and bodies of PNG chunks."""
@@ -18,7 +20,8 @@ Chunks = tuple[tuple[bytes, bytes], ...]
 _STRUCTURE = frozenset({254, 255, 256, 257, 258, 259, 262, 263, 266, 273, 274, 277, 278, 279, 282, 283, 284, 296, 317, 318, 319, 320})
 _STRUCTURE |= {322, 323, 324, 325, 330, 332, 338, 339, 347, 512, 513, 514, 529, 530, 531, 532, 700, 33723, 34377, 34675, 40965}
 _GROUPS, _WIDTH, _HEIGHT = (34665, 34853), 40962, 40963  # EXIF and GPS data; the size of the picture as the former tell it
-_TEXTS = {"xmp": "XMP data", "XML:com.adobe.xmp": "XMP data", "comment": "comments"}  # by Pillow's name
+_TEXTS = {"comment": "comments"}  # by Pillow's name
+_TAKEN = {"XML:com.adobe.xmp", "xmp", "Calotype"}  # texts that go on: XMP, and in it the marker
 _IPTC, _IPTC_OF_PHOTOSHOP, _TIFF_IPTC = 0x0404, 34377, 33723
 _LIGHT = (b"gAMA", b"cHRM", b"sRGB", b"cICP")  # how a PNG file says what its colors mean
 _SRGB = (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)  # white, red, green and blue of sRGB as cHRM has them
@@ -64,6 +67,16 @@ def profile_of(image: Image.Image) -> tuple[bytes, list[str]]:
     if isinstance(found, bytes) and len(found) >= 128 and found[36:40] == b"acsp":
         return found, []
     return b"", ["its color profile is broken and was left out"]
+
+
+def xmp_of(image: Image.Image) -> tuple[bytes, list[str]]:
+    """The XMP packet but for what describes the file, and the picture as it was."""
+    try:
+        packet = packet_of(image)
+        notes = ["its extended XMP data were left out"] if b"HasExtendedXMP" in packet else []
+        return (xmp.kept(packet) if packet else b""), notes
+    except (ValueError, TypeError):
+        return b"", ["its XMP data are broken and were left out"]
 
 
 def resolution_of(image: Image.Image) -> tuple[float, float] | None:
@@ -121,7 +134,7 @@ def _texts(image: Image.Image) -> list[str]:
         words.append("IPTC data")
     if _IPTC_OF_PHOTOSHOP in tags or (isinstance(blocks, dict) and set(blocks) - {_IPTC}):
         words.append("Photoshop's data")
-    if set(getattr(image, "text", ())) - set(_TEXTS):
+    if set(getattr(image, "text", ())) - set(_TEXTS) - (_TAKEN if packet_of(image) else set()):
         words.append("texts")
     return list(dict.fromkeys(words))
 

@@ -1,8 +1,9 @@
 """Pictures of one's own, from file to file: depth, gray or color, transparency, EXIF data, color profile and what else says how colors
-are meant are kept, or it is said that they are not. XMP and IPTC data, texts and comments are not, which is said too.
+are meant are kept, or it is said that they are not; XMP data are kept and say what made the new picture as well. IPTC data, texts and
+comments are not kept, which is said too.
 
-What becomes of formats and modes: see `calotype.data.samples`. An orientation in the EXIF data is applied and then taken out; a thumbnail
-in them, which would show the old picture, goes too.
+What becomes of formats and modes: see `calotype.data.samples`. An orientation in EXIF or XMP data is applied and then taken out; a
+thumbnail in them, which would show the old picture, goes too.
 """
 
 from __future__ import annotations
@@ -14,14 +15,16 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from calotype.data.opening import MAX_PIXELS
 from calotype.data.reading import UnusableError, first_line, reading
 from calotype.data.samples import Samples, on_white, read, to_8bit
 from calotype.errors import CalotypeError, UserError
 from calotype.files import write_atomic
-from calotype.tasks.facts import Chunks, chunks_of, exif_of, left_out, profile_of, resolution_of, sized, unkept
+from calotype.provenance import embed
+from calotype.provenance.marker import Marker
+from calotype.provenance.xmp import marked
+from calotype.tasks.facts import Chunks, chunks_of, exif_of, left_out, profile_of, resolution_of, sized, unkept, xmp_of
 from calotype.tasks.sixteen_bit import write_png, write_tiff
 
 _PROFILE = 255 * 65_519  # bytes of a color profile in a JPEG file (ICC.1, annex B.4), where Pillow would lose it
@@ -35,7 +38,7 @@ class Format:
     suffixes: tuple[str, ...]  # the first one is given to files that have none
     alpha: bool = False  # transparency
     deep: bool = False  # 16 bits a channel
-    facts: bool = True  # EXIF data and color profile
+    facts: bool = True  # EXIF and XMP data and color profile
     lossy: bool = False  # has a quality
     side: int = 2**31 - 1  # pixels at most
     dpi: float = 0.0  # at most; 0 where it holds no resolution
@@ -61,6 +64,7 @@ _FACTS: dict[str, tuple[str, Any]] = {
     "chunks": ("words on color", ()),
     "exif": ("EXIF data", None),
     "icc": ("color profile", b""),
+    "xmp": ("XMP data", b""),
 }
 """Fields of a picture that it can do without, in words, and what they are without it."""
 
@@ -76,7 +80,9 @@ class Picture:
     icc: bytes = b""  # color profile
     dpi: tuple[float, float] | None = None
     chunks: Chunks = ()  # of a PNG file: gamma, primaries, color space
+    xmp: bytes = b""  # packet
     notes: tuple[str, ...] = field(default=())  # what of the file could not be taken over
+    marker: Marker | None = None  # what made it, to be said by the file that it goes to; what made it before stands in ``xmp``
 
     @property
     def size(self) -> tuple[int, int]:
@@ -91,9 +97,10 @@ def open_picture(data: bytes, name: str, limit: int = MAX_PIXELS) -> Picture:
         image = content.image
         exif, broken = exif_of(image)
         icc, unfit = profile_of(image)
-        notes = (*left_out(image, data), *broken, *unfit, *content.notes)
+        xmp, odd = xmp_of(image)
+        notes = (*left_out(image, data), *broken, *unfit, *odd, *content.notes)
         form = image.format or "PNG"
-        return Picture(content.pixels, content.alpha, form, exif, icc, resolution_of(image), chunks_of(data), notes)
+        return Picture(content.pixels, content.alpha, form, exif, icc, resolution_of(image), chunks_of(data), xmp, notes)
 
 
 def format_of(path: Path) -> str:
@@ -154,9 +161,12 @@ def _fitted(picture: Picture, name: str, form: Format) -> tuple[Picture, tuple[s
         if picture.icc[16:20] != b"CMYK":  # that CMYK became RGB has been said
             notes.append("its color profile does not fit the result and was left out")
         picture = replace(picture, icc=b"")
-    if not form.facts and (picture.icc or picture.exif):
-        notes.append(f"{name} holds no EXIF data and no color profile")
-        picture = replace(picture, icc=b"", exif=None)
+    if not form.facts and (picture.icc or picture.exif or picture.xmp):
+        notes.append(f"{name} holds no EXIF data, no XMP data and no color profile")
+        picture = replace(picture, icc=b"", exif=None, xmp=b"")
+    if not form.facts and picture.marker:
+        notes.append(embed.unmarked(name))
+        picture = replace(picture, marker=None)
     if name != "PNG":
         if words := unkept(picture.chunks, picture.icc):
             notes.append(f"its {' and '.join(words)} cannot be written as {name}, so that it will look different")
@@ -170,11 +180,13 @@ def _fitted(picture: Picture, name: str, form: Format) -> tuple[Picture, tuple[s
 
 def _write(stream: BinaryIO, samples: Samples, name: str, picture: Picture, quality: int) -> None:
     exif = picture.exif.tobytes() if picture.exif and FORMATS[name].facts else b""
+    xmp = marked(picture.xmp, picture.marker) if picture.marker else picture.xmp
+    chunks = (*picture.chunks, *embed.png_chunks(xmp, picture.marker))
     if name == "TIFF":
-        write_tiff(stream, samples, picture.alpha is not None, picture.icc, picture.exif, picture.dpi)
+        write_tiff(stream, samples, picture.alpha is not None, picture.icc, picture.exif, picture.dpi, xmp)
         return
     if samples.dtype == np.uint16:
-        write_png(stream, samples, picture.icc, exif, picture.dpi, picture.chunks)
+        write_png(stream, samples, picture.icc, exif, picture.dpi, chunks)
         return
     image = Image.fromarray(np.ascontiguousarray(samples[..., 0] if samples.shape[2] == 1 else samples))
     if image.mode == "LA" and name in ("WEBP", "AVIF"):
@@ -191,7 +203,7 @@ def _write(stream: BinaryIO, samples: Samples, name: str, picture: Picture, qual
     if name == "JPEG":
         options["subsampling"] = 0 if quality > 90 else 2
     if name == "PNG":
-        options["pnginfo"] = PngInfo()
-        for kind, body in picture.chunks:
-            options["pnginfo"].add(kind, body)
+        options["pnginfo"] = embed.png_info(chunks)
+    elif xmp:
+        options["xmp"] = xmp
     image.save(stream, name, **options)

@@ -27,7 +27,9 @@ from calotype.degrade.resize import resize
 from calotype.engine.display import Display, Terminal
 from calotype.engine.model_card import command_for
 from calotype.errors import UserError
-from calotype.tasks.batch import Outcome, PictureTask, each, picture_tensor, read_mask, to_pixels, write
+from calotype.provenance.marker import Making, Marker, Provenance
+from calotype.settings import value
+from calotype.tasks.batch import Outcome, PictureTask, each, picture_tensor, read_mask, tell_unmarked, to_pixels, write
 from calotype.tasks.before_after import ROWS, cell, sheet
 from calotype.tasks.files import Picture
 from calotype.tasks.inputs import open_inputs
@@ -65,6 +67,7 @@ class Job:
     missing: NDArray[np.bool_] | None = None  # (H, W), true where pixels are to be made up
     quality: int | None = None  # of JPEG, WebP and AVIF
     compared: bool = False  # keep the middle of the first pictures for a look at before and after
+    provenance: Provenance = "full"  # what results say of their making
 
 
 def restore(
@@ -84,6 +87,7 @@ def restore(
     tile: int | None = None,
     max_megapixels: float | None = None,
     seed: int = 0,
+    provenance: Provenance = "full",
     display: Display | None = None,
     **options: float | str,
 ) -> list[Outcome]:
@@ -105,6 +109,7 @@ def restore(
         tile: Pixels a side of the tiles that large pictures are cut into; by memory where none is given.
         max_megapixels: Of a picture at most: 400 where none are given, and 67 for pictures that are degraded first.
         seed: Of all that is random, together with the number of the picture.
+        provenance: What results say of their making: all, that a model had a part in it but not how (``minimal``), or nothing (``none``).
         display: Told how far it has come; a bar or lines on stderr where none is given.
         options: Sampling options of the model.
 
@@ -117,7 +122,8 @@ def restore(
     said = None if truth is None else str(truth)
     places = Places(str(source), None if out is None else str(out), said, existing, count, megapixels=max_megapixels)
     missing = None if mask is None else read_mask(Path(mask), most_of(places, degrade is not None))
-    job = Job(None if degrade is None else parse(degrade), score, missing=missing, quality=quality)
+    given = value("provenance", provenance, Provenance)
+    job = Job(None if degrade is None else parse(degrade), score, missing=missing, quality=quality, provenance=given)
     with closing(display or Terminal()) as shown:
         return restore_all(applied, places, job, shown)
 
@@ -153,7 +159,8 @@ def restore_all(applied: Applied, places: Places, job: Job, display: Display, sa
         outcomes = each(inputs, named, work, display, verb, places.existing == "keep", saves="give a smaller `tile`")
     rows = [outcome.row for outcome in outcomes if outcome.row]
     if places.compare is not None and rows:
-        pictures.save(sheet(rows), places.compare)
+        pictures.save(sheet(rows), places.compare, applied.generator.made("overview").at(job.provenance))
+    tell_unmarked(outcomes, job.provenance, display)
     return outcomes
 
 
@@ -205,7 +212,20 @@ def restore_one(applied: Applied, job: Job, originals: Originals | None, given: 
         _compare(job, given, cells)
     else:
         pixels = _undo(applied, given, job, job.degradation)
-    write(_result(picture, pixels, job.degradation is None, applied.restores), given, job.quality)
+    result = _result(picture, pixels, job.degradation is None, applied.restores)
+    write(replace(result, marker=_marker(applied, job, given.index).at(job.provenance)), given, job.quality)
+
+
+_MAKING: dict[str, Making] = {"restore": "restoration", "upscale": "enlargement", "translate": "translation"}  # by command
+
+
+def _marker(applied: Applied, job: Job, index: int) -> Marker:
+    """What a result says of its making."""
+    way, fills = applied.way, "mask" in applied.source.conditioning
+    asked = {**way.options, "tile": way.tile, "sigma": way.sigma, "degrade": job.degradation and job.degradation.spec}
+    options = {name: given for name, given in asked.items() if given is not None}
+    making = "inpainting" if fills else _MAKING[command_for(applied.generator.model, applied.source)]
+    return applied.generator.made(making, seed=way.seed, index=index, options=options)
 
 
 def _undo(applied: Applied, given: PictureTask, job: Job, degradation: Degradation) -> NDArray[Any]:

@@ -16,11 +16,13 @@ from torch import Tensor
 
 from calotype import pictures
 from calotype.data.images import some
-from calotype.engine.device import enough_memory, pick_device, require_memory
+from calotype.engine.device import enough_memory, machine_of, pick_device, require_memory
 from calotype.engine.display import Say
 from calotype.engine.model_card import command_for
 from calotype.errors import UserError, printable
+from calotype.files import sha256
 from calotype.models import stored
+from calotype.provenance.marker import Making, Marker, Provenance
 from calotype.settings import Count, Seed, shown, value
 from calotype.types import Condition, MayIdle, Model, Noise, SamplingOptions
 
@@ -31,13 +33,14 @@ PIXELS = 100 * 128**2  # of the images that are drawn at once
 
 
 class Generator:
-    """A trained model, ready to sample."""
+    """A trained model, ready to sample; ``weights`` is the SHA-256 of the file that they come from."""
 
-    def __init__(self, model: Model, recipe: str, device: torch.device) -> None:
+    def __init__(self, model: Model, recipe: str, device: torch.device, weights: str = "") -> None:
         self.model = model.to(device).eval()
         self.spec = model.spec
         self.recipe = recipe
         self.device = device
+        self.weights = weights
 
     @torch.no_grad()
     def sample(
@@ -75,8 +78,30 @@ class Generator:
         chosen = self.check(options)
         count, batch_size = value("count", count, Annotated[Count, Field(ge=0)]), value("batch_size", batch_size, Count)
         seed, start = value("seed", seed, Seed), value("start", start, Seed)
-        at_once = min(batch_size, max(1, PIXELS // self.spec.size**2))
-        return self._drawn(count, chosen, seed, self.label(label), at_once, start, given=options)
+        return self._drawn(count, chosen, seed, self.label(label), self.most_at_once(batch_size), start, given=options)
+
+    def marker(
+        self, count: int, *, seed: int = 0, label: int | str | None = None, batch_size: int = 64, start: int = 0, **options: float | str
+    ) -> Marker:
+        """What files say of the images that `sample` draws when it is asked the same: for `calotype.save_grid` and `save_images`."""
+        self.check(options)
+        return self.marker_of(count, options, seed=seed, label=label, batch_size=batch_size, start=start)
+
+    def marker_of(
+        self, count: int, options: Options, *, seed: int = 0, label: int | str | None = None, batch_size: int = 64, start: int = 0
+    ) -> Marker:
+        """The marker of what `batches` draws."""
+        number, asked = self.label(label), {name: value for name, value in options.items() if value is not None}
+        name, batch = None if number is None else self.spec.classes[number], (start, count, self.most_at_once(batch_size))
+        return self.made("sample", seed=seed, index=start, cells=count, batch=batch, label=name, options=asked)
+
+    def made(self, making: Making, **facts: Any) -> Marker:
+        """What a picture says that is made by this model: ``facts`` are the fields of `Marker` that not all pictures have."""
+        return Marker(making, weights=self.weights, recipe=self.recipe, machine=machine_of(self.device), **facts)
+
+    def most_at_once(self, batch_size: int) -> int:
+        """How many images are drawn at once where ``batch_size`` are asked for: fewer of large images."""
+        return min(batch_size, max(1, PIXELS // self.spec.size**2))
 
     @torch.no_grad()
     def _drawn(
@@ -153,19 +178,22 @@ def draw(
     batch_size: int = 64,
     folder: Path | None = None,
     keep: bool = True,
+    provenance: Provenance = "full",
 ) -> list[NDArray[np.uint8]]:
     """Draw ``count`` images into the hands of a user, batches of (n, H, W, C) uint8; ``show`` is told how far ``what`` has come.
 
-    Where there is a ``folder`` each image goes into a file of its own there as soon as it is drawn; without ``keep`` nothing is returned.
+    Where there is a ``folder`` each image goes into a file of its own there as soon as it is drawn, which says as much of its making as
+    ``provenance`` allows; without ``keep`` nothing is returned.
     Raises `UserError` as `Generator.sample`, before the first image for what cannot be drawn at all.
     """
     chunks: list[NDArray[np.uint8]] = []
     batches = generator.batches(count, options, seed=seed, label=label, batch_size=batch_size)
+    marker = generator.marker_of(count, options, seed=seed, label=label, batch_size=batch_size).at(provenance)
     done = 0
     show(what, done, count)
     for batch in batches:
         if folder is not None:
-            pictures.save_images(batch, folder, done)
+            pictures.save_images(batch, folder, done, marker and marker.one(done))
         if keep:
             chunks.append(pictures.to_uint8(batch))
         done += len(batch)
@@ -180,4 +208,4 @@ def load(path: str | Path, device: str = "auto") -> Generator:
     or a damaged one.
     """
     found = stored.find(path)
-    return Generator(found.model(), found.recipe, pick_device(device))
+    return Generator(found.model(), found.recipe, pick_device(device), sha256(found.folder / stored.WEIGHTS))

@@ -18,7 +18,7 @@ Deep = NDArray[np.uint16]
 
 _KINDS = {1: 0, 2: 4, 3: 2, 4: 6}  # samples of a pixel, and PNG's number for them
 _BAND = 64  # rows that are packed at a time
-_XY_RESOLUTION, _UNIT = (282, 283), 296
+_XY_RESOLUTION, _UNIT, _XMP, _BYTES = (282, 283), 296, 700, 1
 
 
 def write_png(stream: BinaryIO, samples: Deep, icc: bytes, exif: bytes, dpi: tuple[float, float] | None, chunks: Chunks = ()) -> None:
@@ -48,7 +48,13 @@ def write_png(stream: BinaryIO, samples: Deep, icc: bytes, exif: bytes, dpi: tup
 
 
 def write_tiff(
-    stream: BinaryIO, samples: NDArray[Any], alpha: bool, icc: bytes, exif: Image.Exif | None, dpi: tuple[float, float] | None
+    stream: BinaryIO,
+    samples: NDArray[Any],
+    alpha: bool,
+    icc: bytes,
+    exif: Image.Exif | None,
+    dpi: tuple[float, float] | None,
+    xmp: bytes = b"",
 ) -> None:
     """(H, W, S) uint8 or uint16 as a TIFF file: strips of differences between neighbors, packed by zlib (TIFF 6.0, section 14)."""
     height, width, count = samples.shape
@@ -71,6 +77,8 @@ def write_tiff(
         tags[338] = 2
     if icc:
         tags[34675] = icc
+    if xmp:
+        tags.tagtype[_XMP], tags[_XMP] = _BYTES, xmp
     if dpi is not None:
         tags[_UNIT] = 2
         for tag, per_inch in zip(_XY_RESOLUTION, dpi, strict=True):

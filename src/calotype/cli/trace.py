@@ -1,0 +1,107 @@
+"""``calotype trace``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from calotype.cli.parse import parse
+from calotype.data.images import some
+from calotype.errors import UserError, printable
+from calotype.provenance.marker import Marker
+from calotype.spelling import as_options
+from calotype.tasks.trace import Traced, trace
+
+_KINDS = {
+    "sample": "drawn by a model",
+    "decoding": "drawn by a model from latents",
+    "completion": "images of which a model drew the lower part",
+    "inpainting": "a picture in which a model filled in what was missing",
+    "translation": "a picture that a model turned into one of another kind",
+    "overview": "what a model made, beside other pictures",
+    "restoration": "a picture that a model restored",
+    "enlargement": "a picture that a model enlarged",
+    "degradation": "a picture that was degraded, without a model",
+    "comparison": "pictures side by side, drawn by no model here",
+}
+_CAN = {"the same": "the same bit for bit", "nearly the same": "nearly the same", "another": "not the same"}
+
+
+@dataclass(frozen=True)
+class Options:
+    """Read what pictures say of their making, and see whether a model draws them anew.
+
+    Every picture that Calotype writes says what made it: PNG, JPEG, WebP, AVIF, TIFF and GIF. With --model the SHA-256 of the weights is
+    compared, and samples are drawn anew from their seed, number and options: the same bit for bit, nearly (lossy files, other
+    machines), or not. A restoration needs the picture that it was made of, and is not made anew.
+
+    The marker keeps nobody from removing or forging it. Exit code: 0, or 1 where a sample is not what the model draws, or 2 where a picture
+    carries no marker, one that was altered, or that of another model.
+
+    With --json: {"files": [{"file", "marker": {...}, "earlier": [...], "source_type", "remade", "psnr", "cells", "notes"} or {"file",
+    "error"}]}; "cells" are the numbers of images in a grid that are not the same.
+
+    Examples:
+    calotype trace grid.png
+    calotype trace threes/000000.png threes/000001.png --model runs/flow-matching-mnist5k-0001
+    """
+
+    images: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="IMAGE")]  # pictures, as many as you like
+    model: Path | None = None  # a run, or a model/ folder, that may have made them
+    device: str = "auto"  # auto, cpu, cuda, mps: where samples are drawn anew
+    json: bool = False  # print the result as JSON
+
+
+def run(words: list[str]) -> int:
+    """Traced; prints what there is to say of each picture."""
+    options = parse(Options, words, "calotype trace")
+    if not options.images:
+        raise UserError("IMAGE is missing: calotype trace IMAGE; calotype trace --help lists the options")
+    found = trace(options.images, options.model, device=options.device)
+    bad = [one for one in found if one.problem]
+    if options.json:
+        print(json.dumps({"files": [one.as_json() for one in found]}))
+    else:
+        for line in (line for one in found if not one.problem for line in _told(one, options.model)):
+            print(printable(line))
+    lines = [f"{one.file}: {as_options(one.problem)}" for one in bad]
+    if len(found) > 1 and bad:
+        lines = [*(f"  {line}" for line in lines), f"{len(bad)} of {some(len(found), 'picture')} cannot be traced"]
+    if lines:
+        print("\n".join([*lines[:-1], f"calotype: {lines[-1]}"]), file=sys.stderr)
+    return 2 if bad else 1 if any(one.remade == "another" for one in found) else 0
+
+
+def _told(found: Traced, model: Path | None) -> list[str]:
+    """What a picture says, and what holds of it, in words."""
+    assert found.origin is not None
+    marker = found.origin.marker
+    lines = [f"{found.file}: {_KINDS[marker.making]}, by Calotype {marker.version} ({found.origin.source_type or 'no source type'})"]
+    lines += [f"  {line}" for line in _facts(marker)]
+    lines += [f"  before: {_KINDS[one.making]}; {'; '.join(_facts(one)) or 'no more is said'}" for one in reversed(found.origin.earlier)]
+    if found.remade != "not tried":
+        near = f", PSNR {found.psnr:.1f} dB" if found.psnr is not None and found.remade != "the same" else ""
+        which = f"; not the same are {_numbers(found.cells)}" if found.cells else ""
+        lines.append(f"  drawn anew by {model}: {_CAN[found.remade]}{near}{which}")
+    return [*lines, *(f"  {note}" for note in found.notes)]
+
+
+def _facts(marker: Marker) -> list[str]:
+    """The recipe, as far as it is there."""
+    lines = [f"model {marker.recipe}, weights {marker.weights}"] if marker.weights else []
+    words = [f"seed {marker.seed}"] if marker.seed is not None else []
+    if marker.index is not None:
+        words.append(f"images {marker.index} to {marker.index + marker.cells - 1} in rows" if marker.cells else f"number {marker.index}")
+    words += [f"class {marker.label}"] if marker.label is not None else []
+    words += [f"{name} {value}" for name, value in marker.options.items()]
+    words += [marker.machine] if marker.machine else []
+    return [*lines, *([", ".join(words)] if words else [])]
+
+
+def _numbers(cells: tuple[int, ...]) -> str:
+    return ", ".join(map(str, cells[:10])) + (f" and {len(cells) - 10} more" if len(cells) > 10 else "")

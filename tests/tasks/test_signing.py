@@ -1,0 +1,107 @@
+"""Signatures over pictures: they stand, and break with the picture. The keys are made here."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import calotype
+from calotype.cli import main
+from calotype.errors import UserError
+from calotype.pictures import save, to_picture
+from calotype.provenance.marker import Marker
+from calotype.tasks import signing
+
+MARKER = Marker("sample", weights="ab" * 32, seed=3, index=5, batch=(0, 64, 64))
+PIXELS = np.random.default_rng(0).integers(0, 256, (24, 24, 3), np.uint8)
+
+
+@pytest.fixture
+def keys(runs: Path) -> tuple[str, str]:
+    """A certificate chain and its key, of an authority that nobody knows."""
+    x509 = pytest.importorskip("cryptography.x509")
+    pytest.importorskip("c2pa")
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    def certificate(name: str, key: Any, by: str, signer: Any, authority: bool) -> Any:
+        now = datetime.datetime.now(datetime.UTC)
+        subject, issuer = (
+            x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, one), x509.NameAttribute(x509.NameOID.ORGANIZATION_NAME, one)])
+            for one in (name, by)
+        )
+        made = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(key.public_key()).serial_number(7 + authority)
+        made = made.not_valid_before(now - datetime.timedelta(days=1)).not_valid_after(now + datetime.timedelta(days=9))
+        made = made.add_extension(x509.BasicConstraints(authority, None), True)
+        made = made.add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), False)
+        made = made.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
+        usage = x509.KeyUsage(not authority, False, False, False, False, authority, authority, False, False)
+        made = made.add_extension(usage, True)
+        if not authority:
+            made = made.add_extension(x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.EMAIL_PROTECTION]), False)
+        return made.sign(signer, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+    root, own = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    chain = certificate("own", own, "root", root, False) + certificate("root", root, "root", root, True)
+    Path("chain.pem").write_bytes(chain)
+    plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    Path("key.pem").write_bytes(own.private_bytes(serialization.Encoding.PEM, *plain))
+    return "chain.pem", "key.pem"
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif"])
+def test_a_signature_holds_until_the_picture_changes(keys: tuple[str, str], suffix: str, capsys: pytest.CaptureFixture[str]) -> None:
+    import c2pa
+
+    path = Path(f"a{suffix}")
+    save(to_picture(PIXELS), path, MARKER)
+    before = np.asarray(Image.open(path))
+    assert main(["sign", str(path), "--certificate", keys[0], "--key", keys[1]]) == 0
+    assert capsys.readouterr().out == "1 picture signed\n"
+    np.testing.assert_array_equal(np.asarray(Image.open(path)), before)
+    (found,) = calotype.trace(path)
+    assert found.origin is not None
+    assert found.origin.marker == MARKER
+
+    def failures() -> set[str]:
+        with c2pa.Reader(str(path)) as reader:
+            manifests = json.loads(reader.json())
+        active = manifests["manifests"][manifests["active_manifest"]]
+        labels = {one["label"]: one["data"] for one in active["assertions"]}
+        assert labels["calotype.marker"]["seed"] == 3
+        assert "trainedAlgorithmicMedia" in str(labels)
+        return {status["code"] for status in manifests.get("validation_status", [])} - {"signingCredential.untrusted"}
+
+    assert failures() == set()
+    data = bytearray(path.read_bytes())
+    data[len(data) - 20 if suffix != ".tif" else 20] ^= 1
+    path.write_bytes(data)
+    assert failures()
+
+
+def test_what_cannot_be_signed_is_left_as_it_is(keys: tuple[str, str], runs: Path) -> None:
+    save(to_picture(PIXELS), Path("a.png"), MARKER)
+    save(to_picture(PIXELS), Path("plain.png"))
+    Path("no.pem").write_text("no key")
+    before = Path("a.png").read_bytes()
+    for images, key, tells in (
+        (["a.png", "plain.png"], keys[1], "plain.png: carries no marker"),
+        ("a.png", "no.pem", "cannot sign"),
+        ("a.png", "nowhere.pem", "the key nowhere.pem cannot be read"),
+    ):
+        with pytest.raises(UserError, match=tells):
+            signing.sign(images, keys[0], key)
+        assert Path("a.png").read_bytes() == before
+
+
+def test_without_the_package_it_is_named(runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(signing, "find_spec", lambda name: None)
+    save(to_picture(PIXELS), Path("a.png"), MARKER)
+    assert main(["sign", "a.png", "--certificate", "chain.pem", "--key", "key.pem"]) == 2
+    assert capsys.readouterr().err == "calotype: signing needs the package c2pa-python (pip install c2pa-python)\n"
