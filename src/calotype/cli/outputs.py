@@ -27,7 +27,7 @@ def write_npy(path: Path, images: np.ndarray) -> None:
     write_atomic(path, lambda stream: np.save(stream, images, allow_pickle=False))
 
 
-def write_grid(path: Path, images: np.ndarray, columns: int | None, marker: Marker | None) -> None:
+def write_grid(path: Path, images: np.ndarray, columns: int | None = None, marker: Marker | None = None) -> None:
     """Write all images side by side, in the format that the name says, whole or not at all, and say where it holds no marker."""
     try:
         pictures.save(pictures.grid(images, columns), path, marker)
