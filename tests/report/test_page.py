@@ -262,6 +262,8 @@ def test_generated_and_real_are_cut_down_alike() -> None:
     made, real = alike([flat, pixels(64, 128, 3)], 8, (True, False))
     assert (made.shown, made.width) == (real.shown, real.width)
     assert real.shown < 64
+    marked = [b"trainedAlgorithmicMedia" in base64.b64decode(one.uri.partition(",")[2]) for one in (made, real)]
+    assert marked == [True, False]  # what a model drew says so
 
 
 def test_many_classes_show_those_that_differ_most() -> None:

@@ -447,3 +447,13 @@ def test_damaged_pictures_are_traced_or_refused(suffix: str, fuzz: int, gan: str
     for damaged in mutations(whole, fuzz, seed=1):
         Path(f"b{suffix}").write_bytes(damaged)
         attempt(lambda: calotype.trace(f"b{suffix}", model))
+
+
+def test_packets_that_could_take_a_parser_far_are_refused() -> None:
+    entities = camera().replace(b"<x:xmpmeta", b'<!DOCTYPE x [<!ENTITY b "Maker">]><x:xmpmeta', 1).replace(b'"Maker"', b'"&b;"')
+    many = camera("<dc:a/>" * (xmp.MOST + 1))
+    for packet, tells in ((entities, "document type"), (entities.decode().encode("utf-16"), "document type"), (many, "too many parts")):
+        for read in (xmp.kept, xmp.stated):
+            with pytest.raises(ValueError, match=tells):
+                read(packet)
+    assert xmp.kept(camera("<dc:a/>" * 1000)).count(b"<dc:a/>") == 1000
