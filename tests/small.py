@@ -33,7 +33,7 @@ from calotype.models import (
     VQVAEConfig,
 )
 from calotype.recipes import named
-from calotype.types import Condition, ImageSpec, Noise
+from calotype.types import Condition, DrawsPairs, ImageSpec, Noise
 
 PATCH = 24  # pixels a side that recipes which start from images are trained on here: a multiple of every scale
 
@@ -92,6 +92,11 @@ def from_source(name: str) -> bool:
     return bool(MODELS[type(named(name).model)].from_source)
 
 
+def in_pairs(name: str) -> bool:
+    """Whether a recipe draws images of two domains together."""
+    return issubclass(MODELS[type(named(name).model)], DrawsPairs)
+
+
 def small_data(data: Data) -> Data:
     """The same degradation or partner on images of 28 pixels: photographs in small tiles, for digits have no color to restore."""
     return replace(data, source="photos", fit="tile", size=28, patch=PATCH) if data.source == "photos" else data
@@ -110,11 +115,11 @@ def split_of(name: str) -> Split:
 def spec_of(name: str, size: int | None = None, channels: int | None = None) -> ImageSpec:
     """What the model of a recipe is built for: images of this size, with channels of their own where none are given.
 
-    For a recipe that starts from images the description of its sources comes from its degradation or partner, as in a training.
+    For a recipe with two sides the description of the other one comes from its degradation or partner, as in a training.
     """
-    if not from_source(name):
+    if not (from_source(name) or in_pairs(name)):
         return ImageSpec(size or 28, channels or 1, tuple("0123456789"))
-    side, train = size or PATCH, split_of(name).train
+    side, train = size or (PATCH if from_source(name) else 28), split_of(name).train
 
     def blank(like: Images, channels: int | None) -> Images:
         return make_images(np.zeros((1, side, side, channels or like.spec.channels), np.uint8), None, (), "blank")

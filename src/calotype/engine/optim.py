@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from calotype.config import Optimizer, Schedule
+from calotype.config import Optimizer, Schedule, Training
 from calotype.engine.device import is_statistic
 from calotype.engine.muon import Muon
+from calotype.losses.schedules import cosine
 
 EMA_EVERY = 8  # steps between two updates of the averaged weights: the average hardly differs, the cost nearly vanishes
 
@@ -63,6 +64,29 @@ def rate(schedule: Schedule, progress: float) -> float:
         case "cosine":
             shape = (1 + math.cos(math.pi * share)) / 2
     return schedule.final + (1 - schedule.final) * shape
+
+
+def betas_at(config: Optimizer, progress: float) -> tuple[float, float]:
+    """The betas of Adam at ``progress`` in [0, 1] of the budget (Huang et al. 2024 let the second rise).
+
+    >>> betas_at(Optimizer(betas=(0.0, 0.9), beta2_end=0.99), 1.0), betas_at(Optimizer(betas=(0.0, 0.9)), 1.0)
+    ((0.0, 0.99), (0.0, 0.9))
+    """
+    first, second = config.betas
+    return first, cosine(second, config.beta2_end, progress)
+
+
+def ema_share(config: Training, progress: float) -> float:
+    """The half-life of the averaged weights as a share of the images seen, at ``progress`` in (0, 1] of the budget.
+
+    Along a cosine the half-life itself, and not this share, grows as half a wave does; both ramps end at ``train.ema``.
+
+    >>> [ema_share(Training(ema=0.2, ema_ramp=ramp), 0.5) for ramp in ("linear", "cosine")]
+    [0.2, 0.2]
+    >>> round(ema_share(Training(ema=0.2, ema_ramp="cosine"), 0.1), 3)
+    0.049
+    """
+    return config.ema if config.ema_ramp == "linear" else cosine(0.0, config.ema, progress) / progress
 
 
 def ema_decay(half_life_share: float, most_images: int, seen: int, fresh: int) -> float:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -98,15 +99,15 @@ def known(trainer: Trainer, asked: Training | More, display: Display) -> float:
 
 
 def _mean_step(trainer: Trainer, window: float, beaten: float = math.inf) -> float:
-    """The seconds of a step over a whole run, whose steps may change once."""
-    first = trainer.progress
-    seconds = _seconds_per_step(trainer, window, beaten)
-    if (share := trainer.model.changes_at) is None:
-        return seconds
-    trainer.progress = replace(first, step=math.ceil(share * first.steps))
-    later = _seconds_per_step(trainer, window, beaten)
+    """The seconds of a step over a whole run, whose steps may change in it."""
+    first, shares = trainer.progress, (0.0, *sorted(trainer.model.changes_at), 1.0)
+    mean = 0.0
+    for start, end in pairwise(shares):
+        if start:
+            trainer.progress = replace(first, step=math.ceil(start * first.steps))
+        mean += (end - start) * _seconds_per_step(trainer, window, beaten)
     trainer.progress = first
-    return share * seconds + (1 - share) * later
+    return mean
 
 
 def _window(minutes: float) -> float:

@@ -19,7 +19,7 @@ from calotype.engine.checkpoint import Checkpoint
 from calotype.engine.distributed import World
 from calotype.engine.gradients import Owned, norm_of
 from calotype.engine.images import augmentation_of, judging
-from calotype.engine.optim import EMA_EVERY, ema_decay, make_optimizer, memory, rate, update_average
+from calotype.engine.optim import EMA_EVERY, betas_at, ema_decay, ema_share, make_optimizer, memory, rate, update_average
 from calotype.engine.run import Resolved
 from calotype.errors import DamagedError, TrainingError, UserError, printable
 from calotype.models import build
@@ -125,7 +125,8 @@ class Trainer:
         if self.config.train.ema and (at.step % EMA_EVERY == 0 or at.step == at.steps):
             since = (at.step - 1) // EMA_EVERY * EMA_EVERY  # the step of the last update
             images = sum(batches_at(self.players, step) for step in range(since, at.step)) * self.config.train.batch
-            update_average(self.average, self.model, ema_decay(self.config.train.ema, self.config.train.ema_images, at.seen, images))
+            share = ema_share(self.config.train, at.step / at.steps)
+            update_average(self.average, self.model, ema_decay(share, self.config.train.ema_images, at.seen, images))
         if watch and self.holdout is not None:
             # the next batch of each: one that was not trained on a moment ago, and other held-out images every time
             with torch.no_grad(), self.precision():
@@ -147,6 +148,8 @@ class Trainer:
         optimizer = self.optimizers[player.name]
         for group in optimizer.param_groups:
             group["lr"] = self.config.optimizer.lr * player.lr_mult * scale
+            if "betas" in group:
+                group["betas"] = betas_at(self.config.optimizer, step.progress)
         optimizer.step()
         owned.clear()
         if player.after is not None:

@@ -17,6 +17,7 @@ from calotype.diagnose.training import History
 from calotype.engine.display import progress
 from calotype.evaluation import cost, evidence, likelihoods, result
 from calotype.evaluation.generator import Candidate, Pixels, draw, open_candidate
+from calotype.evaluation.pairs import pairs_of
 from calotype.evaluation.reference_set import TooFewReals, drawn_in, reference_set, spaces_for
 from calotype.evaluation.request import Request
 from calotype.evaluation.scores import in_table_order, scored
@@ -53,10 +54,11 @@ class GeneratorTarget:
         """Draw images, ask the model what it knows, and compare with real images where there are enough."""
         candidate = draw(self.candidate, request.seed, request.say)
         told = likelihoods.ask(candidate, request.seed, slow=request.slow, say=request.say)
+        paired = pairs_of(candidate, request.seed)
         report = result.Report(
             candidate.name,
-            scores=tuple(told.scores),
-            notes=told.notes,
+            scores=(*told.scores, *paired.scores),
+            notes=(*told.notes, *paired.notes),
             pictures=result.ReportImages(samples=candidate.images[: evidence.SHOWN]),
             units=told.units,
             cost=cost.of(candidate),

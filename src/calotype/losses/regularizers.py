@@ -1,4 +1,4 @@
-"""What keeps the players of a GAN honest: penalties on their gradients, clipped weights, noise on what a discriminator sees.
+"""What keeps the players of a GAN honest: penalties on gradients and on weights, clipped weights, noise on what a discriminator sees.
 
 Images are (N, C, H, W) float32 (any shape with the batch first will do) and logits (N,) float32. A penalty is an unweighted
 scalar whose own gradient can be taken.
@@ -7,7 +7,7 @@ scalar whose own gradient can be taken.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -81,11 +81,28 @@ def path_lengths(images: Tensor, latents: Tensor, rng: torch.Generator) -> Tenso
     """(N,) lengths of J^T y: how far generated images move in a random direction y when their latents do (Karras et al. 2020, eq. 4).
 
     J is the Jacobian of a generator that makes each image by itself; y is normal, and images of any size have lengths alike. The latents
-    (N, z) must have required gradients before the forward pass. Path length regularization punishes the distance from the running mean.
+    (N, z) must have required gradients before the forward pass; of latents for each of several layers, (N, layers, z), it is the root of
+    the mean square of their lengths. Path length regularization punishes the distance from the running mean.
     """
     direction = torch.randn(images.shape, generator=rng, device=images.device) / math.sqrt(images[0, 0].numel())
     (gradient,) = torch.autograd.grad((images * direction).sum(), latents, create_graph=True)
-    return (gradient.square().sum(1) + 1e-12).sqrt()
+    squares = gradient.square().sum(-1)
+    return ((squares.mean(1) if squares.ndim > 1 else squares) + 1e-12).sqrt()
+
+
+def orthogonality(module: nn.Module, exempt: Iterable[nn.Module] = ()) -> Tensor:
+    """How far the rows of a module's weights are from being orthogonal to each other; multiply by beta (1e-4 in the paper).
+
+    Half the sum of |W W^T o (1 - I)|^2 over all weights but vectors (Brock et al. 2019, eq. 3), with W as (out, -1) and its rows of any
+    length; the gradient is 2 (W W^T o (1 - I)) W. Weights of the modules ``exempt`` do not count, such as embeddings of classes. Of
+    weights that a parametrization changes the trained ones count, as in the paper.
+    """
+    spared = {id(weight) for one in exempt for weight in one.parameters()}
+    weights = [weight for weight in module.parameters() if weight.ndim > 1 and weight[0].numel() > 1 and id(weight) not in spared]
+    if not weights:
+        return torch.zeros(())
+    with torch.autocast(weights[0].device.type, enabled=False):
+        return 0.5 * torch.stack([_products(weight.flatten(1)) for weight in weights]).sum()
 
 
 def instance_noise(images: Tensor, strength: float, rng: torch.Generator) -> Tensor:
@@ -99,6 +116,14 @@ def clip_weights(module: nn.Module, limit: float) -> None:
         weights: list[Tensor] = list(module.parameters())
         torch._foreach_clamp_min_(weights, -limit)
         torch._foreach_clamp_max_(weights, limit)
+
+
+def _products(rows: Tensor) -> Tensor:
+    """The sum of the squared inner products of all pairs of different rows."""
+    if len(rows) > rows.shape[1]:  # |W W^T| = |W^T W|, which is the smaller matrix: layers of many outputs would need gigabytes
+        return (rows.T @ rows).square().sum() - rows.square().sum(1).square().sum()
+    gram = rows @ rows.T
+    return (gram - gram.diagonal().diag()).square().sum()
 
 
 def _norm_penalty(critic: Critic, points: Tensor, one_sided: bool) -> Tensor:

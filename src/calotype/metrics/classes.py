@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,10 +61,8 @@ def class_shares(x: Floats, y: Floats, labels: NDArray[np.int64], classes: int, 
         raise UserError(f"each class needs {FEWEST} labelled images; class {int(counts.argmin())} has {int(counts.min())}")
     order = np.random.default_rng(seed).permutation(len(y))[:MOST]
     fitted, judged = order[::2], order[1::2]
-    center, scale = y[fitted].mean(0, dtype=np.float64), y[fitted].std(0, dtype=np.float64) + 1e-9
-    a, b, c = (_with_one((z - center) / scale) for z in (y[fitted], y[judged], x))
-    weights = np.linalg.solve(a.T @ a + RIDGE * len(a) * np.eye(a.shape[1]), a.T @ np.eye(classes)[labels[fitted]])
-    real, made = b @ weights, c @ weights
+    scores = linear_scores(y[fitted], labels[fitted], classes)
+    real, made = scores(y[judged]), scores(x)
     of_class = [real[labels[judged] == k] for k in range(classes)]
     means = np.stack([z.mean(0) for z in of_class], 1)  # (scores, classes)
     noise = np.cov(made.T) / len(made) + np.cov(real.T) / len(real)
@@ -78,6 +77,19 @@ def class_shares(x: Floats, y: Floats, labels: NDArray[np.int64], classes: int, 
     error = np.sqrt(np.diag(solve @ blur @ solve.T))
     accuracy = float((real.argmax(1) == labels[judged]).mean())
     return Shares(share, error, accuracy, _misfit(made.mean(0) - means @ share, blur))
+
+
+def linear_scores(y: Floats, labels: NDArray[np.int64], classes: int) -> Callable[[Floats], Doubles]:
+    """Ridge regression of labelled features (M, d) onto their classes: what turns other features (N, d) into scores (N, K)."""
+    center, scale = y.mean(0, dtype=np.float64), y.std(0, dtype=np.float64) + 1e-9
+    a = _with_one((y - center) / scale)
+    weights = np.linalg.solve(a.T @ a + RIDGE * len(a) * np.eye(a.shape[1]), a.T @ np.eye(classes)[labels])
+
+    def scores(x: Floats) -> Doubles:
+        found: Doubles = _with_one((x - center) / scale) @ weights
+        return found
+
+    return scores
 
 
 def _mixture(means: Doubles, made: Doubles, precision: Doubles) -> Doubles:

@@ -10,12 +10,14 @@ from pydantic import Field
 from calotype.models.autoregressive import Autoregressive, AutoregressiveConfig, AutoregressiveSampling
 from calotype.models.classifier import Classifier, ClassifierConfig
 from calotype.models.colorizer import Colorizer, ColorizerConfig
+from calotype.models.coupled import CoupledGAN, CoupledGANConfig
 from calotype.models.cut import CUT, CUTConfig
 from calotype.models.cyclegan import CycleGAN, CycleGANConfig, CycleGANSampling
 from calotype.models.dequantized import FlowSampling
 from calotype.models.diffusion import Diffusion, DiffusionConfig, DiffusionSampling
 from calotype.models.flow import Flow, FlowConfig
-from calotype.models.gan import GAN, GANConfig
+from calotype.models.gan import GAN
+from calotype.models.gan_config import GANConfig, GANSampling
 from calotype.models.hvae import HVAE, HVAEConfig, HVAESampling
 from calotype.models.pix2pix import Pix2Pix, Pix2PixConfig
 from calotype.models.restorer import Restorer, RestorerConfig
@@ -28,6 +30,7 @@ from calotype.types import ImageSpec, Model
 ModelConfig = Annotated[
     AutoregressiveConfig
     | GANConfig
+    | CoupledGANConfig
     | DiffusionConfig
     | FlowConfig
     | TarFlowConfig
@@ -45,6 +48,7 @@ ModelConfig = Annotated[
 
 MODELS: dict[Any, type[Any]] = {
     GANConfig: GAN,
+    CoupledGANConfig: CoupledGAN,
     DiffusionConfig: Diffusion,
     FlowConfig: Flow,
     TarFlowConfig: TarFlow,
@@ -96,6 +100,8 @@ __all__ = [
     "ClassifierConfig",
     "Colorizer",
     "ColorizerConfig",
+    "CoupledGAN",
+    "CoupledGANConfig",
     "CycleGAN",
     "CycleGANConfig",
     "CycleGANSampling",
@@ -106,6 +112,7 @@ __all__ = [
     "FlowConfig",
     "FlowSampling",
     "GANConfig",
+    "GANSampling",
     "HVAEConfig",
     "HVAESampling",
     "ModelConfig",

@@ -2,70 +2,40 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from functools import partial
-from typing import Annotated, Literal
+from typing import NamedTuple
 
 import torch
-from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional as F
 
 from calotype.errors import UserError
 from calotype.losses import regularizers
-from calotype.losses.adversarial import LOSSES, LossName
-from calotype.losses.augmentation import AugmentationName, augmented
+from calotype.losses.adversarial import LOSSES
+from calotype.losses.augmentation import augmented
 from calotype.losses.regularizers import Lazy
+from calotype.losses.schedules import cosine
 from calotype.losses.transforms import adaptive
-from calotype.models.gan_networks import DiscriminatorConfig, GeneratorConfig, discriminator_of, generator_of
+from calotype.models.gan_config import GANConfig, GANSampling, check
+from calotype.models.gan_networks import discriminator_of, generator_of
 from calotype.networks.blocks import evaluating
-from calotype.networks.dcgan import DCGANDiscriminatorConfig, DCGANGeneratorConfig
-from calotype.networks.projected import ProjectedDiscriminatorConfig
+from calotype.networks.truncation import SMALLEST, standing_statistics, truncated_normal
 from calotype.parallel import average, processes
-from calotype.settings import Count, Depth, NotNegative, Positive, Share, Width, unless
-from calotype.types import Batch, Condition, ImageSpec, Model, Noise, Player, SamplingOptions, Step
-
-PenaltyName = Literal["none", "gradient", "gradient_one_sided", "r1", "r2", "r1_r2", "dragan"]
+from calotype.types import Batch, Condition, ImageSpec, Model, Noise, Player, SamplingOptions, Step, chosen
 
 PATH_LENGTH_DECAY = 0.99  # of the running mean of path lengths, at each penalty
 
 
-@dataclass(frozen=True)
-class GANConfig:
-    """A generator, a discriminator and the game between them.
+class Logits(NamedTuple):
+    """What a discriminator says of two batches."""
 
-    The `network` of either is mlp (fully connected) or dcgan (convolutional), of a generator also skip, of a discriminator also
-    projected (fixed features of photographs); the two may differ.
-    """
-
-    kind: Literal["gan"] = "gan"  # the family
-    generator: GeneratorConfig = field(default_factory=DCGANGeneratorConfig)
-    discriminator: DiscriminatorConfig = field(default_factory=DCGANDiscriminatorConfig)
-    loss: LossName = "non_saturating"  # what the two players play for
-    conditional: bool = False  # learn the classes where the data have labels
-    latent: Width = 100  # numbers that an image is made from
-    critic_steps: Depth = 1  # steps of the discriminator for each of the generator
-    discriminator_lr_mult: Positive = 1.0  # learning rate of the discriminator relative to the generator's
-    penalty: PenaltyName = "none"  # on the gradient of the discriminator
-    penalty_weight: NotNegative = 10.0  # lambda of the gradient penalties and dragan, gamma of r1 and r2
-    penalty_every: Count = 1  # steps between two penalties, each of which then counts so many times
-    path_length_weight: NotNegative = 0.0  # of path length regularization, a penalty on the generator: 2 in StyleGAN2
-    path_length_every: Count = 8  # steps between two of them, each of which then counts so many times
-    clip_weights: Positive | None = None  # largest absolute weight of the discriminator
-    smooth: Annotated[float, Field(gt=0.5, le=1)] = 1.0  # label of real images: below 1 is one-sided label smoothing
-    augment: tuple[AugmentationName, ...] = ()  # what the discriminator sees all images through, for few images
-    augment_target: Share = 0.6  # of adaptive: the mean sign of logits on real images above which more is augmented, below which less
-    augment_images: Count = 20_000  # of adaptive: images in which the share of what is augmented could rise from 0 to 1
-    instance_noise: NotNegative = 0.0  # standard deviation of noise on what the discriminator sees, falling to 0 over the run
-
-    def idle(self, spec: ImageSpec) -> dict[str, str]:
-        """As `calotype.types.MayIdle` says."""
-        return {
-            **unless(spec.classes, "images with labels", "conditional"),
-            **unless(self.penalty != "none", "a `model.penalty`", "penalty_weight", "penalty_every"),
-            **unless(self.path_length_weight, "`model.path_length_weight` above 0", "path_length_every"),
-            **unless("adaptive" in self.augment, "adaptive among `model.augment`", "augment_target", "augment_images"),
-        }
+    real: Tensor  # logits (N,) or (N, K)
+    fake: Tensor
+    classes: Tensor | None = None  # the mean cross entropy of the classes of both, where it tells them apart
 
 
 class GAN(Model):
@@ -75,18 +45,20 @@ class GAN(Model):
         UserError: where options contradict each other.
     """
 
+    sampling = GANSampling
     training_only = ("path_length_mean", "augment_share")
     path_length_mean: Tensor
     augment_share: Tensor
 
     def __init__(self, config: GANConfig, spec: ImageSpec) -> None:
         super().__init__()
-        _check(config)
+        check(config, spec)
         self.config = config
         self.spec = spec
         self.conditional = config.conditional and bool(spec.classes)
         self.bf16_pays = config.generator.network != "mlp"
-        self.least_batch = 2 if any(c.network == "mlp" and c.norm == "batch" for c in (config.generator, config.discriminator)) else 1
+        flat = any(c.network == "mlp" and c.norm == "batch" for c in (config.generator, config.discriminator))
+        self.least_batch = (2 if flat else 1) * config.pack
         self.penalty = None if config.penalty == "none" else Lazy(config.penalty_weight, config.penalty_every)
         self.path_length = Lazy(config.path_length_weight, config.path_length_every) if config.path_length_weight else None
         if self.path_length is not None:
@@ -99,8 +71,11 @@ class GAN(Model):
         self._loss = partial(self.adversarial.function, target=config.smooth) if self.adversarial.smooths else self.adversarial.function
         classes = len(spec.classes) if self.conditional else 0
         self.generator = generator_of(config.generator, spec.shape, config.latent, classes)
-        self.discriminator = discriminator_of(config.discriminator, spec.shape, classes)
-        self.through, self.changes_at = self.discriminator.through, self.discriminator.changes_at
+        self.discriminator = discriminator_of(config.discriminator, (config.pack * spec.channels, spec.size, spec.size), classes)
+        self.through = self.discriminator.through
+        self.changes_at = tuple(sorted({*self.generator.changes_at, *self.discriminator.changes_at}))
+        self.classifies = bool(config.auxiliary and classes)
+        self._standing: dict[tuple[float, int], dict[str, Tensor]] = {}  # of truncated latents, by limit and state of weights
 
     def players(self) -> Sequence[Player]:
         """The discriminator, then the generator.
@@ -128,11 +103,44 @@ class GAN(Model):
     def sample(self, noise: Noise, condition: Condition | None = None, options: SamplingOptions | None = None) -> Tensor:
         """Draw (noise.n, C, H, W) float32 images in [-1, 1]; a conditional model without labels draws them uniformly.
 
+        Args:
+            noise: the randomness of each image.
+            condition: labels (N,) int64, or none.
+            options: `GANSampling`. Where latents are truncated, batch normalization takes standing statistics (Brock et al. 2019).
+
         Raises:
-            UserError: for labels that the model does not know.
+            UserError: for labels that the model does not know, and for a truncation that it cannot stand.
         """
-        latent = noise.normal(self.config.latent)
-        return self.decode(latent, Condition(self.wanted(noise, condition)))
+        asked, latent = chosen(GANSampling, options).truncation, self.config.latent
+        limit = self.config.truncation if asked is None else asked
+        if limit is None:
+            return self.decode(noise.normal(latent), Condition(self.wanted(noise, condition)))
+        if self.generator.has_styles:
+            z = noise.normal(latent)
+            images: Tensor = self.generator(z, self.wanted(noise, condition), truncation=limit)
+            return images
+        z = truncated_normal(noise, self._limit(limit), latent)
+        with torch.no_grad():
+            drawn: Tensor = functional_call(self.generator, self._statistics(limit), (z, self.wanted(noise, condition)))
+        return drawn
+
+    def _limit(self, limit: float) -> float:
+        if not self.config.orthogonal_weight:
+            raise UserError(
+                "this model was trained without orthogonal regularization, and truncated latents would lead it to images that it never "
+                "learned: leave truncation out"
+            )
+        if limit < SMALLEST:
+            raise UserError(f"a truncation of {limit:g} leaves no latents to draw: give at least {SMALLEST}")
+        return limit
+
+    def _statistics(self, limit: float) -> dict[str, Tensor]:
+        """Of batch normalization, for latents within a limit; those of the weights as they are now."""
+        state = (limit, sum(p._version for p in self.generator.parameters()))
+        if state not in self._standing:
+            classes = len(self.spec.classes) if self.conditional else 0
+            self._standing = {state: standing_statistics(self.generator, self.config.latent, classes, limit=limit)}
+        return self._standing[state]
 
     @property
     def latent_shape(self) -> tuple[int, ...]:
@@ -160,9 +168,9 @@ class GAN(Model):
         """
         with evaluating(self.generator, self.discriminator):
             fake = self.generator(self._latents(len(train.image), step), self._labels(train))
-            on_real = self._opinion(train.image, self._labels(train))
+            on_real = self._opinion(self.discriminator.faded(train.image), self._labels(train))
             on_fake = self._opinion(fake, self._labels(train))
-            on_holdout = self._opinion(holdout.image, self._labels(holdout))
+            on_holdout = self._opinion(self.discriminator.faded(holdout.image), self._labels(holdout))
         boundary = 0.5 * (on_real.mean() + on_fake.mean()) if self.adversarial.boundary is None else self.adversarial.boundary
         accuracy = 0.5 * ((on_real > boundary).float().mean() + (on_fake < boundary).float().mean())
         return {
@@ -176,40 +184,52 @@ class GAN(Model):
 
     def _discriminate(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         self._reach(step)
-        label = self._labels(batch)
-        made, shared = self._fakes(label, len(batch.image), step)
+        label, real = self._labels(batch), self.discriminator.faded(batch.image)
+        made, shared = self._fakes(label, len(real), step)
         if self.penalty is not None and self.penalty.due(step.index):
-            return self._discriminate_smoothly(batch, made, shared, step)
-        real, fake = self._view(batch.image, step), self._view(made, step)
+            return self._discriminate_smoothly(real, made, shared, label, step)
+        real, fake = self._view(real, step), self._view(made, step)
         if shared:
             self._share(fake, label, step)
-        on_real, on_fake = self._judge(real, fake.detach(), label)
-        return {"loss": self._loss("discriminator", on_fake, on_real), **self._beliefs(on_real, on_fake), **self._adapted(on_real)}
+        judged = self._judge(real, fake.detach(), label)
+        return {"loss": self._discriminator_loss(judged), **self._told(judged), **self._adapted(judged.real, step)}
 
-    def _discriminate_smoothly(self, batch: Batch, made: Tensor, shared: bool, step: Step) -> dict[str, Tensor]:
+    def _discriminate_smoothly(self, real: Tensor, made: Tensor, shared: bool, label: Tensor | None, step: Step) -> dict[str, Tensor]:
         """With the penalty on the gradient, which is by the images themselves and not by what augmentations make of them."""
         assert self.penalty is not None
-        label = self._labels(batch)
-        real, fake = self._noisy(batch.image, step), self._noisy(made.detach(), step)
+        real, fake = self._noisy(real, step), self._noisy(made.detach(), step)
         if shared:
             self._share(self._view(made, step), label, step)
-        on_real, on_fake, penalty = self._judge_and_penalize(real, fake, label, step)
-        loss = self._loss("discriminator", on_fake, on_real) + self.penalty.of(penalty)
-        return {"loss": loss, "penalty": penalty, **self._beliefs(on_real, on_fake), **self._adapted(on_real)}
+        judged, penalty = self._judge_and_penalize(real, fake, label, step)
+        weight = cosine(self.config.penalty_weight, self.config.penalty_weight_end, step.progress)
+        loss = self._discriminator_loss(judged) + replace(self.penalty, weight=weight).of(penalty)
+        return {"loss": loss, "penalty": penalty, **self._told(judged), **self._adapted(judged.real, step)}
 
-    def _adapted(self, on_real: Tensor) -> dict[str, Tensor]:
-        """The share of images that adaptive augmentation changes from now on (Karras et al. 2020, section 3.1)."""
+    def _discriminator_loss(self, judged: Logits) -> Tensor:
+        loss = self._loss("discriminator", judged.fake, judged.real)
+        if self.config.drift:
+            loss = loss + self.config.drift * judged.real.square().mean()
+        return loss if judged.classes is None else loss + self.config.auxiliary * judged.classes
+
+    def _adapted(self, on_real: Tensor, step: Step) -> dict[str, Tensor]:
+        """The share of images that are augmented from now on: adapted (Karras et al. 2020, section 3.1), or by a schedule."""
         if not self.adapts:
             return {}
+        if self.config.augment_end:
+            self.augment_share.fill_(cosine(0.0, self.config.augment_end, step.progress))
+            return {"augment_share": self.augment_share.clone()}
         assert self.adversarial.boundary is not None
         sign = average((on_real.detach() - self.adversarial.boundary).sign().mean())
-        step = len(on_real) * processes() / self.config.augment_images
-        self.augment_share.add_((sign - self.config.augment_target).sign() * step).clamp_(0, 1)
+        images = len(on_real) * self.config.pack * processes() / self.config.augment_images
+        self.augment_share.add_((sign - self.config.augment_target).sign() * images).clamp_(0, 1)
         return {"augment_share": self.augment_share.clone()}
 
     def _generate(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         self._reach(step)
         terms = self._adversarial_terms(batch, step)
+        if self.config.orthogonal_weight:
+            classes = [part for part in self.generator.modules() if isinstance(part, nn.Embedding)]
+            terms["loss"] = terms["loss"] + self.config.orthogonal_weight * regularizers.orthogonality(self.generator, classes)
         if self.path_length is None or not self.path_length.due(step.index):
             return terms
         lengths = self._path_lengths(batch, step)
@@ -218,10 +238,14 @@ class GAN(Model):
         return {**terms, "loss": terms["loss"] + self.path_length.of(penalty), "penalty": penalty}
 
     def _path_lengths(self, batch: Batch, step: Step) -> Tensor:
-        """Of half as many images as the batch has, which is enough (Karras et al. 2020, appendix B)."""
-        latent, label = self._latents((len(batch.image) + 1) // 2, step).requires_grad_(), self._labels(batch)
-        images = self.generator(latent, None if label is None else label[: len(latent)])
-        return regularizers.path_lengths(images, latent, step.rng)
+        """Of half as many images as the batch has, which is enough (Karras et al. 2020, appendix B); by styles where there are any."""
+        latent, label = self._latents((len(batch.image) + 1) // 2, step), self._labels(batch)
+        label = None if label is None else label[: len(latent)]
+        if self.generator.has_styles:
+            styles = self.generator.styles(latent, label)
+            return regularizers.path_lengths(self.generator.of_styles(styles), styles, step.rng)
+        latent.requires_grad_()
+        return regularizers.path_lengths(self.generator(latent, label), latent, step.rng)
 
     def _adversarial_terms(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         label = self._labels(batch)
@@ -231,10 +255,20 @@ class GAN(Model):
         else:
             label = step.cache.pop("label", None)
         if self.adversarial.needs_real:
-            on_real, on_fake = self._judge(self._view(batch.image, step), fake, label)
-            return {"loss": self._loss("generator", on_fake, on_real), **self._beliefs(on_real, on_fake)}
-        on_fake = self.discriminator(fake, label)
-        return {"loss": self._loss("generator", on_fake, None), "d_fake": self._belief(on_fake)}
+            judged = self._judge(self._view(self.discriminator.faded(batch.image), step), fake, label)
+            return {"loss": self._loss("generator", judged.fake, judged.real), **self._told(judged)}
+        on_fake, classes = self._asked(self._packed(fake), label)
+        loss = self._loss("generator", self._most_real(on_fake, step), None)
+        loss = loss if classes is None else loss + self.config.auxiliary * classes
+        return {"loss": loss, "d_fake": self._belief(on_fake)}
+
+    def _most_real(self, on_fake: Tensor, step: Step) -> Tensor:
+        """The logits that the generator learns from, fewer and fewer in the first half of the run (Sinha et al. 2020)."""
+        share = max(self.config.top_k, 1 - 2 * step.progress * (1 - self.config.top_k))
+        if share == 1:
+            return on_fake
+        order = (on_fake.flatten(1).mean(1) if on_fake.ndim > 1 else on_fake).detach()
+        return on_fake[order.topk(math.ceil(share * len(order))).indices]
 
     def _fakes(self, label: Tensor | None, n: int, step: Step) -> tuple[Tensor, bool]:
         """Images for the discriminator's step, and whether the generator's step takes the same with their graph."""
@@ -256,44 +290,55 @@ class GAN(Model):
 
     def _opinion(self, images: Tensor, label: Tensor | None) -> Tensor:
         """The logits of images as they are."""
-        logits: Tensor = self.discriminator(self.discriminator.look(images), label)
-        return logits
+        return self._asked(self._packed(self.discriminator.look(images)), label)[0]
+
+    def _packed(self, images: Tensor) -> Tensor:
+        """As many neighbors as make a pack become channels of one image (Lin et al. 2018); who is left over is left out."""
+        pack = self.config.pack
+        return images if pack == 1 else images[: len(images) // pack * pack].reshape(-1, pack * images.shape[1], *images.shape[2:])
+
+    def _asked(self, seen: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """The logits, and the mean cross entropy of the classes where the discriminator tells them apart (Odena et al. 2017)."""
+        if self.classifies and label is not None:
+            logits, classes = self.discriminator.judge_and_classify(seen)
+            return logits, F.cross_entropy(classes, label)
+        return self.discriminator(seen, label), None
 
     def _reach(self, step: Step) -> None:
         """Let networks that change over a run do so."""
         self.generator.reach(step.progress)
         self.discriminator.reach(step.progress)
 
-    def _judge(self, real: Tensor, fake: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor]:
-        """The logits of both: in one pass where the network judges each image by itself."""
-        if self.discriminator.mixes_batch:
-            return self.discriminator(real, label), self.discriminator(fake, label)
-        both = self.discriminator(torch.cat([real, fake]), None if label is None else torch.cat([label, label]))
-        on_real, on_fake = both.split([len(real), len(fake)])
-        return on_real, on_fake
+    def _judge(self, real: Tensor, fake: Tensor, label: Tensor | None, *, apart: bool = False) -> Logits:
+        """What is said of both: in one pass where the network judges each image by itself and nobody wants them ``apart``."""
+        real, fake = self._packed(real), self._packed(fake)
+        if apart or self.discriminator.mixes_batch:
+            (on_real, of_real), (on_fake, of_fake) = self._asked(real, label), self._asked(fake, label)
+            return Logits(on_real, on_fake, None if of_real is None or of_fake is None else of_real + of_fake)
+        both, classes = self._asked(torch.cat([real, fake]), None if label is None else torch.cat([label, label]))
+        on_real, on_fake = torch.split(both, [len(real), len(fake)])
+        return Logits(on_real, on_fake, None if classes is None else 2 * classes)
 
-    def _judge_and_penalize(self, real: Tensor, fake: Tensor, label: Tensor | None, step: Step) -> tuple[Tensor, Tensor, Tensor]:
-        """The logits of both and the penalty."""
+    def _judge_and_penalize(self, real: Tensor, fake: Tensor, label: Tensor | None, step: Step) -> tuple[Logits, Tensor]:
+        """What is said of both, and the penalty."""
         kind = self.config.penalty
         if kind in ("r1", "r2", "r1_r2"):
             # one backward pass serves both penalties; the batch itself must not learn that it requires gradients
             real, fake = real.detach().requires_grad_(kind != "r2"), fake.detach().requires_grad_(kind != "r1")
-            seen_real, seen_fake = self._augmented(real, step), self._augmented(fake, step)
-            if kind != "r1_r2":
-                on_real, on_fake = self.discriminator(seen_real, label), self.discriminator(seen_fake, label)
-                return on_real, on_fake, regularizers.r1(on_real, real) if kind == "r1" else regularizers.r2(on_fake, fake)
-            on_real, on_fake = self._judge(seen_real, seen_fake, label)
-            return on_real, on_fake, regularizers.r1_r2(on_real, real, on_fake, fake)
-        on_real, on_fake = self._judge(self._augmented(real, step), self._augmented(fake, step), label)
+            judged = self._judge(self._augmented(real, step), self._augmented(fake, step), label, apart=kind != "r1_r2")
+            if kind == "r1_r2":
+                return judged, regularizers.r1_r2(judged.real, real, judged.fake, fake)
+            return judged, regularizers.r1(judged.real, real) if kind == "r1" else regularizers.r2(judged.fake, fake)
+        judged = self._judge(self._augmented(real, step), self._augmented(fake, step), label)
 
         def critic(images: Tensor) -> Tensor:
             logits: Tensor = self.discriminator(self._augmented(images, step), label)
             return logits
 
         if kind == "dragan":
-            return on_real, on_fake, regularizers.dragan(critic, real, step.rng)
+            return judged, regularizers.dragan(critic, real, step.rng)
         one_sided = kind == "gradient_one_sided"
-        return on_real, on_fake, regularizers.gradient_penalty(critic, real, fake, step.rng, one_sided=one_sided)
+        return judged, regularizers.gradient_penalty(critic, real, fake, step.rng, one_sided=one_sided)
 
     def _noisy(self, images: Tensor, step: Step) -> Tensor:
         strength = self.config.instance_noise * (1 - step.progress)
@@ -314,8 +359,8 @@ class GAN(Model):
         logits = logits.detach()
         return (logits.sigmoid() if self.adversarial.log_odds else logits).mean()
 
-    def _beliefs(self, on_real: Tensor, on_fake: Tensor) -> dict[str, Tensor]:
-        return {"d_real": self._belief(on_real), "d_fake": self._belief(on_fake)}
+    def _told(self, judged: Logits) -> dict[str, Tensor]:
+        return {"d_real": self._belief(judged.real), "d_fake": self._belief(judged.fake)}
 
 
 def _auc(above: Tensor, below: Tensor) -> Tensor:
@@ -323,31 +368,3 @@ def _auc(above: Tensor, below: Tensor) -> Tensor:
     above, below = (logits.flatten(1).mean(1) if logits.ndim > 1 else logits for logits in (above, below))
     gap = above[:, None] - below[None, :]
     return 0.5 * (1 + gap.sign().mean())
-
-
-def _check(config: GANConfig) -> None:
-    if config.smooth != 1 and not LOSSES[config.loss].smooths:
-        able = ", ".join(name for name, loss in LOSSES.items() if loss.smooths)
-        raise UserError(f"label smoothing is not defined for the {config.loss} loss: set `model.smooth=1` or use one of {able}")
-    if config.penalty.startswith("gradient") and config.discriminator.norm == "batch":
-        raise UserError(
-            "a gradient penalty judges each image by itself, which batch normalization prevents: `model.discriminator.norm=layer`"
-        )
-    if config.path_length_weight and config.generator.norm == "batch":
-        raise UserError(
-            "path length regularization follows each image to its latents by itself, which batch normalization prevents: "
-            "`model.generator.norm=layer`"
-        )
-    if config.penalty != "none" and isinstance(config.discriminator, ProjectedDiscriminatorConfig) and config.discriminator.warmup:
-        raise UserError(
-            "a penalty on gradients by images needs one discriminator for the whole run: `model.discriminator.warmup=0`, or "
-            "`model.penalty=none`"
-        )
-    if "adaptive" in config.augment and LOSSES[config.loss].boundary is None:
-        able = ", ".join(name for name, loss in LOSSES.items() if loss.boundary is not None)
-        raise UserError(
-            f"adaptive augmentation asks on which side of its boundary the discriminator sees real images, and {config.loss} has none: "
-            f"take one of {able} by `model.loss`, or another `model.augment`"
-        )
-    if config.clip_weights is not None and config.discriminator.spectral:
-        raise UserError("clipped weights and spectral normalization do the same work: set one of them only")

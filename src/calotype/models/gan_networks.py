@@ -9,14 +9,42 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from calotype.networks.adversary import ImageDiscriminator, LatentGenerator
+from calotype.networks.biggan import BigGANDiscriminator, BigGANDiscriminatorConfig, BigGANGenerator, BigGANGeneratorConfig
 from calotype.networks.dcgan import DCGANDiscriminator, DCGANDiscriminatorConfig, DCGANGenerator, DCGANGeneratorConfig
 from calotype.networks.mlp import MLPDiscriminator, MLPDiscriminatorConfig, MLPGenerator, MLPGeneratorConfig
+from calotype.networks.modern import ModernDiscriminator, ModernDiscriminatorConfig, ModernGenerator, ModernGeneratorConfig
+from calotype.networks.progressive import (
+    ProgressiveDiscriminator,
+    ProgressiveDiscriminatorConfig,
+    ProgressiveGenerator,
+    ProgressiveGeneratorConfig,
+)
 from calotype.networks.projected import ProjectedDiscriminator, ProjectedDiscriminatorConfig
+from calotype.networks.residual_gan import ResNetDiscriminator, ResNetDiscriminatorConfig, ResNetGenerator, ResNetGeneratorConfig
 from calotype.networks.skip import SkipGenerator, SkipGeneratorConfig
+from calotype.networks.style import StyleDiscriminator, StyleDiscriminatorConfig, StyleGenerator, StyleGeneratorConfig
 
-GeneratorConfig = Annotated[MLPGeneratorConfig | DCGANGeneratorConfig | SkipGeneratorConfig, Field(discriminator="network")]
+GeneratorConfig = Annotated[
+    MLPGeneratorConfig
+    | DCGANGeneratorConfig
+    | ResNetGeneratorConfig
+    | BigGANGeneratorConfig
+    | ProgressiveGeneratorConfig
+    | StyleGeneratorConfig
+    | ModernGeneratorConfig
+    | SkipGeneratorConfig,
+    Field(discriminator="network"),
+]
 DiscriminatorConfig = Annotated[
-    MLPDiscriminatorConfig | DCGANDiscriminatorConfig | ProjectedDiscriminatorConfig, Field(discriminator="network")
+    MLPDiscriminatorConfig
+    | DCGANDiscriminatorConfig
+    | ResNetDiscriminatorConfig
+    | BigGANDiscriminatorConfig
+    | ProgressiveDiscriminatorConfig
+    | StyleDiscriminatorConfig
+    | ModernDiscriminatorConfig
+    | ProjectedDiscriminatorConfig,
+    Field(discriminator="network"),
 ]
 
 
@@ -31,12 +59,22 @@ def _projected(shape: tuple[int, int, int], *, classes: int, **settings: Any) ->
 GENERATORS: dict[type, Callable[..., LatentGenerator]] = {
     MLPGeneratorConfig: MLPGenerator,
     DCGANGeneratorConfig: DCGANGenerator,
+    ResNetGeneratorConfig: ResNetGenerator,
+    BigGANGeneratorConfig: BigGANGenerator,
+    ProgressiveGeneratorConfig: ProgressiveGenerator,
+    StyleGeneratorConfig: StyleGenerator,
+    ModernGeneratorConfig: ModernGenerator,
     SkipGeneratorConfig: SkipGenerator,
 }
 
 DISCRIMINATORS: dict[type, Callable[..., ImageDiscriminator]] = {
     MLPDiscriminatorConfig: MLPDiscriminator,
     DCGANDiscriminatorConfig: DCGANDiscriminator,
+    ResNetDiscriminatorConfig: ResNetDiscriminator,
+    BigGANDiscriminatorConfig: BigGANDiscriminator,
+    ProgressiveDiscriminatorConfig: ProgressiveDiscriminator,
+    StyleDiscriminatorConfig: StyleDiscriminator,
+    ModernDiscriminatorConfig: ModernDiscriminator,
     ProjectedDiscriminatorConfig: _projected,
 }
 

@@ -11,8 +11,19 @@ class LatentGenerator(nn.Module):
     Built as ``Network(shape, latent=, classes=, **settings)``.
     """
 
+    has_styles: bool = False  # whether latents become `styles` first, of which ``forward`` takes a ``truncation``
+    changes_at: tuple[float, ...] = ()  # the shares of a run after which its steps take another time than before
+
     def reach(self, progress: float) -> None:
         """Become what the network is at this share of a run, where it changes with it."""
+
+    def styles(self, latent: Tensor, label: Tensor | None = None) -> Tensor:
+        """What latents and labels become first, (N, layers, styles), where the network ``has_styles``."""
+        raise NotImplementedError
+
+    def of_styles(self, styles: Tensor) -> Tensor:
+        """Images (N, C, H, W) in [-1, 1] of styles."""
+        raise NotImplementedError
 
 
 class ImageDiscriminator(nn.Module):
@@ -23,7 +34,7 @@ class ImageDiscriminator(nn.Module):
 
     mixes_batch: bool = False  # whether images of a batch meet in it
     through: tuple[str, ...] = ()  # feature networks that it looks through, as `calotype.types.Model` has them
-    changes_at: float | None = None  # the share of a run after which its steps take another time than before
+    changes_at: tuple[float, ...] = ()  # the shares of a run after which its steps take another time than before
 
     def ready(self) -> None:
         """Find what it needs before anything is trained.
@@ -34,6 +45,18 @@ class ImageDiscriminator(nn.Module):
 
     def reach(self, progress: float) -> None:
         """Become what the network is at this share of a run, where it changes with it."""
+
+    def faded(self, image: Tensor) -> Tensor:
+        """Real images (N, C, H, W) as generated ones can be by now: without what these cannot show yet."""
+        return image
+
+    def judge_and_classify(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Of images (N, C, H, W) the logits (N,) and those of their classes (N, classes), where the network tells classes apart.
+
+        Raises:
+            ValueError: where it does not.
+        """
+        raise ValueError("only a discriminator with an auxiliary head and classes tells classes apart")
 
     def look(self, images: Tensor) -> Tensor:
         """What of images (N, C, H, W) it judges: they themselves, or fixed features of them, which need to be computed once only."""

@@ -54,9 +54,9 @@ class ProjectionHead(nn.Module):
     Always computed in float32: 8 bits of mantissa are too few for a logit.
     """
 
-    def __init__(self, features: int, classes: int = 0) -> None:
+    def __init__(self, features: int, classes: int = 0, *, bias: bool = True) -> None:
         super().__init__()
-        self.linear = nn.Linear(features, 1)
+        self.linear = nn.Linear(features, 1, bias=bias)
         self.embed = nn.Embedding(classes, features) if classes else None
         if self.embed is not None:
             nn.init.normal_(self.embed.weight, 0.0, features**-0.5)
@@ -67,7 +67,7 @@ class ProjectionHead(nn.Module):
             features = features.float()
             logits: Tensor = self.linear(features).squeeze(1)
             if self.embed is not None:
-                logits = logits + (features * self.embed(_known(label))).sum(1)
+                logits = logits + (features * self.embed(known(label))).sum(1)
             return logits
 
 
@@ -83,7 +83,7 @@ class LabelEmbedding(nn.Module):
         """Join latents (N, latent) and labels (N,)."""
         if self.embed is None:
             return latent
-        return torch.cat([latent, self.embed(_known(label))], 1)
+        return torch.cat([latent, self.embed(known(label))], 1)
 
 
 class TimeEmbedding(nn.Module):
@@ -140,11 +140,15 @@ def fitted(picture: Tensor, out: int) -> Tensor:
     return picture.expand(-1, out, -1, -1) if picture.shape[1] == 1 else picture.mean(1, keepdim=True)
 
 
-def add_spectral_norm(module: nn.Module) -> None:
-    """Divide the weight of every layer by its largest singular value (Miyato et al. 2018), with one power iteration a forward pass."""
+def add_spectral_norm(module: nn.Module, *, eps: float = 1e-12, embeddings: bool = True) -> None:
+    """Divide the weight of every layer by its largest singular value (Miyato et al. 2018), with one power iteration a forward pass.
+
+    Generators leave their ``embeddings`` of classes as they are (Zhang et al. 2019).
+    """
+    kinds = (nn.Linear, nn.Conv2d, nn.Embedding) if embeddings else (nn.Linear, nn.Conv2d)
     for layer in list(module.modules()):
-        if isinstance(layer, nn.Linear | nn.Conv2d | nn.Embedding) and not is_parametrized(layer):
-            spectral_norm(layer)
+        if isinstance(layer, kinds) and not is_parametrized(layer):
+            spectral_norm(layer, eps=eps)
 
 
 def zeroed(layer: Layer) -> Layer:
@@ -194,7 +198,8 @@ def evaluating(*modules: nn.Module) -> Iterator[None]:
             part.training = mode
 
 
-def _known(label: Tensor | None) -> Tensor:
+def known(label: Tensor | None) -> Tensor:
+    """The labels that a class-conditional network cannot do without. Raises ``ValueError`` where there are none."""
     if label is None:
         raise ValueError("a class-conditional network needs labels")
     return label

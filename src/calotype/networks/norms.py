@@ -13,21 +13,21 @@ from calotype.errors import UserError
 NormName = Literal["batch", "instance", "layer", "group", "none"]
 
 
-def make_norm(name: NormName, channels: int, *, running: bool = True) -> nn.Module:
+def make_norm(name: NormName, channels: int, *, running: bool = True, affine: bool = True) -> nn.Module:
     """A normalization of (N, channels, H, W) feature maps.
 
     ``running`` is whether batch normalization keeps running statistics for evaluation. A discriminator does without: those of a
-    mixture of real and generated images belong to neither.
+    mixture of real and generated images belong to neither. ``affine`` is whether a gain and a bias of each channel are learned.
     """
     match name:
         case "batch":
-            return nn.BatchNorm2d(channels, track_running_stats=running)
+            return nn.BatchNorm2d(channels, affine=affine, track_running_stats=running)
         case "instance":
-            return nn.InstanceNorm2d(channels, affine=True)
+            return nn.InstanceNorm2d(channels, affine=affine)
         case "layer":
-            return nn.GroupNorm(1, channels)
+            return nn.GroupNorm(1, channels, affine=affine)
         case "group":
-            return nn.GroupNorm(next(g for g in (8, 4, 2, 1) if channels % g == 0), channels)
+            return nn.GroupNorm(next(g for g in (8, 4, 2, 1) if channels % g == 0), channels, affine=affine)
         case "none":
             return nn.Identity()
 

@@ -52,7 +52,8 @@ class ProjectedDiscriminator(ImageDiscriminator):
         self, shape: tuple[int, int, int], *, classes: int = 0, features: str = "photos", width: int = 64, warmup: float = 0.0
     ) -> None:
         super().__init__()
-        self.warmup, self.changes_at = warmup, warmup or None
+        self.warmup = warmup
+        self.changes_at = (warmup,) if warmup else ()
         if warmup:  # whether the heads have played: a budget that grows lets no plain discriminator teach again, who fell behind
             self.register_buffer("taught", torch.zeros((), dtype=torch.bool))
         self.plain: nn.Module | None = None

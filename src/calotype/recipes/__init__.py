@@ -8,7 +8,20 @@ from typing import Literal
 
 from calotype.config import Config
 from calotype.errors import UserError
-from calotype.recipes import autoregressive, classifier, diffusion, flow, flow_matching, gan, restoration, translation, vae
+from calotype.recipes import (
+    autoregressive,
+    classifier,
+    coupled,
+    diffusion,
+    flow,
+    flow_matching,
+    gan,
+    gan_published,
+    gan_successors,
+    restoration,
+    translation,
+    vae,
+)
 
 Preset = Literal["laptop", "published"]
 
@@ -26,6 +39,15 @@ RECIPES: dict[str, Callable[[], Config]] = {
     "hinge": gan.hinge,
     "rpgan": gan.rpgan,
     "projected": gan.projected,
+    "pacgan": gan_successors.pacgan,
+    "resgan": gan_successors.resgan,
+    "acgan": gan_successors.acgan,
+    "sagan": gan_successors.sagan,
+    "biggan": gan_successors.biggan,
+    "progan": gan_successors.progan,
+    "stylegan2": gan_successors.stylegan2,
+    "r3gan": gan_successors.r3gan,
+    "cogan": coupled.cogan,
     "vae": vae.vae,
     "beta-vae": vae.beta_vae,
     "hvae": vae.hvae,
@@ -50,6 +72,16 @@ RECIPES: dict[str, Callable[[], Config]] = {
 }
 
 PUBLISHED: dict[str, Callable[[], Config]] = {
+    "dcgan": gan_published.dcgan,
+    "wgan": gan_published.wgan,
+    "wgan-gp": gan_published.wgan_gp,
+    "resgan": gan_published.resgan,
+    "sagan": gan_published.sagan,
+    "biggan": gan_published.biggan,
+    "progan": gan_published.progan,
+    "stylegan2": gan_published.stylegan2,
+    "r3gan": gan_published.r3gan,
+    "cogan": coupled.cogan_published,
     "vae": vae.vae_published,
     "beta-vae": vae.beta_vae_published,
     "hvae": vae.hvae_published,

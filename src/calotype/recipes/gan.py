@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from calotype.config import Config, Optimizer, Schedule, Training
-from calotype.models.gan import GANConfig
+from calotype.models.gan_config import GANConfig
 from calotype.networks.dcgan import DCGANDiscriminatorConfig, DCGANGeneratorConfig
 from calotype.networks.mlp import MLPDiscriminatorConfig, MLPGeneratorConfig
 from calotype.networks.norms import NormName

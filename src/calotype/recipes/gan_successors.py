@@ -1,0 +1,119 @@
+"""The adversarial recipes on networks that came after DCGAN, each as small as minutes of two processor cores ask for."""
+
+from __future__ import annotations
+
+from calotype.config import Config, Optimizer, Schedule, Training
+from calotype.models.gan_config import GANConfig
+from calotype.networks.biggan import BigGANDiscriminatorConfig, BigGANGeneratorConfig
+from calotype.networks.dcgan import DCGANDiscriminatorConfig, DCGANGeneratorConfig
+from calotype.networks.modern import ModernDiscriminatorConfig, ModernGeneratorConfig
+from calotype.networks.progressive import ProgressiveDiscriminatorConfig, ProgressiveGeneratorConfig
+from calotype.networks.residual_gan import ResNetDiscriminatorConfig, ResNetGeneratorConfig
+from calotype.networks.style import StyleDiscriminatorConfig, StyleGeneratorConfig
+
+ATTENTION = 12  # the smallest map of at least so many pixels a side has attention
+
+_ADAM = Optimizer("adam", lr=1e-3, betas=(0.0, 0.99))
+_DECAY = Schedule("linear")
+
+
+def _config(recipe: str, model: GANConfig, *, optimizer: Optimizer = _ADAM, schedule: Schedule = _DECAY, batch: int = 32) -> Config:
+    return Config(recipe=recipe, model=model, optimizer=optimizer, schedule=schedule, train=Training(batch=batch, minutes=4.0))
+
+
+def resgan() -> Config:
+    """Residual networks, the discriminator spectrally normalized (Miyato et al. 2018, appendix B)."""
+    model = GANConfig(generator=ResNetGeneratorConfig(width=16), discriminator=ResNetDiscriminatorConfig(width=16), latent=128)
+    return _config("resgan", model)
+
+
+def sagan() -> Config:
+    """Self-attention GAN (Zhang et al. 2019): residual networks by class, in both of which distant places look at each other."""
+    model = GANConfig(
+        generator=ResNetGeneratorConfig(width=16, spectral=True, attention=ATTENTION),
+        discriminator=ResNetDiscriminatorConfig(width=16, attention=ATTENTION),
+        loss="hinge",
+        conditional=True,
+        latent=128,
+        discriminator_lr_mult=2.0,
+    )
+    return _config("sagan", model)
+
+
+def biggan() -> Config:
+    """BigGAN (Brock et al. 2019): classes and parts of the latent reach every layer; made for truncation."""
+    model = GANConfig(
+        generator=BigGANGeneratorConfig(width=4, shared=32),
+        discriminator=BigGANDiscriminatorConfig(width=4),
+        loss="hinge",
+        conditional=True,
+        latent=64,
+        discriminator_lr_mult=2.0,
+        orthogonal_weight=1e-4,
+    )
+    return _config("biggan", model)
+
+
+def progan() -> Config:
+    """Progressive growing (Karras et al. 2018): from images of 4 pixels a side to the whole size, with a gradient penalty."""
+    model = GANConfig(
+        generator=ProgressiveGeneratorConfig(),
+        discriminator=ProgressiveDiscriminatorConfig(),
+        loss="non_saturating",
+        latent=128,
+        penalty="r1",
+        penalty_weight=0.1,
+        penalty_every=4,
+    )
+    return _config("progan", model)
+
+
+def stylegan2() -> Config:
+    """StyleGAN2 (Karras et al. 2020): styles scale the layers, with R1 and path length regularization now and then."""
+    model = GANConfig(
+        generator=StyleGeneratorConfig(),
+        discriminator=StyleDiscriminatorConfig(),
+        loss="non_saturating",
+        latent=128,
+        penalty="r1",
+        penalty_weight=0.1,
+        penalty_every=8,
+        path_length_weight=2.0,
+    )
+    return _config("stylegan2", model, optimizer=Optimizer("adam", lr=2e-3, betas=(0.0, 0.99)))
+
+
+def r3gan() -> Config:
+    """R3GAN (Huang et al. 2024): residual networks without normalization, the relativistic loss and penalties on both sides."""
+    model = GANConfig(
+        generator=ModernGeneratorConfig(width=64, wide=2, blocks=1),
+        discriminator=ModernDiscriminatorConfig(width=64, wide=2, blocks=1),
+        loss="relativistic_pairing",
+        conditional=True,
+        latent=64,
+        penalty="r1_r2",
+        penalty_weight=0.1,
+        penalty_weight_end=0.02,
+        penalty_every=4,
+    )
+    optimizer = Optimizer("adam", lr=1e-3, betas=(0.0, 0.9), beta2_end=0.99)
+    return _config("r3gan", model, optimizer=optimizer, schedule=Schedule("cosine"))
+
+
+def acgan() -> Config:
+    """Auxiliary classifier GAN (Odena et al. 2017): the discriminator tells classes apart, and images have to be told."""
+    model = GANConfig(
+        generator=ResNetGeneratorConfig(width=16),
+        discriminator=ResNetDiscriminatorConfig(width=16, head="auxiliary"),
+        loss="hinge",
+        conditional=True,
+        latent=128,
+        auxiliary=1.0,
+    )
+    return _config("acgan", model)
+
+
+def pacgan() -> Config:
+    """PacGAN (Lin et al. 2018): the discriminator judges two images as one, and sees when they are too much alike."""
+    model = GANConfig(generator=DCGANGeneratorConfig(width=32), discriminator=DCGANDiscriminatorConfig(width=32), pack=2)
+    return _config("pacgan", model, batch=64)
