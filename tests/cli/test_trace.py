@@ -14,6 +14,7 @@ import calotype
 from calotype.cli import main
 from calotype.engine.run import Run
 from calotype.models import build
+from calotype.tasks import sample
 from calotype.types import ImageSpec
 from tests.cli.exported import export
 from tests.small import TINY_GAN, small
@@ -190,7 +191,10 @@ def test_every_command_that_writes_pictures_marks_them(runs: Path, capsys: pytes
     assert (found.origin.marker.index, found.origin.marker.options["picture"]) == (1, 0)
 
 
-def test_the_grids_of_a_run_are_traced_to_its_last_model(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_grids_of_a_run_are_traced_to_its_last_model(
+    runs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sample, "PIXELS", 2 * 28**2)  # of large images fewer are drawn at once than a training draws for its grid
     assert run(capsys, "train", *TINY_GAN, "--log.grid", "9", "--report", "False", "--device", "cpu", "--out", "r")[0] == 0
     code, out, _ = run(capsys, "trace", "r/samples/step-000000004.png", "--model", "r")
     assert code == 0

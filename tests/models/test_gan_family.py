@@ -13,11 +13,14 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from calotype.config import Config
+from calotype.engine.feasible import require_effect
 from calotype.engine.train import resume, train
 from calotype.errors import UserError
+from calotype.losses.regularizers import gradient_penalty
 from calotype.losses.schedules import cosine
 from calotype.models.gan import GAN
 from calotype.models.gan_config import GANConfig, GANSampling
+from calotype.networks.adversary import ImageDiscriminator
 from calotype.networks.biggan import BigGANDiscriminatorConfig, BigGANGeneratorConfig
 from calotype.networks.dcgan import DCGANDiscriminatorConfig, DCGANGeneratorConfig
 from calotype.networks.modern import ModernDiscriminatorConfig, ModernGeneratorConfig
@@ -251,16 +254,71 @@ def test_statistics_stand_for_the_weights_of_their_moment() -> None:
 
 def test_orthogonal_regularization_is_of_the_generator_without_its_classes() -> None:
     model, without = make(BIGGAN), make(replace(BIGGAN, orthogonal_weight=0.0))
-    terms, plain = (one.players()[1].loss(batch(), at()) for one in (model, without))
-    more = float((terms["loss"] - plain["loss"]).detach())
-    assert more >= 0  # weights begin orthogonal
-    with torch.no_grad():
-        for one in (model, without):
+    for one in (model, without):  # weights begin orthogonal
+        with torch.no_grad():
             for name, parameter in one.generator.named_parameters():
-                if parameter.ndim == 4:
-                    parameter.normal_(generator=torch.Generator().manual_seed(len(name)))
-    terms, plain = (one.players()[1].loss(batch(), at()) for one in (model, without))
-    assert float((terms["loss"] - plain["loss"]).detach()) > more + 1
+                parameter.normal_(generator=torch.Generator().manual_seed(len(name)))
+    losses = [one.players()[1].loss(batch(), at())["loss"] for one in (model, without)]
+    assert float((losses[0] - losses[1]).detach()) > 1
+    more, less = (
+        dict(zip(names, torch.autograd.grad(loss, list(names.values())), strict=True))
+        for loss, names in zip(losses, (dict(one.generator.named_parameters()) for one in (model, without)), strict=True)
+    )
+    assert torch.allclose(more["shared.weight"], less["shared.weight"], atol=1e-4)
+    first = "body.first.parametrizations.weight.original"
+    assert not torch.allclose(more[first], less[first])
+    with pytest.raises(UserError, match=r"`model.orthogonal_weight=0`"):
+        make(replace(PLAIN, orthogonal_weight=1e-4))
+
+
+def test_a_penalty_is_of_what_is_judged_and_not_of_single_images() -> None:
+    class Total(ImageDiscriminator):
+        def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:
+            return image.flatten(1).sum(1)
+
+    for pack in (1, 2):
+        model = make(replace(PLAIN, pack=pack, penalty="r1"))
+        model.discriminator = Total()
+        terms = model.players()[0].loss(batch(), at())
+        assert float(terms["penalty"].detach()) == pytest.approx(0.5 * pack * 256)  # half of the ones of the gradient of a pack
+
+
+def test_the_norm_that_a_penalty_wants_is_by_images_of_the_stage() -> None:
+    for progress, stage in ((0.0, 4), (0.9, 16)):
+        model = make(GROWING)
+        model.players()[0].loss(batch(), at(progress))
+        assert model.discriminator.coarseness == 16 / stage
+        small = torch.randn(2, 1, stage, stage, requires_grad=True)
+        large = F.interpolate(small, 16).detach().requires_grad_()
+        by_small, by_large = (torch.autograd.grad(model.discriminator(F.interpolate(x, 16)).sum(), x)[0].norm() for x in (small, large))
+        assert float(by_small) == pytest.approx(16 / stage * float(by_large), rel=1e-3)
+
+    def critic(images: Tensor) -> Tensor:
+        return images.flatten(1).sum(1) / 4  # of 64 pixels: a norm of 2
+
+    points = torch.randn(2, 1, 8, 8)
+    found = [float(gradient_penalty(critic, points, points, torch.Generator().manual_seed(0), coarseness=c)) for c in (0.5, 1.0, 2.0)]
+    assert found == pytest.approx([0, 1, 9], abs=1e-4)
+
+
+def test_a_truncation_that_a_model_cannot_stand_is_refused_before_it_is_trained() -> None:
+    for config, match in ((PLAIN, "model.orthogonal_weight=0.0001"), (replace(BIGGAN, truncation=0.001), r"at least 0\.01")):
+        with pytest.raises(UserError, match=match):
+            make(replace(config, truncation=config.truncation or 0.5))
+    assert make(replace(STYLES, truncation=0.001)).config.truncation
+
+
+def test_settings_of_networks_that_nothing_reads_are_refused() -> None:
+    for name, change, match in (
+        ("acgan", {"discriminator.blocks": "dense", "discriminator.hidden": "inputs"}, "model.discriminator.hidden"),
+        ("resgan", {"discriminator.blocks": "dense"}, ""),
+    ):
+        config = small(name, **change)  # type: ignore[arg-type]
+        if match:
+            with pytest.raises(UserError, match=match):
+                require_effect(config, ImageSpec(28, 1, ("zero", "one")))
+        else:
+            require_effect(config, ImageSpec(28, 1, ("zero", "one")))
 
 
 def test_drift_bounds_the_logits_of_real_images() -> None:

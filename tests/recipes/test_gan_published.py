@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -55,12 +57,13 @@ def test_the_settings_of_the_papers() -> None:
     assert (config.optimizer.lr, model.discriminator_lr_mult, config.optimizer.betas) == (1e-4, 4.0, (0.0, 0.9))
     config, model = game("biggan")  # Brock et al. 2019
     assert (model.orthogonal_weight, model.critic_steps, config.optimizer.betas, config.train.batch) == (1e-4, 4, (0.0, 0.999), 50)
+    assert config.train.ema_images == pytest.approx(math.log(0.5) / math.log(0.9999) * 4 * 50, rel=0.01)  # of 200 images a step
     config, model = game("progan")  # Karras et al. 2018
     assert (model.loss, model.penalty, model.penalty_weight, model.drift, model.latent) == ("wasserstein", "gradient", 10.0, 1e-3, 512)
     assert (config.optimizer.lr, config.optimizer.betas) == (1e-3, (0.0, 0.99))
     config, model = game("stylegan2")  # Karras et al. 2020
     assert (model.penalty, model.penalty_weight, model.penalty_every, model.path_length_weight) == ("r1", 0.01, 16, 0.0)
-    assert (config.optimizer.lr, config.train.batch) == (2.5e-3, 64)
+    assert (config.optimizer.lr, config.train.batch, config.train.ema, config.train.ema_images) == (2.5e-3, 64, 0.05, 500_000)
     config, model = game("r3gan")  # Huang et al. 2024
     assert (model.loss, model.penalty, model.penalty_weight, model.penalty_weight_end) == ("relativistic_pairing", "r1_r2", 0.05, 0.005)
     assert (model.augment, model.augment_end) == (("adaptive",), 0.55)

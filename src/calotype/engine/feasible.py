@@ -18,19 +18,27 @@ from calotype.recipes import PUBLISHED, RECIPES
 from calotype.settings import checked
 from calotype.types import ImageSpec, MayIdle, Model
 
-SECTIONS = ("model", "optimizer", "schedule", "train", "log")
+SECTIONS = ("model", "model.generator", "model.discriminator", "optimizer", "schedule", "train", "log")
 
 
 def require_effect(config: Config, spec: ImageSpec) -> None:
     """Raise `UserError` for a setting that is neither the usual one nor read by anything: whoever set it expects something of it."""
     usual = _presets(config)
     for section in SECTIONS:
-        part: Any = getattr(config, section)
+        part = _section(config, section)
         for name, needed in part.idle(spec).items() if isinstance(part, MayIdle) else ():
             given = getattr(part, name)
-            if given not in [getattr(one, name, None) for one in (type(part)(), *(getattr(other, section) for other in usual))]:
+            if given not in [getattr(one, name, None) for one in (type(part)(), *(_section(other, section) for other in usual))]:
                 field = f"{section}.{name}"
                 raise SettingError(f"`{field}` has no effect here without {needed}: leave it out, or give that as well", field)
+
+
+def _section(config: Config, path: str) -> Any:
+    """A part of a configuration by its place; None where a model has no such part."""
+    part: Any = config
+    for name in path.split("."):
+        part = getattr(part, name, None)
+    return part
 
 
 def fitting(config: Config, count: int, parts: int = 1) -> Config:

@@ -101,12 +101,16 @@ def known(trainer: Trainer, asked: Training | More, display: Display) -> float:
 def _mean_step(trainer: Trainer, window: float, beaten: float = math.inf) -> float:
     """The seconds of a step over a whole run, whose steps may change in it."""
     first, shares = trainer.progress, (0.0, *sorted(trainer.model.changes_at), 1.0)
+    before = {name: buffer.clone() for name, buffer in trainer.model.named_buffers()}  # grown networks do not shrink
     mean = 0.0
     for start, end in pairwise(shares):
         if start:
             trainer.progress = replace(first, step=math.ceil(start * first.steps))
         mean += (end - start) * _seconds_per_step(trainer, window, beaten)
     trainer.progress = first
+    with torch.no_grad():
+        for name, buffer in trainer.model.named_buffers():
+            buffer.copy_(before[name])
     return mean
 
 

@@ -58,13 +58,16 @@ def r1_r2(on_real: Tensor, real: Tensor, on_fake: Tensor, fake: Tensor) -> Tenso
     return 0.5 * (of_real.square().sum() / len(real) + of_fake.square().sum() / len(fake))
 
 
-def gradient_penalty(critic: Critic, real: Tensor, fake: Tensor, rng: torch.Generator, *, one_sided: bool = False) -> Tensor:
+def gradient_penalty(
+    critic: Critic, real: Tensor, fake: Tensor, rng: torch.Generator, *, one_sided: bool = False, coarseness: float = 1.0
+) -> Tensor:
     """Mean squared distance of the gradient's norm from 1, at random points between real and generated images.
 
-    Gulrajani et al. 2017, eq. 3. ``one_sided`` punishes only norms above 1 (Petzka et al. 2018).
+    Gulrajani et al. 2017, eq. 3. ``one_sided`` punishes only norms above 1 (Petzka et al. 2018). Of a critic that takes the means of
+    so many pixels a side, the norm is that by these means, which is ``coarseness`` times as large.
     """
     share = torch.rand(_per_image(real), generator=rng, device=real.device)
-    return _norm_penalty(critic, fake + share * (real - fake), one_sided)
+    return _norm_penalty(critic, fake + share * (real - fake), one_sided, coarseness)
 
 
 def dragan(critic: Critic, real: Tensor, rng: torch.Generator, *, scale: float = 0.5) -> Tensor:
@@ -126,10 +129,10 @@ def _products(rows: Tensor) -> Tensor:
     return (gram - gram.diagonal().diag()).square().sum()
 
 
-def _norm_penalty(critic: Critic, points: Tensor, one_sided: bool) -> Tensor:
+def _norm_penalty(critic: Critic, points: Tensor, one_sided: bool, coarseness: float = 1.0) -> Tensor:
     points = points.detach().requires_grad_()
     # the small term keeps the root differentiable where the gradient is zero
-    excess = (squared_gradient(critic(points), points) + 1e-12).sqrt() - 1
+    excess = coarseness * (squared_gradient(critic(points), points) + 1e-12).sqrt() - 1
     return (relu(excess) if one_sided else excess).square().mean()
 
 

@@ -13,20 +13,20 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from calotype.errors import UserError
 from calotype.losses import regularizers
 from calotype.losses.adversarial import LOSSES
 from calotype.losses.augmentation import augmented
 from calotype.losses.regularizers import Lazy
 from calotype.losses.schedules import cosine
 from calotype.losses.transforms import adaptive
-from calotype.models.gan_config import GANConfig, GANSampling, check
+from calotype.models.gan_config import GANConfig, GANSampling, check, check_truncation
 from calotype.models.gan_networks import discriminator_of, generator_of
 from calotype.networks.blocks import evaluating
-from calotype.networks.truncation import SMALLEST, standing_statistics, truncated_normal
+from calotype.networks.truncation import standing_statistics, truncated_normal
 from calotype.parallel import average, processes
 from calotype.types import Batch, Condition, ImageSpec, Model, Noise, Player, SamplingOptions, Step, chosen
 
+AT_ONCE = 1 << 20  # pixels that statistics are taken of at once
 PATH_LENGTH_DECAY = 0.99  # of the running mean of path lengths, at each penalty
 
 
@@ -75,7 +75,7 @@ class GAN(Model):
         self.through = self.discriminator.through
         self.changes_at = tuple(sorted({*self.generator.changes_at, *self.discriminator.changes_at}))
         self.classifies = bool(config.auxiliary and classes)
-        self._standing: dict[tuple[float, int], dict[str, Tensor]] = {}  # of truncated latents, by limit and state of weights
+        self._standing: dict[tuple[float, int, str], dict[str, Tensor]] = {}  # of truncated latents, by limit and state of weights
 
     def players(self) -> Sequence[Player]:
         """The discriminator, then the generator.
@@ -115,31 +115,23 @@ class GAN(Model):
         limit = self.config.truncation if asked is None else asked
         if limit is None:
             return self.decode(noise.normal(latent), Condition(self.wanted(noise, condition)))
+        check_truncation(self.config, limit)
         if self.generator.has_styles:
             z = noise.normal(latent)
             images: Tensor = self.generator(z, self.wanted(noise, condition), truncation=limit)
             return images
-        z = truncated_normal(noise, self._limit(limit), latent)
+        z = truncated_normal(noise, limit, latent)
         with torch.no_grad():
             drawn: Tensor = functional_call(self.generator, self._statistics(limit), (z, self.wanted(noise, condition)))
         return drawn
 
-    def _limit(self, limit: float) -> float:
-        if not self.config.orthogonal_weight:
-            raise UserError(
-                "this model was trained without orthogonal regularization, and truncated latents would lead it to images that it never "
-                "learned: leave truncation out"
-            )
-        if limit < SMALLEST:
-            raise UserError(f"a truncation of {limit:g} leaves no latents to draw: give at least {SMALLEST}")
-        return limit
-
     def _statistics(self, limit: float) -> dict[str, Tensor]:
         """Of batch normalization, for latents within a limit; those of the weights as they are now."""
-        state = (limit, sum(p._version for p in self.generator.parameters()))
+        weights = list(self.generator.parameters())
+        state = (limit, sum(p._version for p in weights), str(weights[0].device))
         if state not in self._standing:
-            classes = len(self.spec.classes) if self.conditional else 0
-            self._standing = {state: standing_statistics(self.generator, self.config.latent, classes, limit=limit)}
+            classes, batch = len(self.spec.classes) if self.conditional else 0, max(4, min(64, AT_ONCE // self.spec.size**2))
+            self._standing = {state: standing_statistics(self.generator, self.config.latent, classes, limit=limit, batch=batch)}
         return self._standing[state]
 
     @property
@@ -327,8 +319,10 @@ class GAN(Model):
             real, fake = real.detach().requires_grad_(kind != "r2"), fake.detach().requires_grad_(kind != "r1")
             judged = self._judge(self._augmented(real, step), self._augmented(fake, step), label, apart=kind != "r1_r2")
             if kind == "r1_r2":
-                return judged, regularizers.r1_r2(judged.real, real, judged.fake, fake)
-            return judged, regularizers.r1(judged.real, real) if kind == "r1" else regularizers.r2(judged.fake, fake)
+                penalty = regularizers.r1_r2(judged.real, real, judged.fake, fake)
+            else:
+                penalty = regularizers.r1(judged.real, real) if kind == "r1" else regularizers.r2(judged.fake, fake)
+            return judged, penalty * (len(real) / len(judged.real))  # the mean is over what is judged: of packs, not of their images
         judged = self._judge(self._augmented(real, step), self._augmented(fake, step), label)
 
         def critic(images: Tensor) -> Tensor:
@@ -338,7 +332,8 @@ class GAN(Model):
         if kind == "dragan":
             return judged, regularizers.dragan(critic, real, step.rng)
         one_sided = kind == "gradient_one_sided"
-        return judged, regularizers.gradient_penalty(critic, real, fake, step.rng, one_sided=one_sided)
+        coarseness = self.discriminator.coarseness
+        return judged, regularizers.gradient_penalty(critic, real, fake, step.rng, one_sided=one_sided, coarseness=coarseness)
 
     def _noisy(self, images: Tensor, step: Step) -> Tensor:
         strength = self.config.instance_noise * (1 - step.progress)

@@ -14,6 +14,9 @@ from calotype.models.gan_networks import DiscriminatorConfig, GeneratorConfig
 from calotype.networks.dcgan import DCGANDiscriminatorConfig, DCGANGeneratorConfig
 from calotype.networks.progressive import ProgressiveDiscriminatorConfig, ProgressiveGeneratorConfig
 from calotype.networks.projected import ProjectedDiscriminatorConfig
+from calotype.networks.skip import SkipGeneratorConfig
+from calotype.networks.style import StyleGeneratorConfig
+from calotype.networks.truncation import SMALLEST
 from calotype.settings import Count, Depth, NotNegative, Part, Positive, Share, Width, unless
 from calotype.types import ImageSpec, SamplingOptions
 
@@ -67,7 +70,7 @@ class GANConfig:
     def idle(self, spec: ImageSpec) -> dict[str, str]:
         """As `calotype.types.MayIdle` says."""
         return {
-            **unless(spec.classes, "images with labels", "conditional"),
+            **unless(spec.classes, "images with labels", "conditional", "auxiliary"),
             **unless(self.penalty != "none", "a `model.penalty`", "penalty_weight", "penalty_weight_end", "penalty_every"),
             **unless(self.path_length_weight, "`model.path_length_weight` above 0", "path_length_every"),
             **unless(not self.augment_end, "`model.augment_end=0`", "augment_target", "augment_images"),
@@ -80,6 +83,13 @@ def check(config: GANConfig, spec: ImageSpec) -> None:
     _check_penalties(config)
     _check_labels(config, spec)
     _check_growth(config)
+    if config.truncation is not None:
+        check_truncation(config, config.truncation)
+    if config.orthogonal_weight and isinstance(config.generator, DCGANGeneratorConfig | SkipGeneratorConfig):
+        raise UserError(
+            "orthogonal regularization is of linear maps and ordinary convolutions: give resnet or biggan as `model.generator.network`, or "
+            "`model.orthogonal_weight=0`"
+        )
     if config.smooth != 1 and not LOSSES[config.loss].smooths:
         able = ", ".join(name for name, loss in LOSSES.items() if loss.smooths)
         raise UserError(f"label smoothing is not defined for the {config.loss} loss: set `model.smooth=1` or use one of {able}")
@@ -95,6 +105,19 @@ def check(config: GANConfig, spec: ImageSpec) -> None:
         raise UserError(f"the {config.loss} loss compares each generated image with a real one and can leave none out: set `model.top_k=1`")
 
 
+def check_truncation(config: GANConfig, truncation: float) -> None:
+    """Raise `UserError` for a truncation that a model with these settings cannot stand."""
+    if isinstance(config.generator, StyleGeneratorConfig):
+        return
+    if not config.orthogonal_weight:
+        raise UserError(
+            "without orthogonal regularization truncated latents lead to images that a model never learned: leave truncation out, or train "
+            "with `model.orthogonal_weight=0.0001`"
+        )
+    if truncation < SMALLEST:
+        raise UserError(f"a truncation of {truncation:g} leaves no latents to draw: give at least {SMALLEST}")
+
+
 def _check_penalties(config: GANConfig) -> None:
     if config.penalty.startswith("gradient") and config.discriminator.norm == "batch":
         raise UserError(
@@ -102,8 +125,8 @@ def _check_penalties(config: GANConfig) -> None:
         )
     if config.path_length_weight and config.generator.norm == "batch":
         raise UserError(
-            "path length regularization follows each image to its latents by itself, which batch normalization prevents: "
-            "`model.generator.norm=layer`"
+            "path length regularization follows each image to its latents by itself, which batch normalization prevents: take a "
+            "`model.generator` whose norm is another, such as that of the network style"
         )
     if config.penalty != "none" and isinstance(config.discriminator, ProjectedDiscriminatorConfig) and config.discriminator.warmup:
         raise UserError(

@@ -46,6 +46,11 @@ class ImageDiscriminator(nn.Module):
     def reach(self, progress: float) -> None:
         """Become what the network is at this share of a run, where it changes with it."""
 
+    @property
+    def coarseness(self) -> float:
+        """Pixels a side of what it is shown that count as one, where it sees less than it is shown."""
+        return 1.0
+
     def faded(self, image: Tensor) -> Tensor:
         """Real images (N, C, H, W) as generated ones can be by now: without what these cannot show yet."""
         return image

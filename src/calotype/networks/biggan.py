@@ -20,7 +20,8 @@ from calotype.networks.blocks import add_spectral_norm, known
 from calotype.networks.conditional_norm import ConditionalNorm
 from calotype.networks.norms import make_norm
 from calotype.networks.residual import HeadName, MakeNorm, ResidualJudge, UpBody, down_plan, levels_of
-from calotype.settings import WIDEST, MapSide, Width
+from calotype.settings import WIDEST, MapSide, Width, unless
+from calotype.types import ImageSpec
 
 EPS = 1e-6  # of spectral normalization
 SMALL_IMAGES = 4  # times the width, in all maps of images that halve three times or less
@@ -39,6 +40,10 @@ class BigGANGeneratorConfig:
     attention: MapSide = 0  # self-attention on the smallest map of at least this side; 0 for none
     norm: ClassVar[str] = "batch"
     spectral: ClassVar[bool] = True
+
+    def idle(self, spec: ImageSpec) -> dict[str, str]:
+        """As `calotype.types.MayIdle` says."""
+        return unless(spec.classes, "images with labels", "shared")
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 A map of each size of `size_chain` goes through inverted bottlenecks with grouped convolutions (Sandler et al. 2018; Xie et al. 2017). The
 last convolution of each begins at zero and the others are scaled by their number (Zhang et al. 2019), so that depth needs no normalization
 to begin with, and penalties on gradients keep the game from needing one later. As they are by default, both networks are those of the
-paper: at 32 pixels for CIFAR-10, at 64 and 256 for faces.
+paper (at 32 pixels for CIFAR-10, at 64 and 256 for faces), but that a tanh ends the generator.
 """
 
 from __future__ import annotations

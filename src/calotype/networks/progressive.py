@@ -9,7 +9,10 @@ shows real images to the discriminator: they have to be `ProgressiveDiscriminato
 no gradient.
 
 Penalties on gradients by images see those by images of full size: squared, they are smaller than those by images of the stage by as much as
-there are fewer pixels in these, which is how the weight of such a penalty is chosen by the number of pixels, too.
+there are fewer pixels in these, which is how the weight of R1 is chosen by the number of pixels, too. Penalties that want a norm of one
+take it of images of the stage (``coarseness``).
+
+Adam is not reset where a stage begins, as the authors do: its first steps of new layers are too long, while these are faded in.
 """
 
 from __future__ import annotations
@@ -185,6 +188,11 @@ class ProgressiveDiscriminator(_Growing, ImageDiscriminator):
         x = leaky(self.flat(x.permute(0, 2, 3, 1).flatten(1)))  # this order costs no copy where channels lie last in memory
         logits: Tensor = self.head(x, label)
         return logits
+
+    @property
+    def coarseness(self) -> float:
+        """Of the stage."""
+        return self.sizes[-1] / self.sizes[self.stage()[0]]
 
     def faded(self, image: Tensor) -> Tensor:
         """Real images (N, C, H, W) as generated ones look now: what their stage cannot show is missing, what is faded in is fainter."""

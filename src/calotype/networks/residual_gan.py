@@ -18,7 +18,8 @@ from calotype.networks.blocks import LabelEmbedding, add_spectral_norm
 from calotype.networks.conditional_norm import ConditionalNorm
 from calotype.networks.norms import NormName, make_norm
 from calotype.networks.residual import SMALL, BlockKind, HeadName, HiddenName, MakeNorm, ResidualJudge, UpBody, down_plan, levels_of
-from calotype.settings import MapSide, Width
+from calotype.settings import MapSide, Width, unless
+from calotype.types import ImageSpec
 
 WIDEST = 16  # times the width that the smallest maps have at most
 
@@ -47,6 +48,13 @@ class ResNetDiscriminatorConfig:
     head: HeadName = "projection"  # what labels are for: part of what is judged, something to tell of images, or nothing
     hidden: HiddenName = "outputs"  # channels between the two convolutions of a block: as many as it puts out, or as come in
     blocks: BlockKind = "residual"  # what leads past the convolutions of a block: its input, that and all others, or nothing
+
+    def idle(self, spec: ImageSpec) -> dict[str, str]:
+        """As `calotype.types.MayIdle` says."""
+        return {
+            **unless(spec.classes, "images with labels", "head"),
+            **unless(self.blocks != "dense", "`model.discriminator.blocks=residual` or plain", "hidden"),
+        }
 
 
 class ResNetGenerator(LatentGenerator):

@@ -13,7 +13,7 @@ from calotype.networks.progressive import ProgressiveDiscriminatorConfig, Progre
 from calotype.networks.residual_gan import ResNetDiscriminatorConfig, ResNetGeneratorConfig
 from calotype.networks.style import StyleDiscriminatorConfig, StyleGeneratorConfig
 
-_CIFAR = Data("cifar10", flip=True)
+_CIFAR = Data("cifar10", flip=False)
 _FALLING = Schedule("linear")
 
 
@@ -40,7 +40,10 @@ def wgan() -> Config:
 
 
 def wgan_gp() -> Config:
-    """Gulrajani et al. (2017) on CIFAR-10: residual networks of 128 channels, five steps of the critic, 100,000 of the generator."""
+    """Gulrajani et al. (2017) on CIFAR-10: residual networks of 128 channels, five steps of the critic, 100,000 of the generator.
+
+    The authors' generator has batches of 128, here both players have 64.
+    """
     model = GANConfig(
         generator=ResNetGeneratorConfig(width=128),
         discriminator=ResNetDiscriminatorConfig(width=128, norm="none", spectral=False),
@@ -54,7 +57,10 @@ def wgan_gp() -> Config:
 
 
 def resgan() -> Config:
-    """SNGAN on CIFAR-10 (Miyato et al. 2018): 256 and 128 channels, hinge, five steps of the discriminator."""
+    """SNGAN on CIFAR-10 (Miyato et al. 2018): 256 and 128 channels, hinge, five steps of the discriminator.
+
+    The paper's generator has batches of 128, here both players have 64.
+    """
     model = GANConfig(
         generator=ResNetGeneratorConfig(width=256),
         discriminator=ResNetDiscriminatorConfig(width=128),
@@ -90,7 +96,7 @@ def biggan() -> Config:
         critic_steps=4,
         orthogonal_weight=1e-4,
     )
-    train = Training(batch=50, steps=100_000, ema=1.0, ema_images=350_000)
+    train = Training(batch=50, steps=100_000, ema=1.0, ema_images=1_390_000)
     return _config("biggan", model, Optimizer("adam", lr=2e-4, betas=(0.0, 0.999)), train)
 
 
@@ -110,7 +116,10 @@ def progan() -> Config:
 
 
 def stylegan2() -> Config:
-    """StyleGAN2 on CIFAR-10 as Karras et al. (2020, training with limited data) have it: R1 of 0.01, neither path lengths nor mixing."""
+    """StyleGAN2 on CIFAR-10 as Karras et al. (2020, training with limited data) have it: R1 of 0.01, neither path lengths nor mixing.
+
+    Left out: the correction of rate and betas for lazy penalties, and groups of 32 for the standard deviation of a batch, which are 4 here.
+    """
     model = GANConfig(
         generator=StyleGeneratorConfig(width=512, widest=512, styles=512, depth=2, mixing=0.0),
         discriminator=StyleDiscriminatorConfig(width=512, widest=512, residual=False),
@@ -120,7 +129,7 @@ def stylegan2() -> Config:
         penalty_weight=0.01,
         penalty_every=16,
     )
-    train = Training(batch=64, steps=1_562_500, ema=1.0, ema_images=500_000)
+    train = Training(batch=64, steps=1_562_500, ema=0.05, ema_images=500_000)
     return _config("stylegan2", model, Optimizer("adam", lr=2.5e-3, betas=(0.0, 0.99)), train)
 
 
@@ -140,7 +149,8 @@ def r3gan() -> Config:
     )
     train = Training(batch=512, steps=39_063, ema=0.25, ema_images=5_000_000, ema_ramp="cosine")
     optimizer = Optimizer("adam", lr=2e-4, betas=(0.0, 0.9), beta2_end=0.99)
-    return _config("r3gan", model, optimizer, train, Schedule("cosine", final=0.25))
+    config = _config("r3gan", model, optimizer, train, Schedule("cosine", final=0.25))
+    return replace(config, data=Data("cifar10", flip=True))
 
 
 def _of_folder(config: Config, size: int) -> Config:

@@ -22,6 +22,7 @@ from calotype.provenance.embed import Origin, origin_of
 from calotype.provenance.marker import Marker
 from calotype.tasks.sample import Generator, load
 
+MOST_CELLS = 256  # of a grid that a training drew at once
 NEARLY = 20.0  # dB of PSNR that a picture must have to be nearly the one that was drawn anew
 APART = 4.0  # and so many times farther, in the mean square, must the nearest other sample be: those of a poor model are all alike
 OTHERS = 4  # samples that are drawn for that where none were drawn beside it
@@ -130,7 +131,9 @@ class _Remaker:
             return Traced(name, origin, notes=("its marker does not say from which seed it was drawn",))
         start, count, at_once = marker.batch
         end = marker.index + max(1, marker.cells)
-        if not start <= marker.index < end <= start + count or not 0 < at_once <= self.generator.most_at_once(at_once):
+        if not start <= marker.index < end <= start + count or not 0 < at_once <= max(
+            self.generator.most_at_once(at_once), min(marker.cells, MOST_CELLS)
+        ):
             raise DamagedError("its marker was altered: what it says of its batch cannot be")
         spec, numbers, columns = self.generator.spec, range(marker.index, end), marker.columns or None
         if spec.channels == 1 and pixels.shape[2] == 3:  # of a format without gray
