@@ -10,7 +10,7 @@ from torch.nn.functional import softplus
 from calotype.losses.transforms import adaptive
 from calotype.models.gan import GAN
 from calotype.models.gan_config import GANConfig
-from calotype.types import ImageSpec
+from calotype.types import ImageSpec, Step
 from tests.small import changed
 
 ADAPTIVE = changed(GANConfig(latent=6, augment=("adaptive",), augment_images=100), width=4)
@@ -22,7 +22,7 @@ def test_more_is_augmented_where_the_discriminator_is_sure() -> None:
     assert share == 0
     unsure = torch.tensor([1.0, 1.0, 1.0, -1.0])  # a mean sign of .5
     for logits, wanted in ((unsure, 0.0), (torch.ones(10), 0.1), (torch.ones(10), 0.2), (unsure, 0.16), (torch.ones(1000), 1.0)):
-        model._adapted(logits)
+        model._adapted(logits, Step(0, torch.Generator()))
         assert share.item() == pytest.approx(wanted)
 
 

@@ -125,8 +125,10 @@ def test_extreme_options_are_blamed_and_not_the_weights() -> None:
 
 def test_what_a_model_lacks_is_refused_at_once() -> None:
     gan = generator("gan")
-    with pytest.raises(UserError, match="no sampling option 'steps': it has none"):
+    with pytest.raises(UserError, match="no sampling option 'steps': known are truncation"):
         gan.batches(1, {"steps": 2})
+    with pytest.raises(UserError, match="no sampling option 'steps': it has none"):
+        generator("vae").batches(1, {"steps": 2})
     with pytest.raises(UserError, match="unknown label '4'"):
         gan.batches(1, {}, label="4")
     assert gan.sample(3, label="3").shape == (3, 1, 8, 8)
