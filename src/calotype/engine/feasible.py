@@ -18,13 +18,14 @@ from calotype.recipes import PUBLISHED, RECIPES
 from calotype.settings import checked
 from calotype.types import ImageSpec, MayIdle, Model
 
-SECTIONS = ("model", "model.generator", "model.discriminator", "optimizer", "schedule", "train", "log")
+SECTIONS = ("model", "optimizer", "schedule", "train", "log")
+PLAYERS = ("model.generator", "model.discriminator")  # of a GAN, which are configured by themselves
 
 
 def require_effect(config: Config, spec: ImageSpec) -> None:
     """Raise `UserError` for a setting that is neither the usual one nor read by anything: whoever set it expects something of it."""
     usual = _presets(config)
-    for section in SECTIONS:
+    for section in (*SECTIONS, *PLAYERS):
         part = _section(config, section)
         for name, needed in part.idle(spec).items() if isinstance(part, MayIdle) else ():
             given = getattr(part, name)
