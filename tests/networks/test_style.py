@@ -91,11 +91,11 @@ def test_demodulated_weights_have_unit_norm(gain: float) -> None:
 
 def test_equal_images_have_no_standard_deviation() -> None:
     discriminator = StyleDiscriminator((1, 28, 28), width=4, widest=16)
-    assert isinstance(discriminator.spread, MinibatchStd)
-    assert discriminator.spread.group == 4
+    assert isinstance(discriminator.head.spread, MinibatchStd)
+    assert discriminator.head.spread.group == 4
     x = torch.randn(1, 3, 4, 4)
-    assert discriminator.spread(x.expand(4, -1, -1, -1))[:, 3].abs().max() < 1e-3
-    assert discriminator.spread(torch.randn(4, 3, 4, 4))[:, 3].min() > 0.3
+    assert discriminator.head.spread(x.expand(4, -1, -1, -1))[:, 3].abs().max() < 1e-3
+    assert discriminator.head.spread(torch.randn(4, 3, 4, 4))[:, 3].min() > 0.3
 
 
 def test_the_way_up_is_smooth() -> None:

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from calotype.networks.blocks import LabelEmbedding, ProjectionHead, padded
+from calotype.networks.blocks import LabelEmbedding, MinibatchStd, ProjectionHead, padded
 
 GAIN = 2**0.5  # keeps the scale of what a rectifier halves (He et al. 2015)
+GROUP = 4  # images whose standard deviation a discriminator is shown
 TAPS = (1, 3, 3, 1)  # of the filter that blurs
 
 
@@ -85,6 +86,24 @@ class EqualHead(ProjectionHead):
         self.linear = EqualLinear(features, 1, gain=1.0)
         if classes:
             self.embed = EqualEmbedding(classes, features)
+
+
+class SpreadHead(nn.Module):
+    """How a discriminator of equalized layers ends: the standard deviation of the batch, two layers and the logits."""
+
+    def __init__(self, channels: int, side: int, classes: int) -> None:
+        super().__init__()
+        self.spread = MinibatchStd(GROUP)
+        self.last = EqualConv2d(channels + 1, channels, 3)
+        self.flat = EqualLinear(channels * side**2, channels)
+        self.head = EqualHead(channels, classes)
+
+    def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
+        """The smallest maps (N, channels, side, side) and, if conditional, labels (N,) to logits (N,) float32."""
+        x = leaky(self.last(self.spread(x)))
+        x = leaky(self.flat(x.permute(0, 2, 3, 1).flatten(1)))  # this order costs no copy where channels lie last in memory
+        logits: Tensor = self.head(x, label)
+        return logits
 
 
 class NormalizedLatents(LabelEmbedding):

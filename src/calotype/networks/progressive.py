@@ -26,13 +26,13 @@ import torch
 from torch import Tensor, nn
 
 from calotype.networks.adversary import ImageDiscriminator, LatentGenerator
-from calotype.networks.blocks import MinibatchStd, padded, size_chain
+from calotype.networks.blocks import padded, size_chain
 from calotype.networks.equalized import (
     GAIN,
     EqualConv2d,
-    EqualHead,
     EqualLinear,
     NormalizedLatents,
+    SpreadHead,
     enlarged,
     leaky,
     pixel_norm,
@@ -41,8 +41,6 @@ from calotype.networks.equalized import (
 )
 from calotype.networks.resampling import doubled, halved
 from calotype.settings import Share, Width
-
-GROUP = 4  # images whose standard deviation a discriminator is shown
 
 
 @dataclass(frozen=True)
@@ -168,10 +166,7 @@ class ProgressiveDiscriminator(_Growing, ImageDiscriminator):
         channels = widths(len(self.sizes), width, widest)[::-1]
         self.from_rgb = nn.ModuleList(EqualConv2d(shape[0], c, 1) for c in channels)
         self.blocks = nn.ModuleList(_Halving(b, a) for a, b in pairwise(channels))
-        self.spread = MinibatchStd(GROUP)
-        self.last = EqualConv2d(channels[0] + 1, channels[0], 3)
-        self.flat = EqualLinear(channels[0] * self.sizes[0] ** 2, channels[0])
-        self.head = EqualHead(channels[0], classes)
+        self.head = SpreadHead(channels[0], self.sizes[0], classes)
 
     def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:
         """Logits of images (N, C, H, W) and, if conditional, their labels (N,)."""
@@ -184,8 +179,6 @@ class ProgressiveDiscriminator(_Growing, ImageDiscriminator):
             x = torch.lerp(leaky(self.from_rgb[stage - 1](reduced(image))), x, share)
         for level in reversed(range(stage - 1)):
             x = self.blocks[level](x)
-        x = leaky(self.last(self.spread(x)))
-        x = leaky(self.flat(x.permute(0, 2, 3, 1).flatten(1)))  # this order costs no copy where channels lie last in memory
         logits: Tensor = self.head(x, label)
         return logits
 

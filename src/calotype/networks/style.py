@@ -19,13 +19,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from calotype.networks.adversary import ImageDiscriminator, LatentGenerator
-from calotype.networks.blocks import MinibatchStd, padded, size_chain
-from calotype.networks.equalized import GAIN, Blur, EqualConv2d, EqualHead, EqualLinear, NormalizedLatents, leaky, widths
+from calotype.networks.blocks import padded, size_chain
+from calotype.networks.equalized import GAIN, Blur, EqualConv2d, EqualLinear, NormalizedLatents, SpreadHead, leaky, widths
 from calotype.settings import Depth, Share, Width
 
 MAPPING_LR = 0.01  # learning rate of the mapping network relative to all others
 MEAN_DECAY = 0.995  # of the running mean of styles, at each forward pass in training
-GROUP = 4  # images whose standard deviation a discriminator is shown
 
 
 @dataclass(frozen=True)
@@ -236,17 +235,11 @@ class StyleDiscriminator(ImageDiscriminator):
         channels = widths(len(sizes), width, widest)
         self.from_rgb = EqualConv2d(shape[0], channels[0], 1)
         self.blocks = nn.Sequential(*(_BlurredHalving(a, b, residual) for a, b in pairwise(channels)))
-        self.spread = MinibatchStd(GROUP)
-        self.last = EqualConv2d(channels[-1] + 1, channels[-1], 3)
-        self.flat = EqualLinear(channels[-1] * sizes[-1] ** 2, channels[-1])
-        self.head = EqualHead(channels[-1], classes)
+        self.head = SpreadHead(channels[-1], sizes[-1], classes)
 
     def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:
         """Logits of images (N, C, H, W) and, if conditional, their labels (N,)."""
-        x = self.blocks(leaky(self.from_rgb(image)))
-        x = leaky(self.last(self.spread(x)))
-        x = leaky(self.flat(x.permute(0, 2, 3, 1).flatten(1)))  # this order costs no copy where channels lie last in memory
-        logits: Tensor = self.head(x, label)
+        logits: Tensor = self.head(self.blocks(leaky(self.from_rgb(image))), label)
         return logits
 
 

@@ -16,8 +16,8 @@ from calotype.networks.norms import NormName
 from calotype.networks.projected import ProjectedDiscriminatorConfig
 from calotype.networks.skip import SkipGeneratorConfig
 
-_ADAM = Optimizer("adam", lr=1e-3, betas=(0.0, 0.99))
-_DECAY = Schedule("linear")
+ADAM = Optimizer("adam", lr=1e-3, betas=(0.0, 0.99))
+DECAY = Schedule("linear")
 _TRAINING = Training(batch=64, minutes=4.0)
 
 
@@ -33,20 +33,20 @@ def gan() -> Config:
     return Config(
         recipe="gan",
         model=GANConfig(generator=MLPGeneratorConfig(), discriminator=MLPDiscriminatorConfig(dropout=0.3)),
-        optimizer=_ADAM,
-        schedule=_DECAY,
+        optimizer=ADAM,
+        schedule=DECAY,
         train=_TRAINING,
     )
 
 
 def dcgan() -> Config:
     """Deep convolutional GAN (Radford et al. 2016)."""
-    return Config(recipe="dcgan", model=_dcgan(), optimizer=_ADAM, schedule=_DECAY, train=_TRAINING)
+    return Config(recipe="dcgan", model=_dcgan(), optimizer=ADAM, schedule=DECAY, train=_TRAINING)
 
 
 def lsgan() -> Config:
     """Least squares GAN (Mao et al. 2017)."""
-    return Config(recipe="lsgan", model=_dcgan(loss="least_squares"), optimizer=_ADAM, schedule=_DECAY, train=_TRAINING)
+    return Config(recipe="lsgan", model=_dcgan(loss="least_squares"), optimizer=ADAM, schedule=DECAY, train=_TRAINING)
 
 
 def wgan() -> Config:
@@ -55,7 +55,7 @@ def wgan() -> Config:
         recipe="wgan",
         model=_dcgan(loss="wasserstein", critic_steps=2, clip_weights=0.03),
         optimizer=Optimizer("rmsprop", lr=1e-3),
-        schedule=_DECAY,
+        schedule=DECAY,
         train=_TRAINING,
     )
 
@@ -65,8 +65,8 @@ def wgan_gp() -> Config:
     return Config(
         recipe="wgan-gp",
         model=_dcgan(norm="layer", loss="wasserstein", critic_steps=2, penalty="gradient", penalty_weight=1.0),
-        optimizer=_ADAM,
-        schedule=_DECAY,
+        optimizer=ADAM,
+        schedule=DECAY,
         train=_TRAINING,
     )
 
@@ -76,8 +76,8 @@ def sngan() -> Config:
     return Config(
         recipe="sngan",
         model=_dcgan(norm="none", spectral=True),
-        optimizer=_ADAM,
-        schedule=_DECAY,
+        optimizer=ADAM,
+        schedule=DECAY,
         train=_TRAINING,
     )
 
@@ -87,8 +87,8 @@ def hinge() -> Config:
     return Config(
         recipe="hinge",
         model=_dcgan(norm="none", spectral=True, loss="hinge"),
-        optimizer=_ADAM,
-        schedule=_DECAY,
+        optimizer=ADAM,
+        schedule=DECAY,
         train=_TRAINING,
     )
 
@@ -98,8 +98,8 @@ def rpgan() -> Config:
     return Config(
         recipe="rpgan",
         model=_dcgan(norm="none", conditional=True, loss="relativistic_pairing", penalty="r1_r2", penalty_weight=0.1, penalty_every=4),
-        optimizer=_ADAM,
-        schedule=_DECAY,
+        optimizer=ADAM,
+        schedule=DECAY,
         train=_TRAINING,
     )
 
@@ -115,7 +115,7 @@ def projected() -> Config:
             latent=128,
             augment=("translation", "cutout"),  # with color as well the generator is free to draw other colors than those of the images
         ),
-        optimizer=_ADAM,
-        schedule=_DECAY,
+        optimizer=ADAM,
+        schedule=DECAY,
         train=Training(batch=32, minutes=20.0),
     )

@@ -10,14 +10,12 @@ from calotype.networks.modern import ModernDiscriminatorConfig, ModernGeneratorC
 from calotype.networks.progressive import ProgressiveDiscriminatorConfig, ProgressiveGeneratorConfig
 from calotype.networks.residual_gan import ResNetDiscriminatorConfig, ResNetGeneratorConfig
 from calotype.networks.style import StyleDiscriminatorConfig, StyleGeneratorConfig
+from calotype.recipes.gan import ADAM, DECAY
 
 ATTENTION = 12  # the smallest map of at least so many pixels a side has attention
 
-_ADAM = Optimizer("adam", lr=1e-3, betas=(0.0, 0.99))
-_DECAY = Schedule("linear")
 
-
-def _config(recipe: str, model: GANConfig, *, optimizer: Optimizer = _ADAM, schedule: Schedule = _DECAY, batch: int = 32) -> Config:
+def _config(recipe: str, model: GANConfig, *, optimizer: Optimizer = ADAM, schedule: Schedule = DECAY, batch: int = 32) -> Config:
     return Config(recipe=recipe, model=model, optimizer=optimizer, schedule=schedule, train=Training(batch=batch, minutes=4.0))
 
 
