@@ -21,7 +21,7 @@ import copy
 import dataclasses
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -49,7 +49,8 @@ MUON = dataclasses.replace(ADAMW, name="muon")
 BEFORE = "AdamW, concatenated"  # the recipe as it was
 ARMS: dict[str, tuple[Optimizer, Join]] = {"Muon": (MUON, "add"), "AdamW": (ADAMW, "add"), BEFORE: (ADAMW, "concat")}
 COSTS = {BEFORE: 1.0, "AdamW": 0.912, "Muon": 1.01}  # of a step, by --costs
-GUIDANCES: dict[str, tuple[float, float, tuple[float, float]]] = {  # the share of the budget of the guide, the scale, and where
+Guidance = tuple[float, float, tuple[float, float]]  # the share of the budget of the guide, the scale, and where
+GUIDANCES: dict[str, Guidance] = {
     "none": (0.0, 1.0, (0.0, 1.0)),
     "classifier-free": (0.0, 2.0, (0.3, 1.0)),
     "autoguidance": (1 / 8, 2.5, (0.0, 0.4)),
@@ -88,8 +89,8 @@ def costs(split: Split, rounds: int = 20) -> Iterator[tuple[str, float]]:
         yield arm, median / medians[BEFORE]
 
 
-def train(config: Config, split: Split) -> dict[str, dict[str, Tensor]]:
-    """The weights of every average and guide of one training, by name."""
+def train(config: Config, split: Split, guides: Sequence[float] = GUIDES) -> dict[str, dict[str, Tensor]]:
+    """The weights of every average and guide (by their shares of the budget) of one training, by name."""
     trainer = trainer_of(config, split)
     steps, batch = trainer.progress.steps, config.train.batch
     averages = {length: copy.deepcopy(trainer.model).eval() for length in LENGTHS}
@@ -100,15 +101,15 @@ def train(config: Config, split: Split) -> dict[str, dict[str, Tensor]]:
             fresh = (step - (step - 1) // EMA_EVERY * EMA_EVERY) * batch
             for length, average in averages.items():
                 update_average(average, trainer.model, ema_decay(length, 10**12, step * batch, fresh))
-        for share in GUIDES:
+        for share in guides:
             if step == max(EMA_EVERY, round(share * steps / EMA_EVERY) * EMA_EVERY):
                 kept[f"guide {share}"] = copy.deepcopy(averages[LENGTHS[0]].state_dict())
     return kept | {f"average {length}": average.state_dict() for length, average in averages.items()}
 
 
-def draw(config: Config, split: Split, weights: dict[str, dict[str, Tensor]], guidance: str, length: float) -> Tensor:
+def draw(config: Config, split: Split, weights: dict[str, dict[str, Tensor]], guidance: Guidance, length: float) -> Tensor:
     """Images (COUNT, 1, 28, 28), in the 256 levels of a file."""
-    share, scale, interval = GUIDANCES[guidance]
+    share, scale, interval = guidance
     settings = dataclasses.replace(of(config), guide=share, guidance=scale, guidance_interval=interval)
     model = Diffusion(settings, split.train.spec).eval()
     state = weights[f"average {length}"]
@@ -190,7 +191,7 @@ def main() -> None:
             name, config = f"{arm}-{steps}-{seed}", config_of(arm, seed, steps)
             weights = kept(options.keep / f"{name}.pt", train, config, split)
             for (guidance, length), rows in found.items():
-                drawing = partial(draw, config, split, weights, guidance, length)
+                drawing = partial(draw, config, split, weights, GUIDANCES[guidance], length)
                 rows.append(kept(options.keep / f"{name}-{guidance}-{length}.pt", judged, judge, drawing, against))
         for (guidance, length), rows in found.items():
             print(row(f"{arm} | {steps:,} | {guidance} | {length}", rows), flush=True)

@@ -49,6 +49,7 @@ Part = Annotated[float, Field(ge=0, lt=1)]  # a share that leaves something
 Count = Annotated[int, Field(ge=1, le=STEPS)]
 Width = Annotated[int, Field(ge=1, le=WIDEST)]  # numbers side by side in a network
 Depth = Annotated[int, Field(ge=1, le=DEEPEST)]  # layers, blocks or steps, one after another
+Levels = Annotated[tuple[Depth, ...], Field(max_length=8)]  # a number for each level of a network, each half the size of the one before
 SolverSteps = Annotated[int, Field(ge=1, le=10_000)]  # steps of a solver
 ImageSize = Annotated[int, Field(ge=8, le=1024)]  # a side of the images that models are trained on
 MapSide = Annotated[int, Field(ge=0, le=1024)]  # a side of the maps inside a network, 0 for none of them

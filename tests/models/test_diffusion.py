@@ -339,8 +339,8 @@ def test_the_published_unet_has_the_size_of_its_paper():
     assert sum(p.numel() for p in made.parameters()) == pytest.approx(35.7e6, rel=0.01)
 
 
-def test_the_guide_follows_the_network_for_its_share_of_the_training_and_then_stays():
-    made = model(guide=0.25, seed=3)
+def test_the_guide_follows_the_network_for_as_long_as_it_should_and_then_stays():
+    made = model(guide=5.0, seed=3)  # for 50 steps of 100, 100 of 400
     with torch.no_grad():
         for parameter in made.network.parameters():
             parameter.add_(1.0)
@@ -349,9 +349,10 @@ def test_the_guide_follows_the_network_for_its_share_of_the_training_and_then_st
     def step(index, progress):
         made.players()[0].loss(batch(), Step(index, torch.Generator().manual_seed(0), progress=progress))
 
-    step(5, 0.25)
-    assert all(torch.equal(p, q) for p, q in zip(made.guide.parameters(), before, strict=True))
-    step(100, 0.2)
+    for index, total in ((50, 100), (100, 400)):
+        step(index, index / total)
+        assert all(torch.equal(p, q) for p, q in zip(made.guide.parameters(), before, strict=True))
+    step(100, 100 / 401)
     # a half-life of a twentieth of 100 steps: five
     kept = 0.5 ** (1 / 5)
     for p, q, network in zip(made.guide.parameters(), before, made.network.parameters(), strict=True):
@@ -363,7 +364,7 @@ def test_the_guide_follows_the_network_for_its_share_of_the_training_and_then_st
 
 @pytest.mark.parametrize("spec", [LABELED, PLAIN], ids=["labels", "no labels"])
 def test_a_guide_leads_away_from_itself_with_and_without_labels(spec):
-    made = model(spec, guide=0.25, predict="velocity")
+    made = model(spec, guide=5.0, predict="velocity")
     level = made.timesteps(4)[2]
     x = torch.randn(3, *spec.shape, generator=torch.Generator().manual_seed(1))
     label = torch.tensor([0, 1, 2]) if spec.classes else None

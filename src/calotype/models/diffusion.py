@@ -25,10 +25,9 @@ from calotype.networks.blocks import evaluating
 from calotype.networks.dit import DiT
 from calotype.networks.unet import Join, UNet
 from calotype.parallel import whole
-from calotype.settings import WIDEST, Depth, Finite, NotNegative, Part, Positive, Share, SolverSteps, Width, unless
+from calotype.settings import WIDEST, Finite, Levels, NotNegative, Part, Positive, Share, SolverSteps, Width, unless
 from calotype.types import Batch, Condition, ImageSpec, Likelihood, Model, Noise, Player, SamplingOptions, Step, chosen
 
-Levels = Annotated[tuple[Depth, ...], Field(max_length=8)]  # a number for each level of a UNet
 ODE_STEPS = 40  # of the equation between image and noise, two evaluations each
 BOUND_EVALUATIONS = 16  # of the network for each image
 SMALL = 32  # pixels a side up to which a smaller network learns more in the same minutes
@@ -64,7 +63,7 @@ class DiffusionConfig:
     steps: SolverSteps = 8  # of the solver when sampling
     eta: Share = 0.0  # of ddim: how much of the noise is drawn anew in each step
     shift: Positive = 1.0  # above 1 puts more steps near the noise
-    guide: Part = 0.0  # share of the training after which a copy is kept that guides by what it does worse; 0: what knows no class guides
+    guide: NotNegative = 0.0  # a copy after so many times the root of all steps guides by what it does worse; 0: what knows no class guides
     guidance: NotNegative = 2.0  # away from the guide: 1 for none, more for clearer and less varied images
     guidance_interval: tuple[Share, Share] = (0.3, 1.0)  # shares of the image, 0 in noise and 1 at the end, at which guidance acts
 
@@ -125,7 +124,8 @@ class Diffusion(Model):
         return (Player("denoiser", self.network, self._loss),)
 
     def _loss(self, batch: Batch, step: Step) -> dict[str, Tensor]:
-        if self.guide is not None and step.progress < self.config.guide:
+        # the square of the step, over all steps: the longer a training, the smaller the share after which its guide knows enough
+        if self.guide is not None and step.index * step.progress < self.config.guide**2:
             _follow(self.guide, self.network, step.index)
         return {"loss": self._error(batch, step.rng, self.config.label_dropout, self.config.augment_share)}
 

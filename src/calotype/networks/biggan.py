@@ -6,6 +6,7 @@ The channels of the maps are the published ones, in multiples of ``width``: 64 i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, ClassVar, Literal
@@ -19,8 +20,8 @@ from calotype.networks.adversary import LatentGenerator
 from calotype.networks.blocks import add_spectral_norm, known
 from calotype.networks.conditional_norm import ConditionalNorm
 from calotype.networks.norms import make_norm
-from calotype.networks.residual import HeadName, MakeNorm, ResidualJudge, UpBody, down_plan, levels_of
-from calotype.settings import WIDEST, MapSide, Width, unless
+from calotype.networks.residual import HeadName, MakeNorm, ResidualJudge, UpBody, down_plan, levels_of, multiplied
+from calotype.settings import WIDEST, Levels, MapSide, Width, unless
 from calotype.types import ImageSpec
 
 EPS = 1e-6  # of spectral normalization
@@ -36,6 +37,7 @@ class BigGANGeneratorConfig:
 
     network: Literal["biggan"] = "biggan"  # wide and residual, made for classes
     width: Width = 64  # channels, of which maps have 1 to 16 times as many, in small images 4 times
+    multipliers: Levels = ()  # channels of each map relative to width, from the largest, the last for all smaller; the published if not given
     shared: Annotated[int, Field(ge=0, le=WIDEST)] = 128  # numbers of a class that all layers share; 0: each layer has its own
     attention: MapSide = 0  # self-attention on the smallest map of at least this side; 0 for none
     norm: ClassVar[str] = "batch"
@@ -52,6 +54,7 @@ class BigGANDiscriminatorConfig:
 
     network: Literal["biggan"] = "biggan"  # wide and residual, made for classes
     width: Width = 64  # channels, of which maps have 1 to 16 times as many, in small images 4 times
+    multipliers: Levels = ()  # channels of each map relative to width, from the largest, the last for all smaller; the published if not given
     attention: MapSide = 0  # self-attention on the smallest map of at least this side; 0 for none
     head: HeadName = "projection"  # what labels are for: part of what is judged, something to tell of images, or nothing
     norm: ClassVar[str] = "none"
@@ -76,6 +79,7 @@ class BigGANGenerator(LatentGenerator):
         latent: int,
         classes: int = 0,
         width: int = 64,
+        multipliers: Sequence[int] = (),
         shared: int = 128,
         attention: int = 0,
     ) -> None:
@@ -91,7 +95,8 @@ class BigGANGenerator(LatentGenerator):
             norms = [partial(ConditionalNorm, "batch", features=shared + size) for size in sizes[1:]]
         else:
             norms = [partial(ConditionalNorm, "batch", classes=classes) if classes else partial(make_norm, "batch")] * levels
-        channels = [width * times for times in UP.get(levels, (SMALL_IMAGES,) * (levels + 1))]
+        published = UP.get(levels, (SMALL_IMAGES,) * (levels + 1))[::-1]
+        channels = [width * times for times in multiplied(multipliers, published)][::-1]
         self.body = UpBody(shape, channels, sizes[0], norms, "batch", attention=attention)
         _init_orthogonal(self)
         add_spectral_norm(self, eps=EPS, embeddings=False)
@@ -120,11 +125,13 @@ class BigGANDiscriminator(ResidualJudge):
         *,
         classes: int = 0,
         width: int = 64,
+        multipliers: Sequence[int] = (),
         attention: int = 0,
         head: HeadName = "projection",
     ) -> None:
         levels = levels_of(shape[1], "biggan")
-        plan = down_plan(levels, SMALL_IMAGES * width, [width * times for times in DOWN.get(levels, ())])
+        published = DOWN.get(levels, (SMALL_IMAGES,) * (levels + 1))
+        plan = down_plan(levels, [width * times for times in multiplied(multipliers, published)])
         super().__init__(shape, plan, classes=classes, norm="none", spectral=True, attention=attention, head=head)
         _init_orthogonal(self)
         add_spectral_norm(self, eps=EPS)

@@ -236,12 +236,15 @@ def levels_of(size: int, network: str) -> int:
     return len(size_chain(size)) - 1
 
 
-def down_plan(levels: int, width: int, deep: Sequence[int]) -> list[tuple[int, bool]]:
-    """Of each block of a discriminator the channels that it makes and whether it halves.
+def down_plan(levels: int, channels: Sequence[int]) -> list[tuple[int, bool]]:
+    """Of each block of a discriminator the channels that it makes and whether it halves: the last keeps the size.
 
-    Small images halve once less than they could, and two blocks keep the size, all of them with ``width`` channels (Miyato et al. 2018,
-    table 4); others have blocks of ``deep`` channels, of which the last keeps the size.
+    Small images halve once less than they could, and two blocks keep the size (Miyato et al. 2018, table 4).
     """
-    if levels <= SMALL:
-        return [(width, True)] * max(1, levels - 1) + [(width, False)] * 2
-    return [(channels, i < levels) for i, channels in enumerate(deep)]
+    halvings = max(1, levels - 1) if levels <= SMALL else levels
+    return [(outputs, i < halvings) for i, outputs in enumerate(channels)]
+
+
+def multiplied(multipliers: Sequence[int], published: Sequence[int]) -> Sequence[int]:
+    """The channels of maps relative to a width: the published ones where none are given, and the last given for all that are left."""
+    return [multipliers[min(i, len(multipliers) - 1)] for i in range(len(published))] if multipliers else published

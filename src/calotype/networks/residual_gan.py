@@ -1,12 +1,13 @@
 """Residual generators and discriminators (Gulrajani et al. 2017; Miyato et al. 2018), with self-attention (Zhang et al. 2019).
 
 Small images, of 32 pixels or so, have the same channels in all maps. Those of larger ones double with every halving, up to 16 times
-``width``. So the published networks come out: SNGAN-32 with a width of 256 in the generator and of 128 in the discriminator, SNGAN-128
+``width``; ``multipliers`` say it otherwise. So the published networks come out: SNGAN-32 with a width of 256 in the generator and of 128 in the discriminator, SNGAN-128
 with one of 64 and as many hidden channels as inputs, and SAGAN-128 with one of 64 and attention at 64.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -17,8 +18,8 @@ from calotype.networks.adversary import LatentGenerator
 from calotype.networks.blocks import LabelEmbedding, add_spectral_norm
 from calotype.networks.conditional_norm import ConditionalNorm
 from calotype.networks.norms import NormName, make_norm
-from calotype.networks.residual import SMALL, BlockKind, HeadName, HiddenName, MakeNorm, ResidualJudge, UpBody, down_plan, levels_of
-from calotype.settings import MapSide, Width, unless
+from calotype.networks.residual import SMALL, BlockKind, HeadName, HiddenName, MakeNorm, ResidualJudge, UpBody, down_plan, levels_of, multiplied
+from calotype.settings import Levels, MapSide, Width, unless
 from calotype.types import ImageSpec
 
 WIDEST = 16  # times the width that the smallest maps have at most
@@ -30,6 +31,7 @@ class ResNetGeneratorConfig:
 
     network: Literal["resnet"] = "resnet"  # convolutional, of residual blocks
     width: Width = 64  # channels of the largest hidden map
+    multipliers: Levels = ()  # channels of each map relative to width, from the largest, the last for all smaller; by the size if not given
     norm: NormName = "batch"  # normalization of the hidden layers, by class where the model learns classes
     spectral: bool = False  # spectral normalization
     attention: MapSide = 0  # self-attention on the smallest map of at least this side; 0 for none
@@ -42,6 +44,7 @@ class ResNetDiscriminatorConfig:
 
     network: Literal["resnet"] = "resnet"  # convolutional, of residual blocks
     width: Width = 64  # channels of the largest hidden map
+    multipliers: Levels = ()  # channels of each map relative to width, from the largest, the last for all smaller; by the size if not given
     norm: NormName = "none"  # normalization of the hidden layers
     spectral: bool = True  # spectral normalization
     attention: MapSide = 0  # self-attention on the smallest map of at least this side; 0 for none
@@ -73,6 +76,7 @@ class ResNetGenerator(LatentGenerator):
         latent: int,
         classes: int = 0,
         width: int = 64,
+        multipliers: Sequence[int] = (),
         norm: NormName = "batch",
         spectral: bool = False,
         attention: int = 0,
@@ -80,7 +84,7 @@ class ResNetGenerator(LatentGenerator):
     ) -> None:
         super().__init__()
         levels = levels_of(shape[1], "resnet")
-        channels = [width * multiplier for multiplier in _multipliers(levels)[::-1]]
+        channels = _channels(levels, width, multipliers)[::-1]
         by_class = bool(classes) and norm != "none"
         make: MakeNorm = partial(ConditionalNorm, norm, classes=classes) if by_class else partial(make_norm, norm)
         self.join = LabelEmbedding(latent, 0 if by_class else classes)
@@ -109,6 +113,7 @@ class ResNetDiscriminator(ResidualJudge):
         *,
         classes: int = 0,
         width: int = 64,
+        multipliers: Sequence[int] = (),
         norm: NormName = "none",
         spectral: bool = True,
         attention: int = 0,
@@ -119,7 +124,7 @@ class ResNetDiscriminator(ResidualJudge):
         levels = levels_of(shape[1], "resnet")
         super().__init__(
             shape,
-            down_plan(levels, width, [width * multiplier for multiplier in _multipliers(levels)]),
+            down_plan(levels, _channels(levels, width, multipliers)),
             classes=classes,
             norm=norm,
             spectral=spectral,
@@ -134,9 +139,10 @@ class ResNetDiscriminator(ResidualJudge):
             add_spectral_norm(self)
 
 
-def _multipliers(levels: int) -> list[int]:
-    """The channels of each map relative to the width, from the largest to the smallest."""
-    return [1 if levels <= SMALL else min(2**level, WIDEST) for level in range(levels + 1)]
+def _channels(levels: int, width: int, multipliers: Sequence[int]) -> list[int]:
+    """The channels of each map, from the largest to the smallest."""
+    published = [1 if levels <= SMALL else min(2**level, WIDEST) for level in range(levels + 1)]
+    return [width * times for times in multiplied(multipliers, published)]
 
 
 def _init_glorot(module: nn.Module) -> None:
