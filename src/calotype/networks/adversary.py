@@ -36,6 +36,10 @@ class ImageDiscriminator(nn.Module):
     through: tuple[str, ...] = ()  # feature networks that it looks through, as `calotype.types.Model` has them
     changes_at: tuple[float, ...] = ()  # the shares of a run after which its steps take another time than before
 
+    def early(self) -> list[list[nn.Module]]:
+        """Its blocks from the image on, each as the modules that it is made of, without the head; none where it is not made of blocks."""
+        return []
+
     def ready(self) -> None:
         """Find what it needs before anything is trained.
 

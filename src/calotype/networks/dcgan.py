@@ -112,6 +112,15 @@ class DCGANDiscriminator(ImageDiscriminator):
         if spectral:
             add_spectral_norm(self)
 
+    def early(self) -> list[list[nn.Module]]:
+        """A convolution and its normalization each."""
+        blocks: list[list[nn.Module]] = []
+        for layer in self.layers:
+            if isinstance(layer, nn.Conv2d):
+                blocks.append([])
+            blocks[-1].append(layer)
+        return blocks
+
     def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:
         """Logits of images (N, C, H, W) and, if conditional, their labels (N,)."""
         features = self.layers(image).permute(0, 2, 3, 1).flatten(1)  # this order costs no copy where channels lie last in memory

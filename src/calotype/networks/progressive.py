@@ -182,6 +182,10 @@ class ProgressiveDiscriminator(_Growing, ImageDiscriminator):
         logits: Tensor = self.head(x, label)
         return logits
 
+    def early(self) -> list[list[nn.Module]]:
+        """A block for each size of maps, from that of the images on, each with what images of its size become maps by."""
+        return [[rgb, block] for rgb, block in zip(list(self.from_rgb)[:0:-1], list(self.blocks)[::-1], strict=True)]
+
     @property
     def coarseness(self) -> float:
         """Of the stage."""
