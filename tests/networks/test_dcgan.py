@@ -149,3 +149,10 @@ def test_dropout_is_the_discriminators_and_only_in_training() -> None:
     assert not torch.equal(net(image), net(image))
     net.eval()
     assert torch.equal(net(image), net(image))
+
+
+def test_blocks_begin_with_the_image() -> None:
+    for size, minibatch_std, blocks in ((12, True, 1), (28, False, 3), (28, True, 3)):
+        early = DCGANDiscriminator((1, size, size), width=2, minibatch_std=minibatch_std).early()
+        assert len(early) == blocks
+        assert all(isinstance(block[0], nn.Conv2d) for block in early)

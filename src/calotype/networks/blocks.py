@@ -157,7 +157,7 @@ def add_spectral_norm(module: nn.Module, *, eps: float = 1e-12, embeddings: bool
 
     Generators leave their ``embeddings`` of classes as they are (Zhang et al. 2019).
     """
-    kinds = (nn.Linear, nn.Conv2d, nn.Embedding) if embeddings else (nn.Linear, nn.Conv2d)
+    kinds = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d, *((nn.Embedding,) if embeddings else ()))
     for layer in list(module.modules()):
         if isinstance(layer, kinds) and not is_parametrized(layer):
             spectral_norm(layer, eps=eps)

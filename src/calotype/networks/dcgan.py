@@ -42,6 +42,7 @@ class DCGANGeneratorConfig:
     width: Width = 64  # channels of the largest hidden map
     norm: NormName = "batch"  # normalization of the hidden layers
     kernel: KernelSide = 4  # side of the kernels that double the size
+    spectral: bool = False  # spectral normalization
     same_size: bool = False  # end in a convolution that keeps the size, on a map as large as the image
 
 
@@ -71,6 +72,7 @@ class DCGANGenerator(LatentGenerator):
         norm: NormName = "batch",
         classes: int = 0,
         kernel: KernelSide = 4,
+        spectral: bool = False,
         same_size: bool = False,
     ) -> None:
         super().__init__()
@@ -88,7 +90,9 @@ class DCGANGenerator(LatentGenerator):
             nn.Conv2d(fan_in, fan_out, 3, padding=1) if same_size else _doubling(fan_in, fan_out, small, large, kernel, bias=True)
         )
         self.layers = nn.Sequential(*(layer for layer in layers if not isinstance(layer, nn.Identity)))
-        (init_scaled if norm == "none" else init_normal)(self)
+        (init_scaled if norm == "none" and not spectral else init_normal)(self)
+        if spectral:
+            add_spectral_norm(self, embeddings=False)
 
     def forward(self, latent: Tensor, label: Tensor | None = None) -> Tensor:
         """Images of latents (N, latent) and, if conditional, labels (N,)."""
@@ -144,7 +148,8 @@ class DCGANDiscriminator(ImageDiscriminator):
         for layer in self.layers:
             if isinstance(layer, nn.Conv2d):
                 blocks.append([])
-            blocks[-1].append(layer)
+            if blocks:  # of small images the spread of the batch comes first, which has no weights
+                blocks[-1].append(layer)
         return blocks
 
     def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:

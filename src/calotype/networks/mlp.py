@@ -33,6 +33,7 @@ class MLPGeneratorConfig:
     depth: Depth = 3  # hidden layers
     activation: ActivationName = "leaky_relu"  # of the hidden layers
     norm: NormName = "batch"  # normalization of the hidden layers
+    spectral: bool = False  # spectral normalization
 
 
 @dataclass(frozen=True)
@@ -63,12 +64,15 @@ class MLPGenerator(LatentGenerator):
         norm: NormName = "none",
         dropout: float = 0.0,
         classes: int = 0,
+        spectral: bool = False,
     ) -> None:
         super().__init__()
         self.shape = shape
         self.join = LabelEmbedding(latent, classes)
         self.hidden = _hidden([self.join.features] + [width] * depth, activation, lambda n: make_flat_norm(norm, n), dropout)
         self.out = nn.Linear(width, prod(shape))
+        if spectral:
+            add_spectral_norm(self, embeddings=False)
 
     def forward(self, latent: Tensor, label: Tensor | None = None) -> Tensor:
         """Images of latents (N, latent) and, if conditional, labels (N,)."""
