@@ -248,6 +248,7 @@ class Model(nn.Module):
     freezes: str = ""  # the setting by which some layers stay as they are, so that a training has to start from a model that has them
     through: tuple[str, ...] = ()  # feature networks that others trained and a loss looks through: a report judges by none of them
     changes_at: tuple[float, ...] = ()  # the shares of a run after which its steps take another time than before
+    joins_at: tuple[float, ...] = ()  # the shares of a run after which layers take part that did not before: optimizers begin anew then
     double_backward: bool = False  # whether a loss differentiates a gradient, which compiled networks cannot
 
     @property

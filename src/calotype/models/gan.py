@@ -76,6 +76,7 @@ class GAN(Model):
         self.freezes = "model.freeze_discriminator" if config.freeze_discriminator else ""
         self.through = self.discriminator.through
         self.changes_at = tuple(sorted({*self.generator.changes_at, *self.discriminator.changes_at}))
+        self.joins_at = tuple(sorted({*self.generator.joins_at, *self.discriminator.joins_at}))
         self.classifies = bool(config.auxiliary and classes)
         self._standing: dict[tuple[float, int, str], dict[str, Tensor]] = {}  # of truncated latents, by limit and state of weights
 
