@@ -68,7 +68,7 @@ def tuned(folder: Path, steps: int = 4, **model: Any) -> Config:
     return checked(Config, replace(config, model=changed(config.model, **model)))
 
 
-@pytest.mark.parametrize("name", ["gan", "rpgan", "flow-matching", "vqvae", "glow"])
+@pytest.mark.parametrize("name", ["gan", "rpgan", "flow-matching", "vqvae", "glow", "denoise"])
 def test_a_model_of_any_family_is_taken_as_it_is(runs: Path, name: str) -> None:
     train(small(name, 2), out=runs / "a")
     kept = stored.find(runs / "a").model().state_dict()

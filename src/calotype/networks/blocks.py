@@ -27,7 +27,7 @@ class Maxout(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Take the largest of neighbors."""
-        return x.unflatten(1, (-1, PIECES)).amax(2)
+        return x.reshape(len(x), -1, PIECES).amax(2)
 
 
 ACTIVATIONS: dict[ActivationName, Callable[[], nn.Module]] = {
