@@ -143,8 +143,9 @@ def classes(rows: Sequence[Row]) -> str:
 def cells(rows: Sequence[Row], by_judge: bool) -> list[str]:
     """One line of the table: all seeds of a recipe."""
     judged = [row for row in rows if "unseen" in row]
+    by_class = rows[0]["classes"] is not None and getattr(GANS[rows[0]["recipe"]]().model, "conditional", False)
     return [
-        f"`{rows[0]['recipe']}`",
+        f"`{rows[0]['recipe']}`" + " (labels)" * by_class,
         over_seeds(rows, lambda row: row["cost"]["steps"]),
         scored(rows, "FD"),
         scored(rows, "coverage"),
@@ -180,7 +181,8 @@ def markdown(groups: dict[str, list[Row]], of: GANJob, source: str, command: str
         "the least and the greatest value in brackets.",
         "",
         f"FD: Frechet distance in {fd['features']}, N = {fd['n']:,} against {fd['m']:,}. Coverage: share of real images with a generated "
-        "one near. Classes: those not shown, at 95%, to come out at less than half of their share, and the share of the rarest one."
+        "one near. Classes: those not shown, at 95%, to come out at less than half of their share, and the share of the rarest one. "
+        "Labels: trained with them."
         + (
             " Unseen: by a recognizer of other digits that no recipe and no report knows; the columns are those of "
             "[docs/recipes.md](../../docs/recipes.md)."
