@@ -52,6 +52,7 @@ CANDIDATES: dict[str, Callable[[], Config]] = {
 COUNT = 1_000  # samples of a run, and real digits to compare with
 NEIGHBORS = 5
 CONFIDENT = 0.9
+FEW, TELLING = 20, 1.0  # steps that every timing takes, and seconds of processor time that others must cost to say how long one takes
 
 
 class Judge(nn.Module):
@@ -173,14 +174,20 @@ def with_budget(config: Config, *, seed: int = 0, minutes: float | None = None, 
 
 
 def steps_in(seconds: float, config: Config) -> int:
-    """How many steps take so many seconds of processor time: by what a hundred of them cost beyond the first twenty."""
-    config, costs = dataclasses.replace(config, log=dataclasses.replace(config.log, grid=1)), []
-    for steps in (20, 120):
+    """How many steps take so many seconds of processor time: by what a hundred or more of them cost beyond the first twenty."""
+    config = dataclasses.replace(config, log=dataclasses.replace(config.log, grid=1))
+
+    def cost(steps: int) -> float:
         with tempfile.TemporaryDirectory() as folder:
             began = time.process_time()
             calotype.train(with_budget(config, steps=steps), out=Path(folder) / "run")
-            costs.append(time.process_time() - began)
-    return max(1, round(100 * seconds / (costs[1] - costs[0])))
+            return time.process_time() - began
+
+    cost(FEW)  # what only the first training of a process costs is nobody's
+    few, more = cost(FEW), 100
+    while (spent := cost(FEW + more) - few) < TELLING:
+        more *= 4
+    return max(1, round(more * seconds / spent))
 
 
 def configurations(options: argparse.Namespace) -> Iterator[tuple[str, Config]]:

@@ -165,11 +165,11 @@ def over_seeds(rows: Sequence[Row], of: Callable[[Row], float | None]) -> str:
     return number(statistics.fmean(found)) + spread
 
 
-def distance(rows: Sequence[Row]) -> str:
-    """FD with the interval of one seed, or the range over several."""
-    if len(rows) > 1:
-        return over_seeds(rows, lambda row: value(row, "FD"))
-    score = next(s for s in rows[0]["scores"] if s["name"] == "FD")
+def scored(rows: Sequence[Row], name: str) -> str:
+    """A score with the interval of one seed, or the range over several."""
+    score = next((s for s in rows[0]["scores"] if s["name"] == name), None)
+    if len(rows) > 1 or score is None:
+        return over_seeds(rows, lambda row: value(row, name))
     span = "" if score["interval"] is None else f" [{number(score['interval'][0])}, {number(score['interval'][1])}]"
     return number(score["value"]) + span
 
@@ -196,7 +196,7 @@ def cells(rows: Sequence[Row]) -> list[str]:
         f"{cost['parameters']:,}",
         f"{statistics.fmean(row['cost']['steps'] for row in rows):,.0f}",
         over_seeds(rows, lambda row: row["cost"]["images_per_second"]),
-        distance(rows),
+        scored(rows, "FD"),
         over_seeds(rows, lambda row: value(row, "coverage")),
         over_seeds(rows, lambda row: value(row, "recognized")),
         f"{min(made for made, _ in whole)} of {whole[0][1]}" if whole else "unknown",

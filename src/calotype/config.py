@@ -116,6 +116,8 @@ class Training:
     steps: Annotated[Count | None, short("train.steps")] = None  # optimizer steps
     epochs: Annotated[Positive | None, short("train.epochs")] = None  # passes through the training images
     seed: Annotated[Seed, short("train.seed")] = 0  # another seed, another run
+    # a run, or its model/ folder, whose weights training starts from where names and shapes agree, with the settings of that model
+    start: Annotated[Text | None, short("train.start")] = None
     ema: NotNegative = 0.05  # half-life of the averaged weights as a share of the images seen so far; 0 turns averaging off
     ema_images: Count = 500_000  # the half-life never exceeds this many images
     ema_ramp: Literal["linear", "cosine"] = "linear"  # how the half-life grows to that share: with the images seen, or along a cosine

@@ -173,7 +173,8 @@ def _refuse_unknown(kind: Any, data: object, prefix: str) -> None:
     kind = there[0] if len(there) == 1 else next((one for one in there if data.get(_tag(one)[0]) == _tag(one)[1]), None)
     if kind is None:  # a plain value, or a family that there is not, of which the validation tells
         return
-    hints = get_type_hints(kind, include_extras=True)
+    annotated = get_type_hints(kind, include_extras=True)
+    hints = {one.name: annotated[one.name] for one in fields(kind)}  # what a class has for all is no setting
     for key, inner in data.items():
         if key not in hints:
             near = get_close_matches(str(key)[:100], hints, n=1)

@@ -22,6 +22,7 @@ SHORT = {
     "train.steps": "steps",
     "train.epochs": "epochs",
     "train.seed": "seed",
+    "train.start": "from",
     "train.device": "device",
     "more.minutes": "more-minutes",
     "more.steps": "more-steps",

@@ -245,8 +245,10 @@ class Model(nn.Module):
     overview: int = 0  # pixels a side of the sample by which every part of a picture is treated alike (`Condition.whole`); 0 for none
     training_only: tuple[str, ...] = ()  # state that an exported model goes without: the beginnings of its names
     least_batch: int = 1  # images that each process needs for a step: 2 where batch normalization sees nothing else than them
+    freezes: str = ""  # the setting by which some layers stay as they are, so that a training has to start from a model that has them
     through: tuple[str, ...] = ()  # feature networks that others trained and a loss looks through: a report judges by none of them
     changes_at: tuple[float, ...] = ()  # the shares of a run after which its steps take another time than before
+    joins_at: tuple[float, ...] = ()  # the shares of a run after which layers take part that did not before: optimizers begin anew then
     double_backward: bool = False  # whether a loss differentiates a gradient, which compiled networks cannot
 
     @property

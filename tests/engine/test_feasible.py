@@ -106,7 +106,7 @@ def test_a_run_with_a_setting_that_nothing_reads_goes_on(runs: Path, monkeypatch
         train(config, out=runs / "a")
     assert not (runs / "a").exists()
     with monkeypatch.context() as patch:
-        patch.setattr(feasible, "require_effect", lambda config, spec: None)
+        patch.setattr(feasible, "require_effect", lambda config, spec, besides: None)
         train(config, out=runs / "a")
     assert resume(runs / "a", more=More(steps=1)).step == 3
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -100,10 +101,10 @@ def test_a_sharded_player_takes_the_step_of_one_that_is_whole(name: str, alone: 
         assert torch.equal(a, full(b)), key
 
 
-def accumulated(name: str, parts: int) -> Trainer:
-    config = small(name)
-    config = replace(config, train=replace(config.train, batch=8, accumulate=parts), optimizer=Optimizer("sgd", lr=0.1))
-    return trainer_of(config)
+def accumulated(name: str, parts: int, **model: Any) -> Trainer:
+    config = small(name, **model)
+    train = replace(config.train, batch=8, accumulate=parts, precision="fp32")
+    return trainer_of(replace(config, train=train, optimizer=Optimizer("sgd", lr=0.1)))
 
 
 def test_a_batch_in_parts_gives_the_gradient_of_the_whole() -> None:
@@ -113,6 +114,34 @@ def test_a_batch_in_parts_gives_the_gradient_of_the_whole() -> None:
     assert float(logs[0]["restorer/loss"]) == pytest.approx(float(logs[1]["restorer/loss"]), rel=1e-5)
     for a, b in zip(whole.model.parameters(), parts.model.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+
+
+GAMES: dict[str, tuple[str, dict[str, Any]]] = {  # that draw nothing but latents, of 16 numbers: they come alike in parts
+    "pairs by class, both penalties": ("rpgan", {"generator.norm": "none", "latent": 16}),
+    "two steps of the critic": ("dcgan", {"norm": "none", "latent": 16, "critic_steps": 2}),
+    "by layer": ("dcgan", {"norm": "layer", "latent": 16, "critic_steps": 2, "loss": "hinge"}),
+}
+
+
+@pytest.mark.parametrize("parts", [2, 4])
+@pytest.mark.parametrize("game", GAMES)
+def test_a_game_in_parts_is_that_of_the_whole_batch(game: str, parts: int) -> None:
+    name, model = GAMES[game]
+    whole, divided = accumulated(name, 1, **model), accumulated(name, parts, **model)
+    before = [p.clone() for p in whole.model.parameters()]
+    logs = [trainer.step(watch=True) for trainer in (whole, divided)]
+    for player in ("discriminator", "generator"):
+        assert float(logs[0][f"{player}/loss"]) == pytest.approx(float(logs[1][f"{player}/loss"]), rel=1e-4)
+        assert float(logs[0][f"{player}/gradient_norm"]) == pytest.approx(float(logs[1][f"{player}/gradient_norm"]), rel=1e-3)
+    for a, b, start in zip(whole.model.parameters(), divided.model.parameters(), before, strict=True):
+        torch.testing.assert_close(a - start, b - start, rtol=1e-3, atol=1e-6)
+
+
+def test_a_game_in_parts_is_another_where_images_of_a_batch_meet() -> None:
+    model = {"norm": "batch", "latent": 16, "critic_steps": 2}
+    whole, divided = (accumulated("dcgan", parts, **model) for parts in (1, 4))
+    logs = [trainer.step(watch=True) for trainer in (whole, divided)]
+    assert float(logs[0]["discriminator/loss"]) != pytest.approx(float(logs[1]["discriminator/loss"]), rel=1e-3)
 
 
 def test_players_of_a_batch_in_parts_share_no_graph() -> None:

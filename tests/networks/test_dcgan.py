@@ -6,7 +6,7 @@ from torch import nn
 
 from calotype.errors import UserError
 from calotype.networks.blocks import evaluating
-from calotype.networks.dcgan import DCGANDiscriminator, DCGANGenerator
+from calotype.networks.dcgan import DCGANDiscriminator, DCGANGenerator, KernelSide
 from calotype.networks.norms import NormName
 
 SIZES = [8, 9, 11, 13, 16, 23, 28, 31, 32, 45, 64, 97, 127, 128, 251, 256]
@@ -43,6 +43,30 @@ def test_the_shape_of_the_paper_at_64() -> None:
         for layer in net.modules():
             if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
                 assert abs(layer.weight.std().item() - 0.02) < 0.002
+
+
+@pytest.mark.parametrize("kernel", [3, 4, 5])
+@pytest.mark.parametrize("same_size", [False, True])
+def test_any_kernel_makes_any_size(kernel: KernelSide, same_size: bool) -> None:
+    for size in (8, 9, 28, 31, 45, 64):
+        shape = (1, size, size)
+        generator = DCGANGenerator(shape, latent=3, width=2, kernel=kernel, same_size=same_size)
+        discriminator = DCGANDiscriminator(shape, width=2, kernel=kernel, same_size=same_size)
+        images = generator(torch.randn(2, 3))
+        assert images.shape == (2, *shape)
+        assert discriminator(images).shape == (2,)
+        sides = {layer.kernel_size[0] for layer in discriminator.modules() if isinstance(layer, nn.Conv2d) and layer.stride[0] == 2}
+        assert sides <= ({kernel} if kernel % 2 else {kernel, 3})  # an even one makes no odd size
+
+
+def test_the_shape_of_the_networks_of_spectral_normalization() -> None:
+    """Miyato et al. 2018, table 3."""
+    generator = DCGANGenerator((3, 32, 32), latent=128, same_size=True)
+    discriminator = DCGANDiscriminator((3, 32, 32), norm="none", spectral=True, same_size=True)
+    down = [(64, 3, 3, 3), (64, 64, 4, 4), (128, 64, 3, 3), (128, 128, 4, 4), (256, 128, 3, 3), (256, 256, 4, 4), (512, 256, 3, 3)]
+    assert _shapes(discriminator, nn.Conv2d) == down
+    assert _shapes(generator, nn.ConvTranspose2d) == [(128, 512, 4, 4), (512, 256, 4, 4), (256, 128, 4, 4), (128, 64, 4, 4)]
+    assert _shapes(generator, nn.Conv2d) == [(3, 64, 3, 3)]
 
 
 def test_channels_double_up_to_eight_times_the_width() -> None:
@@ -125,3 +149,10 @@ def test_dropout_is_the_discriminators_and_only_in_training() -> None:
     assert not torch.equal(net(image), net(image))
     net.eval()
     assert torch.equal(net(image), net(image))
+
+
+def test_blocks_begin_with_the_image() -> None:
+    for size, minibatch_std, blocks in ((12, True, 1), (28, False, 3), (28, True, 3)):
+        early = DCGANDiscriminator((1, size, size), width=2, minibatch_std=minibatch_std).early()
+        assert len(early) == blocks
+        assert all(isinstance(block[0], nn.Conv2d) for block in early)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from calotype.networks.blocks import ACTIVATIONS, ActivationName
+from calotype.networks.blocks import ACTIVATIONS, PIECES, ActivationName
 from calotype.networks.mlp import MLPDiscriminator, MLPGenerator
 from calotype.networks.norms import NormName
 
@@ -78,3 +78,15 @@ def test_float32_under_autocast() -> None:
         images = generator(torch.randn(3, 5))
         logits = discriminator(images)
     assert images.dtype == logits.dtype == torch.float32
+
+
+def test_a_maxout_unit_is_the_largest_of_its_linear_functions() -> None:
+    torch.manual_seed(0)
+    net = MLPDiscriminator((1, 4, 4), width=3, depth=1, activation="maxout")
+    image = torch.randn(6, 1, 4, 4)
+    linear = net.hidden[0]
+    assert isinstance(linear, nn.Linear)
+    assert linear.out_features == 3 * PIECES
+    pieces = linear(image.flatten(1))
+    expected = torch.stack([pieces[:, PIECES * unit : PIECES * (unit + 1)].max(1).values for unit in range(3)], 1)
+    assert torch.equal(net(image), net.head(expected))

@@ -18,7 +18,7 @@ from calotype.cli.recipe_shortcuts import OPTIONS, degraded
 from calotype.cli.shell import Shell
 from calotype.config import BUDGETS, Config, Data, Logging, More, Optimizer, Schedule, Training, from_json, to_json, with_one_budget
 from calotype.data import suggested_size
-from calotype.engine import distributed
+from calotype.engine import distributed, starting
 from calotype.engine.display import duration, progress
 from calotype.engine.distributed import World
 from calotype.engine.images import open_images
@@ -28,12 +28,13 @@ from calotype.errors import CalotypeError, UserError, unforeseen
 from calotype.evaluation.evaluate import evaluate
 from calotype.evaluation.result import Report
 from calotype.files import JSON_BYTES, parse_json, read_bytes
-from calotype.models import ModelConfig
+from calotype.models import ModelConfig, stored
 from calotype.recipes import DEFAULT, Preset, named
 from calotype.recipes.choice import configured, of_split
 from calotype.report.files import save
 from calotype.report.text import text
 from calotype.settings import checked, choices, tag_of
+from calotype.spelling import option
 from calotype.tasks.sample import load
 
 PROG = "calotype train [RECIPE]"
@@ -52,6 +53,7 @@ class Options:
     calotype train ddpm --preset published --data photos/       (the paper's network and budget, for a large GPU)
     calotype train denoise --data photos/                       (restoration: see calotype recipes for all kinds)
     calotype train upscale --scale 4 --data photos/             (images four times larger)
+    calotype train dcgan --data birds/ --from runs/dcgan-photos-0001  (start from the weights of another run)
     calotype train --resume runs/dcgan-photos-0001              (continue, bit for bit)
     calotype train --resume runs/dcgan-photos-0001 --more-minutes 10
     """
@@ -160,16 +162,19 @@ def _default(words: list[str], display: Shell, world: World) -> tuple[Config, li
         raise UserError("--preset belongs to a recipe: leave it out beside --resume and --config, which bring all settings")
     if folder is not None:
         return Run.open(Path(folder)).read_config()[0], rest
-    if file is not None:
-        return _config_in(Path(file)), rest
-    if name is None and preset is None and "--help" not in rest and "-h" not in rest:
+    start = _either(rest, "train.start")
+    if file is None and name is None and preset is None and start is None and "--help" not in rest and "-h" not in rest:
         return _for_images(rest, display, world), rest
-    return named(name or DEFAULT, "published" if preset == "published" else "laptop"), rest
+    recipe = name or (DEFAULT if start is None else stored.find(start).recipe)
+    config = named(recipe, "published" if preset == "published" else "laptop") if file is None else _config_in(Path(file))
+    return config if start is None else starting.based_on(config, start), rest
 
 
 def _for_images(words: list[str], display: Shell, world: World) -> Config:
     """The settings that fit the images which ``words`` name; the default where they name none, or images that are to be changed."""
-    given: dict[str, Any] = {name: _either(words, name) for name in ("source", "fit", "partner", "degrade", "size", "channels", "holdout")}
+    given: dict[str, Any] = {
+        name: _either(words, f"data.{name}") for name in ("source", "fit", "partner", "degrade", "size", "channels", "holdout")
+    }
     numbers = {name: _number(given[name]) for name in ("size", "channels", "holdout")}
     try:
         data = checked(Data, {name: value for name, value in {**given, **numbers}.items() if value is not None})
@@ -196,11 +201,9 @@ def _suggested(data: Data, display: Shell) -> Config:
     return config
 
 
-def _either(words: list[str], name: str) -> str | None:
-    """What a setting of the data is given as, by its place or by its short name."""
-    return next(
-        (value for option in (f"--data.{name}", f"--{'data' if name == 'source' else name}") if (value := _value(words, option))), None
-    )
+def _either(words: list[str], place: str) -> str | None:
+    """What a setting is given as, by its place or by its short name."""
+    return next((value for spelled in (f"--{place}", option(place)) if (value := _value(words, spelled))), None)
 
 
 def _number(word: str | None) -> str | int | float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,9 +23,12 @@ SECTIONS = ("model", "optimizer", "schedule", "train", "log")
 PLAYERS = ("model.generator", "model.discriminator")  # of a GAN, which are configured by themselves
 
 
-def require_effect(config: Config, spec: ImageSpec) -> None:
-    """Raise `UserError` for a setting that is neither the usual one nor read by anything: whoever set it expects something of it."""
-    usual = _presets(config)
+def require_effect(config: Config, spec: ImageSpec, besides: Sequence[Config] = ()) -> None:
+    """Raise `UserError` for a setting that is neither the usual one nor read by anything: whoever set it expects something of it.
+
+    Usual is what the recipe has, or one of the configurations ``besides``.
+    """
+    usual = [*_presets(config), *besides]
     for section in (*SECTIONS, *PLAYERS):
         part = _section(config, section)
         for name, needed in part.idle(spec).items() if isinstance(part, MayIdle) else ():

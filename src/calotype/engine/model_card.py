@@ -61,7 +61,7 @@ def model_card(config: Config, spec: ImageSpec, model: Model, step: int) -> str:
         f"# {markdown(config.recipe)} on {data}\n\n"
         f"A {what}, trained by Calotype {calotype.__version__}.\n\n"
         f"- model: {config.model.kind}, {parameters:,} parameters, {step:,} steps of {config.train.batch} images\n"
-        f"- training data: {data}, {kinds}\n{_squared(config)}{more}"
+        f"- training data: {data}, {kinds}\n{_squared(config)}{more}{_before(config)}"
         f"- files: `model.safetensors` (weights), `config.json` (what they mean); nothing in here is executable\n\n"
         f"```\ncalotype {use}\n```\n\n"
         f"{warning}\n"
@@ -74,6 +74,11 @@ def _squared(config: Config) -> str:
     if source in (*embedded.NAMES, *PUBLIC) or source.endswith(SUFFIX):
         return ""
     return f"- images that were not square: {KEPT[fit]} (--data.fit {fit})\n"
+
+
+def _before(config: Config) -> str:
+    """What the weights had learned before: nothing where they were random."""
+    return "" if config.train.start is None else f"- started from the weights of: {markdown(Path(config.train.start).absolute().name)}\n"
 
 
 def _of_source(model: Model, spec: ImageSpec, source: Source) -> tuple[str, str, str, str]:

@@ -42,6 +42,7 @@ class Resolved:
     seconds_per_step: NotNegative  # 0 where nothing was timed
     bf16: bool
     processes: Count = 1
+    start: str = ""  # SHA-256 of the weights that it started from, where it did
 
 
 @dataclass(frozen=True)

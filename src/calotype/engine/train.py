@@ -24,7 +24,7 @@ from calotype.data import Images, Split
 from calotype.data.images import some, told
 from calotype.data.mirror import may_flip
 from calotype.diagnose.training import Watcher
-from calotype.engine import checkpoint, distributed, feasible, resuming, selection, timing
+from calotype.engine import checkpoint, distributed, feasible, resuming, selection, starting, timing
 from calotype.engine import device as machine
 from calotype.engine.budget import steps_of
 from calotype.engine.display import Display, Terminal
@@ -66,7 +66,7 @@ class Result:
 
 
 def train(config: Config, *, out: str | Path | None = None, display: Display | None = None, world: World | None = None) -> Result:
-    """Train from scratch into a new run folder; together with other processes where ``torchrun`` started several.
+    """Train into a new run folder, from scratch or from the model that ``train.start`` names; with other processes under ``torchrun``.
 
     ``display`` is told how far it has come: a bar or lines on stderr where none is given, nothing by ``Display()``.
 
@@ -83,10 +83,12 @@ def train(config: Config, *, out: str | Path | None = None, display: Display | N
         split = _load(config, display, world)
         config = _fitting(config, split, world, display)
         spec = augmentation_of(config.data).spec(split.train)
-        feasible.require_effect(config, spec)
+        starting.require(config, spec)
+        feasible.require_effect(config, spec, starting.usual(config))
         feasible.require_room(config, spec, device, world)
         selection.require(config, split)
         trainer = Trainer(config, split, TrainState(steps=1), device, world)  # how many they are its first steps tell
+        starting.take(trainer, display)
         seconds = timing.settled(trainer, threads, display)
         settings = {"threads": torch.get_num_threads(), "seconds_per_step": seconds, "processes": world.size}
         trainer.progress.settings |= settings
@@ -131,7 +133,9 @@ def resume(
             selection.require(config, split)
             ended = progress.early
             trainer = Trainer(config, split, progress, device, world)
-            if saved is not None:
+            if saved is None:
+                starting.take(trainer, display)
+            else:
                 resuming.restore(run, trainer, saved, display)
             if asked is not None:
                 trainer.progress.steps = steps_of(asked, trainer, timing.known(trainer, asked, display))

@@ -115,6 +115,7 @@ class Trainer:
         for player in self.players:
             if at.step % player.every:
                 continue
+            self._renew(player, step)
             for repeat in range(player.repeats):
                 if repeat == len(batches):
                     batches.append(self.loader.batch_at(at.seen + repeat * self.config.train.batch))
@@ -132,6 +133,15 @@ class Trainer:
             with torch.no_grad(), self.precision():
                 log.update(self.model.watch(self.loader.batch_at(at.seen), self.holdout.batch_at(at.seen), step))
         return self._of_all(log)
+
+    def _renew(self, player: Player, step: Step) -> None:
+        """Let the optimizer of a player forget all where layers joined since its last step (Karras et al. 2018).
+
+        What it remembers of them are steps without gradients: Adam takes their squares for far smaller than they are about to be.
+        """
+        before = (step.index - player.every) / self.progress.steps
+        if any(before <= share < step.progress for share in self.model.joins_at):
+            self.optimizers[player.name].state.clear()
 
     def _of_all(self, log: dict[str, Tensor]) -> dict[str, Tensor]:
         """The scalars as means over all processes, each of which saw its own part of the batch."""

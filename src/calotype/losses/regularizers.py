@@ -114,9 +114,9 @@ def instance_noise(images: Tensor, strength: float, rng: torch.Generator) -> Ten
 
 
 def clip_weights(module: nn.Module, limit: float) -> None:
-    """Clamp every parameter to [-limit, limit] in place (Arjovsky et al. 2017, algorithm 1)."""
+    """Clamp every parameter that is trained to [-limit, limit] in place (Arjovsky et al. 2017, algorithm 1)."""
     with torch.no_grad():
-        weights: list[Tensor] = list(module.parameters())
+        weights: list[Tensor] = [p for p in module.parameters() if p.requires_grad]
         torch._foreach_clamp_min_(weights, -limit)
         torch._foreach_clamp_max_(weights, limit)
 

@@ -71,9 +71,12 @@ class GAN(Model):
         self._loss = partial(self.adversarial.function, target=config.smooth) if self.adversarial.smooths else self.adversarial.function
         classes = len(spec.classes) if self.conditional else 0
         self.generator = generator_of(config.generator, spec.shape, config.latent, classes)
-        self.discriminator = discriminator_of(config.discriminator, (config.pack * spec.channels, spec.size, spec.size), classes)
+        judged = (config.pack * spec.channels, spec.size, spec.size)
+        self.discriminator = discriminator_of(config.discriminator, judged, classes, config.freeze_discriminator)
+        self.freezes = "model.freeze_discriminator" if config.freeze_discriminator else ""
         self.through = self.discriminator.through
         self.changes_at = tuple(sorted({*self.generator.changes_at, *self.discriminator.changes_at}))
+        self.joins_at = tuple(sorted({*self.generator.joins_at, *self.discriminator.joins_at}))
         self.classifies = bool(config.auxiliary and classes)
         self._standing: dict[tuple[float, int, str], dict[str, Tensor]] = {}  # of truncated latents, by limit and state of weights
 

@@ -17,7 +17,7 @@ from calotype.networks.projected import ProjectedDiscriminatorConfig
 from calotype.networks.skip import SkipGeneratorConfig
 from calotype.networks.style import StyleGeneratorConfig
 from calotype.networks.truncation import SMALLEST
-from calotype.settings import Count, Depth, NotNegative, Part, Positive, Share, Width, unless
+from calotype.settings import WIDEST, Count, Depth, NotNegative, Part, Positive, Share, Width, unless
 from calotype.types import ImageSpec, SamplingOptions
 
 PenaltyName = Literal["none", "gradient", "gradient_one_sided", "r1", "r2", "r1_r2", "dragan"]
@@ -58,6 +58,8 @@ class GANConfig:
     auxiliary: NotNegative = 0.0  # weight of telling classes apart, with the head auxiliary of a discriminator: 1 in ACGAN
     pack: Annotated[int, Field(ge=1, le=8)] = 1  # images that the discriminator judges as one, against mode collapse (PacGAN)
     top_k: Annotated[float, Field(gt=0, le=1)] = 1.0  # share of its images that the generator learns from in the end: the most real ones
+    # early blocks of the discriminator that stay as they are in a training that starts from a model (FreezeD)
+    freeze_discriminator: Annotated[int, Field(ge=0, le=WIDEST)] = 0
     clip_weights: Positive | None = None  # largest absolute weight of the discriminator
     smooth: Annotated[float, Field(gt=0.5, le=1)] = 1.0  # label of real images: below 1 is one-sided label smoothing
     augment: tuple[AugmentationName, ...] = ()  # what the discriminator sees all images through, for few images

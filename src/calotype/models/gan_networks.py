@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from calotype.errors import UserError
 from calotype.networks.adversary import ImageDiscriminator, LatentGenerator
 from calotype.networks.biggan import BigGANDiscriminator, BigGANDiscriminatorConfig, BigGANGenerator, BigGANGeneratorConfig
 from calotype.networks.dcgan import DCGANDiscriminator, DCGANDiscriminatorConfig, DCGANGenerator, DCGANGeneratorConfig
@@ -84,9 +85,22 @@ def generator_of(config: GeneratorConfig, shape: tuple[int, int, int], latent: i
     return GENERATORS[type(config)](shape, latent=latent, classes=classes, **_settings(config))
 
 
-def discriminator_of(config: DiscriminatorConfig, shape: tuple[int, int, int], classes: int) -> ImageDiscriminator:
-    """A new discriminator of images (C, H, W)."""
-    return DISCRIMINATORS[type(config)](shape, classes=classes, **_settings(config))
+def discriminator_of(config: DiscriminatorConfig, shape: tuple[int, int, int], classes: int, frozen: int = 0) -> ImageDiscriminator:
+    """A new discriminator of images (C, H, W), of which so many early blocks will not be trained (FreezeD, Mo et al. 2020).
+
+    Raises:
+        UserError: where it does not have so many.
+    """
+    discriminator = DISCRIMINATORS[type(config)](shape, classes=classes, **_settings(config))
+    early = discriminator.early()
+    if frozen > len(early):
+        advice = f"has {len(early)} of them before its head: give at most as many" if early else "has none: give 0, or another network"
+        raise UserError(
+            f"`model.freeze_discriminator` keeps early blocks of the discriminator, and that of the network {config.network} {advice}"
+        )
+    for part in (part for block in early[:frozen] for part in block):
+        part.requires_grad_(False)
+    return discriminator
 
 
 def _settings(config: GeneratorConfig | DiscriminatorConfig) -> dict[str, Any]:

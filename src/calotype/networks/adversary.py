@@ -13,6 +13,7 @@ class LatentGenerator(nn.Module):
 
     has_styles: bool = False  # whether latents become `styles` first, of which ``forward`` takes a ``truncation``
     changes_at: tuple[float, ...] = ()  # the shares of a run after which its steps take another time than before
+    joins_at: tuple[float, ...] = ()  # the shares of a run after which layers take part that did not before
 
     def reach(self, progress: float) -> None:
         """Become what the network is at this share of a run, where it changes with it."""
@@ -35,6 +36,11 @@ class ImageDiscriminator(nn.Module):
     mixes_batch: bool = False  # whether images of a batch meet in it
     through: tuple[str, ...] = ()  # feature networks that it looks through, as `calotype.types.Model` has them
     changes_at: tuple[float, ...] = ()  # the shares of a run after which its steps take another time than before
+    joins_at: tuple[float, ...] = ()  # the shares of a run after which layers take part that did not before
+
+    def early(self) -> list[list[nn.Module]]:
+        """Its blocks from the image on, each as the modules that it is made of, without the head; none where it is not made of blocks."""
+        return []
 
     def ready(self) -> None:
         """Find what it needs before anything is trained.

@@ -15,15 +15,27 @@ from torch.nn.utils.parametrize import is_parametrized
 
 Layer = TypeVar("Layer", bound=nn.Module)
 
-ActivationName = Literal["leaky_relu", "relu", "tanh", "sigmoid"]
+ActivationName = Literal["leaky_relu", "relu", "tanh", "sigmoid", "maxout"]
+
+PIECES = 5  # linear functions of which a maxout unit is the largest
 
 FREQUENCIES = 32  # of the Fourier features of the time
+
+
+class Maxout(nn.Module):
+    """(N, PIECES * units) to (N, units): of each unit the largest of its linear functions (Goodfellow et al. 2013)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Take the largest of neighbors."""
+        return x.reshape(len(x), -1, PIECES).amax(2)
+
 
 ACTIVATIONS: dict[ActivationName, Callable[[], nn.Module]] = {
     "leaky_relu": lambda: nn.LeakyReLU(0.2, inplace=True),
     "relu": lambda: nn.ReLU(inplace=True),
     "tanh": nn.Tanh,
     "sigmoid": nn.Sigmoid,
+    "maxout": Maxout,
 }
 
 
@@ -146,7 +158,7 @@ def add_spectral_norm(module: nn.Module, *, eps: float = 1e-12, embeddings: bool
 
     Generators leave their ``embeddings`` of classes as they are (Zhang et al. 2019).
     """
-    kinds = (nn.Linear, nn.Conv2d, nn.Embedding) if embeddings else (nn.Linear, nn.Conv2d)
+    kinds = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d, *((nn.Embedding,) if embeddings else ()))
     for layer in list(module.modules()):
         if isinstance(layer, kinds) and not is_parametrized(layer):
             spectral_norm(layer, eps=eps)

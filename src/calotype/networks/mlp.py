@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from calotype.networks.adversary import ImageDiscriminator, LatentGenerator
 from calotype.networks.blocks import (
     ACTIVATIONS,
+    PIECES,
     ActivationName,
     LabelEmbedding,
     MinibatchStd,
@@ -32,6 +33,7 @@ class MLPGeneratorConfig:
     depth: Depth = 3  # hidden layers
     activation: ActivationName = "leaky_relu"  # of the hidden layers
     norm: NormName = "batch"  # normalization of the hidden layers
+    spectral: bool = False  # spectral normalization
 
 
 @dataclass(frozen=True)
@@ -62,12 +64,15 @@ class MLPGenerator(LatentGenerator):
         norm: NormName = "none",
         dropout: float = 0.0,
         classes: int = 0,
+        spectral: bool = False,
     ) -> None:
         super().__init__()
         self.shape = shape
         self.join = LabelEmbedding(latent, classes)
         self.hidden = _hidden([self.join.features] + [width] * depth, activation, lambda n: make_flat_norm(norm, n), dropout)
         self.out = nn.Linear(width, prod(shape))
+        if spectral:
+            add_spectral_norm(self, embeddings=False)
 
     def forward(self, latent: Tensor, label: Tensor | None = None) -> Tensor:
         """Images of latents (N, latent) and, if conditional, labels (N,)."""
@@ -96,7 +101,7 @@ class MLPDiscriminator(ImageDiscriminator):
         self.hidden = _hidden([prod(shape)] + [width] * depth, activation, lambda n: make_flat_norm(norm, n, running=False), dropout)
         self.spread = MinibatchStd() if minibatch_std else nn.Identity()
         last = width + minibatch_std
-        self.mix = nn.Sequential(nn.Linear(last, width), ACTIVATIONS[activation]()) if minibatch_std else nn.Identity()
+        self.mix = nn.Sequential(*_layer(last, width, activation)) if minibatch_std else nn.Identity()
         self.head = ProjectionHead(width, classes)
         if spectral:
             add_spectral_norm(self)
@@ -107,12 +112,18 @@ class MLPDiscriminator(ImageDiscriminator):
         return logits
 
 
+def _layer(fan_in: int, units: int, activation: ActivationName, norm: Callable[[int], nn.Module] = nn.Identity) -> list[nn.Module]:
+    """A linear map of whatever an activation takes for so many units."""
+    fan_out = units * (PIECES if activation == "maxout" else 1)
+    normalize = norm(fan_out)
+    # batch norm subtracts whatever a bias adds
+    return [nn.Linear(fan_in, fan_out, bias=not isinstance(normalize, nn.BatchNorm1d)), normalize, ACTIVATIONS[activation]()]
+
+
 def _hidden(sizes: list[int], activation: ActivationName, norm: Callable[[int], nn.Module], dropout: float) -> nn.Sequential:
     layers: list[nn.Module] = []
     for fan_in, fan_out in pairwise(sizes):
-        normalize = norm(fan_out)
-        # batch norm subtracts whatever a bias adds
-        layers += [nn.Linear(fan_in, fan_out, bias=not isinstance(normalize, nn.BatchNorm1d)), normalize, ACTIVATIONS[activation]()]
+        layers += _layer(fan_in, fan_out, activation, norm)
         if dropout > 0:
             layers.append(nn.Dropout(dropout))
     return nn.Sequential(*(layer for layer in layers if not isinstance(layer, nn.Identity)))

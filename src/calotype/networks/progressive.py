@@ -12,7 +12,8 @@ Penalties on gradients by images see those by images of full size: squared, they
 there are fewer pixels in these, which is how the weight of R1 is chosen by the number of pixels, too. Penalties that want a norm of one
 take it of images of the stage (``coarseness``).
 
-Adam is not reset where a stage begins, as the authors do: its first steps of new layers are too long, while these are faded in.
+Optimizers begin anew where a stage begins (``joins_at``), as those of the authors do: Adam would take its first steps of the new layers too
+long, for it has counted all those before in which they had no gradient.
 """
 
 from __future__ import annotations
@@ -94,6 +95,7 @@ class _Growing(nn.Module):
         last = len(self.sizes) - 1
         # where a stage begins to fade in
         self.changes_at = tuple(growth * (2 * stage + 1) / (2 * last) for stage in range(last)) if growth else ()
+        self.joins_at = self.changes_at
         self.register_buffer("phase", torch.zeros(()))
 
     def reach(self, progress: float) -> None:
@@ -181,6 +183,10 @@ class ProgressiveDiscriminator(_Growing, ImageDiscriminator):
             x = self.blocks[level](x)
         logits: Tensor = self.head(x, label)
         return logits
+
+    def early(self) -> list[list[nn.Module]]:
+        """A block for each size of maps, from that of the images on, each with what images of its size become maps by."""
+        return [[rgb, block] for rgb, block in zip(list(self.from_rgb)[:0:-1], list(self.blocks)[::-1], strict=True)]
 
     @property
     def coarseness(self) -> float:

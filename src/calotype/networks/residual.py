@@ -198,6 +198,13 @@ class ResidualJudge(ImageDiscriminator):
         self.head = ProjectionHead(inputs, classes if head == "projection" else 0, bias=bias)
         self.classifier = nn.Linear(inputs, classes) if head == "auxiliary" and classes else None
 
+    def early(self) -> list[list[nn.Module]]:
+        """A residual block each, and the attention behind it."""
+        found: list[list[nn.Module]] = [[block] for block in self.blocks]
+        if self.attention is not None and self.attends is not None:
+            found[self.attends].append(self.attention)
+        return found
+
     def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:
         """Logits of images (N, C, H, W) and, with a head that projects, their labels (N,)."""
         logits: Tensor = self.head(self._features(image), label)

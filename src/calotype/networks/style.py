@@ -237,6 +237,11 @@ class StyleDiscriminator(ImageDiscriminator):
         self.blocks = nn.Sequential(*(_BlurredHalving(a, b, residual) for a, b in pairwise(channels)))
         self.head = SpreadHead(channels[-1], sizes[-1], classes)
 
+    def early(self) -> list[list[nn.Module]]:
+        """A block for each size of maps, the first with what images become maps by."""
+        first, *others = self.blocks
+        return [[self.from_rgb, first], *([block] for block in others)]
+
     def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:
         """Logits of images (N, C, H, W) and, if conditional, their labels (N,)."""
         logits: Tensor = self.head(self.blocks(leaky(self.from_rgb(image))), label)

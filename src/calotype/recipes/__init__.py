@@ -72,9 +72,14 @@ RECIPES: dict[str, Callable[[], Config]] = {
 }
 
 PUBLISHED: dict[str, Callable[[], Config]] = {
+    "gan": gan_published.gan,
     "dcgan": gan_published.dcgan,
+    "lsgan": gan_published.lsgan,
     "wgan": gan_published.wgan,
     "wgan-gp": gan_published.wgan_gp,
+    "sngan": gan_published.sngan,
+    "hinge": gan_published.hinge,
+    "projected": gan_published.projected,
     "resgan": gan_published.resgan,
     "sagan": gan_published.sagan,
     "biggan": gan_published.biggan,
@@ -108,6 +113,9 @@ PUBLISHED: dict[str, Callable[[], Config]] = {
 }
 """The configurations of the papers, for hardware like theirs: the same names, other sizes and budgets."""
 
+ELSEWHERE = {"rpgan": "the paper of this game has it on the networks of r3gan"}
+"""Why a recipe with a source in print has no published preset of its own."""
+
 DEFAULT = "flow-matching"
 """What ``calotype train`` trains when nothing is named: the best digits after a minute on two processor cores."""
 
@@ -121,7 +129,8 @@ def named(name: str, preset: Preset = "laptop") -> Config:
     if preset == "laptop":
         return RECIPES[name]()
     if name not in PUBLISHED:
-        raise UserError(f"{name} has no published preset: leave out `preset`, or choose one of {', '.join(PUBLISHED)}")
+        why = f" ({ELSEWHERE[name]})" if name in ELSEWHERE else ""
+        raise UserError(f"{name} has no published preset{why}: leave out `preset`, or choose one of {', '.join(PUBLISHED)}")
     return PUBLISHED[name]()
 
 

@@ -94,7 +94,10 @@ def hinge() -> Config:
 
 
 def rpgan() -> Config:
-    """Relativistic pairing GAN with R1 and R2 (Huang et al. 2024), by class where there are labels: the best of the GANs."""
+    """Relativistic pairing GAN with R1 and R2 (Huang et al. 2024), by class where there are labels: the best of the GANs.
+
+    On plain networks: those of the paper, with its settings, are the recipe r3gan.
+    """
     return Config(
         recipe="rpgan",
         model=_dcgan(norm="none", conditional=True, loss="relativistic_pairing", penalty="r1_r2", penalty_weight=0.1, penalty_every=4),

@@ -8,9 +8,12 @@ from calotype.config import Config, Data, Optimizer, Schedule, Training
 from calotype.models.gan_config import GANConfig
 from calotype.networks.biggan import BigGANDiscriminatorConfig, BigGANGeneratorConfig
 from calotype.networks.dcgan import DCGANDiscriminatorConfig, DCGANGeneratorConfig
+from calotype.networks.mlp import MLPDiscriminatorConfig, MLPGeneratorConfig
 from calotype.networks.modern import ModernDiscriminatorConfig, ModernGeneratorConfig
 from calotype.networks.progressive import ProgressiveDiscriminatorConfig, ProgressiveGeneratorConfig
+from calotype.networks.projected import ProjectedDiscriminatorConfig
 from calotype.networks.residual_gan import ResNetDiscriminatorConfig, ResNetGeneratorConfig
+from calotype.networks.skip import SkipGeneratorConfig
 from calotype.networks.style import StyleDiscriminatorConfig, StyleGeneratorConfig
 
 _CIFAR = Data("cifar10", flip=False)
@@ -21,10 +24,40 @@ def _config(recipe: str, model: GANConfig, optimizer: Optimizer, train: Training
     return Config(recipe=recipe, model=model, data=_CIFAR, optimizer=optimizer, schedule=schedule or Schedule(), train=train)
 
 
+def gan() -> Config:
+    """Goodfellow et al. (2014) on MNIST: two layers of 1,200 rectifiers against two of 240 maxout units, SGD with momentum.
+
+    Not as in the paper: its latents are uniform, a fifth of the pixels is dropped too, and momentum rises to 0.7 in the first 250 epochs;
+    how long it trained it does not say. Nor does the learning rate fall slowly.
+    """
+    model = GANConfig(
+        generator=MLPGeneratorConfig(width=1200, depth=2, activation="relu", norm="none"),
+        discriminator=MLPDiscriminatorConfig(width=240, depth=2, activation="maxout", dropout=0.5),
+    )
+    config = _config("gan", model, Optimizer("sgd", lr=0.1, momentum=0.5), Training(batch=100, epochs=250, ema=0.0))
+    return replace(config, data=Data("mnist", flip=False))
+
+
 def dcgan() -> Config:
     """Radford et al. (2016): Adam with half of the usual momentum, batches of 128; 25 epochs of CIFAR-10."""
     model = GANConfig(generator=DCGANGeneratorConfig(), discriminator=DCGANDiscriminatorConfig())
     return _config("dcgan", model, Optimizer("adam", lr=2e-4, betas=(0.5, 0.999)), Training(batch=128, epochs=25, ema=0.0))
+
+
+def lsgan() -> Config:
+    """Mao et al. (2017) on bedrooms of 112 pixels: kernels of 5, latents of 1,024 numbers, Adam with half of the usual momentum.
+
+    Not as in the paper: its networks stop at maps of 7 pixels, ours at 4, and its generator has transposed convolutions that keep the size
+    between those that double it. How long it trained it does not say.
+    """
+    model = GANConfig(
+        generator=DCGANGeneratorConfig(kernel=5),
+        discriminator=DCGANDiscriminatorConfig(kernel=5),
+        loss="least_squares",
+        latent=1024,
+    )
+    config = _config("lsgan", model, Optimizer("adam", lr=1e-3, betas=(0.5, 0.999)), Training(batch=64, steps=200_000, ema=0.0))
+    return _of_folder(config, 112, "bedrooms/")
 
 
 def wgan() -> Config:
@@ -54,6 +87,42 @@ def wgan_gp() -> Config:
         penalty_weight=10.0,
     )
     return _config("wgan-gp", model, Optimizer("adam", lr=2e-4, betas=(0.0, 0.9)), Training(batch=64, steps=100_000, ema=0.0), _FALLING)
+
+
+def sngan() -> Config:
+    """Miyato et al. (2018), the convolutional networks of table 3 on CIFAR-10: spectral normalization, setting C of table 1.
+
+    Not as in the paper: leaky rectifiers keep 0.2 of what is negative and not 0.1; biases that batch normalization takes away are left out.
+    """
+    model = GANConfig(
+        generator=DCGANGeneratorConfig(same_size=True),
+        discriminator=DCGANDiscriminatorConfig(norm="none", spectral=True, same_size=True),
+        latent=128,
+    )
+    return _config("sngan", model, Optimizer("adam", lr=2e-4, betas=(0.5, 0.999)), Training(batch=64, steps=50_000, ema=0.0))
+
+
+def hinge() -> Config:
+    """The hinge loss (Lim and Ye 2017; Miyato et al. 2018) on the convolutional networks of sngan; on residual ones it is resgan's."""
+    config = sngan()
+    assert isinstance(config.model, GANConfig)
+    return replace(config, recipe="hinge", model=replace(config.model, loss="hinge"))
+
+
+def projected() -> Config:
+    """Sauer et al. (2021) at 256 pixels: hinge, all augmentations, no warm-up, ten million images.
+
+    Not as in the paper: the generator has maps of other widths and no random noise added to them, and learns no transposed convolution.
+    """
+    model = GANConfig(
+        generator=SkipGeneratorConfig(width=128),
+        discriminator=ProjectedDiscriminatorConfig(warmup=0.0),
+        loss="hinge",
+        latent=256,
+        augment=("color", "translation", "cutout"),
+    )
+    train = Training(batch=64, steps=156_250, ema=0.05, ema_images=20_000)
+    return _of_folder(_config("projected", model, Optimizer("adam", lr=2e-4, betas=(0.0, 0.99)), train), 256, "photos/")
 
 
 def resgan() -> Config:
@@ -153,6 +222,6 @@ def r3gan() -> Config:
     return replace(config, data=Data("cifar10", flip=True))
 
 
-def _of_folder(config: Config, size: int) -> Config:
+def _of_folder(config: Config, size: int, folder: str = "imagenet/") -> Config:
     """For a folder of photographs, brought to that size."""
-    return replace(config, data=Data("imagenet/", size=size, flip=True))
+    return replace(config, data=Data(folder, size=size, flip=True))
