@@ -37,7 +37,7 @@ class BigGANGeneratorConfig:
 
     network: Literal["biggan"] = "biggan"  # wide and residual, made for classes
     width: Width = 64  # channels, of which maps have 1 to 16 times as many, in small images 4 times
-    multipliers: Levels = ()  # channels of each map relative to width, from the largest, the last for all smaller; the published if not given
+    multipliers: Levels = ()  # channels of each map relative to width, from the largest, the last for all others; by the size if not given
     shared: Annotated[int, Field(ge=0, le=WIDEST)] = 128  # numbers of a class that all layers share; 0: each layer has its own
     attention: MapSide = 0  # self-attention on the smallest map of at least this side; 0 for none
     norm: ClassVar[str] = "batch"
@@ -54,7 +54,7 @@ class BigGANDiscriminatorConfig:
 
     network: Literal["biggan"] = "biggan"  # wide and residual, made for classes
     width: Width = 64  # channels, of which maps have 1 to 16 times as many, in small images 4 times
-    multipliers: Levels = ()  # channels of each map relative to width, from the largest, the last for all smaller; the published if not given
+    multipliers: Levels = ()  # channels of each map relative to width, from the largest, the last for all others; by the size if not given
     attention: MapSide = 0  # self-attention on the smallest map of at least this side; 0 for none
     head: HeadName = "projection"  # what labels are for: part of what is judged, something to tell of images, or nothing
     norm: ClassVar[str] = "none"

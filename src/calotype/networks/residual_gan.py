@@ -1,8 +1,8 @@
 """Residual generators and discriminators (Gulrajani et al. 2017; Miyato et al. 2018), with self-attention (Zhang et al. 2019).
 
 Small images, of 32 pixels or so, have the same channels in all maps. Those of larger ones double with every halving, up to 16 times
-``width``; ``multipliers`` say it otherwise. So the published networks come out: SNGAN-32 with a width of 256 in the generator and of 128 in the discriminator, SNGAN-128
-with one of 64 and as many hidden channels as inputs, and SAGAN-128 with one of 64 and attention at 64.
+``width``; ``multipliers`` say it otherwise. So the published networks come out: SNGAN-32 with a width of 256 in the generator and of 128
+in the discriminator, SNGAN-128 with one of 64 and as many hidden channels as inputs, and SAGAN-128 with one of 64 and attention at 64.
 """
 
 from __future__ import annotations
@@ -18,7 +18,18 @@ from calotype.networks.adversary import LatentGenerator
 from calotype.networks.blocks import LabelEmbedding, add_spectral_norm
 from calotype.networks.conditional_norm import ConditionalNorm
 from calotype.networks.norms import NormName, make_norm
-from calotype.networks.residual import SMALL, BlockKind, HeadName, HiddenName, MakeNorm, ResidualJudge, UpBody, down_plan, levels_of, multiplied
+from calotype.networks.residual import (
+    SMALL,
+    BlockKind,
+    HeadName,
+    HiddenName,
+    MakeNorm,
+    ResidualJudge,
+    UpBody,
+    down_plan,
+    levels_of,
+    multiplied,
+)
 from calotype.settings import Levels, MapSide, Width, unless
 from calotype.types import ImageSpec
 
@@ -31,7 +42,7 @@ class ResNetGeneratorConfig:
 
     network: Literal["resnet"] = "resnet"  # convolutional, of residual blocks
     width: Width = 64  # channels of the largest hidden map
-    multipliers: Levels = ()  # channels of each map relative to width, from the largest, the last for all smaller; by the size if not given
+    multipliers: Levels = ()  # channels of each map relative to width, from the largest, the last for all others; by the size if not given
     norm: NormName = "batch"  # normalization of the hidden layers, by class where the model learns classes
     spectral: bool = False  # spectral normalization
     attention: MapSide = 0  # self-attention on the smallest map of at least this side; 0 for none
@@ -44,7 +55,7 @@ class ResNetDiscriminatorConfig:
 
     network: Literal["resnet"] = "resnet"  # convolutional, of residual blocks
     width: Width = 64  # channels of the largest hidden map
-    multipliers: Levels = ()  # channels of each map relative to width, from the largest, the last for all smaller; by the size if not given
+    multipliers: Levels = ()  # channels of each map relative to width, from the largest, the last for all others; by the size if not given
     norm: NormName = "none"  # normalization of the hidden layers
     spectral: bool = True  # spectral normalization
     attention: MapSide = 0  # self-attention on the smallest map of at least this side; 0 for none

@@ -13,6 +13,8 @@ from calotype.networks.style import StyleDiscriminatorConfig, StyleGeneratorConf
 from calotype.recipes.gan import ADAM, DECAY
 
 ATTENTION = 12  # the smallest map of at least so many pixels a side has attention
+WIDER = (1, 2, 4)  # smaller maps have more channels than in the papers' networks for small images, which cost little there and teach much
+FASTER = Optimizer("adam", lr=2e-3, betas=ADAM.betas)  # which residual networks stand
 
 
 def _config(recipe: str, model: GANConfig, *, optimizer: Optimizer = ADAM, schedule: Schedule = DECAY, batch: int = 32) -> Config:
@@ -20,29 +22,34 @@ def _config(recipe: str, model: GANConfig, *, optimizer: Optimizer = ADAM, sched
 
 
 def resgan() -> Config:
-    """Residual networks, the discriminator spectrally normalized (Miyato et al. 2018, appendix B)."""
-    model = GANConfig(generator=ResNetGeneratorConfig(width=16), discriminator=ResNetDiscriminatorConfig(width=16), latent=128)
-    return _config("resgan", model)
+    """Residual networks, the discriminator spectrally normalized (Miyato et al. 2018, appendix B), by class where there are labels."""
+    model = GANConfig(
+        generator=ResNetGeneratorConfig(width=16, multipliers=WIDER),
+        discriminator=ResNetDiscriminatorConfig(width=16, multipliers=WIDER),
+        conditional=True,
+        latent=128,
+    )
+    return _config("resgan", model, optimizer=FASTER)
 
 
 def sagan() -> Config:
     """Self-attention GAN (Zhang et al. 2019): residual networks by class, in both of which distant places look at each other."""
     model = GANConfig(
-        generator=ResNetGeneratorConfig(width=16, spectral=True, attention=ATTENTION),
-        discriminator=ResNetDiscriminatorConfig(width=16, attention=ATTENTION),
+        generator=ResNetGeneratorConfig(width=16, multipliers=WIDER, spectral=True, attention=ATTENTION),
+        discriminator=ResNetDiscriminatorConfig(width=16, multipliers=WIDER, attention=ATTENTION),
         loss="hinge",
         conditional=True,
         latent=128,
         discriminator_lr_mult=2.0,
     )
-    return _config("sagan", model)
+    return _config("sagan", model, optimizer=FASTER)
 
 
 def biggan() -> Config:
     """BigGAN (Brock et al. 2019): classes and parts of the latent reach every layer; made for truncation."""
     model = GANConfig(
-        generator=BigGANGeneratorConfig(width=4, shared=32),
-        discriminator=BigGANDiscriminatorConfig(width=4),
+        generator=BigGANGeneratorConfig(width=8, multipliers=(1, 4, 8), shared=32),
+        discriminator=BigGANDiscriminatorConfig(width=8, multipliers=(1, 4, 8)),
         loss="hinge",
         conditional=True,
         latent=64,
@@ -94,21 +101,21 @@ def r3gan() -> Config:
         penalty_weight_end=0.02,
         penalty_every=4,
     )
-    optimizer = Optimizer("adam", lr=1e-3, betas=(0.0, 0.9), beta2_end=0.99)
-    return _config("r3gan", model, optimizer=optimizer, schedule=Schedule("cosine"))
+    optimizer = Optimizer("adam", lr=2e-3, betas=(0.0, 0.9), beta2_end=0.99)
+    return _config("r3gan", model, optimizer=optimizer, schedule=Schedule("cosine"), batch=16)
 
 
 def acgan() -> Config:
     """Auxiliary classifier GAN (Odena et al. 2017): the discriminator tells classes apart, and images have to be told."""
     model = GANConfig(
-        generator=ResNetGeneratorConfig(width=16),
-        discriminator=ResNetDiscriminatorConfig(width=16, head="auxiliary"),
+        generator=ResNetGeneratorConfig(width=16, multipliers=WIDER),
+        discriminator=ResNetDiscriminatorConfig(width=16, multipliers=WIDER, head="auxiliary"),
         loss="hinge",
         conditional=True,
         latent=128,
         auxiliary=1.0,
     )
-    return _config("acgan", model)
+    return _config("acgan", model, optimizer=FASTER)
 
 
 def pacgan() -> Config:
