@@ -6,6 +6,7 @@ from torch import nn
 
 from calotype.errors import UserError
 from calotype.networks.blocks import evaluating
+from calotype.networks.conditional_norm import ConditionalNorm
 from calotype.networks.dcgan import DCGANDiscriminator, DCGANGenerator, KernelSide
 from calotype.networks.norms import NormName
 
@@ -156,3 +157,27 @@ def test_blocks_begin_with_the_image() -> None:
         early = DCGANDiscriminator((1, size, size), width=2, minibatch_std=minibatch_std).early()
         assert len(early) == blocks
         assert all(isinstance(block[0], nn.Conv2d) for block in early)
+
+
+def test_labels_choose_gains_and_biases_of_normalizations_where_they_are_to():
+    torch.manual_seed(0)
+    generator = DCGANGenerator((1, 16, 16), latent=8, width=4, classes=3, condition="norm")
+    plain = DCGANGenerator((1, 16, 16), latent=8, width=4)
+    assert generator.join.features == 8
+    scales = [p for p in plain.layers.modules() if isinstance(p, nn.BatchNorm2d)]
+    # a gain and a bias for each class and channel, in place of one of each
+    counts = [sum(p.numel() for p in network.parameters()) for network in (generator, plain)]
+    assert counts[0] - counts[1] == 2 * (3 - 1) * sum(norm.num_features for norm in scales)
+    latent = torch.randn(6, 8)
+    same = generator(latent, torch.zeros(6, dtype=torch.long))
+    assert torch.equal(same, generator(latent, torch.full((6,), 2)))  # all classes begin alike
+    with torch.no_grad():
+        next(layer for layer in generator.layers if isinstance(layer, ConditionalNorm)).bias.weight[2] += 1
+    assert not torch.allclose(same, generator(latent, torch.full((6,), 2)))
+    assert torch.equal(same, generator(latent, torch.zeros(6, dtype=torch.long)))
+
+
+def test_without_normalizations_labels_come_in_beside_the_latents():
+    generator = DCGANGenerator((1, 16, 16), latent=8, width=4, classes=3, norm="none", condition="norm")
+    assert generator.join.features == 16
+    assert generator(torch.randn(2, 8), torch.tensor([0, 2])).shape == (2, 1, 16, 16)

@@ -11,6 +11,7 @@ table 3: the generator ends in one, on a map as large as the image; the discrimi
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Literal
 
@@ -27,8 +28,10 @@ from calotype.networks.blocks import (
     init_scaled,
     size_chain,
 )
+from calotype.networks.conditional_norm import ConditionalNorm, normalized
 from calotype.networks.norms import NormName, make_norm
-from calotype.settings import Part, Width
+from calotype.settings import Part, Width, unless
+from calotype.types import ImageSpec
 
 KernelSide = Literal[3, 4, 5]
 WIDEST = 8  # times the width that the smallest maps have at most
@@ -44,6 +47,11 @@ class DCGANGeneratorConfig:
     kernel: KernelSide = 4  # side of the kernels that double the size
     spectral: bool = False  # spectral normalization
     same_size: bool = False  # end in a convolution that keeps the size, on a map as large as the image
+    condition: Literal["input", "norm"] = "input"  # where labels come in: beside the latents, or as gains and biases after normalizations
+
+    def idle(self, spec: ImageSpec) -> dict[str, str]:
+        """As `calotype.types.MayIdle` says."""
+        return unless(spec.classes, "images with labels", "condition")
 
 
 @dataclass(frozen=True)
@@ -61,7 +69,10 @@ class DCGANDiscriminatorConfig:
 
 
 class DCGANGenerator(LatentGenerator):
-    """Latents (N, latent) to images (N, C, H, W) in [-1, 1]: normalized ReLU layers and a tanh."""
+    """Latents (N, latent) to images (N, C, H, W) in [-1, 1]: normalized ReLU layers and a tanh.
+
+    Labels come in beside the latents, or choose the gains and biases of the normalizations where it has any (``condition``).
+    """
 
     def __init__(
         self,
@@ -74,18 +85,21 @@ class DCGANGenerator(LatentGenerator):
         kernel: KernelSide = 4,
         spectral: bool = False,
         same_size: bool = False,
+        condition: Literal["input", "norm"] = "input",
     ) -> None:
         super().__init__()
         sizes = _sizes(shape)[::-1]
         channels = _channels(len(sizes) - (not same_size), width)[::-1]
         bias = norm == "none"
-        self.join = LabelEmbedding(latent, classes)
+        in_norms = condition == "norm" and bool(classes) and norm != "none"
+        make = partial(ConditionalNorm, norm, classes=classes) if in_norms else partial(make_norm, norm)
+        self.join = LabelEmbedding(latent, 0 if in_norms else classes)
         layers: list[nn.Module] = [nn.ConvTranspose2d(self.join.features, channels[0], sizes[0], bias=bias)]
         *hidden, last = zip(pairwise([*sizes, *sizes[-1:] * same_size]), pairwise([*channels, shape[0]]), strict=True)
         for (small, large), (fan_in, fan_out) in hidden:
-            layers += [make_norm(norm, fan_in), nn.ReLU(inplace=True), _doubling(fan_in, fan_out, small, large, kernel, bias=bias)]
+            layers += [make(fan_in), nn.ReLU(inplace=True), _doubling(fan_in, fan_out, small, large, kernel, bias=bias)]
         (small, large), (fan_in, fan_out) = last
-        layers += [make_norm(norm, fan_in), nn.ReLU(inplace=True)]
+        layers += [make(fan_in), nn.ReLU(inplace=True)]
         layers.append(
             nn.Conv2d(fan_in, fan_out, 3, padding=1) if same_size else _doubling(fan_in, fan_out, small, large, kernel, bias=True)
         )
@@ -96,7 +110,9 @@ class DCGANGenerator(LatentGenerator):
 
     def forward(self, latent: Tensor, label: Tensor | None = None) -> Tensor:
         """Images of latents (N, latent) and, if conditional, labels (N,)."""
-        out: Tensor = self.layers(self.join(latent, label)[:, :, None, None])
+        out: Tensor = self.join(latent, label)[:, :, None, None]
+        for layer in self.layers:
+            out = normalized(layer, out, label)
         return out.float().tanh()
 
 

@@ -60,32 +60,37 @@ def biggan() -> Config:
 
 
 def progan() -> Config:
-    """Progressive growing (Karras et al. 2018): from images of 4 pixels a side to the whole size, with a gradient penalty."""
+    """Progressive growing (Karras et al. 2018): from images of 4 pixels a side to the whole size; here with R1, by class."""
     model = GANConfig(
         generator=ProgressiveGeneratorConfig(),
         discriminator=ProgressiveDiscriminatorConfig(),
         loss="non_saturating",
+        conditional=True,
         latent=128,
         penalty="r1",
         penalty_weight=0.1,
         penalty_every=4,
     )
-    return _config("progan", model)
+    return _config("progan", model, optimizer=Optimizer("adam", lr=3e-3, betas=ADAM.betas))
 
 
 def stylegan2() -> Config:
-    """StyleGAN2 (Karras et al. 2020): styles scale the layers, with R1 and path length regularization now and then."""
+    """StyleGAN2 (Karras et al. 2020): styles scale the layers, with R1 and path length regularization now and then; by class.
+
+    Weights of unit variance, equalized afterwards, take so few steps as minutes have only at a high rate.
+    """
     model = GANConfig(
-        generator=StyleGeneratorConfig(),
-        discriminator=StyleDiscriminatorConfig(),
+        generator=StyleGeneratorConfig(width=8, widest=64),
+        discriminator=StyleDiscriminatorConfig(width=8, widest=64),
         loss="non_saturating",
+        conditional=True,
         latent=128,
         penalty="r1",
         penalty_weight=0.1,
         penalty_every=8,
         path_length_weight=2.0,
     )
-    return _config("stylegan2", model, optimizer=Optimizer("adam", lr=2e-3, betas=(0.0, 0.99)))
+    return _config("stylegan2", model, optimizer=Optimizer("adam", lr=1e-2, betas=ADAM.betas))
 
 
 def r3gan() -> Config:
