@@ -389,6 +389,25 @@ class HasFeatures(Protocol):
 
 
 @runtime_checkable
+class Classifies(Protocol):
+    """A model that takes an image for one of the classes of its data."""
+
+    def features(self, x: Tensor) -> Tensor:
+        """What it tells them apart by, (N, d) float32, of images (N, C, H, W) in [-1, 1]."""
+
+    def logits_of(self, features: Tensor) -> Tensor:
+        """(N, classes) float32 of features (N, d): the larger, the likelier the class, up to a constant of the image."""
+
+
+@runtime_checkable
+class LearnsFirst(Protocol):
+    """A model that learns a part of itself from the training images at once, before the first step; a resumed run never asks again."""
+
+    def learn_first(self, batches: Sequence[Batch]) -> None:
+        """Learn from batches of images as they are, none of them varied; the same batches leave the same weights."""
+
+
+@runtime_checkable
 class HasBaselines(Protocol):
     """A model that knows simpler answers from its training data, which it has to beat."""
 

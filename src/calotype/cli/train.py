@@ -34,7 +34,6 @@ from calotype.recipes.choice import configured, of_split
 from calotype.report.files import save
 from calotype.report.text import text
 from calotype.settings import checked, choices, tag_of
-from calotype.tasks.sample import load
 
 PROG = "calotype train [RECIPE]"
 
@@ -137,8 +136,6 @@ def _judged(result: Result, device: str, display: Shell) -> Report | None:
     """A short report in the run's folder. A training that went well does not fail because its result cannot be judged."""
     folder = result.run.folder
     try:
-        if not load(folder).model.draws:
-            return None
         report = evaluate(folder, device=device, short=True, say=display.show)
         save(report, folder / "report")
     except Exception as error:

@@ -73,6 +73,7 @@ class Trainer:
         machine.reseed(torch.device("cpu"), mix(config.train.seed, WEIGHTS))
         self.loader = _loader(config, split.train, device, world)
         model = build(config.model, self.loader.spec)
+        self.held_out = split.holdout
         self.holdout = _holdout(config, split.holdout, device, model.least_batch)
         if self.loader.spec.source is not None and not (model.from_source or isinstance(model, DrawsPairs)):
             raise UserError(f"{config.recipe} makes images from noise, not from images: leave out `data.degrade` and `data.partner`")

@@ -13,6 +13,7 @@ from calotype.evaluation.result import NextStep
 from calotype.evaluation.target import Subject, run_of
 from calotype.metrics.frechet import FD, FID
 from calotype.metrics.score import Score
+from calotype.models import MODELS
 from calotype.spelling import option
 
 FAR = 1.25  # times the distance of real images, from which on more training is worth a try
@@ -53,8 +54,13 @@ def next_step(path: Path, subject: Subject, verdicts: Sequence[Verdict], scores:
     if minutes is not None and distance is not None and distance.baseline and distance.value > FAR * distance.baseline:
         shows = f"whether twice as much training brings its {distance.name} nearer to that of real images"
         return NextStep(shlex.join(_longer(folder, minutes)), minutes, shows)
+    if troubles:
+        return None
+    if not MODELS[type(run.read_config()[0].model)].draws:
+        words = ["calotype", "classify", folder, str(subject.judged.run.get("data.source", "."))]
+        return NextStep(shlex.join(words), None, "what it takes images for, by name: put a picture or folder of your own in the last place")
     draw = ["calotype", "sample", folder, option("count"), "64", option("out"), "grid.png"]
-    return None if troubles else NextStep(shlex.join(draw), None, "64 new images")
+    return NextStep(shlex.join(draw), None, "64 new images")
 
 
 def _words(remedy: Remedy, folder: str, subject: Subject, minutes: float | None) -> list[str]:

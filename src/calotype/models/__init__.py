@@ -20,6 +20,7 @@ from calotype.models.gan import GAN
 from calotype.models.gan_config import GANConfig, GANSampling
 from calotype.models.hvae import HVAE, HVAEConfig, HVAESampling
 from calotype.models.pix2pix import Pix2Pix, Pix2PixConfig
+from calotype.models.recognition import DenseNetClassifier, DenseNetConfig, ResNetClassifier, ResNetConfig
 from calotype.models.restorer import Restorer, RestorerConfig
 from calotype.models.tarflow import TarFlow, TarFlowConfig, TarFlowSampling
 from calotype.models.vae import VAE, VAEConfig
@@ -35,6 +36,8 @@ ModelConfig = Annotated[
     | FlowConfig
     | TarFlowConfig
     | ClassifierConfig
+    | ResNetConfig
+    | DenseNetConfig
     | VAEConfig
     | HVAEConfig
     | VQVAEConfig
@@ -54,6 +57,8 @@ MODELS: dict[Any, type[Any]] = {
     TarFlowConfig: TarFlow,
     AutoregressiveConfig: Autoregressive,
     ClassifierConfig: Classifier,
+    ResNetConfig: ResNetClassifier,
+    DenseNetConfig: DenseNetClassifier,
     VAEConfig: VAE,
     HVAEConfig: HVAE,
     VQVAEConfig: VQVAE,
@@ -105,6 +110,8 @@ __all__ = [
     "CycleGAN",
     "CycleGANConfig",
     "CycleGANSampling",
+    "DenseNetClassifier",
+    "DenseNetConfig",
     "Diffusion",
     "DiffusionConfig",
     "DiffusionSampling",
@@ -118,6 +125,8 @@ __all__ = [
     "ModelConfig",
     "Pix2Pix",
     "Pix2PixConfig",
+    "ResNetClassifier",
+    "ResNetConfig",
     "Restorer",
     "RestorerConfig",
     "TarFlow",
