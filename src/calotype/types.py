@@ -6,7 +6,7 @@ Images inside the toolkit are (N, C, H, W) float32 in [-1, 1]; uint8 and [0, 1] 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Annotated, Literal, Protocol, TypeVar, get_type_hints, runtime_checkable
 
@@ -403,7 +403,11 @@ class Classifies(Protocol):
 class LearnsFirst(Protocol):
     """A model that learns a part of itself from the training images at once, before the first step; a resumed run never asks again."""
 
-    def learn_first(self, batches: Sequence[Batch]) -> None:
+    @property
+    def first_images(self) -> int:
+        """How many images it learns from at most."""
+
+    def learn_first(self, batches: Iterable[Batch]) -> None:
         """Learn from batches of images as they are, none of them varied; the same batches leave the same weights."""
 
 

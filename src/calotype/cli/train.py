@@ -7,7 +7,7 @@ import json
 import shlex
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 import tyro
 
@@ -36,6 +36,7 @@ from calotype.report.text import text
 from calotype.settings import checked, choices, tag_of
 
 PROG = "calotype train [RECIPE]"
+FROM_PHOTOS = "transfer"  # the recipe that --from photos means
 
 
 @dataclass(frozen=True)
@@ -51,11 +52,14 @@ class Options:
     calotype train ddpm --preset published --data photos/       (the paper's network and budget, for a large GPU)
     calotype train denoise --data photos/                       (restoration: see calotype recipes for all kinds)
     calotype train upscale --scale 4 --data photos/             (images four times larger)
+    calotype train --from photos --data things/                 (recognize your own classes: see calotype classify)
     calotype train --resume runs/dcgan-photos-0001              (continue, bit for bit)
     calotype train --resume runs/dcgan-photos-0001 --more-minutes 10
     """
 
     model: tyro.conf.FlagConversionOff[ModelConfig]
+    # photos: start from a network that knows photographs (EfficientNet-Lite0) and learn to classify your own; what the recipe transfer does
+    from_: Annotated[Literal["photos"] | None, tyro.conf.arg(name="from")] = None
     preset: Preset = "laptop"  # published: sizes and budget of the paper, for hardware like its authors'
     sigma: str | None = None  # denoise: the noise level, such as 25, or a range, such as 0-55
     blur: str | None = None  # deblur: the width of the blur, such as 1.6 or 0.5-3, or another blur, such as motion:5-21 or defocus:3
@@ -150,7 +154,11 @@ def _default(words: list[str], display: Shell, world: World) -> tuple[Config, li
     """The settings that the options start from, and the words without the recipe's name. Where none is named, the images decide."""
     name = words[0] if words and not words[0].startswith("-") else None
     rest = words[1:] if name else words
-    folder, file, preset = (_value(rest, option) for option in ("--resume", "--config", "--preset"))
+    folder, file, preset, start = (_value(rest, option) for option in ("--resume", "--config", "--preset", "--from"))
+    if start is not None:
+        if name not in (None, FROM_PHOTOS):
+            raise UserError(f"--from photos is the recipe {FROM_PHOTOS}: leave out {name}")
+        name = FROM_PHOTOS
     if sum(x is not None for x in (name, folder, file)) > 1:
         raise UserError("give one of RECIPE, --resume RUN and --config FILE: each brings all settings")
     if preset is not None and (folder is not None or file is not None):

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -87,7 +88,11 @@ def train(config: Config, *, out: str | Path | None = None, display: Display | N
         feasible.require_effect(config, spec)
         feasible.require_room(config, spec, device, world)
         selection.require(config, split)
-        trainer = Trainer(config, split, TrainState(steps=1), device, world)  # how many they are its first steps tell
+        own = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        first = partial(display.show, "learning the last layer")
+        trainer = Trainer(config, split, TrainState(steps=1), device, world, first)  # how many they are its first steps tell
+        torch.set_num_threads(own)
         seconds = timing.settled(trainer, threads, display)
         settings = {"threads": torch.get_num_threads(), "seconds_per_step": seconds, "processes": world.size}
         trainer.progress.settings |= settings

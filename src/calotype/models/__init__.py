@@ -23,6 +23,7 @@ from calotype.models.pix2pix import Pix2Pix, Pix2PixConfig
 from calotype.models.recognition import DenseNetClassifier, DenseNetConfig, ResNetClassifier, ResNetConfig
 from calotype.models.restorer import Restorer, RestorerConfig
 from calotype.models.tarflow import TarFlow, TarFlowConfig, TarFlowSampling
+from calotype.models.transfer import TransferClassifier, TransferConfig
 from calotype.models.vae import VAE, VAEConfig
 from calotype.models.vqvae import VQVAE, VQVAEConfig, VQVAESampling
 from calotype.settings import Setting, described
@@ -38,6 +39,7 @@ ModelConfig = Annotated[
     | ClassifierConfig
     | ResNetConfig
     | DenseNetConfig
+    | TransferConfig
     | VAEConfig
     | HVAEConfig
     | VQVAEConfig
@@ -59,6 +61,7 @@ MODELS: dict[Any, type[Any]] = {
     ClassifierConfig: Classifier,
     ResNetConfig: ResNetClassifier,
     DenseNetConfig: DenseNetClassifier,
+    TransferConfig: TransferClassifier,
     VAEConfig: VAE,
     HVAEConfig: HVAE,
     VQVAEConfig: VQVAE,
@@ -132,6 +135,8 @@ __all__ = [
     "TarFlow",
     "TarFlowConfig",
     "TarFlowSampling",
+    "TransferClassifier",
+    "TransferConfig",
     "VAEConfig",
     "VQVAEConfig",
     "VQVAESampling",

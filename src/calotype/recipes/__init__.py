@@ -61,6 +61,7 @@ RECIPES: dict[str, Callable[[], Config]] = {
     "classifier": classifier.classifier,
     "resnet": recognition.resnet,
     "densenet": recognition.densenet,
+    "transfer": recognition.transfer,
     "denoise": restoration.denoise,
     "upscale": restoration.upscale,
     "deblur": restoration.deblur,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from calotype.config import Config, Data, Optimizer, Schedule, Training
 from calotype.models.recognition import DenseNetConfig, ResNetConfig
+from calotype.models.transfer import TransferConfig
 
 PAPER_SHIFT = 0.125  # 4 of 32 pixels, as the papers pad and crop
 
@@ -27,6 +28,18 @@ def densenet() -> Config:
         optimizer=Optimizer("adamw", lr=4e-3, betas=(0.9, 0.99), weight_decay=0.05),
         schedule=Schedule("cosine", warmup=0.1),
         train=Training(batch=64, minutes=4.0),
+    )
+
+
+def transfer() -> Config:
+    """A classifier of few photographs that starts from a network which knows photographs: what --from photos means."""
+    return Config(
+        recipe="transfer",
+        model=TransferConfig(scale=0.2),
+        data=Data("clothing", size=160),
+        optimizer=Optimizer("adamw", lr=5e-4, betas=(0.9, 0.99), weight_decay=0.02),
+        schedule=Schedule("cosine", warmup=0.05),
+        train=Training(batch=32, minutes=8.0),
     )
 
 
