@@ -69,6 +69,8 @@ class Data:
     partner: Text | None = None
     paired: bool = True  # whether source and image show the same; else each side is drawn by itself, as CycleGAN learns
     holdout: Annotated[float, Field(ge=0, le=0.5)] = 0.1  # the share never trained on (a source's own split comes first)
+    # of classifiers the share of the training images that is set aside, by which log.evaluate keeps the best weights
+    validation: Annotated[float, Field(ge=0, le=0.5)] = 0.0
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import torch
 from pydantic import Field
 
 from calotype.data import Images
+from calotype.data.fit import Fit
 from calotype.data.images import holdout_order
 from calotype.errors import DamagedError, UserError
 from calotype.files import read_json, write_json
@@ -23,21 +24,21 @@ MOST = 5_000  # held-out images that are looked at
 
 
 @dataclass(frozen=True)
-class Calibration:
+class BeliefCalibration:
     """How the logits of a classifier become probabilities, and from where on an image is unlike those that it knows."""
 
     temperature: Annotated[float, Field(ge=COLDEST / 2, le=2 * HOTTEST)]  # that logits are divided by
     energies: tuple[Finite, Finite] | None  # outside which an image counts as unlike; None where there were too few images to tell
     false_alarms: Annotated[float, Field(gt=0, lt=1)]  # the share of images of the known kinds that lie outside
     images: Whole  # held-out images that both follow from
-    fit: Literal["crop", "pad", "stretch", "tile"]  # how training images that were no squares became so
+    fit: Fit  # how training images that were no squares became so
 
     def unlike(self, energy: float) -> bool | None:
         """Whether an image of this energy is unlike the known ones; None where that is not known."""
         return None if self.energies is None else not self.energies[0] <= energy <= self.energies[1]
 
 
-def calibrated(model: Model, holdout: Images, fit: Literal["crop", "pad", "stretch", "tile"], device: torch.device) -> Calibration | None:
+def calibrated(model: Model, holdout: Images, fit: Fit, device: torch.device) -> BeliefCalibration | None:
     """The calibration of a classifier by held-out images.
 
     None for a model that draws images, and where none are held out.
@@ -47,10 +48,10 @@ def calibrated(model: Model, holdout: Images, fit: Literal["crop", "pad", "stret
     some = holdout.take(holdout_order(len(holdout), holdout.labels)[:MOST])
     assert some.labels is not None
     logits = predictions(model, some.pixels, device).logits
-    return Calibration(fit_temperature(logits, some.labels), energy_limits(energy(logits)), FALSE_ALARMS, len(some), fit)
+    return BeliefCalibration(fit_temperature(logits, some.labels), energy_limits(energy(logits)), FALSE_ALARMS, len(some), fit)
 
 
-def write(folder: Path, calibration: Calibration | None) -> None:
+def write(folder: Path, calibration: BeliefCalibration | None) -> None:
     """Put it beside the weights in ``folder``; what was there of other weights goes."""
     if calibration is None:
         (folder / FILE).unlink(missing_ok=True)
@@ -58,7 +59,7 @@ def write(folder: Path, calibration: Calibration | None) -> None:
         write_json(folder / FILE, asdict(calibration))
 
 
-def read(folder: Path) -> Calibration | None:
+def read(folder: Path) -> BeliefCalibration | None:
     """The calibration of the weights in ``folder``; None where there is none.
 
     Raises:
@@ -67,7 +68,7 @@ def read(folder: Path) -> Calibration | None:
     if not (folder / FILE).is_file():
         return None
     try:
-        return checked(Calibration, read_json(folder / FILE))
+        return checked(BeliefCalibration, read_json(folder / FILE))
     except DamagedError:
         raise
     except UserError as error:

@@ -20,7 +20,7 @@ import calotype
 from calotype import earlier
 from calotype.config import Config
 from calotype.engine import calibrating
-from calotype.engine.calibrating import Calibration
+from calotype.engine.calibrating import BeliefCalibration
 from calotype.engine.device import machine_of
 from calotype.engine.log import Log
 from calotype.engine.model_card import command_for, model_card
@@ -208,7 +208,7 @@ class Run:
         spec: ImageSpec,
         step: int,
         folder: Path | None = None,
-        calibration: Calibration | None = None,
+        calibration: BeliefCalibration | None = None,
     ) -> None:
         """Write what sampling needs into ``model/`` or another folder: weights, what they mean, and a card for people.
 

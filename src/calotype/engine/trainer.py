@@ -18,7 +18,7 @@ from calotype.engine.batches import batches_at, batches_before
 from calotype.engine.checkpoint import Checkpoint
 from calotype.engine.distributed import World
 from calotype.engine.gradients import Owned, norm_of
-from calotype.engine.images import augmentation_of, judging
+from calotype.engine.images import augmentation_of, judging, set_aside
 from calotype.engine.optim import EMA_EVERY, betas_at, ema_decay, ema_share, make_optimizer, memory, rate, update_average
 from calotype.engine.run import Resolved
 from calotype.errors import DamagedError, TrainingError, UserError, printable
@@ -80,7 +80,8 @@ class Trainer:
     ) -> None:
         self.config, self.device, self.world, self.progress = config, device, world, progress
         machine.reseed(torch.device("cpu"), mix(config.train.seed, WEIGHTS))
-        self.loader = _loader(config, split.train, device, world)
+        train, self.validation = set_aside(config.data, split.train)
+        self.loader = _loader(config, train, device, world)
         model = build(config.model, self.loader.spec)
         self.held_out = split.holdout
         self.holdout = _holdout(config, split.holdout, device, model.least_batch)

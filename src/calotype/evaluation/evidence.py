@@ -23,6 +23,7 @@ from calotype.metrics.inputs import InSpace
 from calotype.metrics.manifold import manifold_scores
 from calotype.metrics.quality import PSNR
 from calotype.metrics.real_images import ReferenceSet
+from calotype.metrics.recognition import LOG_LOSS
 from calotype.metrics.wording import space_in_words
 
 SHOWN, NEIGHBORS, WORST = 64, 8, 6
@@ -134,6 +135,8 @@ def _event(record: Mapping[str, Any]) -> str:
         return f"scored {distance:.3g}" + (", the best so far" if record.get("best") else "")
     if record["event"] == "score" and isinstance(ratio := record.get(PSNR.name), int | float):
         return f"scored {ratio:.2f} dB" + (", the best so far" if record.get("best") else "")
+    if record["event"] == "score" and isinstance(loss := record.get(LOG_LOSS.name), int | float):
+        return f"log loss {loss:.3f}" + (", the best so far" if record.get("best") else "")
     return " ".join(str(record[key]) for key in ("name", "status") if key in record) or str(record["event"])
 
 

@@ -15,6 +15,7 @@ from calotype.data.images import RowIndex, holdout_order
 from calotype.diagnose.checks import answers
 from calotype.diagnose.recognition import RecognitionEvidence
 from calotype.diagnose.training import History
+from calotype.engine.images import set_aside
 from calotype.errors import UserError
 from calotype.evaluation import evidence, result
 from calotype.evaluation.beside import gone
@@ -27,7 +28,7 @@ from calotype.evaluation.target import EvaluationResult, Subject
 from calotype.files import name_of
 from calotype.metrics.confidence import (
     Doubles,
-    Places,
+    Labels,
     confusion,
     crossed_temperature,
     energy,
@@ -101,16 +102,16 @@ class RecognitionTarget:
         findings = answers(RecognitionEvidence(held, classes, train, doubtful, request.seed))
         return EvaluationResult(report, [*findings, *(answers(History(known.records, of="classifier")) if known.records else ())])
 
-    def _temperature(self, logits: Doubles, labels: Places) -> float:
+    def _temperature(self, logits: Doubles, labels: Labels) -> float:
         stored = self.trained.calibration
         return fit_temperature(logits, labels) if stored is None else stored.temperature
 
-    def _calibrated(self, logits: Doubles, labels: Places) -> Doubles:
+    def _calibrated(self, logits: Doubles, labels: Labels) -> Doubles:
         """Beliefs at a temperature that has not seen the label of the image: each half of them at that of the other, or the stored one."""
         stored = self.trained.calibration
         return crossed_temperature(logits, labels) if self.own or stored is None else softmax(logits, stored.temperature)
 
-    def _recognition(self, logits: Doubles, held: Beliefs, train: Beliefs | None, wrong: Places, doubtful: Suspects | None) -> Recognition:
+    def _recognition(self, logits: Doubles, held: Beliefs, train: Beliefs | None, wrong: Labels, doubtful: Suspects | None) -> Recognition:
         classes, right = self.trained.spec.classes, int(held.right.sum())
         table = confusion(held.labels, held.named, len(classes))
         return Recognition(
@@ -181,7 +182,7 @@ def open_target(path: Path, trained: TrainedClassifier, request: Request) -> Rec
     numbers = labels_for(held, spec)
     if numbers is None:
         _refuse(held, trained)
-    train = None if split is None else _some(split.train, max(1, most // 2))
+    train = None if split is None or known.config is None else _some(set_aside(known.config.data, split.train)[0], max(1, most // 2))
     return RecognitionTarget(path, trained, known, _some(held, most, numbers), train, request.holdout is None, tuple(notes))
 
 
@@ -204,7 +205,7 @@ def _refuse(images: Images, trained: TrainedClassifier) -> None:
     )
 
 
-def _some(images: Images, most: int, labels: Places | None = None) -> Images:
+def _some(images: Images, most: int, labels: Labels | None = None) -> Images:
     """At most so many of them, in an order in which every class is found everywhere, with the labels as the model numbers them."""
     own = images.labels if labels is None else labels
     rows: RowIndex = holdout_order(len(images), own)[:most]
@@ -212,7 +213,7 @@ def _some(images: Images, most: int, labels: Places | None = None) -> Images:
     return taken if labels is None else replace(taken, labels=labels[rows])
 
 
-def _labels(images: Images) -> Places:
+def _labels(images: Images) -> Labels:
     assert images.labels is not None
     return images.labels
 
@@ -222,13 +223,13 @@ def _asked(target: RecognitionTarget, images: Images, request: Request, what: st
     return predictions(generator.model, images.pixels, generator.device, request.progress(what))
 
 
-def _mistakes(held: Beliefs) -> Places:
+def _mistakes(held: Beliefs) -> Labels:
     """Images that were taken for something else, the firmest first, (M,)."""
     (wrong,) = np.nonzero(~held.right)
     return wrong[np.argsort(-held.probabilities[wrong].max(1), kind="stable")]
 
 
-def _class(name: str, table: Places, k: int) -> ClassAccuracy:
+def _class(name: str, table: Labels, k: int) -> ClassAccuracy:
     n, named, right = int(table[k].sum()), int(table[:, k].sum()), int(table[k, k])
     return ClassAccuracy(
         name,
@@ -249,7 +250,7 @@ def _named(images: Images | None, found: Suspects | None, classes: tuple[str, ..
     return tuple(NamedImage(images.name_of(row), classes[labels[row]], classes[named], belief) for row, named, belief in rows)
 
 
-def _pictures(target: RecognitionTarget, wrong: Places, doubtful: Suspects | None) -> result.ReportImages:
+def _pictures(target: RecognitionTarget, wrong: Labels, doubtful: Suspects | None) -> result.ReportImages:
     mistakes = np.asarray(target.held.pixels[wrong[:SHOWN]]) if len(wrong) else None
     shown = None if target.training is None or doubtful is None else np.asarray(target.training.pixels[doubtful.place[:SHOWN]])
     return result.ReportImages(mistakes=mistakes, suspects=shown if shown is not None and len(shown) else None)

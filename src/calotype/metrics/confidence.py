@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from calotype.metrics.score import Interval
 
 Doubles = NDArray[np.float64]
-Places = NDArray[np.int64]
+Labels = NDArray[np.int64]
 
 COLDEST, HOTTEST = 0.05, 20.0  # temperatures that are searched: where every image is right, none is cold enough
 BINS = 15  # of beliefs, as Guo et al. 2017 count
@@ -31,12 +31,12 @@ def softmax(logits: Doubles, temperature: float = 1.0) -> Doubles:
     return np.exp(log_softmax(logits / temperature))
 
 
-def negative_log_likelihood(logits: Doubles, labels: Places, temperature: float = 1.0) -> float:
+def negative_log_likelihood(logits: Doubles, labels: Labels, temperature: float = 1.0) -> float:
     """The mean of -log p of the labels (N,), in nats."""
     return float(-log_softmax(logits / temperature)[np.arange(len(labels)), labels].mean())
 
 
-def fit_temperature(logits: Doubles, labels: Places) -> float:
+def fit_temperature(logits: Doubles, labels: Labels) -> float:
     """The temperature at which held-out images have the largest likelihood (Guo et al. 2017, section 4.2).
 
     In b = 1 / T the negative log-likelihood is convex, and its derivative the mean of sum_k p_k z_k - z_label, which grows with b: its
@@ -58,7 +58,7 @@ def fit_temperature(logits: Doubles, labels: Places) -> float:
     return math.exp(-(low + high) / 2)
 
 
-def crossed_temperature(logits: Doubles, labels: Places) -> Doubles:
+def crossed_temperature(logits: Doubles, labels: Labels) -> Doubles:
     """Probabilities (N, K), those of every other image at the temperature that the rest gives: none has been fitted to its own label."""
     found = np.empty_like(logits)
     for half in (slice(0, None, 2), slice(1, None, 2)):
@@ -79,7 +79,7 @@ class Reliability:
     error: float  # the expected calibration error: the mean distance of both, weighted by the images
 
 
-def reliability(probabilities: Doubles, labels: Places, bins: int = BINS) -> Reliability:
+def reliability(probabilities: Doubles, labels: Labels, bins: int = BINS) -> Reliability:
     """The reliability diagram and the expected calibration error of probabilities (N, K) (Naeini et al. 2015; Guo et al. 2017)."""
     belief, right = probabilities.max(1), probabilities.argmax(1) == labels
     place = _bin(belief, bins)
@@ -126,7 +126,7 @@ def energy_limits(energies: Doubles, false_alarms: float = FALSE_ALARMS) -> Inte
     return float(ordered[place - 1]), float(ordered[-place])
 
 
-def confusion(labels: Places, named: Places, classes: int) -> Places:
+def confusion(labels: Labels, named: Labels, classes: int) -> Labels:
     """How many images of each class (rows) were taken for each (columns), (K, K)."""
     return np.bincount(labels * classes + named, minlength=classes * classes).reshape(classes, classes)
 
@@ -145,5 +145,5 @@ def exact_interval(hits: int, of: int, certainty: float = 0.95) -> Interval:
     return low, high
 
 
-def _bin(belief: Doubles, bins: int) -> Places:
+def _bin(belief: Doubles, bins: int) -> Labels:
     return np.clip(np.ceil(belief * bins).astype(np.int64) - 1, 0, bins - 1)

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from calotype.losses.logistic import logistic
-from calotype.metrics.confidence import Doubles, Places, exact_interval, fit_temperature, reliability, softmax
+from calotype.metrics.confidence import Doubles, Labels, exact_interval, fit_temperature, reliability, softmax
 from calotype.metrics.inputs import Beliefs
 from calotype.metrics.metric import Metric
 from calotype.metrics.score import Estimate
@@ -36,13 +36,13 @@ def log_loss(beliefs: Beliefs) -> Estimate:
 class Suspects:
     """Images whose labels are doubtful."""
 
-    place: Places  # (S,) among the images that were checked, the most doubtful first
-    named: Places  # (S,) the class that the judge believes in
+    place: Labels  # (S,) among the images that were checked, the most doubtful first
+    named: Labels  # (S,) the class that the judge believes in
     belief: Doubles  # (S,) how firmly
     checked: int  # images
 
 
-def suspects(features: NDArray[np.float32], labels: Places, classes: int, seed: int = 0) -> Suspects:
+def suspects(features: NDArray[np.float32], labels: Labels, classes: int, seed: int = 0) -> Suspects:
     """The images whose label a linear judge contradicts firmly that never saw this label (after confident learning, Northcutt et al. 2021).
 
     The images are divided into five parts; of each the judge is a logistic regression on the features (N, d) of the others, at the

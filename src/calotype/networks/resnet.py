@@ -11,7 +11,7 @@ from calotype.networks.blocks import Stem, init_scaled
 from calotype.networks.norms import make_norm
 
 
-class ResidualBlock(nn.Module):
+class BasicBlock(nn.Module):
     """Two 3x3 convolutions, each with batch normalization, added to what comes in, and a ReLU behind the sum.
 
     Where the size halves and the channels double, what comes in is subsampled and the new channels are zero (option A of the paper), which
@@ -61,7 +61,7 @@ class ResNet(nn.Module):
         for stage in range(3):
             for i in range((depth - 2) // 6):
                 halves = stage > 0 and i == 0
-                blocks.append(ResidualBlock(width << (stage - halves), width << stage, 2 if halves else 1))
+                blocks.append(BasicBlock(width << (stage - halves), width << stage, 2 if halves else 1))
         self.blocks = nn.Sequential(*blocks)
         self.head = nn.Linear(self.dimension, classes)
         init_scaled(self)

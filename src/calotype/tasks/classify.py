@@ -15,7 +15,7 @@ from calotype.data.decode import UnusableError
 from calotype.data.fit import Fit
 from calotype.data.images import Pixels
 from calotype.engine import calibrating
-from calotype.engine.calibrating import Calibration
+from calotype.engine.calibrating import BeliefCalibration
 from calotype.engine.display import Display, Terminal
 from calotype.errors import UserError, printable
 from calotype.files import name_of
@@ -53,7 +53,7 @@ class TrainedClassifier:
 
     name: str
     generator: Generator
-    calibration: Calibration | None  # None where no images were held out, or the training did not end
+    calibration: BeliefCalibration | None  # None where no images were held out, or the training did not end
 
     @property
     def spec(self) -> ImageSpec:
