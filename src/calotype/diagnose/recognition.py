@@ -25,7 +25,7 @@ OF_GAP = (
 )
 OF_CALIBRATION = (
     changes("more held-out images with", "data.holdout", ", by which it is calibrated"),
-    sets({"model.smooth": 0.0}, " (label smoothing bends beliefs)"),
+    changes("a smaller", "model.smooth", ", for label smoothing bends beliefs"),
 )
 OF_UNNAMED = (LONGER, changes("more images of that class with", "data.source"))
 OF_NOISE = (Remedy("look at the images that are shown, and put those into the right folder that lie in a wrong one"),)

@@ -13,7 +13,6 @@ from calotype.evaluation.result import NextStep
 from calotype.evaluation.target import Subject, run_of
 from calotype.metrics.frechet import FD, FID
 from calotype.metrics.score import Score
-from calotype.models import MODELS
 from calotype.spelling import option
 
 FAR = 1.25  # times the distance of real images, from which on more training is worth a try
@@ -43,13 +42,13 @@ def next_step(path: Path, subject: Subject, verdicts: Sequence[Verdict], scores:
     if run is None or subject.judged is None or subject.recipe is None:
         return None
     folder = str(run.folder)
-    draws = MODELS[type(run.read_config()[0].model)].draws
     troubles = [v for v in worst_first(verdicts) if v.status in ("FAIL", "WARN")]
     for trouble in troubles:
         for remedy in trouble.remedies:
             if words := _words(remedy, folder, subject, minutes):
                 judged = f"whether more training helps against {trouble.name}"
-                beside = f"whether that helps against {trouble.name}: judge both runs by `calotype {'compare' if draws else 'evaluate'}`"
+                judge = "calotype compare" if subject.draws else "calotype evaluate"
+                beside = f"whether that helps against {trouble.name}: judge both runs by `{judge}`"
                 return NextStep(shlex.join(words), minutes, judged if remedy.longer else beside)
     distance = next((s for s in scores if s.name in (FID.name, FD.name)), None)
     if minutes is not None and distance is not None and distance.baseline and distance.value > FAR * distance.baseline:
@@ -57,7 +56,7 @@ def next_step(path: Path, subject: Subject, verdicts: Sequence[Verdict], scores:
         return NextStep(shlex.join(_longer(folder, minutes)), minutes, shows)
     if troubles:
         return None
-    if not draws:
+    if not subject.draws:
         words = ["calotype", "classify", folder, str(subject.judged.run.get("data.source", "."))]
         return NextStep(shlex.join(words), None, "what it takes images for, by name: put a picture or folder of your own in the last place")
     draw = ["calotype", "sample", folder, option("count"), "64", option("out"), "grid.png"]

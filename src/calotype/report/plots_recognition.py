@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from calotype.evaluation.recognized import Recognition
 from calotype.metrics.confidence import Reliability
-from calotype.report.drawing import BAND, INK, LINE, MADE, MUTED, OTHER, REAL, WIDTH, calm, draw, short
+from calotype.report.drawing import ALERT, BAND, INK, LINE, MADE, MUTED, REAL, WIDTH, calm, draw, short
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,8 +44,8 @@ def confusion(found: Recognition) -> str:
                 share = float(shares[truth, named])
                 if not table[truth, named]:
                     continue
-                color = MADE if truth == named else OTHER
-                axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=color, alpha=max(0.08, share) * 0.8, linewidth=0))
+                color, depth = (MADE, 0.75 * share) if truth == named else (ALERT, min(0.75, 0.12 + 1.5 * share))
+                axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=color, alpha=depth, linewidth=0))
                 axes.text(column, row, f"{table[truth, named]:,}", ha="center", va="center", fontsize=9.5 if side > 12 else 11, color=INK)
         axes.set_xticks(range(side), names, rotation=60, ha="right", rotation_mode="anchor")
         axes.set_yticks(range(side), names)
