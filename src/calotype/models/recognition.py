@@ -96,7 +96,8 @@ class ImageClassifier(Model):
 
     def logits(self, x: Tensor) -> Tensor:
         """(N, classes) float32 of images (N, C, H, W) in [-1, 1]."""
-        return self.logits_of(self.features(x))
+        logits: Tensor = self.network(x)
+        return logits
 
     def probabilities(self, features: Tensor) -> Tensor:
         """Beliefs (N, classes), rows summing to 1, from features (N, dimension), with the smoothing of the labels undone.
@@ -129,7 +130,7 @@ class ImageClassifier(Model):
 
     def _loss(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         label = labels_in(batch)
-        logits = self.logits_of(self.features(self._varied(batch, step)))
+        logits = self.network(self._varied(batch, step))
         return {
             "loss": functional.cross_entropy(logits, label, label_smoothing=self.config.smooth),
             "accuracy": accuracy(logits, label),
