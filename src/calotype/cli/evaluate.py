@@ -37,8 +37,8 @@ class Options:
     A model that makes images from images is judged by the pictures that its run held out, or by those of --data in their own sizes: they
     are degraded, restored, and compared with the truth and with methods that need no training.
 
-    A classifier is judged by the labelled images that its run held out, or by those of --holdout: accuracy with exact intervals, what is taken
-    for what, how far its probabilities are true, and which labels are doubtful.
+    A classifier is judged by the labelled images that its run held out, or by those of --holdout: accuracy with exact intervals, what is
+    taken for what, how far its probabilities are true, and which labels are doubtful.
 
     Examples:
     calotype evaluate runs/flow-matching-mnist5k-0001

@@ -53,8 +53,8 @@ def model_card(config: Config, spec: ImageSpec, model: Model, step: int) -> str:
     if not model.draws:
         what, use = "classifier", "classify . picture.jpg"
         warning = (
-            "It knows the kinds of images that it was trained on, and will name one of its classes for any other image too; calotype classify "
-            "warns of most that are unlike its own."
+            "It knows the kinds of images that it was trained on, and will name one of its classes for any other image too; calotype "
+            "classify warns of many that are unlike its own."
         )
     what, more = f"{what} of {spec.size}x{spec.size} {'color' if spec.channels == 3 else 'gray'} images", ""
     if model.starts_from is not None:

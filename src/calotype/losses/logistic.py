@@ -34,6 +34,6 @@ def logistic(features: Tensor, labels: Tensor, classes: int, decay: float) -> tu
         return found
 
     with torch.enable_grad():
-        optimizer.step(loss)  # type: ignore[arg-type]
+        optimizer.step(loss)  # type: ignore[no-untyped-call]
     turned = weight.detach() / scale
     return turned, bias.detach() - turned @ center

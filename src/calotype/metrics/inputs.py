@@ -78,4 +78,5 @@ class Beliefs(Once):
     @property
     def right(self) -> NDArray[np.bool_]:
         """Whether that is its class, (N,)."""
-        return self.named == self.labels
+        found: NDArray[np.bool_] = self.named == self.labels
+        return found

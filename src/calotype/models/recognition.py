@@ -104,7 +104,7 @@ class ImageClassifier(Model):
 
         Trained on labels (1 - s) y + s / K the network learns p = (1 - s) q + s / K of the belief q that it was asked for.
         """
-        share = self.config.smooth
+        share: float = self.config.smooth
         p = self.logits_of(features).softmax(1)
         q = ((p - share / p.shape[1]) / (1 - share)).clamp_min(0)
         return q / q.sum(1, keepdim=True)

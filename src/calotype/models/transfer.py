@@ -107,7 +107,7 @@ class TransferClassifier(ImageClassifier):
         self.network.load_published()
         found = [(self.network.features(batch.image), labels_in(batch)) for batch in batches]
         features, labels = (torch.cat(part) for part in zip(*found, strict=True))
-        if len(labels.unique()) < 2:
+        if int(labels.min()) == int(labels.max()):
             raise UserError("the training images are all of one class: there is nothing to tell apart")
         weight, bias = logistic(features, labels, len(self.spec.classes), self.config.decay)
         self.network.head.weight.copy_(weight)
