@@ -37,7 +37,7 @@ def transfer() -> Config:
         recipe="transfer",
         model=TransferConfig(scale=0.2),
         data=Data("clothing", size=160),
-        optimizer=Optimizer("adamw", lr=5e-4, betas=(0.9, 0.99), weight_decay=0.02),
+        optimizer=Optimizer("adamw", lr=3e-4, betas=(0.9, 0.99), weight_decay=0.02),
         schedule=Schedule("cosine", warmup=0.05),
         train=Training(batch=32, minutes=8.0),
     )
