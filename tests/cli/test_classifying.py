@@ -193,5 +193,7 @@ def test_the_best_weights_are_those_of_the_smallest_log_loss(capsys: pytest.Capt
     scores = [line for line in lines if line.get("event") == "score"]
     assert [line["n"] for line in scores] == [450] * 3
     losses = [line["log loss"] for line in scores]
+    assert min(losses) > 0
+    assert all(0 <= line["accuracy"] <= 1 for line in scores)
     assert [line["best"] for line in scores] == [loss == min(losses[: i + 1]) for i, loss in enumerate(losses)]
     assert (tmp_path / "run/best/calibration.json").is_file()

@@ -83,6 +83,13 @@ def test_chance_explains_the_error_of_true_beliefs_and_not_that_of_false_ones() 
     assert reliability(false, labels).error > 2 * expected_errors(false, 0).max()
 
 
+def test_what_chance_gives_is_what_true_beliefs_err_by() -> None:
+    logits, _ = drawn(300, 1.0, seed=4)
+    p, rng = softmax(logits), np.random.default_rng(5)
+    erred = [reliability(p, np.array([rng.choice(5, p=row) for row in p])).error for _ in range(30)]
+    assert expected_errors(p, 0).mean() == pytest.approx(np.mean(erred), rel=0.1)
+
+
 @pytest.mark.parametrize(("hits", "of"), [(0, 10), (1, 10), (5, 10), (10, 10), (9876, 10_000)])
 def test_the_exact_interval_is_that_of_scipy(hits: int, of: int) -> None:
     known = binomtest(hits, of).proportion_ci(0.95, "exact")

@@ -49,6 +49,16 @@ def test_planted_wrong_labels_are_found_and_hardly_another() -> None:
     assert len(suspects(features, labels, 4).place) <= 2
 
 
+def test_no_image_teaches_the_judge_that_is_asked_about_it() -> None:
+    """With more features than images a judge can learn every label that it sees, wrong ones too."""
+    features, labels = clusters(250, 3.0, seed=2)
+    noise = np.random.default_rng(3).normal(0, 1, (250, 300)).astype(np.float32)
+    given = labels.copy()
+    given[:6] = (labels[:6] + 2) % 4
+    found = suspects(np.concatenate([10 * np.repeat(features, 12, 1), noise], 1), given, 4)
+    assert len(set(found.place.tolist()) & set(range(6))) >= 3
+
+
 def test_what_is_merely_hard_is_not_called_wrong() -> None:
     features, labels = clusters(600, 0.3)
     assert len(suspects(features, labels, 4).place) <= 6
