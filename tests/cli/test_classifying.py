@@ -93,6 +93,16 @@ def test_probabilities_are_at_the_temperature_that_stands_beside_the_weights(tra
     assert calotype.classify(copy, "mnist5k", count=1, display=calotype.Display())[0].unlike is None
 
 
+@pytest.mark.parametrize("damage", ["", "{}", '{"temperature": -1}', "[1]"])
+def test_a_damaged_calibration_is_named(trained: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, damage: str) -> None:
+    shutil.copytree(trained / "run/model", tmp_path / "model")
+    (tmp_path / "model/calibration.json").write_text(damage)
+    code, _, err = run(capsys, "classify", str(tmp_path / "model"), "mnist5k", "--count", "1")
+    assert code == 2
+    assert err.count("\n") == 1
+    assert "calibration.json" in err
+
+
 def test_one_unreadable_file_harms_no_other(trained: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     bad = tmp_path / "pictures"
     shutil.copytree(trained / "digits", bad)

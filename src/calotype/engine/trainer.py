@@ -91,6 +91,8 @@ class Trainer:
         self.model.to(memory_format=machine.layout_of(config.train))  # type: ignore[call-overload]
         if isinstance(model, LearnsFirst) and not progress.step:
             model.learn_first(_shown(self.loader, model.first_images, first))
+            # machines may round differently, and all processes begin with the same weights
+            world.average([t for t in model.state_dict().values() if t.is_floating_point()])
         self.average: Model = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.claim()
         self.statistics = machine.statistics(self.model)
