@@ -38,10 +38,11 @@ from torch.nn import functional as F
 import calotype
 from calotype.config import Config
 from calotype.data import Images
+from calotype.models import MODELS
 
 CLASSES = 10
 CANDIDATES: dict[str, Callable[[], Config]] = {
-    **{name: recipe for name, recipe in calotype.recipes.RECIPES.items() if name != "classifier"},
+    **{name: recipe for name, recipe in calotype.recipes.RECIPES.items() if MODELS[type(recipe().model)].draws},
     "hinge by class": lambda: of_model("hinge", conditional=True),
     "rpgan by class": lambda: of_model("rpgan", conditional=True),
     "rpgan, no labels": lambda: of_model("rpgan", conditional=False),

@@ -42,6 +42,7 @@ from calotype.evaluation.result import Report, to_json
 from calotype.files import read_json, write_atomic, write_json, write_text
 from calotype.metrics.score import CLASS_GIVEN
 from calotype.metrics.wording import number
+from calotype.models import MODELS
 from calotype.recipes import RECIPES, named
 from calotype.report.drawing import logarithmic
 from calotype.report.files import save
@@ -332,7 +333,9 @@ def options() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=1, help="trainings of each recipe")
     parser.add_argument("--data", default=DIGITS, help="any source that calotype train takes")
     parser.add_argument("--size", type=int, help="of the images, where the source's own is not wanted")
-    parser.add_argument("--recipes", nargs="+", default=list(REPRESENTATIVES), choices=[name for name in RECIPES if name != "classifier"])
+    parser.add_argument(
+        "--recipes", nargs="+", default=list(REPRESENTATIVES), choices=[name for name in RECIPES if MODELS[type(named(name).model)].draws]
+    )
     parser.add_argument("--threads", type=int, help="of each training; by measurement where none is given")
     parser.add_argument("--jobs", type=int, default=1, help="trainings at a time; give --threads so that they share the cores")
     parser.add_argument("--runs", type=Path, default=Path("runs/families"))

@@ -23,13 +23,16 @@ from calotype.models import (
     ColorizerConfig,
     CUTConfig,
     CycleGANConfig,
+    DenseNetConfig,
     DiffusionConfig,
     FlowConfig,
     GANConfig,
     HVAEConfig,
     Pix2PixConfig,
+    ResNetConfig,
     RestorerConfig,
     TarFlowConfig,
+    TransferConfig,
     VQVAEConfig,
 )
 from calotype.recipes import named
@@ -45,6 +48,9 @@ NARROW: dict[type, dict[str, Any]] = {
     FlowConfig: {"width": 8, "depth": 2},
     TarFlowConfig: {"width": 16, "layers": 1, "depth": 2, "patch": 7},
     ClassifierConfig: {"width": 16},
+    ResNetConfig: {"width": 4},
+    DenseNetConfig: {"depth": 10, "growth": 4},
+    TransferConfig: {"tune": 1, "probe": 24},
     AutoregressiveConfig: {"width": 8, "depth": 2},
     HVAEConfig: {"width": 8, "latent_blocks": 1},
     VQVAEConfig: {"width": 8, "codes": 16, "prior_width": 16, "prior_depth": 1, "prior_heads": 2},
@@ -65,7 +71,7 @@ def small(name: str, steps: int = 6, **model: Any) -> Config:
     """The recipe as it is but for its size: its losses, penalties, optimizers and schedules are what is under test."""
     config = named(name)
     train = replace(config.train, batch=8, minutes=None, steps=steps, threads=1)
-    data = small_data(config.data) if from_source(name) else config.data
+    data = small_data(config.data) if from_source(name) or config.data.size else config.data
     return replace(
         config,
         model=changed(config.model, **{**NARROW.get(type(config.model), {"width": 8}), **OF_RECIPE.get(name, {}), **model}),
@@ -98,7 +104,12 @@ def in_pairs(name: str) -> bool:
 
 
 def small_data(data: Data) -> Data:
-    """The same degradation or partner on images of 28 pixels: photographs in small tiles, for digits have no color to restore."""
+    """The same degradation or partner on images of 28 pixels: photographs in small tiles, for digits have no color to restore.
+
+    Clothes that are to be recognized are made as small as they can be.
+    """
+    if data.source == "clothing":
+        return replace(data, size=32)
     return replace(data, source="photos", fit="tile", size=28, patch=PATCH) if data.source == "photos" else data
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from calotype.engine.train import resume, train
     from calotype.evaluation.evaluate import evaluate
     from calotype.pictures import save_grid, save_images
+    from calotype.tasks.classify import classify
     from calotype.tasks.restore import restore_pixels
     from calotype.tasks.restoring import restore
     from calotype.tasks.sample import Generator, load
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 # The names above are imported at their first use, so that importing the package stays fast.
 _HOMES = {
+    "classify": "tasks.classify",
     "Display": "engine.display",
     "train": "engine.train",
     "resume": "engine.train",
@@ -46,6 +48,7 @@ __all__ = [
     "Generator",
     "More",
     "__version__",
+    "classify",
     "config",
     "data",
     "evaluate",

@@ -69,6 +69,8 @@ class Data:
     partner: Text | None = None
     paired: bool = True  # whether source and image show the same; else each side is drawn by itself, as CycleGAN learns
     holdout: Annotated[float, Field(ge=0, le=0.5)] = 0.1  # the share never trained on (a source's own split comes first)
+    # of classifiers the share of the training images that is set aside, by which log.evaluate keeps the best weights
+    validation: Annotated[float, Field(ge=0, le=0.5)] = 0.0
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ class Training:
     steps: Annotated[Count | None, short("train.steps")] = None  # optimizer steps
     epochs: Annotated[Positive | None, short("train.epochs")] = None  # passes through the training images
     seed: Annotated[Seed, short("train.seed")] = 0  # another seed, another run
-    # a run, or its model/ folder, whose weights training starts from where names and shapes agree, with the settings of that model
+    # a run, or its model/ folder, whose weights training starts from where they fit, with its settings; photos: as the recipe transfer
     start: Annotated[Text | None, short("train.start")] = None
     ema: NotNegative = 0.05  # half-life of the averaged weights as a share of the images seen so far; 0 turns averaging off
     ema_images: Count = 500_000  # the half-life never exceeds this many images

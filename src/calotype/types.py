@@ -6,7 +6,7 @@ Images inside the toolkit are (N, C, H, W) float32 in [-1, 1]; uint8 and [0, 1] 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Annotated, Literal, Protocol, TypeVar, get_type_hints, runtime_checkable
 
@@ -388,6 +388,29 @@ class HasFeatures(Protocol):
 
     def probabilities(self, features: Tensor) -> Tensor:
         """Of each class, (N, classes), from features (N, dimension)."""
+
+
+@runtime_checkable
+class Classifies(Protocol):
+    """A model that takes an image for one of the classes of its data."""
+
+    def features(self, x: Tensor) -> Tensor:
+        """What it tells them apart by, (N, d) float32, of images (N, C, H, W) in [-1, 1]."""
+
+    def logits_of(self, features: Tensor) -> Tensor:
+        """(N, classes) float32 of features (N, d): the larger, the likelier the class, up to a constant of the image."""
+
+
+@runtime_checkable
+class LearnsFirst(Protocol):
+    """A model that learns a part of itself from the training images at once, before the first step; a resumed run never asks again."""
+
+    @property
+    def first_images(self) -> int:
+        """How many images it learns from at most."""
+
+    def learn_first(self, batches: Iterable[Batch]) -> None:
+        """Learn from batches of images as they are, none of them varied; the same batches leave the same weights."""
 
 
 @runtime_checkable

@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 from calotype.cli import (
+    classify,
     complete,
     data,
     degrade,
@@ -50,6 +51,7 @@ LINES: dict[str, tuple[type, str]] = {
     "prior": (prior.Options, "restore --prior flow pictures/0.png NEW --task inpaint"),
     "upscale": (restore.Upscale, "upscale upscale pictures/0.png NEW.png"),
     "translate": (translate.Options, "translate cyclegan pictures/0.png NEW.png"),
+    "classify": (classify.Options, "classify resnet pictures/0.png --out NEW.csv"),
     "degrade": (degrade.Options, "degrade noise:25 pictures/0.png NEW.png"),
     "reconstruct": (latents.ReconstructOptions, "latents reconstruct vae --label 0 --images pictures --out NEW.png"),
     "interpolate": (latents.InterpolateOptions, "latents interpolate vae --seeds 1 2 3 --out NEW.png"),
@@ -83,6 +85,7 @@ RUNS = {
     "denoise": ["denoise", "--model.width", "8", "--model.depth", "1"],
     "upscale": ["upscale", "--model.width", "8", "--model.depth", "1"],
     "cyclegan": ["cyclegan", "--model.width", "8"],
+    "resnet": ["resnet", "--model.width", "4"],
 }
 """The models that the lines work with."""
 

@@ -13,6 +13,7 @@ from calotype.models import build
 from calotype.recipes import PUBLISHED, RECIPES, named
 from calotype.types import (
     Batch,
+    Classifies,
     Completes,
     Condition,
     Denoises,
@@ -21,6 +22,7 @@ from calotype.types import (
     HasFeatures,
     HasLatents,
     HasPosterior,
+    LearnsFirst,
     Model,
     Noise,
     Step,
@@ -29,6 +31,7 @@ from tests.contract.test_models import scrambled, trainer_of
 from tests.small import from_source, in_pairs, small, spec_of, split_of
 
 _LATENTS = {HasLatents, HasEncoder}
+_RECOGNIZES = {HasFeatures, Classifies}
 CAN: dict[type, set[type]] = {
     models.GANConfig: {HasLatents},
     models.CoupledGANConfig: {HasLatents},
@@ -39,7 +42,10 @@ CAN: dict[type, set[type]] = {
     models.FlowConfig: _LATENTS,
     models.TarFlowConfig: _LATENTS,
     models.AutoregressiveConfig: {Completes},
-    models.ClassifierConfig: {HasFeatures},
+    models.ClassifierConfig: _RECOGNIZES,
+    models.ResNetConfig: _RECOGNIZES,
+    models.DenseNetConfig: _RECOGNIZES,
+    models.TransferConfig: {*_RECOGNIZES, LearnsFirst},
     models.RestorerConfig: set(),
     models.ColorizerConfig: {HasBaselines},
     models.CycleGANConfig: set(),
@@ -77,7 +83,7 @@ def held() -> Batch:
 @pytest.mark.parametrize("name", [name for name in RECIPES if type(named(name).model) in CAN])
 def test_a_family_can_do_what_it_is_known_for_and_nothing_else(name: str) -> None:
     model, kind = build(small(name).model, spec_of(name)), type(named(name).model)
-    every = (Completes, Denoises, HasBaselines, HasEncoder, HasFeatures, HasLatents, HasPosterior)
+    every = (Classifies, LearnsFirst, Completes, Denoises, HasBaselines, HasEncoder, HasFeatures, HasLatents, HasPosterior)
     assert {capability for capability in every if isinstance(model, capability)} == CAN[kind]
     assert bool(model.likelihoods()) == (kind in LIKELY)
 

@@ -22,6 +22,7 @@ DOCUMENTS = {
     "engine/model_card.py": "a page beside the weights, which names commands",
     "spelling.py": "how options are spelled",
     "report/page.py": "variables of style sheets, which begin alike",
+    "report/page_recognition.py": "the same",
     "report/drawing.py": "the same",
 }
 OPTION = re.compile(r"(?<![\w-])--(?:[a-z]|$)")

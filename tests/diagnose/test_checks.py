@@ -13,6 +13,7 @@ from calotype.diagnose.check import Check
 from calotype.diagnose.checks import CHECKS, answers, asked_of, by_name, table, unanswered
 from calotype.diagnose.generated import Generated
 from calotype.diagnose.likelihood import HeldOut, Posterior
+from calotype.diagnose.recognition import RecognitionEvidence
 from calotype.diagnose.restored import RestorationEvidence
 from calotype.diagnose.training import History
 from calotype.diagnose.translated import Translated
@@ -43,7 +44,7 @@ def test_a_name_stands_for_one_question_about_one_kind_of_evidence() -> None:
 
 def test_the_docs_hold_the_table() -> None:
     said = DOCS.read_text(encoding="utf-8")
-    for kinds in ((Generated, History, Posterior, HeldOut), (RestorationEvidence,), (Translated,)):
+    for kinds in ((Generated, History, Posterior, HeldOut), (RestorationEvidence,), (Translated,), (RecognitionEvidence,)):
         assert table(*kinds) in said
 
 
@@ -55,10 +56,10 @@ def test_what_is_not_there_answers_nothing() -> None:
 
 
 def test_who_trained_what_decides_which_questions_a_log_answers() -> None:
-    names = {kind: [f.name for f in answers(History([], of=kind))] for kind in ("generator", "translator", "restorer")}  # type: ignore[arg-type]
+    names = {kind: [f.name for f in answers(History([], of=kind))] for kind in ("generator", "translator", "restorer", "classifier")}  # type: ignore[arg-type]
     assert len(names["generator"]) == 4
     assert names["translator"] == ["overfitting-discriminator", "divergence"]
-    assert names["restorer"] == ["divergence"]
+    assert names["restorer"] == names["classifier"] == ["divergence"]
 
 
 def test_the_lists_of_names_are_those_of_the_table() -> None:

@@ -38,7 +38,7 @@ def written(value: object) -> str:
     return f"({', '.join(map(str, value))})" if isinstance(value, tuple) else str(value)
 
 
-FAMILIES = ("dcgan", "vae", "pixelcnn", "cyclegan", "denoise")  # a recipe for each set of settings that remedies name
+FAMILIES = ("dcgan", "vae", "pixelcnn", "cyclegan", "denoise", "resnet")  # a recipe for each set of settings that remedies name
 HELP: dict[str, str] = {}
 
 

@@ -45,6 +45,7 @@ def test_the_names_that_programs_rely_on() -> None:
         *("blur", "noise", "posterior-collapse", "likelihood-overfit", "divergence"),
         *("worse-than-classical", "harm", "color-drift", "overfitting", "noise-level"),
         *("translation", "identity-collapse", "color-inversion", "collapsed-translation", "hidden-information", "paired-error"),
+        *("accuracy-gap", "miscalibration", "unpredicted-class", "label-noise"),
     ) == VERDICTS
 
 

@@ -18,7 +18,7 @@ from calotype.data import load
 from calotype.engine.train import train
 from calotype.errors import UserError
 from calotype.models import Classifier, ClassifierConfig
-from calotype.models.classifier import varied
+from calotype.models.recognition import varied
 from calotype.types import Batch, Condition, ImageSpec, Noise, Step
 from tests.small import small
 

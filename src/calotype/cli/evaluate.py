@@ -37,6 +37,9 @@ class Options:
     A model that makes images from images is judged by the pictures that its run held out, or by those of --data in their own sizes: they
     are degraded, restored, and compared with the truth and with methods that need no training.
 
+    A classifier is judged by the labelled images that its run held out, or by those of --holdout: accuracy with exact intervals, what is
+    taken for what, how far its probabilities are true, and which labels are doubtful.
+
     Examples:
     calotype evaluate runs/flow-matching-mnist5k-0001
     calotype evaluate samples/ --data train/ --holdout test/ --out report/
@@ -45,7 +48,7 @@ class Options:
 
     subject: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SUBJECT")]
     data: str | None = None  # the images it was trained on: any source that calotype train takes
-    holdout: str | None = None  # real images that it never saw
+    holdout: str | None = None  # real images that it never saw; for a classifier, with a folder for each class
     count: Count | None = None  # images to draw, or to take from the folder; 2,000 where none is given, and up to 100 to restore
     features: str | None = None  # digits, photos, photos-full, random, inception, dinov2, or the run of a classifier; by the images without
     size: Size = None  # height and width at which images are compared; that of the generated ones where none is given

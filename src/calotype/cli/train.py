@@ -35,9 +35,9 @@ from calotype.report.files import save
 from calotype.report.text import text
 from calotype.settings import checked, choices, tag_of
 from calotype.spelling import option
-from calotype.tasks.sample import load
 
 PROG = "calotype train [RECIPE]"
+PHOTOS, FROM_PHOTOS = "photos", "transfer"  # what --from names in place of a run, and the recipe that it means
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ class Options:
     calotype train denoise --data photos/                       (restoration: see calotype recipes for all kinds)
     calotype train upscale --scale 4 --data photos/             (images four times larger)
     calotype train dcgan --data birds/ --from runs/dcgan-photos-0001  (start from the weights of another run)
+    calotype train --from photos --data things/                 (recognize your own classes: see calotype classify)
     calotype train --resume runs/dcgan-photos-0001              (continue, bit for bit)
     calotype train --resume runs/dcgan-photos-0001 --more-minutes 10
     """
@@ -139,8 +140,6 @@ def _judged(result: Result, device: str, display: Shell) -> Report | None:
     """A short report in the run's folder. A training that went well does not fail because its result cannot be judged."""
     folder = result.run.folder
     try:
-        if not load(folder).model.draws:
-            return None
         report = evaluate(folder, device=device, short=True, say=display.show)
         save(report, folder / "report")
     except Exception as error:
@@ -155,7 +154,11 @@ def _default(words: list[str], display: Shell, world: World) -> tuple[Config, li
     """The settings that the options start from, and the words without the recipe's name. Where none is named, the images decide."""
     name = words[0] if words and not words[0].startswith("-") else None
     rest = words[1:] if name else words
-    folder, file, preset = (_value(rest, option) for option in ("--resume", "--config", "--preset"))
+    folder, file, preset, start = (_value(rest, option) for option in ("--resume", "--config", "--preset", "--from"))
+    if start == PHOTOS:
+        if name not in (None, FROM_PHOTOS):
+            raise UserError(f"--from {PHOTOS} is the recipe {FROM_PHOTOS}: leave out {name}, or name a run of that name as ./{PHOTOS}")
+        name, rest = FROM_PHOTOS, _without(rest, "--from", PHOTOS)
     if sum(x is not None for x in (name, folder, file)) > 1:
         raise UserError("give one of RECIPE, --resume RUN and --config FILE: each brings all settings")
     if preset is not None and (folder is not None or file is not None):
@@ -199,6 +202,12 @@ def _suggested(data: Data, display: Shell) -> Config:
     if data.channels is None and advice.channels == split.train.spec.channels:  # their own: named, it would have them decoded once more
         config = replace(config, data=replace(config.data, channels=None))
     return config
+
+
+def _without(words: list[str], option: str, value: str) -> list[str]:
+    """The words without an option that has this value."""
+    at = words.index(option) if option in words else None
+    return [w for w in words if w != f"{option}={value}"] if at is None else [*words[:at], *words[at + 2 :]]
 
 
 def _either(words: list[str], place: str) -> str | None:

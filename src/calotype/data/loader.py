@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -120,6 +120,15 @@ class Loader:
             source = self.augmentation.degrade(image if source is None else source, noise).source
         condition = Condition(None if labels is None else self._to_device(torch.from_numpy(labels)), source)
         return Batch(image, condition, {name: self._to_device(torch.from_numpy(numbers)) for name, numbers in targets.items()})
+
+    def once(self, most: int, batch: int) -> Iterator[Batch]:
+        """At most so many images, each once, as they are: none is varied, cut or mirrored. All processes get the same ones."""
+        chosen = np.sort(np.random.RandomState(0).permutation(len(self.images))[:most])
+        for first in range(0, len(chosen), batch):
+            rows = chosen[first : first + batch]
+            labels = self.images.labels_at(rows)
+            condition = Condition(None if labels is None else self._to_device(torch.from_numpy(labels)))
+            yield Batch(self._to_image(self.images.pixels_at(rows)), condition)
 
     def _to_image(self, pixels: Pixels) -> Tensor:
         image = self._to_device(torch.from_numpy(pixels))

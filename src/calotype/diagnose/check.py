@@ -10,7 +10,7 @@ from calotype.diagnose.remedy import Remedy
 from calotype.diagnose.verdict import Finding, Verdict
 
 Findings = Sequence[Finding | Verdict]
-Shows = Literal["", "classes", "copies", "spectrum", "drift", "latents", "log"]
+Shows = Literal["", "classes", "copies", "spectrum", "drift", "latents", "log", "confusion", "reliability", "suspects"]
 E = TypeVar("E")
 
 

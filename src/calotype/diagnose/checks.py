@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from calotype.diagnose import copies, likelihood, modes, restoration, sharpness, training, translation
+from calotype.diagnose import copies, likelihood, modes, recognition, restoration, sharpness, training, translation
 from calotype.diagnose.check import Check
 from calotype.diagnose.verdict import Finding, Status, Verdict
 
@@ -36,6 +36,10 @@ CHECKS: tuple[Check[Any], ...] = (
     translation.COLLAPSED_TRANSLATION,
     translation.HIDDEN_INFORMATION,
     translation.PAIRED_ERROR,
+    recognition.OVERFITTING,
+    recognition.MISCALIBRATION,
+    recognition.UNPREDICTED,
+    recognition.LABEL_NOISE,
 )
 
 

@@ -52,7 +52,7 @@ class History:
     records: Sequence[Record]
     drawn: Sequence[NDArray[np.float32]] = ()  # features (or class probabilities) (n, d) of the images of each checkpoint
     steps: Sequence[int] = ()  # of these checkpoints
-    of: Literal["generator", "translator", "restorer"] = "generator"  # what was trained
+    of: Literal["generator", "translator", "restorer", "classifier"] = "generator"  # what was trained
 
     @property
     def lines(self) -> list[Record]:
@@ -320,7 +320,7 @@ OVERFITTING_DISCRIMINATOR = Check(
     about="A discriminator that has memorized the training images: it tells them from held-out images, which are as real.",
     of=History,
     run=lambda history: [overfitting_discriminator(history.lines)],
-    applies=lambda history: history.of != "restorer",
+    applies=lambda history: history.of not in ("restorer", "classifier"),
     measures="how often it ranks a training image above a held-out one, in the later half",
     limits="58% / 65%",
     remedies=OF_DISCRIMINATOR,

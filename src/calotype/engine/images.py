@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from calotype import data, degrade
 from calotype.config import Data
 from calotype.data import Augmentation, Images, Progress, Split, partner
+from calotype.data.images import holdout_count, holdout_order
 from calotype.degrade import Degradation
 from calotype.errors import UserError
 from calotype.files import expanded
@@ -25,6 +28,14 @@ def open_images(options: Data, progress: Progress | None = None) -> Split:
     return data.load(
         options.source, size=options.size, channels=options.channels, fit=options.fit, holdout=options.holdout, progress=progress
     )
+
+
+def set_aside(options: Data, train: Images) -> tuple[Images, Images | None]:
+    """What is trained on of the training images, and the part of each class that weights are chosen by; None where nothing is set aside."""
+    if not options.validation:
+        return train, None
+    order, count = holdout_order(len(train), train.labels), holdout_count(len(train), options.validation)
+    return train.take(np.sort(order[count:])), train.take(order[:count])
 
 
 def augmentation_of(options: Data) -> Augmentation:

@@ -51,8 +51,11 @@ def model_card(config: Config, spec: ImageSpec, model: Model, step: int) -> str:
     )
     warning += " and may resemble single training images."
     if not model.draws:
-        what, use = "classifier", "evaluate RUN --features ."
-        warning = "It knows the kinds of images that it was trained on, and will name one of its classes for any other image too."
+        what, use = "classifier", "classify . picture.jpg"
+        warning = (
+            "It knows the kinds of images that it was trained on, and will name one of its classes for any other image too; calotype "
+            "classify warns of many that are unlike its own."
+        )
     what, more = f"{what} of {spec.size}x{spec.size} {'color' if spec.channels == 3 else 'gray'} images", ""
     if model.starts_from is not None:
         what, use, warning, how = _of_source(model, spec, model.starts_from)

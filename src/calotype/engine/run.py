@@ -19,6 +19,8 @@ from safetensors.torch import save as pack_tensors
 import calotype
 from calotype import earlier
 from calotype.config import Config
+from calotype.engine import calibrating
+from calotype.engine.calibrating import BeliefCalibration
 from calotype.engine.device import machine_of
 from calotype.engine.log import Log
 from calotype.engine.model_card import command_for, model_card
@@ -200,8 +202,19 @@ class Run:
             if folder.exists() and (reason := obstacle(folder, folder=True)):
                 raise UserError(f"cannot continue in {folder}: {reason}; repair that, or copy the run to where you may write")
 
-    def export(self, model: Model, config: Config, spec: ImageSpec, step: int, folder: Path | None = None) -> None:
-        """Write what sampling needs into ``model/`` or another folder: weights, what they mean, and a card for people."""
+    def export(
+        self,
+        model: Model,
+        config: Config,
+        spec: ImageSpec,
+        step: int,
+        folder: Path | None = None,
+        calibration: BeliefCalibration | None = None,
+    ) -> None:
+        """Write what sampling needs into ``model/`` or another folder: weights, what they mean, and a card for people.
+
+        ``calibration`` is what a classifier's probabilities need besides.
+        """
         folder = folder or self.model
         folder.mkdir(exist_ok=True)
         facts = {"model": asdict(config.model), "spec": asdict(spec), "recipe": config.recipe, "calotype": calotype.__version__}
@@ -209,7 +222,9 @@ class Run:
         write_text(folder / "README.md", model_card(config, spec, model, step))
         state = {name: t for name, t in model.state_dict().items() if not name.startswith(model.training_only)}
         tensors = {name: t.detach().cpu().contiguous() for name, t in state.items()}
+        calibrating.write(folder, None)  # of the weights before
         write_atomic(folder / "model.safetensors", lambda stream: stream.write(pack_tensors(tensors)))
+        calibrating.write(folder, calibration)
 
     def marker(self, config: Config, model: Model, device: torch.device) -> Marker:
         """What the sample grid of the model that was exported last says of its making."""

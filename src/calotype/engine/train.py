@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -27,6 +28,7 @@ from calotype.diagnose.training import Watcher
 from calotype.engine import checkpoint, distributed, feasible, resuming, selection, starting, timing
 from calotype.engine import device as machine
 from calotype.engine.budget import steps_of
+from calotype.engine.calibrating import calibrated
 from calotype.engine.display import Display, Terminal
 from calotype.engine.distributed import Poll, World
 from calotype.engine.images import augmentation_of, open_images
@@ -87,7 +89,11 @@ def train(config: Config, *, out: str | Path | None = None, display: Display | N
         feasible.require_effect(config, spec, starting.usual(config))
         feasible.require_room(config, spec, device, world)
         selection.require(config, split)
-        trainer = Trainer(config, split, TrainState(steps=1), device, world)  # how many they are its first steps tell
+        own = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        first = partial(display.show, "learning the last layer")
+        trainer = Trainer(config, split, TrainState(steps=1), device, world, first)  # how many they are its first steps tell
+        torch.set_num_threads(own)
         starting.take(trainer, display)
         seconds = timing.settled(trainer, threads, display)
         settings = {"threads": torch.get_num_threads(), "seconds_per_step": seconds, "processes": world.size}
@@ -236,7 +242,9 @@ def _save(run: Run, trainer: Trainer) -> None:
     """The model to sample from, the fixed-noise grid, and last the checkpoint: a kill in between repeats all of it."""
     at, best = trainer.progress, trainer.best
     best.eval()
-    run.export(best, trainer.config, best.spec, at.step)
+    finished = at.early or at.step >= at.steps
+    known = calibrated(best, trainer.held_out, trainer.config.data.fit, trainer.device) if finished else None
+    run.export(best, trainer.config, best.spec, at.step, calibration=known)
     if best.draws and at.step and trainer.config.log.grid:
         run.samples.mkdir(exist_ok=True)
         pictures.save(_grid(trainer), run.samples / f"step-{at.step:09d}.png", run.marker(trainer.config, best, trainer.device))
@@ -360,9 +368,9 @@ def _fitting(config: Config, split: Split, world: World, display: Display) -> Co
 
 
 def _may_flip(config: Config, images: Images) -> bool:
-    """Whether a training mirrors images where nobody said: one that learns to draw such images from noise, if they allow it."""
+    """Whether a training mirrors images where nobody said: one that learns to draw or to recognize them alone, if they allow it."""
     spec = augmentation_of(config.data).spec(images)
-    return blank(config.model, spec).draws and spec.source is None and may_flip(images.pixels)
+    return not blank(config.model, spec).from_source and spec.source is None and may_flip(images.pixels)
 
 
 def _require_space(folder: Path, trainer: Trainer) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -12,21 +12,22 @@ import torch
 from torch import Tensor
 
 from calotype.config import Config
-from calotype.data import Images, Loader, Split
+from calotype.data import Images, Loader, Progress, Split
 from calotype.engine import device as machine
 from calotype.engine.batches import batches_at, batches_before
 from calotype.engine.checkpoint import Checkpoint
 from calotype.engine.distributed import World
 from calotype.engine.gradients import Owned, norm_of
-from calotype.engine.images import augmentation_of, judging
+from calotype.engine.images import augmentation_of, judging, set_aside
 from calotype.engine.optim import EMA_EVERY, betas_at, ema_decay, ema_share, make_optimizer, memory, rate, update_average
 from calotype.engine.run import Resolved
 from calotype.errors import DamagedError, TrainingError, UserError, printable
 from calotype.models import build
 from calotype.models.stored import finite
 from calotype.settings import Count, NotNegative, Positive, Whole, checked
-from calotype.types import Batch, DrawsPairs, Model, Player, Step, mix
+from calotype.types import Batch, DrawsPairs, LearnsFirst, Model, Player, Step, mix
 
+FIRST = 32  # images at a time of what is learned before the first step
 _COUNTER = torch.zeros(())  # of the steps of an optimizer
 WEIGHTS, STEPS, TORCH = 1, 2, 3  # the streams of random numbers of a run, kept apart by their first key
 
@@ -68,16 +69,30 @@ class Trainer:
     data is a function of (seed, images seen). Restoring the tensors and `TrainState` therefore repeats the run bit for bit.
     """
 
-    def __init__(self, config: Config, split: Split, progress: TrainState, device: torch.device, world: World) -> None:
+    def __init__(
+        self,
+        config: Config,
+        split: Split,
+        progress: TrainState,
+        device: torch.device,
+        world: World,
+        first: Progress | None = None,  # told how far a model is that learns a part of itself before the first step
+    ) -> None:
         self.config, self.device, self.world, self.progress = config, device, world, progress
         machine.reseed(torch.device("cpu"), mix(config.train.seed, WEIGHTS))
-        self.loader = _loader(config, split.train, device, world)
+        train, self.validation = set_aside(config.data, split.train)
+        self.loader = _loader(config, train, device, world)
         model = build(config.model, self.loader.spec)
+        self.held_out = split.holdout
         self.holdout = _holdout(config, split.holdout, device, model.least_batch)
         if self.loader.spec.source is not None and not (model.from_source or isinstance(model, DrawsPairs)):
             raise UserError(f"{config.recipe} makes images from noise, not from images: leave out `data.degrade` and `data.partner`")
         self.model = model.to(device)
         self.model.to(memory_format=machine.layout_of(config.train))  # type: ignore[call-overload]
+        if isinstance(model, LearnsFirst) and not progress.step:
+            model.learn_first(_shown(self.loader, model.first_images, first))
+            # machines may round differently, and all processes begin with the same weights
+            world.average([t for t in model.state_dict().values() if t.is_floating_point()])
         self.average: Model = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.claim()
         self.statistics = machine.statistics(self.model)
@@ -298,6 +313,16 @@ def _loader(config: Config, images: Images, device: torch.device, world: World) 
         raise UserError(f"batch {config.train.batch} cannot be shared by {parts}: give a multiple with `train.batch`")
     augmentation = augmentation_of(config.data)
     return Loader(images, config.train.batch, config.train.seed, augmentation, rank=world.rank, world=world.size, device=device)
+
+
+def _shown(loader: Loader, most: int, progress: Progress | None) -> Iterator[Batch]:
+    """The images that a model learns from first, and word of how many it has seen."""
+    total, done = min(most, len(loader.images)), 0
+    for batch in loader.once(most, FIRST):
+        yield batch
+        done += len(batch.image)
+        if progress is not None:
+            progress(done, total)
 
 
 def _holdout(config: Config, images: Images, device: torch.device, least: int) -> Loader | None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,14 +21,15 @@ from calotype.diagnose.sharpness import together
 from calotype.diagnose.verdict import Verdict, conclude, fitting
 from calotype.engine.display import Say, Terminal
 from calotype.errors import UserError
-from calotype.evaluation import evidence, generation, restoration, result, translation
+from calotype.evaluation import evidence, generation, recognition, restoration, result, translation
 from calotype.evaluation.next_step import agreeing, next_step
 from calotype.evaluation.request import LONGEST, Request
 from calotype.evaluation.target import EvaluationTarget, Subject, run_of
 from calotype.models import MODELS, stored
 from calotype.spelling import option
+from calotype.tasks.classify import open_classifier
 from calotype.tasks.sample import Generator, load
-from calotype.types import Source
+from calotype.types import Classifies, Source
 
 
 def evaluate(
@@ -90,6 +92,8 @@ def _with_next(report: result.Report, path: Path, subject: Subject) -> result.Re
 
 def _target(path: Path, request: Request) -> EvaluationTarget:
     """What is at a path, by what its model makes images from."""
+    if classifies(path):
+        return _recognizing(path, request)
     if starts_from(path) is None:
         return generation.open_target(path, request)
     generator = _restoring(path, request)
@@ -113,6 +117,16 @@ def _restoring(path: Path, request: Request) -> Generator:
     if request.count is not None and request.count < 1:
         raise UserError(f"`count` must be 1 or more, not {request.count}")
     return load(path, request.device)
+
+
+def _recognizing(path: Path, request: Request) -> EvaluationTarget:
+    """The classifier at ``path``. Raises `UserError` for what such models cannot be asked with."""
+    unfit = [name for name in ("features", "size", "fit") if getattr(request, name) is not None]
+    if unfit:
+        raise UserError(f"{path} is a classifier, which sees images in its own size: leave out `{unfit[0]}`")
+    if request.count is not None and request.count < 1:
+        raise UserError(f"`count` must be 1 or more, not {request.count}")
+    return recognition.open_target(path, open_classifier(path, request.device), request)
 
 
 def judge(target: EvaluationTarget, request: Request) -> result.Report:
@@ -156,6 +170,14 @@ def starts_from(path: Path) -> Source | None:
     return stored.find(path).starts_from
 
 
+def classifies(path: Path) -> bool:
+    """Whether the model of a run or folder tells classes apart: then it is judged by images whose classes are known."""
+    if stored.folder_of(path) is None:
+        return False
+    kind: Any = MODELS[type(stored.find(path).config)]
+    return issubclass(kind, Classifies)
+
+
 def require_alike(paths: Sequence[Path], data: str | None = None) -> None:
     """Raise `UserError` for subjects that no comparison can hold together, before any of them is judged. ``data`` is named for all."""
     if len(paths) < 2:
@@ -163,6 +185,8 @@ def require_alike(paths: Sequence[Path], data: str | None = None) -> None:
     places = [path.resolve() for path in paths]
     if twice := next((path for path, place in zip(paths, places, strict=True) if places.count(place) > 1), None):
         raise UserError(f"{twice} is named twice: a comparison is of different models")
+    if recognizer := next((path for path in paths if classifies(path)), None):
+        raise UserError(f"{recognizer} is a classifier, and comparisons are of models that make images: judge it by calotype evaluate")
     first, how, trained = paths[0], [starts_from(path) for path in paths], [_trained(path) for path in paths]
     for path, one, run in zip(paths, how, trained, strict=True):
         if (one is None) != (how[0] is None):

@@ -16,12 +16,14 @@ from calotype.evaluation import result
 from calotype.evaluation.generator import Pixels
 from calotype.metrics import spectrum as of_spectrum
 from calotype.metrics.classes import Shares
+from calotype.metrics.confidence import exact_interval
 from calotype.metrics.features import Extracted
 from calotype.metrics.frechet import FD, Line, Moments, frechet
 from calotype.metrics.inputs import InSpace
 from calotype.metrics.manifold import manifold_scores
 from calotype.metrics.quality import PSNR
 from calotype.metrics.real_images import ReferenceSet
+from calotype.metrics.recognition import LOG_LOSS
 from calotype.metrics.wording import space_in_words
 
 SHOWN, NEIGHBORS, WORST = 64, 8, 6
@@ -133,6 +135,8 @@ def _event(record: Mapping[str, Any]) -> str:
         return f"scored {distance:.3g}" + (", the best so far" if record.get("best") else "")
     if record["event"] == "score" and isinstance(ratio := record.get(PSNR.name), int | float):
         return f"scored {ratio:.2f} dB" + (", the best so far" if record.get("best") else "")
+    if record["event"] == "score" and isinstance(loss := record.get(LOG_LOSS.name), int | float):
+        return f"log loss {loss:.3f}" + (", the best so far" if record.get("best") else "")
     return " ".join(str(record[key]) for key in ("name", "status") if key in record) or str(record["event"])
 
 
@@ -141,15 +145,10 @@ def classes(against: ReferenceSet, drawn: Sequence[Extracted], confirm: Extracte
     space, real, beliefs = against.spaces[0], against.train.features[0].probabilities, drawn[0].probabilities
     if beliefs is None or real is None or not space.classes:
         return _estimated(against, shares, len(confirm))
-    from scipy.stats import beta
-
     generated, reals = (np.bincount(p.argmax(1), minlength=len(space.classes)) for p in (beliefs, real))
-    n = int(generated.sum())
-    low = np.where(generated == 0, 0.0, beta.ppf(0.025, np.maximum(generated, 1e-9), n - generated + 1))
-    high = np.where(generated == n, 1.0, beta.ppf(0.975, generated + 1, np.maximum(n - generated, 1e-9)))
+    intervals = tuple(exact_interval(hits, int(generated.sum())) for hits in generated.tolist())
     right = "" if space.accuracy is None else f", which is right for {100 * space.accuracy:.1f}% of images that it never saw"
     judge = f"Counted by {space_in_words(space.label)}{right}."
-    intervals = tuple((float(a), float(b)) for a, b in zip(low, high, strict=True))
     return result.ClassCounts(space.classes, tuple(generated.tolist()), tuple(reals.tolist()), intervals, judge)
 
 

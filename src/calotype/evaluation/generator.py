@@ -161,9 +161,7 @@ def _of_images(path: Path, request: Request) -> Candidate:
 
 
 def _judged(generator: Generator, request: Request) -> ImageSpec:
-    """What the images of a model are judged as. Raises `UserError` for a model that draws none, and for more than memory holds."""
-    if not generator.model.draws:
-        raise UserError("a classifier draws no images: name a generator to judge, and this one with `features`")
+    """What the images of a model are judged as. Raises `UserError` for more of them than memory holds."""
     spec, count = replace(generator.spec, size=request.size or generator.spec.size), _count(request)
     _require_features(request, spec, generator.model.through)
     size = 3 * count * spec.channels * max(spec.size, generator.spec.size) ** 2  # in batches, in one array, and before the scores

@@ -47,14 +47,20 @@ def next_step(path: Path, subject: Subject, verdicts: Sequence[Verdict], scores:
         for remedy in trouble.remedies:
             if words := _words(remedy, folder, subject, minutes):
                 judged = f"whether more training helps against {trouble.name}"
-                beside = f"whether that helps against {trouble.name}: judge both runs by `calotype compare`"
+                judge = "calotype compare" if subject.draws else "calotype evaluate"
+                beside = f"whether that helps against {trouble.name}: judge both runs by `{judge}`"
                 return NextStep(shlex.join(words), minutes, judged if remedy.longer else beside)
     distance = next((s for s in scores if s.name in (FID.name, FD.name)), None)
     if minutes is not None and distance is not None and distance.baseline and distance.value > FAR * distance.baseline:
         shows = f"whether twice as much training brings its {distance.name} nearer to that of real images"
         return NextStep(shlex.join(_longer(folder, minutes)), minutes, shows)
+    if troubles:
+        return None
+    if not subject.draws:
+        words = ["calotype", "classify", folder, str(subject.judged.run.get("data.source", "."))]
+        return NextStep(shlex.join(words), None, "what it takes images for, by name: put a picture or folder of your own in the last place")
     draw = ["calotype", "sample", folder, option("count"), "64", option("out"), "grid.png"]
-    return None if troubles else NextStep(shlex.join(draw), None, "64 new images")
+    return NextStep(shlex.join(draw), None, "64 new images")
 
 
 def _words(remedy: Remedy, folder: str, subject: Subject, minutes: float | None) -> list[str]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from calotype.diagnose.checks import by_name
 from calotype.diagnose.verdict import Status, Verdict, worst_first
+from calotype.evaluation.recognized import Recognition
 from calotype.metrics.score import Estimate, Interval, Score
 from calotype.spelling import as_options, spelled
 
@@ -63,6 +64,8 @@ class ReportImages:
     neighbors: Neighbors | None = None  # of the first samples
     copies: Neighbors | None = None  # the generated images closest to a training image, closest first
     crops: tuple[Crop, ...] = ()  # of a model that makes images from images: the worst, the median and the best one
+    mistakes: Pixels | None = None  # (N, H, W, C): held-out images that a classifier firmly took for something else
+    suspects: Pixels | None = None  # (N, H, W, C): training images whose labels are doubtful
 
 
 @dataclass(frozen=True)
@@ -253,6 +256,7 @@ class Report:
     evaluations: tuple[Evaluations, ...] = ()  # of a sampler that takes steps, fewest first
     units: Units | None = None  # of a model with an encoder
     restoration: Restoration | None = None  # of a model that makes images from images
+    recognition: Recognition | None = None  # of a classifier
     next: NextStep | None = None  # of a run: what to do about the worst trouble, or with what it can do
 
     @property
@@ -276,7 +280,7 @@ class Report:
 
 
 _TEXTS = ("subject", "about", "protocol", "versions", "seed", "command", "short", "recipe", "settings", "train_seed", "notes")
-_PARTS = ("data", "spectrum", "classes", "extrapolation", "cost", "units", "restoration", "next")
+_PARTS = ("data", "spectrum", "classes", "extrapolation", "cost", "units", "restoration", "recognition", "next")
 
 
 def to_json(report: Report) -> dict[str, Any]:

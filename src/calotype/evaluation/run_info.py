@@ -85,6 +85,7 @@ class RunInfo:
             self.train_seed,
             (SELECTED,) if self.selected else (),
             None if config is None else Judged(model_settings(config), generator.recipe, run),
+            draws=generator.model.draws,
         )
 
     def learned_from(self, source: str) -> bool:

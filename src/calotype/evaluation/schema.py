@@ -45,6 +45,7 @@ def schema() -> Schema:
         "evaluations": _said(_list(_evaluations()), "quality against the number of function evaluations, fewest first"),
         "units": _or_null(_units()),
         "restoration": _or_null(_restoration()),
+        "recognition": _said(_or_null(_recognition()), "of a classifier"),
         "neighbors": _said(_or_null(_near()), "the first generated images and the real ones nearest to them"),
         "copies": _said(_or_null(_near()), "the generated images closest to a training image, closest first"),
         "ladder": _list(_object({"name": _TEXT, "scores": {"type": "object", "additionalProperties": _MAYBE}})),
@@ -183,6 +184,45 @@ def _restoration() -> Schema:
             "methods": _said(_list(method), "the model, then what needs no training, best first"),
             "psnr": _said({"type": "object", "additionalProperties": _list(_MAYBE)}, "dB of each image, by method"),
             "levels": _said(_list(_object({"sigma": _NUMBER, "psnr": numbers})), "of a denoiser for a range of noise levels"),
+        }
+    )
+
+
+def _recognition() -> Schema:
+    share: Schema = {"type": ["number", "null"], "minimum": 0, "maximum": 1}
+    span = _or_null(_pair(_NUMBER))
+    one = _object(
+        {
+            "name": _TEXT,
+            "n": _said(_COUNT, "held-out images of the class"),
+            "named": _said(_COUNT, "held-out images that were taken for it"),
+            "precision": share,
+            "precision_interval": _said(span, "exact, 95%"),
+            "recall": share,
+            "recall_interval": _said(span, "exact, 95%"),
+        }
+    )
+    image = _object({"image": _said(_TEXT, "its file, or its place in the data"), "label": _TEXT, "named": _TEXT, "probability": _NUMBER})
+    bins = {name: _list(_NUMBER) for name in ("low", "high")} | {"count": _list(_COUNT)} | {n: _list(_NUMBER) for n in ("belief", "right")}
+    reliability = _object({**bins, "error": _said(_NUMBER, "expected calibration error")})
+    return _object(
+        {
+            "classes": _list(one),
+            "confusion": _said(_list(_list(_COUNT)), "held-out images of each class (rows) by what they were taken for (columns)"),
+            "right": _COUNT,
+            "n": _said(_COUNT, "held-out images"),
+            "interval": _said(_pair(_NUMBER), "of right / n, exact, 95%"),
+            "train_right": {"type": ["integer", "null"], "minimum": 0},
+            "train_n": _COUNT,
+            "temperature": _said(_NUMBER, "that logits are divided by"),
+            "own_temperature": _said({"type": "boolean"}, "whether it is of these images, each half judged at that of the other"),
+            "before": _said(reliability, "beliefs without the temperature, by bins"),
+            "after": _said(reliability, "with it"),
+            "unlike": _said(share, "share of held-out images that are called unlike the training images"),
+            "mistakes": _said(_list(image), "held-out images firmly taken for something else, the firmest first"),
+            "suspects": _said(_list(image), "training images whose labels are doubtful, the most doubtful first"),
+            "suspected": _COUNT,
+            "checked": _said(_COUNT, "training images whose labels were checked"),
         }
     )
 

@@ -32,6 +32,7 @@ class Subject:
     notes: tuple[str, ...] = ()
     judged: Judged | None = None  # what remedies depend on; None where no settings are known
     files: bool = False  # whether nothing is known but files
+    draws: bool = True  # whether it makes images: a classifier does not
 
 
 @dataclass(frozen=True)

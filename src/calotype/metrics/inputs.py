@@ -60,3 +60,23 @@ class Quality(Once):
     psnr: NDArray[np.float64]  # (N,) dB
     ssim: NDArray[np.float64]  # (N,)
     gain: NDArray[np.float64] | None = None  # (N,) dB beyond the best method that needs no training
+
+
+@dataclass(frozen=True)
+class Beliefs(Once):
+    """What a classifier believes of images whose classes are known."""
+
+    labels: NDArray[np.int64]  # (N,) in [0, K)
+    probabilities: NDArray[np.float64]  # (N, K)
+
+    @property
+    def named(self) -> NDArray[np.int64]:
+        """The class that each image is taken for, (N,)."""
+        found: NDArray[np.int64] = self.probabilities.argmax(1)
+        return found
+
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        """Whether that is its class, (N,)."""
+        found: NDArray[np.bool_] = self.named == self.labels
+        return found

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from calotype.metrics import copying, diversity, frechet, kid, likelihood, manifold, pairs, quality
+from calotype.metrics import copying, diversity, frechet, kid, likelihood, manifold, pairs, quality, recognition
 from calotype.metrics.metric import Metric
 from calotype.metrics.score import Estimate, Interval
 
@@ -37,6 +37,9 @@ METRICS: tuple[Metric[Any], ...] = (
     quality.GAIN,
     quality.PSNR,
     quality.SSIM,
+    recognition.ACCURACY,
+    recognition.CALIBRATION_ERROR,
+    recognition.LOG_LOSS,
 )
 
 

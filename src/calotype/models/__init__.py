@@ -20,8 +20,10 @@ from calotype.models.gan import GAN
 from calotype.models.gan_config import GANConfig, GANSampling
 from calotype.models.hvae import HVAE, HVAEConfig, HVAESampling
 from calotype.models.pix2pix import Pix2Pix, Pix2PixConfig
+from calotype.models.recognition import DenseNetClassifier, DenseNetConfig, ResNetClassifier, ResNetConfig
 from calotype.models.restorer import Restorer, RestorerConfig
 from calotype.models.tarflow import TarFlow, TarFlowConfig, TarFlowSampling
+from calotype.models.transfer import TransferClassifier, TransferConfig
 from calotype.models.vae import VAE, VAEConfig
 from calotype.models.vqvae import VQVAE, VQVAEConfig, VQVAESampling
 from calotype.settings import Setting, described
@@ -35,6 +37,9 @@ ModelConfig = Annotated[
     | FlowConfig
     | TarFlowConfig
     | ClassifierConfig
+    | ResNetConfig
+    | DenseNetConfig
+    | TransferConfig
     | VAEConfig
     | HVAEConfig
     | VQVAEConfig
@@ -54,6 +59,9 @@ MODELS: dict[Any, type[Any]] = {
     TarFlowConfig: TarFlow,
     AutoregressiveConfig: Autoregressive,
     ClassifierConfig: Classifier,
+    ResNetConfig: ResNetClassifier,
+    DenseNetConfig: DenseNetClassifier,
+    TransferConfig: TransferClassifier,
     VAEConfig: VAE,
     HVAEConfig: HVAE,
     VQVAEConfig: VQVAE,
@@ -105,6 +113,8 @@ __all__ = [
     "CycleGAN",
     "CycleGANConfig",
     "CycleGANSampling",
+    "DenseNetClassifier",
+    "DenseNetConfig",
     "Diffusion",
     "DiffusionConfig",
     "DiffusionSampling",
@@ -118,11 +128,15 @@ __all__ = [
     "ModelConfig",
     "Pix2Pix",
     "Pix2PixConfig",
+    "ResNetClassifier",
+    "ResNetConfig",
     "Restorer",
     "RestorerConfig",
     "TarFlow",
     "TarFlowConfig",
     "TarFlowSampling",
+    "TransferClassifier",
+    "TransferConfig",
     "VAEConfig",
     "VQVAEConfig",
     "VQVAESampling",

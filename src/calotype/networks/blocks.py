@@ -13,6 +13,8 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 from torch.nn.utils.parametrize import is_parametrized
 
+from calotype.networks.norms import make_norm
+
 Layer = TypeVar("Layer", bound=nn.Module)
 
 ActivationName = Literal["leaky_relu", "relu", "tanh", "sigmoid", "maxout"]
@@ -20,6 +22,7 @@ ActivationName = Literal["leaky_relu", "relu", "tanh", "sigmoid", "maxout"]
 PIECES = 5  # linear functions of which a maxout unit is the largest
 
 FREQUENCIES = 32  # of the Fourier features of the time
+LARGEST_FIRST = 48  # pixels a side of the first map of a `Stem`: larger images are halved on their way in
 
 
 class Maxout(nn.Module):
@@ -126,6 +129,31 @@ class TimeEmbedding(nn.Module):
         if self.told is not None and told is not None:
             hidden = hidden + self.told(told)
         return F.silu(hidden)
+
+
+class Stem(nn.Module):
+    """Images to the first map: one convolution, and for large images as many more as it takes to halve them to 48 pixels or fewer.
+
+    The papers stop at 32 pixels, where this is their first layer.
+    """
+
+    def __init__(self, channels: int, width: int, size: int, *, last: bool) -> None:
+        super().__init__()
+        halvings = 0
+        while -(-size // (1 << halvings)) > LARGEST_FIRST:
+            halvings += 1
+        self.layers = nn.ModuleList(
+            nn.Conv2d(width if i else channels, width, 3, 2 if i < halvings else 1, padding=1, bias=False) for i in range(halvings + 1)
+        )
+        self.norms = nn.ModuleList(make_norm("batch", width) for _ in range(halvings + last))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, channels, H, W) to (N, width, h, w); the last layer is normalized only where that was asked for with ``last``."""
+        for i, layer in enumerate(self.layers):
+            x = layer(x)
+            if i < len(self.norms):
+                x = F.relu(self.norms[i](x), inplace=True)
+        return x
 
 
 def size_chain(size: int) -> list[int]:

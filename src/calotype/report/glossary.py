@@ -38,7 +38,7 @@ SPACES = {
     "coarse pictures": "Images made so small that only their coarse shapes are left, freed of brightness and contrast: a copy keeps them.",
     "Inception v3": "The network that publications measure FID with. It knows the things that are in ImageNet.",
     "DINOv2": "A network that learned from many images without labels; it sees them more as people do than Inception v3.",
-    "classifier": "A network that was trained to tell the classes of your own images apart (calotype train classifier).",
+    "classifier": "A network that was trained to tell the classes of your own images apart (calotype train classifier, resnet and others).",
     "pixels": "The images as they are.",
 }
 """What looks at images for a score: a feature space."""
@@ -68,6 +68,7 @@ WORDS = {
     "checkpoint": "The state of a training, saved now and then.",
     "class": "A kind of images that has a name, such as a digit.",
     "cluster": "A group of real images that look alike, found where there are no classes.",
+    "confusion matrix": "How many images of each class were taken for each class.",
     "cycle": "There and back again: a picture translated to the other kind and then back.",
     "dB": "Decibel, a logarithmic scale: 6 more is half the error, 20 more a tenth.",
     "discriminator": "The part of a GAN that learns to tell generated images from real ones, and teaches the generator by that.",
@@ -89,11 +90,13 @@ WORDS = {
     "p": "The p-value: how probable an effect at least this large is where nothing is wrong. It is corrected for the number of questions "
     "that the report asks (Holm's method).",
     "parameters": "The numbers that a network learned.",
+    "precision of a class": "The share of the images taken for a class that are of it.",
     "posterior mean": "The value of a latent unit that the encoder finds most fitting for an image.",
     "power": "The strength of detail of one size, the square of its contrast.",
     "prior": "How latent variables are distributed before an image is seen.",
     "r_t": "The share of training images that the discriminator takes for real, less the share that it does not: 0 where it cannot tell, 1 "
     "where it knows them all (Karras et al. 2020).",
+    "recall of a class": "The share of the images of a class that are taken for it.",
     "reference": "The real images that scores compare with.",
     "seed": "The number that random choices follow from: the same seed, the same result.",
     "SHA-256": "A fingerprint of data: equal fingerprints, equal data.",
@@ -103,6 +106,8 @@ WORDS = {
     "source": "What a translator is given.",
     "standard deviation": "How far numbers usually are from their mean.",
     "standard error": "How far an estimate usually is from the true number.",
+    "temperature": "The number that makes the beliefs of a classifier true on average: what it says of an image is divided by it before it "
+    "becomes probabilities (Guo et al. 2017).",
     "training images": "What the model learned from.",
     "truth": "The picture as it really is, before it was degraded, or in the other kind.",
 }
@@ -147,7 +152,22 @@ _IN_PROSE = {  # words that may stand for a term wherever they occur; others mea
     *("random network", "digits recognizer", "features of photographs", "coarse pictures", "Inception v3", "DINOv2"),
     *(
         WORDS.keys()
-        - {"class", "cluster", "p", "power", "source", "chance", "prior", "cycle", "reference", "seed", "bits", "levels", "drift"}
+        - {
+            "temperature",
+            "class",
+            "cluster",
+            "p",
+            "power",
+            "source",
+            "chance",
+            "prior",
+            "cycle",
+            "reference",
+            "seed",
+            "bits",
+            "levels",
+            "drift",
+        }
     ),
     *(_ALSO.keys() - {"classes", "clusters", "inception"}),
 }

@@ -15,7 +15,7 @@ from calotype.evaluation.result import Neighbors, NextStep, Pixels, Report, Seri
 from calotype.metrics.quality import GAIN
 from calotype.metrics.score import Score
 from calotype.metrics.wording import number, space_in_words
-from calotype.report import page_restoration, plots, plots_models
+from calotype.report import page_recognition, page_restoration, plots, plots_models
 from calotype.report.compare import compare_html
 from calotype.report.drawing import BETTER, text
 from calotype.report.glossary import STATUSES
@@ -383,11 +383,19 @@ _PICTURES: Mapping[Shows, Callable[[Report, Verdict, Check[Any]], str]] = {
     "drift": _evidence_drift,
     "latents": lambda report, verdict, check: _latents(report),
     "log": _evidence_log,
+    "confusion": lambda report, verdict, check: page_recognition.confusion(report),
+    "reliability": lambda report, verdict, check: page_recognition.reliability(report),
+    "suspects": lambda report, verdict, check: page_recognition.suspects(report),
 }
 """How a check shows its trouble."""
 
 _SECTIONS: Sequence[tuple[str, str, Callable[[Report], str]]] = (
     ("verdicts", "What was found", _verdicts),
+    ("by-class", "Class by class", page_recognition.classes),
+    ("confusion", "What is taken for what", page_recognition.confusion),
+    ("reliability", "How far its probabilities are true", page_recognition.reliability),
+    ("mistakes", "Most firmly wrong", page_recognition.mistakes),
+    ("suspects", "Doubtful labels", page_recognition.suspects),
     ("before-after", "Before and after", page_restoration.before_after),
     ("methods", "Beside what needs no training", page_restoration.methods),
     ("levels", "By noise level", page_restoration.levels),

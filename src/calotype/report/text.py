@@ -9,12 +9,13 @@ from calotype.diagnose.verdict import RANK, Status, Verdict
 from calotype.errors import printable
 from calotype.evaluation.result import Cost, Evaluations, NextStep, Report, Restoration
 from calotype.metrics.frechet import FD, FID
-from calotype.metrics.inputs import Quality
+from calotype.metrics.inputs import Beliefs, Quality
 from calotype.metrics.score import Estimate, Score
 from calotype.metrics.table import METRICS, metric_of
 from calotype.metrics.wording import number, space_in_words
 from calotype.report.drawing import BETTER
 from calotype.report.glossary import LIKELIHOODS, QUESTIONS, SCORES, term_of
+from calotype.report.text_recognition import accuracy_in_words, recognized
 from calotype.spelling import as_options
 
 SYMBOLS: dict[Status, str] = {"FAIL": "\u00d7", "WARN": "!", "CANNOT TELL": "?", "PASS": "✓", "NOT APPLICABLE": "\u2013"}
@@ -118,9 +119,14 @@ def headline(report: Report) -> str:
 
 
 def distance_in_words(report: Report) -> str:
-    """The first distance, told as a multiple of what real images score, or the gain of a restorer; "" where that cannot be said."""
+    """The first distance, told as a multiple of what real images score, the gain of a restorer or the accuracy of a classifier.
+
+    "" where none of them can be said.
+    """
     if report.restoration is not None:
         return gain_in_words(report.restoration)
+    if report.recognition is not None:
+        return accuracy_in_words(report.recognition)
     score = next((s for s in main_scores(report, len(report.scores)) if s.name in (FID.name, FD.name)), None)
     if score is None or not score.baseline or score.baseline <= 0 or not math.isfinite(score.value):
         return ""
@@ -191,7 +197,7 @@ def text(report: Report, page: str = "") -> str:
             lines.append(f"  {'':<11}  {'':<{width}}  try: {verdict.remedies[0].text}")
     if idle := [v.name for v in report.verdicts if not v.asked]:
         lines.append(f"  {'':<11}  not asked, for it makes no sense here: {', '.join(idle)}")
-    lines += [f"  {line}" for line in (_score_lines(main_scores(report)) if report.restoration is None else methods(report.restoration))]
+    lines += [f"  {line}" for line in _measured(report)]
     if report.cost is not None:
         lines += [f"  {name}: {said}" for name, said in cost_in_words(report.cost).items()]
     if len(report.evaluations) > 1:
@@ -201,6 +207,12 @@ def text(report: Report, page: str = "") -> str:
     if page:
         lines.append(f"report: {page}")
     return "\n".join(map(printable, lines))
+
+
+def _measured(report: Report) -> list[str]:
+    if report.recognition is not None:
+        return recognized(report.recognition)
+    return _score_lines(main_scores(report)) if report.restoration is None else methods(report.restoration)
 
 
 def next_in_words(step: NextStep) -> list[str]:
@@ -255,9 +267,9 @@ def where(score: Score) -> str:
 
 
 def of_truth(score: Score) -> bool:
-    """Whether a score compares images with their truth, and its ``features`` are the convention."""
+    """Whether a score compares with a known truth, and its ``features`` say how, or of what."""
     metric = metric_of(score.name)
-    return metric is not None and metric.of is Quality
+    return metric is not None and metric.of in (Quality, Beliefs)
 
 
 def sentence(words: str) -> str:

@@ -95,8 +95,8 @@ def each(
                     work(PictureTask(name, picture, index, place, outcome, done))
             except Exception as error:  # a damaged file, a full memory, a format that cannot hold it: the others can still be done
                 if inputs.single and isinstance(error, (UnusableError, UserError)):
-                    raise UserError(f"{name} cannot be used: {_reason(error, saves)}") from None
-                outcome = Outcome(outcome.file, error=_reason(error, saves))
+                    raise UserError(f"{name} cannot be used: {reason_of(error, saves)}") from None
+                outcome = Outcome(outcome.file, error=reason_of(error, saves))
             outcomes.append(outcome)
             display.show(verb, *((index + 1, len(names)) if many else (100, 100)), percent=not many)
     except KeyboardInterrupt:
@@ -170,8 +170,8 @@ def to_pixels(image: Tensor, kind: np.dtype[Any]) -> NDArray[Any]:
     return values.astype(kind)
 
 
-def _reason(error: Exception, saves: str = "") -> str:
-    """In one line, with its kind where its words were not written for users."""
+def reason_of(error: Exception, saves: str = "") -> str:
+    """Why a file failed, in one line, with its kind where its words were not written for users."""
     whole = printable((str(error).splitlines() or [""])[0])
     said = whole if isinstance(error, CalotypeError) else whole[:200]
     if isinstance(error, TooLargeError):

@@ -12,12 +12,13 @@ from typing import BinaryIO
 
 import numpy as np
 
-from calotype.data.decode import MAX_BYTES, MAX_PIXELS, UnusableError, read_header
+from calotype.data.decode import MAX_BYTES, MAX_PIXELS, UnusableError, decode_fitted, read_header
 from calotype.data.download import PUBLIC
 from calotype.data.embedded import NAMES
 from calotype.data.files import EXTENSIONS, Files, Folder
+from calotype.data.fit import Fit, fit_array
 from calotype.data.folder_layout import arrange, natural
-from calotype.data.images import Images, Skipped
+from calotype.data.images import Images, Pixels, Skipped
 from calotype.data.kinds import looks_like_image
 from calotype.data.load import find, load
 from calotype.data.opening import DENSE
@@ -51,6 +52,10 @@ class Inputs(ABC):
     def size(self, name: str) -> tuple[int, int] | None:
         """Its height and width, as the head of its file tells; None where that cannot be read."""
 
+    @abstractmethod
+    def fitted(self, name: str, size: int, channels: int, fit: Fit) -> Pixels:
+        """One of them as training would see it, (size, size, channels) uint8. Raises ``UnusableError``."""
+
     def path(self, name: str) -> Path | None:
         """Its file, where it has one of its own."""
         return None
@@ -77,6 +82,10 @@ class One(Inputs):
     def picture(self, name: str) -> Picture:
         """What it holds."""
         return open_picture(self._read(self._path), name, self.most)
+
+    def fitted(self, name: str, size: int, channels: int, fit: Fit) -> Pixels:
+        """What it holds."""
+        return decode_fitted(self._read(self._path), name, size, channels, fit)
 
     def size(self, name: str) -> tuple[int, int] | None:
         """Of what it holds."""
@@ -110,6 +119,11 @@ class Many(Inputs):
         own = self.path(name)
         return open_picture(self._files.read(name) if own is None else self._read(own), name, self.most)
 
+    def fitted(self, name: str, size: int, channels: int, fit: Fit) -> Pixels:
+        """One of them."""
+        own = self.path(name)
+        return decode_fitted(self._files.read(name) if own is None else self._read(own), name, size, channels, fit)
+
     def size(self, name: str) -> tuple[int, int] | None:
         """Of one of them."""
         own = self.path(name)
@@ -130,6 +144,11 @@ class Set(Inputs):
     def picture(self, name: str) -> Picture:
         """One of them."""
         return Picture(np.array(self._images.pixels[int(name[:6])]))
+
+    def fitted(self, name: str, size: int, channels: int, fit: Fit) -> Pixels:
+        """One of them."""
+        found: Pixels = fit_array(np.array(self._images.pixels[int(name[:6])][None]), size, channels, fit)[0]
+        return found
 
     def size(self, name: str) -> tuple[int, int]:
         """That of all of them."""

@@ -1,0 +1,53 @@
+"""What a report says of a classifier besides its scores: plain data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from calotype.metrics.confidence import Reliability
+from calotype.metrics.score import Interval
+
+
+@dataclass(frozen=True)
+class ClassAccuracy:
+    """How well one class is told from the others, on held-out images. Intervals of 95% are exact (Clopper & Pearson 1934)."""
+
+    name: str
+    n: int  # images of it
+    named: int  # images that were taken for it
+    precision: float | None  # the share of these that are of it; None where there are none
+    precision_interval: Interval | None
+    recall: float | None  # the share of its images that were taken for it
+    recall_interval: Interval | None
+
+
+@dataclass(frozen=True)
+class NamedImage:
+    """One image and what it was taken for."""
+
+    image: str  # its file, or its place in the data
+    label: str
+    named: str
+    probability: float  # of the class that it was taken for
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """Images of known classes, and what a classifier took them for."""
+
+    classes: tuple[ClassAccuracy, ...]
+    confusion: tuple[tuple[int, ...], ...]  # images of each class (rows) by what they were taken for (columns)
+    right: int  # held-out images that were named rightly
+    n: int  # held-out images
+    interval: Interval  # of the share, exact, 95%
+    train_right: int | None  # training images that were named rightly; None where they are not known
+    train_n: int  # of so many
+    temperature: float  # that logits are divided by
+    own_temperature: bool  # whether it was learned from these images, each half of which was then judged at the temperature of the other
+    before: Reliability  # of the beliefs without the temperature
+    after: Reliability  # with it
+    unlike: float | None  # the share of held-out images that would be called unlike the training images; None where that is not known
+    mistakes: tuple[NamedImage, ...]  # held-out images that were firmly taken for something else, the firmest first
+    suspects: tuple[NamedImage, ...]  # training images whose labels are doubtful, the most doubtful first
+    suspected: int  # of them in all
+    checked: int  # training images that were looked at for that; 0 where they are not known

@@ -1,0 +1,51 @@
+"""What a classifier makes of many images: their features, and the logits of their classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from calotype.data.images import Pixels, Progress
+from calotype.networks.blocks import evaluating
+from calotype.types import Classifies, Model
+
+_PIXELS = 250 * 32 * 32  # of the images that go through a network at a time
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Logits of N images, and the features that they follow from."""
+
+    logits: NDArray[np.float64]  # (N, K)
+    features: NDArray[np.float32]  # (N, d)
+
+    def __len__(self) -> int:
+        return len(self.logits)
+
+
+@torch.no_grad()
+def predictions(model: Model, pixels: Pixels, device: torch.device | str, progress: Progress | None = None) -> Predictions:
+    """What a classifier on ``device`` makes of images (N, H, W, C) uint8 of its own shape, in batches; they vary in nothing.
+
+    Raises:
+        TypeError: for a model that tells no classes apart.
+    """
+    if not isinstance(model, Classifies):
+        raise TypeError(f"{type(model).__name__} tells no classes apart")
+    step = max(1, _PIXELS // pixels.shape[1] ** 2)
+    logits, features = [], []
+    with evaluating(model):
+        for first in range(0, len(pixels), step):
+            rows = torch.from_numpy(np.array(pixels[first : first + step])).to(device)
+            image = rows.permute(0, 3, 1, 2).float().sub_(127.5).mul_(1 / 127.5)  # as `calotype.data.Loader` does
+            found = model.features(image)
+            features.append(found.float().cpu().numpy())
+            logits.append(model.logits_of(found).double().cpu().numpy())
+            if progress is not None:
+                progress(min(first + step, len(pixels)), len(pixels))
+    if not logits:
+        return Predictions(np.empty((0, len(model.spec.classes))), np.empty((0, 0), np.float32))
+    return Predictions(np.concatenate(logits), np.concatenate(features))

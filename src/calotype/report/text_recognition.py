@@ -1,0 +1,55 @@
+"""What a report says in words of a classifier."""
+
+from __future__ import annotations
+
+from calotype.evaluation.recognized import ClassAccuracy, Recognition
+
+WORST = 5  # classes that the short form names
+
+
+def percent(share: float) -> str:
+    """A share for people.
+
+    >>> percent(0.9876), percent(1.0)
+    ('98.8%', '100.0%')
+    """
+    return f"{100 * share:.1f}%"
+
+
+def accuracy_in_words(found: Recognition) -> str:
+    """How often it is right, in a sentence."""
+    low, high = found.interval
+    return (
+        f"It names the right class for {percent(found.right / found.n)} of {found.n:,} images that it never saw ({percent(low)} to "
+        f"{percent(high)} with 95% certainty)."
+    )
+
+
+def calibration_in_words(found: Recognition) -> str:
+    """What the temperature does, in a sentence."""
+    how = "learned from the other half of these images for each" if found.own_temperature else "of the model"
+    return (
+        f"Calibration error {found.before.error:.3f} as it learned, {found.after.error:.3f} at temperature {found.temperature:.2f} ({how})."
+    )
+
+
+def worst_classes(found: Recognition) -> list[ClassAccuracy]:
+    """The classes whose images are recognized least."""
+    known = [one for one in found.classes if one.recall is not None]
+    return sorted(known, key=lambda one: (one.recall or 0.0, one.name))[:WORST]
+
+
+def recognized(found: Recognition) -> list[str]:
+    """The main numbers, a line each."""
+    low, high = found.interval
+    lines = [f"accuracy  {percent(found.right / found.n)} [{percent(low)}, {percent(high)}] on {found.n:,} held-out images"]
+    if found.train_right is not None:
+        lines.append(f"          {percent(found.train_right / found.train_n)} on {found.train_n:,} training images")
+    lines.append(f"calibration error  {found.before.error:.3f}, {found.after.error:.3f} at temperature {found.temperature:.2f}")
+    if found.unlike is not None:
+        lines.append(f"held-out images called unlike the training images  {percent(found.unlike)}")
+    weakest = "; ".join(f"{one.name} {percent(one.recall or 0.0)} of {one.n:,}" for one in worst_classes(found))
+    lines.append(f"least recognized  {weakest}")
+    if found.checked:
+        lines.append(f"doubtful labels  {found.suspected:,} of {found.checked:,} training images")
+    return lines

