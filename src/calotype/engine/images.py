@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from calotype import data, degrade
 from calotype.config import Data
-from calotype.data import Augmentation, Images, Progress, Split, partner
+from calotype.data import Augmentation, Images, Progress, Split, partner, toy
 from calotype.degrade import Degradation
 from calotype.errors import UserError
 from calotype.files import expanded
@@ -14,6 +14,8 @@ from calotype.files import expanded
 
 def open_images(options: Data, progress: Progress | None = None) -> Split:
     """The training images and the holdout that a configuration names. Raises `UserError` where it names nothing usable."""
+    if options.source in toy.POINTS:
+        _require_bare(options)
     if _has_partner(options):
         shape = partner.LoadOptions(options.size, options.channels, options.fit, options.holdout, progress=progress)
         return partner.load_sides(options.source, options.partner or partner.AUTO, options.paired, shape)
@@ -25,6 +27,13 @@ def open_images(options: Data, progress: Progress | None = None) -> Split:
     return data.load(
         options.source, size=options.size, channels=options.channels, fit=options.fit, holdout=options.holdout, progress=progress
     )
+
+
+def _require_bare(options: Data) -> None:
+    """Raise `UserError` for what becomes of pictures alone, where the source holds points."""
+    for name, nothing in (("flip", (None, False)), ("rot90", (False,)), ("patch", (None,)), ("degrade", (None,)), ("partner", (None,))):
+        if getattr(options, name) not in nothing:
+            raise UserError(f"{options.source} holds points, of which `data.{name}` makes nothing: leave it out")
 
 
 def augmentation_of(options: Data) -> Augmentation:

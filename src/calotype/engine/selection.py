@@ -43,6 +43,8 @@ def require(config: Config, split: Split) -> None:
         return
     if not MODELS[type(config.model)].draws:
         raise UserError("a classifier draws no images that could be scored: leave out `log.evaluate`")
+    if train.spec.points is not None:
+        raise UserError("`log.evaluate` scores images by their features, which points have none of: leave it out")
     check_count(min(config.log.evaluate_images, len(train)), for_selection(train.spec).dimension)
 
 
