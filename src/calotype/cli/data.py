@@ -14,7 +14,7 @@ import tyro
 from calotype.cli.check_text import describe
 from calotype.cli.parse import parse
 from calotype.cli.shell import Shell
-from calotype.data import check, prepare
+from calotype.data import check, prepare, toy
 from calotype.data.check import DataCheck
 from calotype.data.images import some
 from calotype.data.prepared import prepared_path
@@ -83,6 +83,11 @@ def run(words: list[str]) -> int:
 
 def _check(words: list[str]) -> int:
     options = parse(CheckOptions, words, "calotype data check")
+    if options.source in toy.POINTS:
+        about = toy.PointSource(toy.POINTS[options.source]).about
+        facts = {"source": options.source, "kind": "points", "about": about}
+        print(json.dumps(facts) if options.json else f"{about}; nothing to check: calotype train points --data {options.source}")
+        return 0
     with closing(Shell()) as display:
         found = check(options.source, progress=progress(display.show, "looking"), compared=partial(display.show, "comparing"))
         advice = of_check(found)

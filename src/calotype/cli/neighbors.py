@@ -110,6 +110,7 @@ def _generator(options: Options) -> Generator | None:
             raise UserError(f"{options.subject} is no model: leave out --images and --label, which are for models")
         return None
     generator = load(options.subject, options.device)
+    generator.require_images()
     if generator.model.from_source:
         raise UserError(f"{options.subject} makes images from images: name images in its place, and where to look with --data")
     if options.images and options.label is not None:

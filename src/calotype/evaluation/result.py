@@ -55,6 +55,15 @@ class Crop:
 
 
 @dataclass(frozen=True)
+class PointPictures:
+    """Points as scatter plots, (H, W, 3) uint8 each."""
+
+    generated: Pixels
+    real: Pixels
+    over_time: Pixels | None = None  # several of the training, side by side
+
+
+@dataclass(frozen=True)
 class ReportImages:
     """The images of a report."""
 
@@ -63,6 +72,7 @@ class ReportImages:
     neighbors: Neighbors | None = None  # of the first samples
     copies: Neighbors | None = None  # the generated images closest to a training image, closest first
     crops: tuple[Crop, ...] = ()  # of a model that makes images from images: the worst, the median and the best one
+    points: PointPictures | None = None  # of a model that makes points in place of images
 
 
 @dataclass(frozen=True)

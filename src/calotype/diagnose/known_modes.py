@@ -1,0 +1,86 @@
+"""Mode collapse on testbeds, whose modes are known: what is missing is counted, not estimated."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from calotype.diagnose.check import Check, Findings
+from calotype.diagnose.modes import MODE_COLLAPSE, NAME, REMEDIES, dropped
+from calotype.diagnose.remedy import LONGER, sets, trains
+from calotype.diagnose.verdict import Finding, tail
+from calotype.metrics.known_modes import ModeCounts
+from calotype.metrics.once import Once
+
+NAMED = 100  # modes at most whose shares are compared one by one
+EACH = 20  # real samples of a mode that it takes for that
+OF_POINTS = (trains("points"), sets({"model.discriminator.minibatch_std": True}), sets({"model.pack": 2}), LONGER)
+
+
+@dataclass(frozen=True)
+class CountedModes(Once):
+    """The samples of each known mode, beside as many real ones."""
+
+    made: ModeCounts
+    real: ModeCounts
+    names: Sequence[str]  # of the modes
+
+
+def mode_collapse(found: CountedModes) -> Findings:
+    """Modes that no sample reaches and, where there are samples enough, those at less than half of their share."""
+    return [missing(found), *_shares(found)]
+
+
+def missing(found: CountedModes) -> Finding:
+    """The modes that come out not even once, beyond those that as many real samples miss.
+
+    FAIL from 4% of the modes on (one of 25), WARN from 1% (no source). Of n samples of K equally likely modes the number that are missed has
+    the variance K exp(-n/K) (1 - (1 + n/K) exp(-n/K)) (occupancy; Feller 1968, IV.2).
+    """
+    made, real, modes = found.made, found.real, len(found.made.counts)
+    each = made.n / modes
+    error = max(math.sqrt(2 * modes * math.exp(-each) * (1 - (1 + each) * math.exp(-each))) / modes, 1e-9)
+    effect = max(0.0, (real.hit - made.hit) / modes)
+    return Finding(
+        NAME,
+        effect=effect,
+        warn=0.01,
+        fail=0.04,
+        p=tail((real.hit - made.hit) / modes / error),
+        error=error,
+        blind=0.2,
+        says={
+            "PASS": "Every mode comes out." if made.hit == modes else "No more modes are missing than among as many real samples.",
+            "CANNOT TELL": "Too few samples to say which modes are missing.",
+            "FAIL": f"{modes - made.hit:,} of {modes:,} modes are missing.",
+        },
+        evidence=f"{made.n:,} samples reach {made.hit:,} of {modes:,} modes; as many real ones reach {real.hit:,}. The frequencies of the modes "
+        f"are {made.divergence:.3g} nats from equal ones (KL); of real samples {real.divergence:.3g}.",
+        measure="share of the modes that are missing, beyond those that as many real samples miss",
+        remedies=OF_POINTS if made.astray else REMEDIES,
+        data={"modes_hit": made.hit, "modes": modes},
+    )
+
+
+def _shares(found: CountedModes) -> Findings:
+    """Modes at less than half of their share among all samples, those that belong to none included."""
+    made, real = found.made, found.real
+    if len(found.names) > NAMED or real.n < EACH * len(found.names):
+        return []
+    outside = (made.n - int(made.counts.sum()), real.n - int(real.counts.sum()))
+    return [dropped(found.names, made.counts, real.counts, outside, OF_POINTS if made.astray else REMEDIES)]
+
+
+KNOWN_MODES = Check(
+    NAME,
+    question=MODE_COLLAPSE.question,
+    about=MODE_COLLAPSE.about,
+    of=CountedModes,
+    run=mode_collapse,
+    measures="on testbeds, whose modes are known: those that no sample belongs to, beyond those that as many real samples miss; and, where "
+    f"there are at most {NAMED} modes, those under half of their share, by an exact two-sample test",
+    limits="1% / 4% of the modes missing; a mode likely / surely under half",
+    remedies=(*OF_POINTS, *REMEDIES),
+    shows="classes",
+)
