@@ -14,7 +14,7 @@ from calotype.modes import PointModes
 SIDE = 480  # pixels a side of a scatter plot
 OPACITY = 0.45  # of one point
 _INK, _MODE = np.array([28, 93, 143]), (205, 205, 205)  # of points, and of the circles around modes
-_DOT = ((0, 0), (1, 0), (0, 1), (1, 1))
+_DOT = ((1, 1), (0, 1), (2, 1), (1, 0), (1, 2))  # right and down
 _LABEL, _GAP = 18, 6  # pixels above and between the panels
 
 
@@ -35,7 +35,7 @@ def scatter(places: NDArray[np.floating], modes: PointModes) -> Image.Image:
     for x, y in _pixels(np.asarray(modes.centers), modes).tolist():
         pen.ellipse((x - radius - 1, y - radius - 1, x + radius + 1, y + radius + 1), outline=_MODE)
     found = np.floor(_pixels(places, modes)).astype(np.int64)
-    found = found[((found >= 0) & (found < SIDE - 1)).all(1)]
+    found = found[((found >= 1) & (found < SIDE - 1)).all(1)] - 1
     count = np.zeros((SIDE, SIDE))
     for right, down in _DOT:
         np.add.at(count, (found[:, 1] + down, found[:, 0] + right), 1)
@@ -59,5 +59,5 @@ def panels(shown: Sequence[tuple[str, Image.Image]], columns: int = 3, side: int
 
 def _pixels(places: NDArray[np.floating], modes: PointModes) -> NDArray[np.float64]:
     """Places in pixels of the picture, from its upper left corner."""
-    flipped = places * np.array([1, -1])
-    return (flipped / modes.scale + 1) * SIDE / 2
+    found: NDArray[np.float64] = (places * np.array([1, -1]) / modes.scale + 1) * SIDE / 2
+    return found

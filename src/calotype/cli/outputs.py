@@ -40,9 +40,7 @@ def write_picture(path: Path, picture: Image.Image, what: str, marker: Marker | 
     except (OSError, ValueError) as error:
         if getattr(error, "errno", None) is not None:
             raise
-        raise CalotypeError(
-            f"{path}: a picture of {what} is more than its format holds; give a name in .png"
-        ) from None
+        raise CalotypeError(f"{path}: a picture of {what} is more than its format holds; give a name in .png") from None
     if marker is not None and (form := pictures.format_of(path)) not in embed.FORMATS:
         print(f"calotype: {path}: {embed.unmarked(form)}", file=sys.stderr)
 

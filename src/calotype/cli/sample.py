@@ -112,8 +112,8 @@ def _points(
     """Sample points: a scatter plot, and their places as numbers; prints where these are."""
     if options.dir is not None:
         raise UserError(f"{options.run} makes points of {modes.name}, which are no files by themselves: --npy in place of --dir")
-    drawn = generator.sample(options.count, seed=options.seed, label=options.label, batch_size=options.batch_size, **settings)
-    places = scatter.in_units(drawn, modes)
+    parts = generator.batches(options.count, settings, seed=options.seed, label=options.label, batch_size=options.batch_size)
+    places = np.concatenate([scatter.in_units(part, modes) for part in parts])
     if npy is not None:
         write_npy(npy, places)
     if out is not None:

@@ -27,6 +27,7 @@ from calotype.data.parallel import Room, ordered
 from calotype.data.prepare import nothing_usable
 from calotype.data.prepared import Prepared
 from calotype.data.toy import PointSource
+from calotype.errors import UserError
 
 SHOWN = 10  # entries of a list that the text shows; the dictionary holds up to a hundred times as many
 

@@ -55,7 +55,7 @@ class PointSource:
         """Its own parts. Raises `UserError` for what only pictures can be asked for."""
         for name, given in (("size", size), ("channels", channels), ("fit", None if fit == "crop" else fit)):
             if given is not None:
-                raise UserError(f"{self.modes.name} holds points, which have a place and neither size nor channels: leave out `data.{name}`")
+                raise UserError(f"{self.modes.name} holds points, which have neither size nor channels: leave out `data.{name}`")
         return Split(self._images(TRAIN, 0), self._images(HOLDOUT_CAP, 1))
 
     def _images(self, count: int, part: int) -> Images:
@@ -96,4 +96,3 @@ def stacks(of_class: list[NDArray[np.int64]], count: int, rng: np.random.RandomS
     first = np.concatenate([[0], np.cumsum(sizes)])[:-1]
     found: NDArray[np.int64] = np.concatenate(of_class)[first[classes] + (places * sizes[classes]).astype(np.int64)]
     return found
-

@@ -14,6 +14,7 @@ from calotype.metrics.known_modes import ModeCounts
 from calotype.metrics.once import Once
 
 NAMED = 100  # modes at most whose shares are compared one by one
+FEWEST = 0.25  # samples for each mode, below which nothing is said of what is missing, unless it is plain
 EACH = 20  # real samples of a mode that it takes for that
 OF_POINTS = (trains("points"), sets({"model.discriminator.minibatch_std": True}), sets({"model.pack": 2}), LONGER)
 
@@ -33,31 +34,31 @@ def mode_collapse(found: CountedModes) -> Findings:
 
 
 def missing(found: CountedModes) -> Finding:
-    """The modes that come out not even once, beyond those that as many real samples miss.
+    """The modes that come out not even once, of those that as many real samples reach.
 
-    FAIL from 4% of the modes on (one of 25), WARN from 1% (no source). Of n samples of K equally likely modes the number that are missed has
-    the variance K exp(-n/K) (1 - (1 + n/K) exp(-n/K)) (occupancy; Feller 1968, IV.2).
+    FAIL from 4% of these on (one of 25), WARN from 1% (no source). The number of K equally likely modes that n samples miss has the
+    variance K exp(-n/K) (1 - (1 + n/K) exp(-n/K)) (occupancy; Feller 1968, IV.2).
     """
     made, real, modes = found.made, found.real, len(found.made.counts)
     each = made.n / modes
-    error = max(math.sqrt(2 * modes * math.exp(-each) * (1 - (1 + each) * math.exp(-each))) / modes, 1e-9)
-    effect = max(0.0, (real.hit - made.hit) / modes)
+    error = max(math.sqrt(2 * modes * math.exp(-each) * (1 - (1 + each) * math.exp(-each))) / real.hit, 1e-9)
+    lost = 1 - made.hit / real.hit
     return Finding(
         NAME,
-        effect=effect,
+        effect=max(0.0, lost),
         warn=0.01,
         fail=0.04,
-        p=tail((real.hit - made.hit) / modes / error),
+        p=tail(lost / error),
         error=error,
-        blind=0.2,
+        blind=0.2 if each >= FEWEST else 0.0,
         says={
             "PASS": "Every mode comes out." if made.hit == modes else "No more modes are missing than among as many real samples.",
             "CANNOT TELL": "Too few samples to say which modes are missing.",
             "FAIL": f"{modes - made.hit:,} of {modes:,} modes are missing.",
         },
-        evidence=f"{made.n:,} samples reach {made.hit:,} of {modes:,} modes; as many real ones reach {real.hit:,}. The frequencies of the modes "
-        f"are {made.divergence:.3g} nats from equal ones (KL); of real samples {real.divergence:.3g}.",
-        measure="share of the modes that are missing, beyond those that as many real samples miss",
+        evidence=f"{made.n:,} samples reach {made.hit:,} of {modes:,} modes; as many real ones reach {real.hit:,}. The frequencies of the "
+        f"modes are {made.divergence:.3g} nats from equal ones (KL); of real samples {real.divergence:.3g}.",
+        measure="share of the modes which as many real samples reach that is missing",
         remedies=OF_POINTS if made.astray else REMEDIES,
         data={"modes_hit": made.hit, "modes": modes},
     )
@@ -78,7 +79,7 @@ KNOWN_MODES = Check(
     about=MODE_COLLAPSE.about,
     of=CountedModes,
     run=mode_collapse,
-    measures="on testbeds, whose modes are known: those that no sample belongs to, beyond those that as many real samples miss; and, where "
+    measures="on testbeds, whose modes are known: those that no sample belongs to, of those that as many real samples reach; and, where "
     f"there are at most {NAMED} modes, those under half of their share, by an exact two-sample test",
     limits="1% / 4% of the modes missing; a mode likely / surely under half",
     remedies=(*OF_POINTS, *REMEDIES),

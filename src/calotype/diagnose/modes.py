@@ -231,10 +231,11 @@ def dropped(
 ) -> Finding:
     """Classes (or clusters) that come out at less than half of their share in the real images.
 
-    ``generated`` and ``real`` are counts in the order of ``names``, both of samples; ``outside`` are those that belong to none. A FAIL where twice the generated share is
-    beyond doubt below the real one: of all images of a class, given their number, the generated ones are binomial, with the odds
-    n/2 : m where the shares are as 1 : 2 (exact for rare classes, cautious for others). A WARN where the count is less than half
-    of what is expected and Fisher's exact test says that the share is lower. The effect is the real share of all such classes.
+    ``generated`` and ``real`` are counts in the order of ``names``, both of samples; ``outside`` are those that belong to none. A FAIL
+    where twice the generated share is beyond doubt below the real one: of all images of a class, given their number, the generated ones are
+    binomial, with the odds n/2 : m where the shares are as 1 : 2 (exact for rare classes, cautious for others). A WARN where the count is
+    less than half of what is expected and Fisher's exact test says that the share is lower. The effect is the real share of all such
+    classes.
     """
     from scipy.stats import binom, hypergeom
 

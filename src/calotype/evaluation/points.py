@@ -117,6 +117,7 @@ def _names(modes: PointModes) -> tuple[str, ...]:
 def _classes(found: CountedModes) -> result.ClassCounts:
     """How often each mode comes out."""
     made, real = found.made, found.real
-    intervals = tuple(wilson(int(count), made.n) for count in made.counts)
-    judge = f"{some(made.n - int(made.counts.sum()), 'point')} of {made.n:,} are near no mode, and count for none"
+    placed = int(made.counts.sum())
+    intervals = tuple(wilson(int(count), max(1, placed)) for count in made.counts)
+    judge = f"the shares are of those that are near a mode: {placed:,} of {some(made.n, 'point')}"
     return result.ClassCounts(tuple(found.names), tuple(made.counts.tolist()), tuple(real.counts.tolist()), intervals, judge)

@@ -78,4 +78,5 @@ def _drawn(candidate: Candidate, count: int, seed: int) -> Iterator[Pixels]:
 def _read(seen: Extracted) -> NDArray[np.int64]:
     """The digits that images were taken for."""
     assert seen.probabilities is not None
-    return seen.probabilities.argmax(1)
+    found: NDArray[np.int64] = seen.probabilities.argmax(1)
+    return found

@@ -102,8 +102,8 @@ QUALITY = Metric(
 )
 DIVERGENCE = Metric(
     "KL to uniform",
-    "How unevenly the modes of a testbed come out, in nats: the divergence of their frequencies from equal ones, which is never 0 for a few "
-    "samples, not even of real data.",
+    "How unevenly the modes of a testbed come out, in nats: the divergence of their frequencies from equal ones. Chance alone gives a few "
+    "samples more than 0, real ones too.",
     "lower",
     ModeCounts,
     lambda found: Estimate(found.divergence) if math.isfinite(found.divergence) else None,
