@@ -36,7 +36,9 @@ class Replays(Model):
 def counted(different: int, spec: ImageSpec | None = None, count: int | None = COUNT) -> OfModes:
     spec = spec or ImageSpec(28, 3, modes=DigitModes())
     generator = Generator(Replays(different, spec), "test", torch.device("cpu"))
-    return modes_of(Candidate("test", np.empty((0, 28, 28, 3), np.uint8), generator=generator, count=9), Request(count=count, seed=1, short=True))
+    return modes_of(
+        Candidate("test", np.empty((0, 28, 28, 3), np.uint8), generator=generator, count=9), Request(count=count, seed=1, short=True)
+    )
 
 
 def test_real_stacks_are_as_varied_as_real_stacks() -> None:

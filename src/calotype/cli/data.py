@@ -35,7 +35,10 @@ calotype data prepare photos.zip photos.calotype --size 64
 
 calotype data check --help and calotype data prepare --help show the options."""
 
-_ABOUT = "a folder, a zip, an embedded name (mnist5k, clothing, photos), mnist, fashion-mnist, cifar10, or a prepared file"
+_ABOUT = (
+    "a folder, a zip, an embedded name (mnist5k, clothing, photos), mnist, fashion-mnist, cifar10, a testbed (ring, grid, stacked5k), or a "
+    "prepared file"
+)
 SourceArgument = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE", help=_ABOUT)]
 
 

@@ -17,8 +17,8 @@ from calotype.cli.parse import parse
 from calotype.cli.shell import Shell
 from calotype.data.download import PUBLIC
 from calotype.data.embedded import NAMES
-from calotype.data.toy import NAMES as TESTBEDS
 from calotype.data.fit import fit_array
+from calotype.data.toy import NAMES as TESTBEDS
 from calotype.errors import UserError
 from calotype.evaluation.neighbors import beside_each, facts, neighbors, pool, shape_of_images, told
 from calotype.evaluation.request import Request
