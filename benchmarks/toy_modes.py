@@ -113,11 +113,11 @@ def page(rows: Sequence[Row], command: str) -> str:
         "# Modes of the testbeds\n\n"
         f"    {command}\n\n"
         f"{table(rows)}\n"
-        "Means over the seeds, with the least and the greatest value. A mode is hit by one point within 3 standard deviations; the share of\n"
-        "points that lie so near to a mode is that of high quality. The verdict is the one on mode collapse, which fails where a mode is\n"
-        "missing or comes out at less than half of its share. Seconds are those of one thread of the processor.\n\n"
-        "Published, by trainings many times longer: on the ring a GAN reaches 6.3 modes at 98% of high quality and PacGAN 7.9 at 96%, on\n"
-        "the grid a GAN 17.3 at 95% and PacGAN 24.8 at 94% (Lin et al. 2018). [docs/testbeds.md](../../docs/testbeds.md) says what is what.\n"
+        "Means over the seeds, with the least and the greatest value. A mode is hit by one point within 3 standard deviations; the\n"
+        "share of points that lie so near to a mode is that of high quality. The verdict is the one on mode collapse, which fails\n"
+        "where a mode is missing or comes out at less than half of its share. Seconds are those of one thread of the processor.\n\n"
+        "Published, by longer trainings: on the ring a GAN reaches 6.3 modes at 98% of high quality and PacGAN 7.9 at 96%, on the grid\n"
+        "a GAN 17.3 at 95% and PacGAN 24.8 at 94% (Lin et al. 2018). [docs/testbeds.md](../../docs/testbeds.md) says more.\n"
     )
 
 
