@@ -96,7 +96,7 @@ QUALITY = Metric(
     "The share of points that lie within 3 standard deviations of a mode; of real points 98.9% do.",
     "higher",
     ModeCounts,
-    lambda found: Estimate(found.counts.sum() / found.n, wilson(int(found.counts.sum()), found.n)) if found.astray else None,
+    lambda found: Estimate(float(found.counts.sum() / found.n), wilson(int(found.counts.sum()), found.n)) if found.astray else None,
     bounds=(0.0, 1.0),
     first=2,
 )
