@@ -23,12 +23,13 @@ import torch
 
 import calotype
 from calotype.data.toy import NAMES, POINTS
+from calotype.engine import checkpoint
 from calotype.engine.display import Display
 from calotype.engine.run import Run
 from calotype.files import read_json, write_json, write_text
 from calotype.recipes import RECIPES, named
 
-STEPS = {"ring": 5_000, "grid": 15_000}
+STEPS = {"ring": 5_000, "grid": 20_000}
 """Of a training, where none are given."""
 
 SCORES = ("modes hit", "high-quality share", "KL to uniform")
@@ -58,13 +59,18 @@ class Job:
     def train(self) -> float:
         """Train, or go on with it; returns seconds of the processor."""
         began, run = time.process_time(), Run(self.folder)
+        saved = checkpoint.load_newest(run.checkpoints) if run.begun else None
+        if saved is not None and saved.step == self.steps:  # judging it was interrupted
+            return 0.0
         if run.begun:
-            calotype.resume(self.folder, display=Display())
-            return time.process_time() - began
-        config = named(self.recipe)
-        train = replace(config.train, minutes=None, epochs=None, steps=self.steps, seed=self.seed, threads=1)
-        config = replace(config, train=train, data=replace(config.data, source=self.source))
-        calotype.train(config, out=self.folder, display=Display())
+            result = calotype.resume(self.folder, display=Display())
+        else:
+            config = named(self.recipe)
+            train = replace(config.train, minutes=None, epochs=None, steps=self.steps, seed=self.seed, threads=1)
+            config = replace(config, train=train, data=replace(config.data, source=self.source))
+            result = calotype.train(config, out=self.folder, display=Display())
+        if not result.complete:
+            raise SystemExit(f"{self.key}: stopped at step {result.step:,}; the same command goes on")
         return time.process_time() - began
 
     def row(self) -> Row:
@@ -129,7 +135,7 @@ def main() -> None:
     parser.add_argument("--recipes", nargs="+", default=["gan", "points"], choices=RECIPES)
     parser.add_argument("--sources", nargs="+", default=list(POINTS), choices=NAMES)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--steps", type=int, help="5,000 on the ring, 15,000 on the grid and 3,000 on digits where none are given")
+    parser.add_argument("--steps", type=int, help="5,000 on the ring, 20,000 on the grid and 3,000 on digits where none are given")
     parser.add_argument("--runs", type=Path, default=Path("runs/toy-modes"))
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "toy-modes.json")
     asked = parser.parse_args()
