@@ -81,3 +81,10 @@ def test_few_stacks_cannot_tell_unless_they_are_all_alike() -> None:
     names = [f"{i:03d}" for i in range(1000)]
     assert verdict(stacks(0, 60, digits=9), stacks(50, 60), names).status == "CANNOT TELL"
     assert verdict(stacks(0, 60, digits=1), stacks(50, 60), names).status == "FAIL"
+
+
+def test_modes_that_come_out_evenly_but_seldom_for_most_points_lie_between_them_are_a_failure() -> None:
+    between = np.random.default_rng(0).uniform(0.5, 1.5, (1_750, 2))
+    found = of_grid(np.concatenate([points(0, 750), between]))
+    assert "reach 25 of 25 modes" in found.evidence
+    assert found.status == "FAIL"

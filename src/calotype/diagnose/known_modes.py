@@ -16,7 +16,12 @@ from calotype.metrics.once import Once
 NAMED = 100  # modes at most whose shares are compared one by one
 FEWEST = 0.25  # samples for each mode, below which nothing is said of what is missing, unless it is plain
 EACH = 20  # real samples of a mode that it takes for that
-OF_POINTS = (trains("points"), sets({"model.discriminator.minibatch_std": True}), sets({"model.pack": 2}), LONGER)
+OF_POINTS = (
+    trains("points"),
+    sets({"model.penalty": "r1_r2", "model.penalty_weight": 0.001}),
+    sets({"model.discriminator.minibatch_std": True}),
+    LONGER,
+)
 
 
 @dataclass(frozen=True)
