@@ -17,6 +17,7 @@ from calotype.config import Data
 from calotype.engine.display import Display
 from calotype.engine.train import resume, train
 from calotype.errors import UserError
+from calotype.evaluation.ranking import obstacles
 from tests.small import final_state, same, tiny_gan
 
 WIDTHS = ["--model.generator.width", "8", "--model.discriminator.width", "8", "--train.threads", "1"]
@@ -76,6 +77,7 @@ def test_a_model_by_itself_is_judged_as_its_run_is(ring: Path, tmp_path: Path, c
     scores = {score["name"]: score["value"] for score in json.loads(out)["scores"]}
     report = calotype.evaluate(ring, count=100)
     assert scores == {score.name: score.value for score in report.scores}
+    assert obstacles([report, report]) == []  # all reports on a testbed can be compared
 
 
 def test_a_resumed_run_of_points_is_the_one_that_never_stopped(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from calotype import scatter
-from calotype.data.images import some
-from calotype.data.toy import draw_points
+from calotype.data.images import HOLDOUT_CAP, some
+from calotype.data.toy import TRAIN, draw_points
 from calotype.diagnose.checks import answers
 from calotype.diagnose.known_modes import CountedModes
 from calotype.diagnose.training import OSCILLATION, History
@@ -62,6 +63,7 @@ class PointsTarget:
         report = result.Report(
             self.path.name,
             scores=tuple(in_table_order(scored([found.made], [found.real], PLACES, count, count))),
+            data=result.ReferenceData(modes.name, TRAIN, HOLDOUT_CAP, hashlib.sha256(repr(modes).encode()).hexdigest()),
             protocol={
                 "modes": f"{modes.count} Gaussians of {modes.name}, {modes.std:g} wide, of which a point belongs to the nearest within "
                 f"{NEAR:g} standard deviations",
