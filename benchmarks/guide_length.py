@@ -14,8 +14,8 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from default_recipe import reference, train_judge
-from guided_digits import COLUMNS, GUIDANCES, Guidance, Judge, config_of, draw, judged, kept, row, train
+from default_recipe import Judge, reference, train_judge
+from guided_digits import COLUMNS, GUIDANCES, Guidance, config_of, draw, judged, kept, row, train
 
 import calotype
 from calotype.engine import device

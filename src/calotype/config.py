@@ -52,7 +52,8 @@ RESUMABLE = frozenset(
 class Data:
     """Where the images come from and how they are brought to one shape."""
 
-    # mnist5k, clothing and photos (embedded), mnist, fashion-mnist, cifar10, a folder, a zip, or a prepared file
+    # mnist5k, clothing and photos (embedded), mnist, fashion-mnist, cifar10, a folder, a zip, a prepared file, or one of the testbeds
+    # ring, grid (points in the plane) and stacked5k (stacked digits)
     source: Annotated[Text, short("data.source")] = "mnist5k"
     # height and width in pixels; the source's own where none is given
     size: Annotated[ImageSize | None, short("data.size")] = None
@@ -155,7 +156,7 @@ class Logging:
 
     every: Count = 50  # steps between two lines of log.jsonl
     checkpoints: Count | None = None  # steps between two checkpoints; a tenth of the budget where none is given
-    grid: Width = 64  # images in the fixed-noise grid
+    grid: Width = 64  # images in the fixed-noise grid; of points 2,500 are drawn
     evaluate: Annotated[Count | None, short("log.evaluate")] = None  # steps between two scores; the best weights go to best/
     evaluate_images: Count = 500  # images drawn for such a score
     patience: Annotated[Count | None, short("log.patience")] = None  # scores in a row without a better one that end the training

@@ -99,6 +99,7 @@ def save_grid(images: Tensor, path: str | Path, columns: int | None = None, mark
         OSError: where the file cannot be written.
     """
     path = _named(Path(path))
+    _require_color(images)
     if not len(images):
         raise UserError(f"{path}: there is no image to write")
     save(grid(to_uint8(images), columns), path, marker and replace(marker, columns=columns or 0))
@@ -110,12 +111,19 @@ def save_images(images: Tensor, folder: str | Path, start: int = 0, marker: Mark
 
     ``marker`` is that of all of them, as for `save_grid`; each file gets its own.
     """
+    _require_color(images)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{index:06d}.png" for index in range(start, start + len(images))]
     for place, (image, path) in enumerate(zip(to_uint8(images), paths, strict=True)):
         save(to_picture(image), path, marker and marker.one(place))
     return paths
+
+
+def _require_color(images: Tensor) -> None:
+    """Raise `UserError` for points, which are no pictures."""
+    if images.shape[1] not in (1, 3):
+        raise UserError(f"images of {images.shape[1]} channels are no pictures: points are numbers, in units of 1 / scale")
 
 
 def _named(path: Path) -> Path:

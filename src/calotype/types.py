@@ -15,6 +15,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from calotype.errors import UserError
+from calotype.modes import KnownModes, PointModes
 from calotype.settings import WIDEST, Channels, Text, value
 
 if TYPE_CHECKING:  # names alone: nothing here depends on the room
@@ -58,15 +59,21 @@ class ImageSpec:
     """What the images of one data set look like: all that a model needs to know to be built."""
 
     size: Annotated[int, Field(ge=1, le=4096)]  # height and width in pixels
-    channels: Channels
+    channels: Annotated[int, Field(ge=1, le=3)]  # 1 gray, 3 color; the 2 coordinates of points
     classes: Classes = ()  # class names in the order of their labels; empty where there are no labels
     source: Source | None = None  # where the data have two sides
     targets: Annotated[tuple[Target, ...], Field(max_length=WIDEST)] = ()  # what is known beside the label
+    modes: KnownModes | None = None  # of a testbed
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """(C, H, W)."""
         return (self.channels, self.size, self.size)
+
+    @property
+    def points(self) -> PointModes | None:
+        """What the images are drawn from where they are points: one pixel with two channels, drawn as a scatter plot."""
+        return self.modes if isinstance(self.modes, PointModes) else None
 
     @property
     def nats_per_bit(self) -> float:
@@ -238,6 +245,7 @@ class Model(nn.Module):
     sampling: type[SamplingOptions] = SamplingOptions  # the options that ``sample`` takes
     bf16_pays: bool = True  # whether autocast to bfloat16 was measured to be faster on processors that have it
     draws: bool = True  # whether it makes images: a classifier does not
+    makes_points: bool = False  # whether it can be built for points (`ImageSpec.points`), which are one pixel and no 8-bit colors
     conditional: bool = False  # whether it can be asked for a label
     translates: bool = False  # whether what it makes of an image is another image, and not the same one restored
     directions: tuple[str, ...] = ("a2b",)  # in which it translates; of several, the sampling option direction chooses one

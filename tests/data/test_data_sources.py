@@ -238,7 +238,9 @@ def test_unknown_sources(tmp_path: Path) -> None:
         load("mnist5")
     with pytest.raises(UserError, match=r"did you mean .*photos"):
         load(str(tmp_path / "photo"))
-    with pytest.raises(UserError, match="accepted are mnist5k, clothing, photos, mnist, fashion-mnist, cifar10, a folder"):
+    with pytest.raises(
+        UserError, match="accepted are mnist5k, clothing, photos, mnist, fashion-mnist, cifar10, ring, grid, stacked5k, a folder"
+    ):
         load("zebra")
     with pytest.raises(UserError, match="no source"):
         load("")

@@ -12,6 +12,7 @@ import pytest
 from calotype.diagnose.check import Check
 from calotype.diagnose.checks import CHECKS, answers, asked_of, by_name, table, unanswered
 from calotype.diagnose.generated import Generated
+from calotype.diagnose.known_modes import CountedModes
 from calotype.diagnose.likelihood import HeldOut, Posterior
 from calotype.diagnose.recognition import RecognitionEvidence
 from calotype.diagnose.restored import RestorationEvidence
@@ -44,7 +45,7 @@ def test_a_name_stands_for_one_question_about_one_kind_of_evidence() -> None:
 
 def test_the_docs_hold_the_table() -> None:
     said = DOCS.read_text(encoding="utf-8")
-    for kinds in ((Generated, History, Posterior, HeldOut), (RestorationEvidence,), (Translated,), (RecognitionEvidence,)):
+    for kinds in ((Generated, History, Posterior, HeldOut), (CountedModes,), (RestorationEvidence,), (Translated,), (RecognitionEvidence,)):
         assert table(*kinds) in said
 
 

@@ -14,7 +14,7 @@ import tyro
 from calotype.cli.check_text import describe
 from calotype.cli.parse import parse
 from calotype.cli.shell import Shell
-from calotype.data import check, prepare
+from calotype.data import check, prepare, toy
 from calotype.data.check import DataCheck
 from calotype.data.images import some
 from calotype.data.prepared import prepared_path
@@ -35,7 +35,10 @@ calotype data prepare photos.zip photos.calotype --size 64
 
 calotype data check --help and calotype data prepare --help show the options."""
 
-_ABOUT = "a folder, a zip, an embedded name (mnist5k, clothing, photos), mnist, fashion-mnist, cifar10, or a prepared file"
+_ABOUT = (
+    "a folder, a zip, an embedded name (mnist5k, clothing, photos), mnist, fashion-mnist, cifar10, a testbed (ring, grid, stacked5k), or a "
+    "prepared file"
+)
 SourceArgument = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE", help=_ABOUT)]
 
 
@@ -83,6 +86,11 @@ def run(words: list[str]) -> int:
 
 def _check(words: list[str]) -> int:
     options = parse(CheckOptions, words, "calotype data check")
+    if options.source in toy.POINTS:
+        about = toy.PointSource(toy.POINTS[options.source]).about
+        facts = {"source": options.source, "kind": "points", "about": about}
+        print(json.dumps(facts) if options.json else f"{about}; nothing to check: calotype train points --data {options.source}")
+        return 0
     with closing(Shell()) as display:
         found = check(options.source, progress=progress(display.show, "looking"), compared=partial(display.show, "comparing"))
         advice = of_check(found)

@@ -139,10 +139,16 @@ def run(words: list[str]) -> int:
     return COMMANDS[words[0]](words[1:])
 
 
+def _model(options: ReconstructOptions | InterpolateOptions | NeighborsOptions | PlaneOptions) -> Generator:
+    generator = load(options.run, options.device)
+    generator.require_images()
+    return generator
+
+
 def _reconstruct(words: list[str]) -> int:
     options = parse(ReconstructOptions, words, "calotype latents reconstruct")
     out = _require(options.out, "reconstruct.png")
-    generator = load(options.run, options.device)
+    generator = _model(options)
     latents.require_encoder(generator)
     found = given(options.images, generator.spec, options.count)
     require_grid(out, 2 * len(found), generator.spec, min(8, 2 * len(found)))
@@ -162,7 +168,7 @@ def _interpolate(words: list[str]) -> int:
     out = _require(options.out, "interpolate.png")
     if bool(options.seeds) == bool(options.images):
         raise UserError("name the ends of the way: --seeds 1 2, or --images a.png b.png")
-    generator = load(options.run, options.device)
+    generator = _model(options)
     label = _class(generator, options.label)
     if options.images:
         latents.require_encoder(generator)
@@ -183,7 +189,7 @@ def _interpolate(words: list[str]) -> int:
 def _neighbors(words: list[str]) -> int:
     options = parse(NeighborsOptions, words, "calotype latents neighbors")
     out = _require(options.out, "neighbors.png")
-    generator, columns = load(options.run, options.device), 1 + options.nearest
+    generator, columns = _model(options), 1 + options.nearest
     try:
         latents.require_encoder(generator)
     except UserError as error:
@@ -212,7 +218,7 @@ def _neighbors(words: list[str]) -> int:
 def _plane(words: list[str]) -> int:
     options = parse(PlaneOptions, words, "calotype latents plane")
     out = _require(options.out, "plane.png")
-    generator = load(options.run, options.device)
+    generator = _model(options)
     require_grid(out, options.side**2, generator.spec, options.side)
     label = _class(generator, options.label)
     with closing(Shell()) as display:

@@ -18,6 +18,7 @@ from calotype.cli.shell import Shell
 from calotype.data.download import PUBLIC
 from calotype.data.embedded import NAMES
 from calotype.data.fit import fit_array
+from calotype.data.toy import NAMES as TESTBEDS
 from calotype.errors import UserError
 from calotype.evaluation.neighbors import beside_each, facts, neighbors, pool, shape_of_images, told
 from calotype.evaluation.request import Request
@@ -103,13 +104,14 @@ def run(words: list[str]) -> int:
 
 def _generator(options: Options) -> Generator | None:
     """The model that SUBJECT is; None where it is images. Raises `UserError` for what cannot be asked of it."""
-    if not options.subject.exists() and str(options.subject) not in (*NAMES, *PUBLIC):
+    if not options.subject.exists() and str(options.subject) not in (*NAMES, *PUBLIC, *TESTBEDS):
         raise UserError(absent(options.subject, "a run, a model folder, or images"))
     if run_of(options.subject) is None and stored.folder_of(options.subject) is None:
         if options.images or options.label is not None:
             raise UserError(f"{options.subject} is no model: leave out --images and --label, which are for models")
         return None
     generator = load(options.subject, options.device)
+    generator.require_images()
     if generator.model.from_source:
         raise UserError(f"{options.subject} makes images from images: name images in its place, and where to look with --data")
     if options.images and options.label is not None:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from calotype import pictures
 from calotype.data.images import some
@@ -29,14 +30,17 @@ def write_npy(path: Path, images: np.ndarray) -> None:
 
 def write_grid(path: Path, images: np.ndarray, columns: int | None = None, marker: Marker | None = None) -> None:
     """Write all images side by side, in the format that the name says, whole or not at all, and say where it holds no marker."""
+    write_picture(path, pictures.grid(images, columns), some(len(images), "image"), marker)
+
+
+def write_picture(path: Path, picture: Image.Image, what: str, marker: Marker | None = None) -> None:
+    """Write a picture of ``what`` as `write_grid` does."""
     try:
-        pictures.save(pictures.grid(images, columns), path, marker)
+        pictures.save(picture, path, marker)
     except (OSError, ValueError) as error:
         if getattr(error, "errno", None) is not None:
             raise
-        raise CalotypeError(
-            f"{path}: a picture of {some(len(images), 'image')} is more than its format holds; give a name in .png"
-        ) from None
+        raise CalotypeError(f"{path}: a picture of {what} is more than its format holds; give a name in .png") from None
     if marker is not None and (form := pictures.format_of(path)) not in embed.FORMATS:
         print(f"calotype: {path}: {embed.unmarked(form)}", file=sys.stderr)
 

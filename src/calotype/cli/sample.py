@@ -13,7 +13,8 @@ from typing import Annotated
 import numpy as np
 import tyro
 
-from calotype.cli.outputs import picture_name, require_grid, require_place, tell_unmarked, with_suffix, write_grid, write_npy
+from calotype import scatter
+from calotype.cli.outputs import picture_name, require_grid, require_place, tell_unmarked, with_suffix, write_grid, write_npy, write_picture
 from calotype.cli.parse import parse
 from calotype.cli.shell import Shell
 from calotype.data.images import some
@@ -21,9 +22,10 @@ from calotype.engine.device import require_memory
 from calotype.errors import UserError
 from calotype.files import obstacle, unused
 from calotype.models import sampling_of_families
+from calotype.modes import PointModes
 from calotype.provenance.marker import Provenance
 from calotype.settings import Count, Seed
-from calotype.tasks.sample import draw, load
+from calotype.tasks.sample import Generator, draw, load
 
 _OPTION = "options of the model, all behind one --option:" + "".join(
     f"\n{family}" + "".join(f"\n- {one.name}: {one.help} ({one.takes})" for one in settings)
@@ -52,7 +54,8 @@ class Options:
     label: str | None = None  # class to draw, by name, or by number from 0 where no name is a number (conditional models)
     out: Path | None = None  # write one picture of all of them side by side (a name without suffix gets .png)
     dir: Path | None = None  # write each as a PNG of its own into this folder, which must not hold images of the same names
-    npy: Path | None = None  # write all as one (N, H, W, C) uint8 array (a name without suffix gets .npy)
+    # write all as one (N, H, W, C) uint8 array, of points their places (N, 2) float32 (a name without suffix gets .npy)
+    npy: Path | None = None
     option: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE", help=_OPTION)] = ()
     batch_size: Count = 64  # drawn at once, fewer of large images
     provenance: Provenance = "full"  # what pictures say of their making; minimal: that they were made, but not how
@@ -69,6 +72,8 @@ def run(words: list[str]) -> int:
         out = unused(Path("samples.png"))
     _require_places(options, out, npy)
     generator, keep = load(options.run, options.device), out is not None or npy is not None
+    if generator.spec.points is not None:
+        return _points(options, generator, generator.spec.points, settings, out, npy)
     if keep:
         size = 3 * options.count * math.prod(generator.spec.shape)  # in batches, in one array, side by side
         require_memory(size, f"{some(options.count, 'image')} in one file", "give a smaller --count, or --dir for a file each")
@@ -98,6 +103,26 @@ def run(words: list[str]) -> int:
     places = [str(p) for p in (out, options.dir, npy) if p is not None]
     facts = {"count": options.count, "seed": options.seed, "written": places}
     print(json.dumps(facts) if options.json else f"{some(options.count, 'image')} in {', '.join(places)}")
+    return 0
+
+
+def _points(
+    options: Options, generator: Generator, modes: PointModes, settings: dict[str, float | str], out: Path | None, npy: Path | None
+) -> int:
+    """Sample points: a scatter plot, and their places as numbers; prints where these are."""
+    if options.dir is not None:
+        raise UserError(f"{options.run} makes points of {modes.name}, which are no files by themselves: --npy in place of --dir")
+    parts = generator.batches(options.count, settings, seed=options.seed, label=options.label, batch_size=options.batch_size)
+    places = np.concatenate([scatter.in_units(part, modes) for part in parts])
+    if npy is not None:
+        write_npy(npy, places)
+    if out is not None:
+        marker = generator.made("overview", seed=options.seed, options=settings).at(options.provenance)
+        write_picture(out, scatter.scatter(places, modes), some(options.count, "point"), marker)
+    tell_unmarked(options.provenance)
+    written = [str(p) for p in (out, npy) if p is not None]
+    facts = {"count": options.count, "seed": options.seed, "written": written}
+    print(json.dumps(facts) if options.json else f"{some(options.count, 'point')} in {', '.join(written)}")
     return 0
 
 

@@ -17,7 +17,7 @@ from calotype.cli.parse import parse
 from calotype.cli.recipe_shortcuts import OPTIONS, degraded
 from calotype.cli.shell import Shell
 from calotype.config import BUDGETS, Config, Data, Logging, More, Optimizer, Schedule, Training, from_json, to_json, with_one_budget
-from calotype.data import suggested_size
+from calotype.data import suggested_size, toy
 from calotype.engine import distributed, starting
 from calotype.engine.display import duration, progress
 from calotype.engine.distributed import World
@@ -30,7 +30,7 @@ from calotype.evaluation.result import Report
 from calotype.files import JSON_BYTES, parse_json, read_bytes
 from calotype.models import ModelConfig, stored
 from calotype.recipes import DEFAULT, Preset, named
-from calotype.recipes.choice import configured, of_split
+from calotype.recipes.choice import POINTS, configured, of_split
 from calotype.report.files import save
 from calotype.report.text import text
 from calotype.settings import checked, choices, tag_of
@@ -190,6 +190,9 @@ def _for_images(words: list[str], display: Shell, world: World) -> Config:
 
 def _suggested(data: Data, display: Shell) -> Config:
     """The settings that the images suggest, said."""
+    if data.source in toy.POINTS:
+        display.say(f"no recipe is named: {data.source} holds points, which suggest calotype train {POINTS}")
+        return named(POINTS)
     looking = progress(display.show, "looking")
     own = None if data.size else suggested_size(data.source, progress=looking)
     split = open_images(replace(data, size=data.size or own), looking)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from calotype.data.fit import Fit, fit_array
 from calotype.data.images import Images, Labels, Pixels, Skipped, Split, holdout_count, holdout_order, make_images
+from calotype.modes import DigitModes
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Arrays:
     others: int = 0  # files beside them that are not meant to be images
     arranged: bool = False  # whether the images are already in the order that ``order`` would give them
     files: tuple[str, ...] = ()  # that the images came from, where that is known
+    modes: DigitModes | None = None  # that the images are drawn from, as they are
 
     def order(self) -> tuple[NDArray[np.int64], int | None]:
         """The images in an order that begins with the held-out ones, and how many those are where the source itself says so."""
@@ -44,6 +46,7 @@ class Arrays:
         cut = holdout_count(len(order), share) if own is None else own
         pixels = fit_array(self.pixels, size, channels, fit)
         apart = not (_together(order[:cut]) and _together(order[cut:]))
+        modes = self.modes if pixels.shape == self.pixels.shape else None
         moved = apart and pixels.flags.writeable and (give_up or pixels is not self.pixels)
         if moved:
             _move(pixels, order.tolist())
@@ -54,7 +57,8 @@ class Arrays:
             rows = slice(int(index[0]), int(index[-1]) + 1) if together else index  # what lies together is not copied
             labels = None if self.labels is None else self.labels[rows]
             files = tuple(self.files[i] for i in index) if self.files else ()
-            return make_images(pixels[slice(first, last) if moved else rows], labels, self.classes, self.name, skipped, files=files)
+            found = pixels[slice(first, last) if moved else rows]
+            return make_images(found, labels, self.classes, self.name, skipped, files=files, modes=modes)
 
         return Split(part(cut, len(order), self.skipped), part(0, cut, ()))
 

@@ -26,6 +26,8 @@ from calotype.data.mirror import told_apart
 from calotype.data.parallel import Room, ordered
 from calotype.data.prepare import nothing_usable
 from calotype.data.prepared import Prepared
+from calotype.data.toy import PointSource
+from calotype.errors import UserError
 
 SHOWN = 10  # entries of a list that the text shows; the dictionary holds up to a hundred times as many
 
@@ -114,6 +116,8 @@ def check(source: str, *, cache: Path | None = None, progress: Progress | None =
     if isinstance(found, Files):
         with contextlib.closing(found):
             return _check_files(source, found, progress, compared)
+    if isinstance(found, PointSource):
+        raise UserError(f"{found.about}: there are no images to look at")
     if isinstance(found, Prepared):
         return _check_arrays(source, "prepared", as_arrays(found), progress, compared)
     return _check_arrays(source, "arrays", found, progress, compared)

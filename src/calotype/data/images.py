@@ -12,10 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calotype.errors import printable
+from calotype.modes import DigitModes, PointModes
 from calotype.types import ImageSpec, Target
 
 Progress = Callable[[int, int], None]  # (done, total)
 Pixels = NDArray[np.uint8]
+Coordinates = NDArray[np.float32]
 Labels = NDArray[np.int64]
 Targets = Mapping[Target, NDArray[np.float32]]  # (N, K) each
 RowIndex = NDArray[np.int64] | NDArray[np.bool_] | slice
@@ -62,8 +64,8 @@ class ImageSource(Protocol):
 
     def __len__(self) -> int: ...
 
-    def pixels_at(self, rows: NDArray[np.int64]) -> Pixels:
-        """Copies of some images, (n, H, W, C) uint8."""
+    def pixels_at(self, rows: NDArray[np.int64]) -> Pixels | Coordinates:
+        """Copies of some images, (n, H, W, C): uint8, or float32 in [-1, 1] of points."""
         ...
 
     def labels_at(self, rows: NDArray[np.int64]) -> Labels | None:
@@ -96,6 +98,8 @@ class Images:
     partner: Images | None = None  # images that these are to be made from, where a source of its own has them
     files: tuple[str, ...] = ()  # the one that each came from, fit to be printed; () where the source has none
     targets: Targets = field(default_factory=dict)  # what is known beside the label
+    modes: PointModes | DigitModes | None = None  # that they were drawn from, where they are a testbed
+    coordinates: Coordinates | None = None  # (N, 1, 1, 2) in [-1, 1] of points, for which the 256 levels of ``pixels`` are too coarse
 
     def __len__(self) -> int:
         return int(self.pixels.shape[0])
@@ -109,10 +113,13 @@ class Images:
         files = tuple(self.files[row] for row in np.arange(len(self))[rows]) if self.files else ()
         labels = None if self.labels is None else self.labels[rows]
         targets = {target: numbers[rows] for target, numbers in self.targets.items()}
-        return replace(self, pixels=self.pixels[rows], labels=labels, partner=None, files=files, targets=targets)
+        points = None if self.coordinates is None else self.coordinates[rows]
+        return replace(self, pixels=self.pixels[rows], labels=labels, partner=None, files=files, targets=targets, coordinates=points)
 
-    def pixels_at(self, rows: NDArray[np.int64]) -> Pixels:
+    def pixels_at(self, rows: NDArray[np.int64]) -> Pixels | Coordinates:
         """As `ImageSource` has it."""
+        if self.coordinates is not None:
+            return np.take(self.coordinates, rows, axis=0)
         table = self.pixels.reshape(len(self), -1)  # rows are copied faster than blocks
         return np.take(table, rows, axis=0).reshape(len(rows), *self.pixels.shape[1:])
 
@@ -136,7 +143,7 @@ class Images:
     @property
     def spec(self) -> ImageSpec:
         """What a model needs to know of these images."""
-        return ImageSpec(int(self.pixels.shape[1]), int(self.pixels.shape[3]), self.classes, targets=tuple(self.targets))
+        return ImageSpec(int(self.pixels.shape[1]), int(self.pixels.shape[3]), self.classes, targets=tuple(self.targets), modes=self.modes)
 
 
 @dataclass(frozen=True)
@@ -230,11 +237,12 @@ def make_images(
     digest: NDArray[np.uint8] | None = None,
     files: tuple[str, ...] = (),
     targets: Targets | None = None,
+    modes: PointModes | DigitModes | None = None,
 ) -> Images:
     """An ``Images`` with its fingerprint; ``digest`` (N, 32) spares the hashing where it is known. The rest: see `Images`."""
     names = tuple(classes) if labels is not None else ()
     mark = fingerprint(pixels.shape, digests(pixels) if digest is None else digest, labels, names, targets)
-    return Images(pixels, labels, names, name, mark, skipped, files=files, targets=targets or {})
+    return Images(pixels, labels, names, name, mark, skipped, files=files, targets=targets or {}, modes=modes)
 
 
 def holdout_order(count: int, labels: Labels | None) -> NDArray[np.int64]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from calotype.data import embedded
+from calotype.data import embedded, toy
 from calotype.data.arrays import Arrays
 from calotype.data.download import PUBLIC, cache_folder, fetch
 from calotype.data.facts import VERSION
@@ -25,10 +25,11 @@ from calotype.data.images import Images, Progress, Split
 from calotype.data.kinds import reads_heif
 from calotype.data.prepare import size_for, survey, write_arrays, write_files
 from calotype.data.prepared import SUFFIX, Prepared, is_prepared, memory_limit, prepared_path, read_prepared
+from calotype.data.toy import PointSource
 from calotype.errors import DamagedError, UserError
 from calotype.files import expanded, not_linked, obstacle, safe_name
 
-ACCEPTED = f"{', '.join((*embedded.NAMES, *PUBLIC))}, a folder, a zip archive, or a file written by 'calotype data prepare'"
+ACCEPTED = f"{', '.join((*embedded.NAMES, *PUBLIC, *toy.NAMES))}, a folder, a zip archive, or a file written by 'calotype data prepare'"
 
 
 def load(
@@ -44,7 +45,8 @@ def load(
     """Images to train on and images held out, from any source, at one shape.
 
     Args:
-        source: ``mnist5k``, ``clothing`` or ``photos`` (embedded), ``mnist``, ``fashion-mnist`` or ``cifar10`` (downloaded once), a folder
+        source: ``mnist5k``, ``clothing`` or ``photos`` (embedded), ``mnist``, ``fashion-mnist`` or ``cifar10`` (downloaded once),
+            ``ring``, ``grid`` or ``stacked5k`` (testbeds, made on the spot; see `calotype.data.toy`), a folder
             or zip of images (class folders become labels), a folder with the original IDX or CIFAR files, or a prepared file.
         size: Height and width in pixels, 8 to 1024; the source's own where all images are squares of one size.
         channels: 1 or 3; by default 1 where all images are gray.
@@ -59,7 +61,9 @@ def load(
     check_options(size, channels, fit)
     if not 0 <= holdout < 1:
         raise UserError(f"a holdout of {holdout} is not possible: give a share from 0 to 0.5")
-    found: Arrays | Files | Prepared = find(source, cache, progress)
+    found: Arrays | Files | Prepared | PointSource = find(source, cache, progress)
+    if isinstance(found, PointSource):
+        return found.split(size=size, channels=channels, fit=fit)
     if isinstance(found, Files):
         with contextlib.closing(found):
             found = cached(found, size, channels, fit, cache, progress)
@@ -91,6 +95,8 @@ def prepare(
     if reason := obstacle(target, make=True):
         raise UserError(f"cannot write {target}: {reason}; choose another place")
     found = find(source, cache, progress)
+    if isinstance(found, PointSource):
+        raise UserError(f"{source} holds points, which are made on the spot: there is nothing to prepare")
     if isinstance(found, Prepared):
         found = _reshapable(found, source)
     if isinstance(found, Files):
@@ -101,13 +107,17 @@ def prepare(
     return _prepared(target).images()
 
 
-def find(source: str, cache: Path | None = None, progress: Progress | None = None) -> Arrays | Files | Prepared:
+def find(source: str, cache: Path | None = None, progress: Progress | None = None) -> Arrays | Files | Prepared | PointSource:
     """What a name or path stands for, downloaded where it must be. Raises ``UserError`` where it stands for nothing."""
     if not source.strip():
         raise UserError(f"no source of images is given: accepted are {ACCEPTED}")
     path = expanded(source)
     if source == embedded.DIGITS:
         return embedded.digits()
+    if source in toy.POINTS:
+        return PointSource(toy.POINTS[source])
+    if source == toy.STACKED:
+        return toy.stacked()
     if source in embedded.PHOTOGRAPHS:
         return Zip(embedded.photographs(source))
     if source in PUBLIC:
@@ -228,7 +238,7 @@ def _may_be_source(entry: Path) -> bool:
 
 
 def _unknown(source: str, path: Path) -> UserError:
-    near = get_close_matches(source, [*embedded.NAMES, *PUBLIC], n=3, cutoff=0.6)
+    near = get_close_matches(source, [*embedded.NAMES, *PUBLIC, *toy.NAMES], n=3, cutoff=0.6)
     with contextlib.suppress(OSError):
         there = {entry.name: entry for entry in path.parent.iterdir() if _may_be_source(entry)}
         near += [str(there[name]) for name in get_close_matches(path.name, list(there), n=3, cutoff=0.7)]

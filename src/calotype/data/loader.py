@@ -11,14 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from calotype.data.images import ImageSource, Labels, Pixels, some
+from calotype.data.images import Coordinates, ImageSource, Labels, Pixels, some
 from calotype.data.sampler import Sampler
 from calotype.degrade import Degradation
 from calotype.errors import UserError
 from calotype.types import Batch, Condition, ImageSpec, Noise, Source, mix
 
-_Own = tuple[Pixels, Labels | None, Mapping[str, NDArray[np.float32]]]  # images, their labels and targets
-_Rows = tuple[_Own, Pixels | None]  # the same, and the pixels of what they are made from
+_Own = tuple[Pixels | Coordinates, Labels | None, Mapping[str, NDArray[np.float32]]]  # images, their labels and targets
+_Rows = tuple[_Own, Pixels | Coordinates | None]  # the same, and the pixels of what they are made from
 _DEGRADE, _PARTNER = 3, 4  # streams of random numbers beside those of the sampler: what is degraded how, and put beside what
 
 
@@ -130,8 +130,10 @@ class Loader:
             condition = Condition(None if labels is None else self._to_device(torch.from_numpy(labels)))
             yield Batch(self._to_image(self.images.pixels_at(rows)), condition)
 
-    def _to_image(self, pixels: Pixels) -> Tensor:
+    def _to_image(self, pixels: Pixels | Coordinates) -> Tensor:
         image = self._to_device(torch.from_numpy(pixels))
+        if image.is_floating_point():
+            return image.permute(0, 3, 1, 2)
         # In this order 0 and 255 become exactly -1 and 1, and the 256 levels are symmetric around zero.
         return image.to(torch.float32).sub_(127.5).mul_(1 / 127.5).permute(0, 3, 1, 2)
 
@@ -177,13 +179,13 @@ class _Stream:
             )
 
     def rows(self, seen: int, batch: int) -> _Own:
-        """Pixels (n, H, W, C) uint8, labels (n,) int64 and targets (n, K) float32 of this rank's rows of a batch, copied."""
+        """Pixels (n, H, W, C), labels (n,) int64 and targets (n, K) float32 of this rank's rows of a batch, copied."""
         augmentation, mine = self._augmentation, slice(self._rank, None, self._world)
         rows, mirrored = self._sampler.cut(seen, batch, augmentation.flip)
         rows = rows[mine] if self._half is None else 2 * rows[mine] + self._half
         labels = self._images.labels_at(rows)
         if augmentation.patch is None and not augmentation.rot90:
-            pixels = self._images.pixels_at(rows)
+            pixels: Pixels | Coordinates = self._images.pixels_at(rows)
         else:
             places = self._sampler.numbers(seen, batch)[mine]
             pixels = np.stack([self._cut(int(row), place) for row, place in zip(rows, places, strict=True)])

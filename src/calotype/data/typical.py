@@ -8,6 +8,7 @@ from calotype.data.decode import UnusableError, read_header
 from calotype.data.files import Files
 from calotype.data.kinds import is_picture
 from calotype.data.load import find
+from calotype.data.toy import PointSource
 from calotype.files import expanded
 
 LOOKED_AT = 100  # headers, evenly spaced
@@ -29,7 +30,7 @@ def typical_shape(source: str) -> tuple[int, int, int] | None:
             for name in names[:: max(1, len(names) // LOOKED_AT)]:
                 with suppress(UnusableError), found.open(name) as file:
                     headers.append(read_header(file, name))
-    else:
+    elif not isinstance(found, PointSource):
         _, height, width, channels = found.pixels.shape
         return int(width), int(height), int(channels)
     if not headers:

@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from calotype.diagnose import copies, likelihood, modes, recognition, restoration, sharpness, training, translation
+from calotype.diagnose import copies, known_modes, likelihood, modes, recognition, restoration, sharpness, training, translation
 from calotype.diagnose.check import Check
 from calotype.diagnose.verdict import Finding, Status, Verdict
 
 CHECKS: tuple[Check[Any], ...] = (
     modes.MODE_COLLAPSE,
+    known_modes.KNOWN_MODES,
     training.OSCILLATION,
     training.VANISHING_GRADIENT,
     training.OVERFITTING_DISCRIMINATOR,

@@ -222,17 +222,24 @@ def repeated(n: int, made: int, real: int) -> Finding:
     )
 
 
-def dropped(names: Sequence[str], generated: NDArray[np.int64], real: NDArray[np.int64]) -> Finding:
+def dropped(
+    names: Sequence[str],
+    generated: NDArray[np.int64],
+    real: NDArray[np.int64],
+    outside: tuple[int, int] = (0, 0),
+    remedies: tuple[Remedy, ...] = REMEDIES,
+) -> Finding:
     """Classes (or clusters) that come out at less than half of their share in the real images.
 
-    ``generated`` and ``real`` are counts in the order of ``names``, both of samples. A FAIL where twice the generated share is
-    beyond doubt below the real one: of all images of a class, given their number, the generated ones are binomial, with the odds
-    n/2 : m where the shares are as 1 : 2 (exact for rare classes, cautious for others). A WARN where the count is less than half
-    of what is expected and Fisher's exact test says that the share is lower. The effect is the real share of all such classes.
+    ``generated`` and ``real`` are counts in the order of ``names``, both of samples; ``outside`` are those that belong to none. A FAIL
+    where twice the generated share is beyond doubt below the real one: of all images of a class, given their number, the generated ones are
+    binomial, with the odds n/2 : m where the shares are as 1 : 2 (exact for rare classes, cautious for others). A WARN where the count is
+    less than half of what is expected and Fisher's exact test says that the share is lower. The effect is the real share of all such
+    classes.
     """
     from scipy.stats import binom, hypergeom
 
-    n, m, tests = int(generated.sum()), int(real.sum()), len(names)
+    n, m, tests = int(generated.sum()) + outside[0], int(real.sum()) + outside[1], len(names)
     expected, both = real / max(1, m), generated + real
     p_values = holm(np.asarray(hypergeom.cdf(generated, n + m, both, n), np.float64))
     under_half = holm(np.asarray(binom.cdf(generated, both, n / (n + 2 * max(1, m))), np.float64)) < DOUBT
@@ -252,6 +259,7 @@ def dropped(names: Sequence[str], generated: NDArray[np.int64], real: NDArray[np
         cannot=f"Too rare to judge: {_listed(unseen)}." if m else "There are no real images to compare with.",
         evidence=_rare(counts, missing, thin) or f"None of {tests} kinds of images is clearly under half of its share.",
         data={"names": list(names), "generated": generated.tolist(), "real": real.tolist()},
+        remedies=remedies,
     )
 
 
@@ -298,6 +306,7 @@ def _of_classes(
     cannot: str,
     evidence: str,
     data: dict[str, Any],
+    remedies: tuple[Remedy, ...] = REMEDIES,
 ) -> Finding:
     """The finding on classes that are ``missing`` beyond doubt and likely too ``thin``; ``seen``: whether any missing one would show."""
     return Finding(
@@ -316,7 +325,7 @@ def _of_classes(
         },
         evidence=evidence,
         measure="share that the kinds which are too rare have among real images, half of it where that is only likely",
-        remedies=REMEDIES,
+        remedies=remedies,
         data=data | {"rare": [names[i] for i in (*missing, *thin)]},
     )
 

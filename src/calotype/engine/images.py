@@ -8,7 +8,7 @@ import numpy as np
 
 from calotype import data, degrade
 from calotype.config import Data
-from calotype.data import Augmentation, Images, Progress, Split, partner
+from calotype.data import Augmentation, Images, Progress, Split, partner, toy
 from calotype.data.images import holdout_count, holdout_order
 from calotype.degrade import Degradation
 from calotype.errors import UserError
@@ -17,6 +17,8 @@ from calotype.files import expanded
 
 def open_images(options: Data, progress: Progress | None = None) -> Split:
     """The training images and the holdout that a configuration names. Raises `UserError` where it names nothing usable."""
+    if options.source in toy.POINTS:
+        _require_bare(options)
     if _has_partner(options):
         shape = partner.LoadOptions(options.size, options.channels, options.fit, options.holdout, progress=progress)
         return partner.load_sides(options.source, options.partner or partner.AUTO, options.paired, shape)
@@ -36,6 +38,13 @@ def set_aside(options: Data, train: Images) -> tuple[Images, Images | None]:
         return train, None
     order, count = holdout_order(len(train), train.labels), holdout_count(len(train), options.validation)
     return train.take(np.sort(order[count:])), train.take(order[:count])
+
+
+def _require_bare(options: Data) -> None:
+    """Raise `UserError` for what becomes of pictures alone, where the source holds points."""
+    for name, nothing in (("flip", (None, False)), ("rot90", (False,)), ("patch", (None,)), ("degrade", (None,)), ("partner", (None,))):
+        if getattr(options, name) not in nothing:
+            raise UserError(f"{options.source} holds points, of which `data.{name}` makes nothing: leave it out")
 
 
 def augmentation_of(options: Data) -> Augmentation:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import calotype
 from calotype.config import Config
-from calotype.data import embedded
+from calotype.data import embedded, toy
 from calotype.data.download import PUBLIC
 from calotype.data.fit import KEPT
 from calotype.data.load import short_name
@@ -50,13 +50,17 @@ def model_card(config: Config, spec: ImageSpec, model: Model, step: int) -> str:
         "Generated images repeat the biases of the training data",
     )
     warning += " and may resemble single training images."
+    if spec.points is not None:
+        what, use = "generator of points", "sample . --count 2500 --seed 0 --out points.png --npy points.npy"
+        warning = f"Its points are to lie around the {spec.points.count} modes of {markdown(spec.points.name)}, and may miss some."
     if not model.draws:
         what, use = "classifier", "classify . picture.jpg"
         warning = (
             "It knows the kinds of images that it was trained on, and will name one of its classes for any other image too; calotype "
             "classify warns of many that are unlike its own."
         )
-    what, more = f"{what} of {spec.size}x{spec.size} {'color' if spec.channels == 3 else 'gray'} images", ""
+    of = "in the plane" if spec.points else f"of {spec.size}x{spec.size} {'color' if spec.channels == 3 else 'gray'} images"
+    what, more = f"{what} {of}", ""
     if model.starts_from is not None:
         what, use, warning, how = _of_source(model, spec, model.starts_from)
         more = f"- from: {how}\n"
@@ -74,7 +78,7 @@ def model_card(config: Config, spec: ImageSpec, model: Model, step: int) -> str:
 def _squared(config: Config) -> str:
     """What became of images that were not square; nothing of sources that hold only squares, prepared files among them."""
     source, fit = config.data.source, config.data.fit
-    if source in (*embedded.NAMES, *PUBLIC) or source.endswith(SUFFIX):
+    if source in (*embedded.NAMES, *PUBLIC, *toy.NAMES) or source.endswith(SUFFIX):
         return ""
     return f"- images that were not square: {KEPT[fit]} (--data.fit {fit})\n"
 

@@ -73,6 +73,11 @@ class Run:
         """The same noise drawn at each checkpoint."""
         return self.folder / "samples"
 
+    @property
+    def over_time(self) -> Path:
+        """Points of the same noise at several checkpoints in one picture; of points alone."""
+        return self.folder / "over-time.png"
+
     def grids(self) -> list[tuple[int, Path]]:
         """The pictures in ``samples/`` with the steps after which they were drawn, in that order; nothing else that lies there."""
         there = self.samples.glob("step-*.png")
@@ -229,7 +234,7 @@ class Run:
     def marker(self, config: Config, model: Model, device: torch.device) -> Marker:
         """What the sample grid of the model that was exported last says of its making."""
         count, seed, weights = config.log.grid, config.train.seed, sha256(self.model / stored.WEIGHTS)
-        if model.from_source or isinstance(model, DrawsPairs):
+        if model.from_source or model.spec.points or isinstance(model, DrawsPairs):
             return Marker("overview", weights=weights, recipe=config.recipe, seed=seed, machine=machine_of(device))
         drawn = Marker("sample", weights=weights, recipe=config.recipe, seed=seed, index=0, machine=machine_of(device))
         return replace(drawn, cells=count, batch=(0, count, count))

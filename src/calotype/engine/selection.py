@@ -54,6 +54,8 @@ def require(config: Config, split: Split) -> None:
         if not share:
             raise UserError("`log.evaluate` chooses weights by training images that are set aside: give `data.validation=0.1`")
         return
+    if train.spec.points is not None:
+        raise UserError("`log.evaluate` scores images by their features, which points have none of: leave it out")
     check_count(min(config.log.evaluate_images, len(train)), for_selection(train.spec).dimension)
 
 

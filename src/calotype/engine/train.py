@@ -15,11 +15,12 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from calotype import pictures
+from calotype import pictures, scatter
 from calotype.config import Config, More, from_json, to_json, with_one_budget
 from calotype.data import Images, Split
 from calotype.data.images import some, told
@@ -39,11 +40,14 @@ from calotype.engine.trainer import Trainer, TrainState
 from calotype.errors import LostError, TrainingError, UserError
 from calotype.files import has_space
 from calotype.models import blank
+from calotype.modes import PointModes
 from calotype.settings import checked
 from calotype.types import DrawsPairs, Noise
 
 CHECKPOINTS = 10  # in a run, where nothing else is asked for
 ROLLBACK_LR = 0.5  # the learning rate after a rollback, relative to the one before
+PANELS = 6  # of points over time, from the first to the last
+POINTS = 2_500  # drawn for each of them
 LIVE = ("d_real", "d_fake", "d_holdout", "loss_holdout")  # the scalars that are worth a place on the live line, beside the losses
 
 
@@ -245,9 +249,13 @@ def _save(run: Run, trainer: Trainer) -> None:
     finished = at.early or at.step >= at.steps
     known = calibrated(best, trainer.held_out, trainer.config.data.fit, trainer.device) if finished else None
     run.export(best, trainer.config, best.spec, at.step, calibration=known)
-    if best.draws and at.step and trainer.config.log.grid:
+    points = best.spec.points
+    if best.draws and (at.step or points) and trainer.config.log.grid:
         run.samples.mkdir(exist_ok=True)
-        pictures.save(_grid(trainer), run.samples / f"step-{at.step:09d}.png", run.marker(trainer.config, best, trainer.device))
+        drawn = _grid(trainer) if points is None else _scatter(trainer, points)
+        pictures.save(drawn, run.samples / f"step-{at.step:09d}.png", run.marker(trainer.config, best, trainer.device))
+        if points is not None:
+            _over_time(run, trainer)
     checkpoint.save(run.checkpoints, at.step, trainer.state(), asdict(at))
 
 
@@ -271,6 +279,21 @@ def _grid(trainer: Trainer) -> Image.Image:
     assert best.spec.source is not None
     source = condition.source[:, : best.spec.source.channels]  # behind it stand maps of what is known
     return _rows([pictures.like(source, made), made, *([batch.image[:count]] if loader.augmentation.paired else [])])
+
+
+@torch.no_grad()
+def _scatter(trainer: Trainer, modes: PointModes) -> Image.Image:
+    """Points of the same noise drawn again."""
+    drawn = trainer.best.sample(Noise(POINTS, seed=trainer.config.train.seed, device=trainer.device))
+    return scatter.scatter(scatter.in_units(drawn, modes), modes)
+
+
+def _over_time(run: Run, trainer: Trainer) -> None:
+    """Some of the scatter plots so far side by side: how the modes were filled, or lost again."""
+    there = [(step, path) for step, path in run.grids() if step <= trainer.progress.step]
+    chosen = sorted({round(place) for place in np.linspace(0, len(there) - 1, PANELS)})
+    shown = [(f"step {there[place][0]:,}", Image.open(there[place][1])) for place in chosen]
+    pictures.save(scatter.panels(shown), run.over_time, run.marker(trainer.config, trainer.best, trainer.device))
 
 
 def _rows(shown: Sequence[Tensor]) -> Image.Image:
@@ -312,8 +335,9 @@ def _about(trainer: Trainer) -> str:
     precision = ("bfloat16" if trainer.bf16 else "float32") + ", compiled" * bool(trainer.compiled)
     data, source = trainer.loader.images, trainer.loader.spec.source
     made = f" ({'from' if trainer.model.from_source else 'beside'}: {source})" if source else ""
+    what = "points" if data.spec.points else f"images of {data.spec.size}x{data.spec.size}x{data.spec.channels}{made}"
     return (
-        f"{count / 1e6:.2f} M parameters, {len(data):,} images of {data.spec.size}x{data.spec.size}x{data.spec.channels}{made}, "
+        f"{count / 1e6:.2f} M parameters, {len(data):,} {what}, "
         f"{trainer.progress.steps:,} steps of {trainer.config.train.batch}, {_place(trainer)}, {precision}"
     )
 
@@ -370,7 +394,7 @@ def _fitting(config: Config, split: Split, world: World, display: Display) -> Co
 def _may_flip(config: Config, images: Images) -> bool:
     """Whether a training mirrors images where nobody said: one that learns to draw or to recognize them alone, if they allow it."""
     spec = augmentation_of(config.data).spec(images)
-    return not blank(config.model, spec).from_source and spec.source is None and may_flip(images.pixels)
+    return not blank(config.model, spec).from_source and spec.source is None and spec.points is None and may_flip(images.pixels)
 
 
 def _require_space(folder: Path, trainer: Trainer) -> None:

@@ -16,6 +16,7 @@ from calotype.data.download import PUBLIC
 from calotype.data.embedded import NAMES
 from calotype.data.fit import KEPT, SIZES, fit_array
 from calotype.data.images import Skipped, digests, make_images, some
+from calotype.data.toy import NAMES as TESTBEDS
 from calotype.data.typical import typical_shape
 from calotype.engine.images import open_images
 from calotype.errors import UserError, printable
@@ -23,7 +24,7 @@ from calotype.evaluation.request import Request
 from calotype.files import expanded
 from calotype.types import ImageSpec
 
-SPLIT = ("mnist5k", "mnist", "fashion-mnist", "cifar10")  # sources that hold out a part of themselves
+SPLIT = ("mnist5k", "mnist", "fashion-mnist", "cifar10", *TESTBEDS)  # sources that hold out a part of themselves
 NAMED = 3  # files that a note names
 
 
@@ -146,7 +147,7 @@ def _color(channels: int) -> str:
 
 def vanished(source: str) -> bool:
     """Whether there is nothing at a path any more."""
-    return source not in NAMES and source not in PUBLIC and not expanded(source).exists()
+    return source not in (*NAMES, *PUBLIC, *TESTBEDS) and not expanded(source).exists()
 
 
 def _brought(source: str | None, spec: ImageSpec, request: Request) -> tuple[Images | None, tuple[str, ...]]:

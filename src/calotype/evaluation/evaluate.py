@@ -21,7 +21,7 @@ from calotype.diagnose.sharpness import together
 from calotype.diagnose.verdict import Verdict, conclude, fitting
 from calotype.engine.display import Say, Terminal
 from calotype.errors import UserError
-from calotype.evaluation import evidence, generation, recognition, restoration, result, translation
+from calotype.evaluation import evidence, generation, points, recognition, restoration, result, translation
 from calotype.evaluation.next_step import agreeing, next_step
 from calotype.evaluation.request import LONGEST, Request
 from calotype.evaluation.target import EvaluationTarget, Subject, run_of
@@ -91,7 +91,10 @@ def _with_next(report: result.Report, path: Path, subject: Subject) -> result.Re
 
 
 def _target(path: Path, request: Request) -> EvaluationTarget:
-    """What is at a path, by what its model makes images from."""
+    """What is at a path, by what its model makes, and from what."""
+    modes = None if stored.folder_of(path) is None else stored.find(path).spec.points
+    if modes is not None:
+        return points.open_target(path, load(path, request.device), modes, request)
     if classifies(path):
         return _recognizing(path, request)
     if starts_from(path) is None:

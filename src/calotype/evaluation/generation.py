@@ -21,6 +21,7 @@ from calotype.evaluation.pairs import pairs_of
 from calotype.evaluation.reference_set import TooFewReals, drawn_in, reference_set, spaces_for
 from calotype.evaluation.request import Request
 from calotype.evaluation.scores import in_table_order, scored
+from calotype.evaluation.stacked_digits import modes_of
 from calotype.evaluation.target import EvaluationResult, Subject
 from calotype.metrics.features import Extracted, pick
 from calotype.metrics.features_kinds import random
@@ -54,16 +55,16 @@ class GeneratorTarget:
         """Draw images, ask the model what it knows, and compare with real images where there are enough."""
         candidate = draw(self.candidate, request.seed, request.say)
         told = likelihoods.ask(candidate, request.seed, slow=request.slow, say=request.say)
-        paired = pairs_of(candidate, request.seed)
+        paired, counted = pairs_of(candidate, request.seed), modes_of(candidate, request)
         report = result.Report(
             candidate.name,
-            scores=(*told.scores, *paired.scores),
+            scores=(*counted.scores, *told.scores, *paired.scores),
             notes=(*told.notes, *paired.notes),
             pictures=result.ReportImages(samples=candidate.images[: evidence.SHOWN]),
             units=told.units,
             cost=cost.of(candidate),
         )
-        known = [*_of_training(candidate), *told.findings]
+        known = [*counted.findings, *_of_training(candidate), *told.findings]
         if candidate.train is None or self.lacking:
             return _alone(report, self.lacking, known)
         against = reference_set(candidate, request.features, request.seed, request.short, request.say)

@@ -56,6 +56,15 @@ class Crop:
 
 
 @dataclass(frozen=True)
+class PointPictures:
+    """Points as scatter plots, (H, W, 3) uint8 each."""
+
+    generated: Pixels
+    real: Pixels
+    over_time: Pixels | None = None  # several of the training, side by side
+
+
+@dataclass(frozen=True)
 class ReportImages:
     """The images of a report."""
 
@@ -66,6 +75,7 @@ class ReportImages:
     crops: tuple[Crop, ...] = ()  # of a model that makes images from images: the worst, the median and the best one
     mistakes: Pixels | None = None  # (N, H, W, C): held-out images that a classifier firmly took for something else
     suspects: Pixels | None = None  # (N, H, W, C): training images whose labels are doubtful
+    points: PointPictures | None = None  # of a model that makes points in place of images
 
 
 @dataclass(frozen=True)

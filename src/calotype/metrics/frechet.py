@@ -213,7 +213,7 @@ FID = Metric(
     Published,
     _published,
     bounds=(0.0, math.inf),
-    first=1,
+    first=4,
     prose=True,
 )
 FD = Metric(
@@ -223,7 +223,7 @@ FD = Metric(
     InSpace,
     lambda pair: pair.once(_distance),
     bounds=(0.0, math.inf),
-    first=2,
+    first=5,
     prose=True,
 )
 UNBIASED = Metric(

@@ -123,6 +123,6 @@ KID = Metric(
     "lower",
     InSpace,
     lambda pair: kid(pair.drawn.features, pair.reference.features),
-    first=5,
+    first=8,
     prose=True,
 )

@@ -234,7 +234,7 @@ PRECISION: Metric[InSpace] = Metric(
     InSpace,
     lambda pair: pair.once(manifold_scores).get(PRECISION.name),
     bounds=(0.0, 1.0),
-    first=4,
+    first=7,
     prose=True,
 )
 RECALL: Metric[InSpace] = Metric(
@@ -244,7 +244,7 @@ RECALL: Metric[InSpace] = Metric(
     InSpace,
     lambda pair: pair.once(manifold_scores).get(RECALL.name),
     bounds=(0.0, 1.0),
-    first=6,
+    first=9,
     prose=True,
 )
 DENSITY: Metric[InSpace] = Metric(
@@ -254,7 +254,7 @@ DENSITY: Metric[InSpace] = Metric(
     InSpace,
     lambda pair: pair.once(manifold_scores).get(DENSITY.name),
     bounds=(0.0, math.inf),
-    first=7,
+    first=10,
     prose=True,
 )
 COVERAGE: Metric[InSpace] = Metric(
@@ -264,6 +264,6 @@ COVERAGE: Metric[InSpace] = Metric(
     InSpace,
     lambda pair: pair.once(manifold_scores).get(COVERAGE.name),
     bounds=(0.0, 1.0),
-    first=3,
+    first=6,
     prose=True,
 )

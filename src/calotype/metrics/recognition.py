@@ -70,7 +70,7 @@ ACCURACY = Metric(
     Beliefs,
     share_right,
     bounds=(0.0, 1.0),
-    first=8,
+    first=11,
 )
 CALIBRATION_ERROR = Metric(
     "calibration error",
@@ -79,7 +79,7 @@ CALIBRATION_ERROR = Metric(
     Beliefs,
     lambda beliefs: Estimate(reliability(beliefs.probabilities, beliefs.labels).error),
     bounds=(0.0, 1.0),
-    first=9,
+    first=12,
 )
 LOG_LOSS = Metric(
     "log loss",
@@ -88,5 +88,5 @@ LOG_LOSS = Metric(
     Beliefs,
     log_loss,
     bounds=(0.0, 1e9),
-    first=10,
+    first=13,
 )

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from calotype.metrics import copying, diversity, frechet, kid, likelihood, manifold, pairs, quality, recognition
+from calotype.metrics import copying, diversity, frechet, kid, known_modes, likelihood, manifold, pairs, quality, recognition
 from calotype.metrics.metric import Metric
 from calotype.metrics.score import Estimate, Interval
 
@@ -32,6 +32,9 @@ METRICS: tuple[Metric[Any], ...] = (
     copying.FLD_GAP,
     copying.AUTH_PCT,
     likelihood.BITS,
+    known_modes.HIT,
+    known_modes.QUALITY,
+    known_modes.DIVERGENCE,
     pairs.PIXELS,
     pairs.KINDS,
     quality.GAIN,

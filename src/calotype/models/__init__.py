@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import torch
 from pydantic import Field
 
+from calotype.errors import UserError
 from calotype.models.autoregressive import Autoregressive, AutoregressiveConfig, AutoregressiveSampling
 from calotype.models.classifier import Classifier, ClassifierConfig
 from calotype.models.colorizer import Colorizer, ColorizerConfig
@@ -75,8 +76,15 @@ MODELS: dict[Any, type[Any]] = {
 
 
 def build(config: ModelConfig, spec: ImageSpec) -> Model:
-    """A new model with random weights for images like ``spec``."""
-    model: Model = MODELS[type(config)](config, spec)
+    """A new model with random weights for images like ``spec``.
+
+    Raises:
+        UserError: for settings that contradict each other or the images, and for points where the family makes none.
+    """
+    kind = MODELS[type(config)]
+    if spec.points is not None and not kind.makes_points:
+        raise UserError(f"a model of the kind {config.kind} makes no points, which {spec.points.name} holds: take `calotype train points`")
+    model: Model = kind(config, spec)
     return model
 
 

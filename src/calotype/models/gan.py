@@ -46,6 +46,7 @@ class GAN(Model):
     """
 
     sampling = GANSampling
+    makes_points = True
     training_only = ("path_length_mean", "augment_share")
     path_length_mean: Tensor
     augment_share: Tensor

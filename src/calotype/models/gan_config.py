@@ -82,6 +82,7 @@ class GANConfig:
 
 def check(config: GANConfig, spec: ImageSpec) -> None:
     """Raise `UserError` for settings that contradict each other or the images."""
+    _check_points(config, spec)
     _check_penalties(config)
     _check_labels(config, spec)
     _check_growth(config)
@@ -105,6 +106,20 @@ def check(config: GANConfig, spec: ImageSpec) -> None:
         raise UserError("clipped weights and spectral normalization do the same work: set one of them only")
     if config.top_k < 1 and LOSSES[config.loss].needs_real:
         raise UserError(f"the {config.loss} loss compares each generated image with a real one and can leave none out: set `model.top_k=1`")
+
+
+def _check_points(config: GANConfig, spec: ImageSpec) -> None:
+    """Points are one pixel: nothing of it can be convolved, moved or recolored."""
+    if spec.points is None:
+        return
+    for player, network in (("generator", config.generator.network), ("discriminator", config.discriminator.network)):
+        if network != "mlp":
+            raise UserError(
+                f"the network {network} makes and judges images, and {spec.points.name} holds points: `model.{player}.network=mlp`, or "
+                "`calotype train points`"
+            )
+    if config.augment:
+        raise UserError(f"{spec.points.name} holds points, which cannot be augmented as images are: leave out `model.augment`")
 
 
 def check_truncation(config: GANConfig, truncation: float) -> None:

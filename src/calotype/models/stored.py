@@ -114,6 +114,8 @@ class _Facts:
 
 def _require_sense(spec: ImageSpec) -> None:
     """Raise `UserError` where what a model was trained to undo is no degradation, or gives something else than the model takes."""
+    if (spec.channels == 2) != (spec.points is not None) or (spec.points is not None and spec.size != 1):
+        raise UserError("two channels are the coordinates of points, in images of one pixel")
     source = spec.source
     if source is None or not source.degradation:
         return

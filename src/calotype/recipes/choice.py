@@ -17,6 +17,7 @@ from calotype.networks.published import LITE1, file_of
 from calotype.recipes import DEFAULT, named
 from calotype.types import ImageSpec, small_gray
 
+POINTS = "points"  # the recipe of testbeds whose points lie in the plane
 PHOTOGRAPHS, WITHOUT = "projected", "dcgan"  # the recipe of photographs, and where its weights are not installed
 SMALL = 32  # pixels a side up to which flow matching draws better photographs in the same minutes
 MINUTES = 20.0  # of photographs: a minute, which does for digits, leaves fog

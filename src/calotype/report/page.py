@@ -15,7 +15,7 @@ from calotype.evaluation.result import Neighbors, NextStep, Pixels, Report, Seri
 from calotype.metrics.quality import GAIN
 from calotype.metrics.score import Score
 from calotype.metrics.wording import number, space_in_words
-from calotype.report import page_recognition, page_restoration, plots, plots_models
+from calotype.report import page_points, page_recognition, page_restoration, plots, plots_models
 from calotype.report.compare import compare_html
 from calotype.report.drawing import BETTER, text
 from calotype.report.glossary import STATUSES
@@ -399,6 +399,8 @@ _SECTIONS: Sequence[tuple[str, str, Callable[[Report], str]]] = (
     ("before-after", "Before and after", page_restoration.before_after),
     ("methods", "Beside what needs no training", page_restoration.methods),
     ("levels", "By noise level", page_restoration.levels),
+    ("points", "Points", page_points.points),
+    ("over-time", "Points over time", page_points.over_time),
     ("samples", "Images", _samples),
     ("neighbors", "Nearest real images", _neighbors),
     ("scores", "Scores", _scores),

@@ -10,6 +10,7 @@ from calotype.errors import printable
 from calotype.evaluation.result import Cost, Evaluations, NextStep, Report, Restoration
 from calotype.metrics.frechet import FD, FID
 from calotype.metrics.inputs import Beliefs, Quality
+from calotype.metrics.known_modes import ModeCounts
 from calotype.metrics.score import Estimate, Score
 from calotype.metrics.table import METRICS, metric_of
 from calotype.metrics.wording import number, space_in_words
@@ -261,6 +262,9 @@ def is_likelihood(score: Score) -> bool:
 
 def where(score: Score) -> str:
     """What a score was measured in, and on how many images."""
+    metric = metric_of(score.name)
+    if metric is not None and metric.of is ModeCounts:
+        return f"by {space_in_words(score.features)}: {score.n:,} samples, and as many real ones"
     if is_likelihood(score) or of_truth(score):
         return f"on {score.n:,} held-out images ({score.features})"
     return f"by {space_in_words(score.features)}: {score.n:,} generated images against {score.m:,} real ones"

@@ -42,6 +42,11 @@ class Generator:
         self.device = device
         self.weights = weights
 
+    def require_images(self) -> None:
+        """Raise `UserError` where the model makes points, for what is done with images alone."""
+        if (modes := self.spec.points) is not None:
+            raise UserError(f"this {self.recipe} model makes points of {modes.name} and no images: it can be drawn from and evaluated")
+
     @torch.no_grad()
     def sample(
         self, count: int, *, seed: int = 0, label: int | str | None = None, batch_size: int = 64, start: int = 0, **options: float | str
