@@ -3,6 +3,7 @@
     python benchmarks/default_recipe.py --judge FOLDER                  # FOLDER holds the 10,000 MNIST test digits as IDX files
     python benchmarks/default_recipe.py --judge FOLDER --candidates hinge rpgan --minutes 1.25
     python benchmarks/default_recipe.py --judge FOLDER --candidates flow-matching --steps 2000 --seeds 3
+    python benchmarks/default_recipe.py --judge FOLDER --candidates "hinge model.conditional=true model.generator.condition=norm"
 
 The judge is a small convolutional network that the script trains on the images of FOLDER, which no recipe sees (keep it so: the
 embedded digits come from the other part of MNIST). A thousand samples of each run are compared with a thousand embedded digits:
@@ -36,7 +37,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import calotype
-from calotype.config import Config
+from calotype.config import Config, from_json, to_json
 from calotype.data import Images
 from calotype.models import MODELS
 
@@ -174,6 +175,25 @@ def with_budget(config: Config, *, seed: int = 0, minutes: float | None = None, 
     return dataclasses.replace(config, train=dataclasses.replace(config.train, seed=seed, minutes=minutes, steps=steps, epochs=None))
 
 
+def candidate(words: str) -> Config:
+    """One of `CANDIDATES`, or a recipe with settings behind it, each a path, an equals sign and a JSON value or a bare word."""
+    if words in CANDIDATES:
+        return CANDIDATES[words]()
+    recipe, *settings = words.split()
+    whole = json.loads(to_json(calotype.recipes.named(recipe)))
+    for setting in settings:
+        path, value = setting.split("=", 1)
+        *rooms, last = path.split(".")
+        place = whole
+        for room in rooms:
+            place = place[room]
+        try:
+            place[last] = json.loads(value)
+        except ValueError:
+            place[last] = value
+    return from_json(Config, json.dumps(whole))
+
+
 def steps_in(seconds: float, config: Config) -> int:
     """How many steps take so many seconds of processor time: by what a hundred or more of them cost beyond the first twenty."""
     config = dataclasses.replace(config, log=dataclasses.replace(config.log, grid=1))
@@ -193,7 +213,7 @@ def steps_in(seconds: float, config: Config) -> int:
 
 def configurations(options: argparse.Namespace) -> Iterator[tuple[str, Config]]:
     for name in options.candidates:
-        config = CANDIDATES[name]()
+        config = candidate(name)
         steps = steps_in(options.cpu_seconds, config) if options.cpu_seconds else options.steps
         for seed in range(options.seeds):
             yield f"{name}, seed {seed}", with_budget(config, seed=seed, minutes=None if steps else options.minutes, steps=steps)
@@ -207,7 +227,7 @@ def line(name: str, cells: dict[str, float]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--judge", required=True, metavar="SOURCE", help="labeled digits that no recipe trains on")
-    parser.add_argument("--candidates", nargs="+", default=list(CANDIDATES), choices=list(CANDIDATES))
+    parser.add_argument("--candidates", nargs="+", default=list(CANDIDATES), help="recipes, with settings behind them if need be")
     parser.add_argument("--minutes", type=float, default=1.25, help="of training for each run")
     parser.add_argument("--steps", type=int, help="of training for each run, instead of minutes")
     parser.add_argument("--cpu-seconds", type=float, help="of processor time for each run, instead of minutes")

@@ -22,9 +22,14 @@ _TRAINING = Training(batch=64, minutes=4.0)
 
 
 def _dcgan(norm: NormName = "batch", spectral: bool = False, **game: Any) -> GANConfig:
-    """Networks of 32 channels; ``norm`` and ``spectral`` are the discriminator's."""
+    """Networks of 32 channels; ``norm`` and ``spectral`` are the discriminator's.
+
+    Classes, where they are learned, come in by the generator's normalizations: beside the latents they make it draw one image of each.
+    """
     return GANConfig(
-        generator=DCGANGeneratorConfig(width=32), discriminator=DCGANDiscriminatorConfig(width=32, norm=norm, spectral=spectral), **game
+        generator=DCGANGeneratorConfig(width=32, condition="norm"),
+        discriminator=DCGANDiscriminatorConfig(width=32, norm=norm, spectral=spectral),
+        **game,
     )
 
 
