@@ -91,10 +91,10 @@ def sngan() -> Config:
 
 
 def hinge() -> Config:
-    """Spectrally normalized GAN with the hinge loss (Lim and Ye 2017; Miyato et al. 2018)."""
+    """Spectrally normalized GAN with the hinge loss (Lim and Ye 2017; Miyato et al. 2018), by class where there are labels."""
     return Config(
         recipe="hinge",
-        model=_dcgan(norm="none", spectral=True, loss="hinge"),
+        model=_dcgan(norm="none", spectral=True, loss="hinge", conditional=True),
         optimizer=ADAM,
         schedule=DECAY,
         train=_TRAINING,
