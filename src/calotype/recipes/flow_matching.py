@@ -10,10 +10,14 @@ from calotype.recipes.diffusion import LARGE
 
 
 def flow_matching() -> Config:
-    """Rectified flow on a small UNet (Liu et al. 2022; Lipman et al. 2022): the best digits after a minute on two cores."""
+    """Rectified flow on a small UNet (Liu et al. 2022; Lipman et al. 2022): the best digits after a minute on two cores.
+
+    It is guided away from an early copy of itself (Karras et al. 2024), which costs less variety than to be guided towards the class, and needs
+    no classes.
+    """
     return Config(
         recipe="flow-matching",
-        model=DiffusionConfig(join="add"),
+        model=DiffusionConfig(join="add", guide=5.8, guidance=2.5, guidance_interval=(0.0, 0.4)),
         optimizer=Optimizer("muon", lr=2e-3, betas=(0.9, 0.99)),
         schedule=Schedule("cosine", warmup=0.05),
         train=Training(batch=32, minutes=1.25, ema=0.1),
