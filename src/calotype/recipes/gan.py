@@ -102,7 +102,7 @@ def hinge() -> Config:
 
 
 def rpgan() -> Config:
-    """Relativistic pairing GAN with R1 and R2 (Huang et al. 2024), by class where there are labels: the best of the GANs.
+    """Relativistic pairing GAN with R1 and R2 (Huang et al. 2024), by class where there are labels.
 
     On plain networks: those of the paper, with its settings, are the recipe r3gan.
     """
