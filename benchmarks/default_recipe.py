@@ -3,7 +3,7 @@
     python benchmarks/default_recipe.py --judge FOLDER                  # FOLDER holds the 10,000 MNIST test digits as IDX files
     python benchmarks/default_recipe.py --judge FOLDER --candidates hinge rpgan --minutes 1.25
     python benchmarks/default_recipe.py --judge FOLDER --candidates flow-matching --steps 2000 --seeds 3
-    python benchmarks/default_recipe.py --judge FOLDER --candidates "hinge model.conditional=true model.generator.condition=norm"
+    python benchmarks/default_recipe.py --judge FOLDER --candidates "hinge model.generator.condition=input"
 
 The judge is a small convolutional network that the script trains on the images of FOLDER, which no recipe sees (keep it so: the
 embedded digits come from the other part of MNIST). A thousand samples of each run are compared with a thousand embedded digits:
@@ -44,7 +44,7 @@ from calotype.models import MODELS
 CLASSES = 10
 CANDIDATES: dict[str, Callable[[], Config]] = {
     **{name: recipe for name, recipe in calotype.recipes.RECIPES.items() if MODELS[type(recipe().model)].draws},
-    "hinge by class": lambda: of_model("hinge", conditional=True),
+    "hinge, no labels": lambda: of_model("hinge", conditional=False),
     "rpgan by class": lambda: of_model("rpgan", conditional=True),
     "rpgan, no labels": lambda: of_model("rpgan", conditional=False),
     "flow, no labels": lambda: of_model("flow-matching", conditional=False),

@@ -10,7 +10,7 @@ drawings of a training start from the same noise. The columns are those of defau
 unturned, which makes it stricter with what is drawn; "fine" is coverage and variance among the maps before its last pooling.
 
     none            no guidance
-    classifier-free towards the class, as the recipe has it (Ho & Salimans 2022; Kynkäänniemi et al. 2024)
+    classifier-free towards the class, as the recipe had it (Ho & Salimans 2022; Kynkäänniemi et al. 2024)
     autoguidance    away from an earlier copy of the same training (Karras et al. 2024)
 """
 

@@ -78,6 +78,14 @@ def test_remedies_fit_what_is_judged() -> None:
     assert of(asks, dcgan, labels=False) == ["--model.discriminator.minibatch-std True"]
 
 
+def test_a_remedy_that_helps_only_beside_other_settings_waits_for_them() -> None:
+    settings = {"model.conditional": True, "model.generator.condition": "input"}
+    assert modes.IN_NORMS.fits(Judged(settings))
+    assert not modes.IN_NORMS.fits(Judged({**settings, "model.conditional": False}))
+    assert not modes.IN_NORMS.fits(Judged({**settings, "model.generator.condition": "norm"}))
+    assert not modes.IN_NORMS.fits(Judged({"model.conditional": True}))  # a network that has no choice of it
+
+
 def test_images_that_something_else_made_get_no_settings_of_a_training() -> None:
     for verdict in graves():
         remedies = of_files(verdict).remedies

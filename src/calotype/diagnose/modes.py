@@ -30,8 +30,10 @@ DOUBT, LOWER = 0.025, 0.005  # corrected p-values of counts: of a share under th
 CLUSTERS = 10  # stand for classes where no network tells them apart
 UNLIKE = "Its classes cannot be told: no mixture of the real classes looks like the generated images."
 CONDITIONAL = replace(sets({"model.conditional": True}), harms=("projected",))
-MALFORMED = (LONGER, changes("a larger", "model.width"), changes("a larger", "model.generator.width"), CONDITIONAL)
+IN_NORMS = replace(sets({"model.generator.condition": "norm"}), given={"model.conditional": True})
+MALFORMED = (IN_NORMS, LONGER, changes("a larger", "model.width"), changes("a larger", "model.generator.width"), CONDITIONAL)
 REMEDIES = (
+    IN_NORMS,
     sets({"model.discriminator.minibatch_std": True}),
     trains("rpgan", small_gray=True),
     sets({"model.penalty": "r1", "model.penalty_weight": 0.1}),

@@ -21,6 +21,7 @@ class Remedy:
     option: str = ""  # of sampling that it needs
     longer: bool = False  # whether it is to go on training
     harms: tuple[str, ...] = ()  # recipes that it was found to make worse
+    given: Mapping[str, object] = field(default_factory=dict, hash=False)  # settings, by full names, without which it changes nothing
     small_gray: bool | None = None  # of which images it was found to help: small gray ones such as digits, or others; None for both
 
     @property
@@ -42,6 +43,8 @@ class Remedy:
         if not judged.labels and "model.conditional" in asked:
             return False
         known = {**judged.run, **judged.model}
+        if any(known.get(name) != value for name, value in self.given.items()):
+            return False
         return bool(self.changes) or not self.settings or any(name not in known or known[name] != v for name, v in self.settings.items())
 
 

@@ -34,7 +34,7 @@ def based_on(config: Config, start: str) -> Config:
     """
     found = _of_family(config, start)
     data = config.data
-    if found.spec.source is None:
+    if found.spec.source is None and found.spec.points is None:  # whose size and channels say what they are
         data = replace(data, size=data.size or found.spec.size, channels=data.channels or found.spec.channels)  # type: ignore[arg-type]
     return replace(config, model=found.config, data=data, train=replace(config.train, start=start))
 

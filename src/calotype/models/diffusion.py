@@ -118,6 +118,7 @@ class Diffusion(Model):
         self.conditional = self.classes > 0
         self.network = _network(config, spec, self.classes)
         self.guide = copy.deepcopy(self.network).requires_grad_(False) if config.guide else None
+        self._followed = -1  # the step at which the guide moved last: a batch in parts has the loss of each
 
     def players(self) -> Sequence[Player]:
         """The network."""
@@ -125,8 +126,9 @@ class Diffusion(Model):
 
     def _loss(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         # the square of the step, over all steps: the longer a training, the smaller the share after which its guide knows enough
-        if self.guide is not None and step.index * step.progress < self.config.guide**2:
+        if self.guide is not None and step.index * step.progress < self.config.guide**2 and step.index != self._followed:
             _follow(self.guide, self.network, step.index)
+            self._followed = step.index
         return {"loss": self._error(batch, step.rng, self.config.label_dropout, self.config.augment_share)}
 
     def _error(self, batch: Batch, rng: torch.Generator, label_dropout: float = 0.0, augment: float = 0.0) -> Tensor:

@@ -51,7 +51,8 @@ class DCGANGeneratorConfig:
 
     def idle(self, spec: ImageSpec) -> dict[str, str]:
         """As `calotype.types.MayIdle` says."""
-        return unless(spec.classes, "images with labels", "condition")
+        known = "images with labels and a `model.generator.norm`"
+        return unless(spec.classes and self.norm != "none", known, "condition")
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from calotype.recipes.diffusion import LARGE
 
 
 def flow_matching() -> Config:
-    """Rectified flow on a small UNet (Liu et al. 2022; Lipman et al. 2022): the best digits after a minute on two cores.
+    """Rectified flow on a small UNet (Liu et al. 2022; Lipman et al. 2022): good digits after a minute on two cores.
 
     It is guided away from an early copy of itself (Karras et al. 2024), which costs less variety than towards a class, and needs none.
     """

@@ -125,5 +125,5 @@ def acgan() -> Config:
 
 def pacgan() -> Config:
     """PacGAN (Lin et al. 2018): the discriminator judges two images as one, and sees when they are too much alike."""
-    model = GANConfig(generator=DCGANGeneratorConfig(width=32), discriminator=DCGANDiscriminatorConfig(width=32), pack=2)
+    model = GANConfig(generator=DCGANGeneratorConfig(width=32, condition="norm"), discriminator=DCGANDiscriminatorConfig(width=32), pack=2)
     return _config("pacgan", model, batch=64)
