@@ -90,7 +90,7 @@ def stylegan2() -> Config:
         penalty_every=8,
         path_length_weight=2.0,
     )
-    return _config("stylegan2", model, optimizer=Optimizer("adam", lr=1e-2, betas=ADAM.betas))
+    return _config("stylegan2", model, optimizer=Optimizer("adam", lr=5e-3, betas=ADAM.betas))
 
 
 def r3gan() -> Config:
