@@ -18,7 +18,7 @@ from calotype.engine.display import Display
 from calotype.errors import UserError
 from calotype.tasks import batch
 from calotype.tasks import score as scoring
-from calotype.tasks.batch import Outcome, _reason, each, read_mask
+from calotype.tasks.batch import Outcome, each, read_mask, reason_of
 from calotype.tasks.before_after import cell
 from calotype.tasks.files import Picture
 from calotype.tasks.inputs import open_inputs
@@ -98,8 +98,8 @@ def test_a_mistake_of_ours_leaves_its_trace_and_no_name_reaches_the_terminal_raw
     trace = Path(said[1])
     assert "in fails" in trace.read_text()
     trace.unlink()
-    assert "\x1b" not in _reason(OSError(17, "File exists", "a\x1b[31m"))
-    assert "\x1b" not in _reason(ValueError("a\x1b[31m"))
+    assert "\x1b" not in reason_of(OSError(17, "File exists", "a\x1b[31m"))
+    assert "\x1b" not in reason_of(ValueError("a\x1b[31m"))
 
 
 def test_pictures_are_never_overwritten_and_results_only_when_asked(tmp_path: Path) -> None:

@@ -70,7 +70,11 @@ def test_options_that_have_an_effect_only_together_are_taken_together(flow: Gene
 
 
 def test_options_that_nothing_would_read_are_refused() -> None:
-    plain = Generator(build(small("flow-matching", embedding=8, width=8).model, ImageSpec(8, 1)), "flow-matching", torch.device("cpu"))
+    plain = Generator(
+        build(small("flow-matching", embedding=8, width=8, guide=0.0, guidance=2.0).model, ImageSpec(8, 1)),
+        "flow-matching",
+        torch.device("cpu"),
+    )
     with pytest.raises(UserError, match="guidance has no effect on this model without images with labels"):
         plain.batches(1, {"guidance": 3.0})
     assert plain.sample(1, guidance=2.0).shape == (1, 1, 8, 8)  # the setting that it was trained with
@@ -138,7 +142,7 @@ def test_what_a_model_lacks_is_refused_at_once() -> None:
 
 def test_a_number_is_a_place_and_text_a_name() -> None:
     def among(*classes: str) -> Generator:
-        return Generator(build(small("rpgan").model, ImageSpec(8, 1, classes)), "rpgan", torch.device("cpu"))
+        return Generator(build(small("r3gan").model, ImageSpec(8, 1, classes)), "r3gan", torch.device("cpu"))
 
     numbered, named, mixed = among("1", "2", "10"), among("cat", "dog"), among("cat", "0")
     assert [numbered.label(place) for place in (0, 1, np.int64(2))] == [0, 1, 2]  # type: ignore[arg-type]
