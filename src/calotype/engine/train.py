@@ -49,8 +49,7 @@ ROLLBACK_LR = 0.5  # the learning rate after a rollback, relative to the one bef
 PANELS = 6  # of points over time, from the first to the last
 POINTS = 2_500  # drawn for each of them
 LIVE = ("d_real", "d_fake", "d_holdout", "loss_holdout")  # the scalars that are worth a place on the live line, beside the losses
-
-
+FIRST = "learning the last layer"  # what progress says before the first step
 SMALLER = "give a smaller `train.batch` or `data.size`, or a smaller network; a run that had begun can be resumed"
 
 
@@ -95,10 +94,10 @@ def train(config: Config, *, out: str | Path | None = None, display: Display | N
         selection.require(config, split)
         own = torch.get_num_threads()
         torch.set_num_threads(threads)
-        first = partial(display.show, "learning the last layer")
-        trainer = Trainer(config, split, TrainState(steps=1), device, world, first)  # how many they are its first steps tell
-        torch.set_num_threads(own)
+        trainer = Trainer(config, split, TrainState(steps=1), device, world)  # how many they are its first steps tell
         starting.take(trainer, display)
+        trainer.learn_first(partial(display.show, FIRST))
+        torch.set_num_threads(own)
         seconds = timing.settled(trainer, threads, display)
         settings = {"threads": torch.get_num_threads(), "seconds_per_step": seconds, "processes": world.size}
         trainer.progress.settings |= settings
@@ -145,6 +144,7 @@ def resume(
             trainer = Trainer(config, split, progress, device, world)
             if saved is None:
                 starting.take(trainer, display)
+                trainer.learn_first(partial(display.show, FIRST))
             else:
                 resuming.restore(run, trainer, saved, display)
             if asked is not None:

@@ -35,6 +35,7 @@ from calotype.metrics.confidence import (
     energy_limits,
     exact_interval,
     fit_temperature,
+    halves,
     reliability,
     softmax,
 )
@@ -147,11 +148,12 @@ class RecognitionTarget:
         if not self.own and stored is not None and stored.energies is not None:
             return float(np.mean([stored.unlike(e) for e in energies.tolist()]))
         alarms = 0
-        for half in (0, 1):
-            limits = energy_limits(energies[1 - half :: 2])
+        one, two = halves(len(energies))
+        for half, other in ((one, two), (two, one)):
+            limits = energy_limits(energies[other])
             if limits is None:
                 return None
-            asked = energies[half::2]
+            asked = energies[half]
             alarms += int(((asked < limits[0]) | (asked > limits[1])).sum())
         return alarms / len(energies)
 
