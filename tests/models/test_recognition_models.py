@@ -123,7 +123,7 @@ def test_a_run_that_starts_from_another_learns_its_last_layer_for_that_one(
     fresh.load_state_dict(kept)
     fresh.learn_first(trainer.loader.once(trainer.model.first_images, 32), started=True)  # type: ignore[operator]
     trainer.model.eval()
-    assert torch.allclose(trainer.model.logits(batch.image), fresh.eval().logits(batch.image), atol=1e-3)  # type: ignore[operator]
+    assert torch.allclose(trainer.model.logits(batch.image), fresh.eval().logits(batch.image), atol=0.02)  # type: ignore[operator]
     assert not torch.allclose(own["network.head.weight"], kept["network.head.weight"], atol=1e-4)
 
 

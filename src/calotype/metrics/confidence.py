@@ -60,7 +60,7 @@ def fit_temperature(logits: Doubles, labels: Labels) -> float:
 
 
 def halves(count: int) -> tuple[Labels, Labels]:
-    """Which of ``count`` images are in either half, drawn by lot, always the same: images may come in an order in which classes take turns."""
+    """Which of ``count`` images are in either half, drawn by lot, always the same: classes may take turns in their order."""
     order = np.random.RandomState(_HALVES_SEED).permutation(count).astype(np.int64)  # its streams are frozen across releases of numpy
     return order[::2], order[1::2]
 
