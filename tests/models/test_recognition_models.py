@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from calotype.engine import starting
+from calotype.data import Loader
+from calotype.engine import checkpoint, starting
 from calotype.engine.display import Display
-from calotype.engine.distributed import World
+from calotype.engine.images import augmentation_of
 from calotype.engine.train import resume, train
-from calotype.engine.trainer import Trainer, TrainState
 from calotype.errors import UserError
 from calotype.models import build, stored
 from calotype.models.recognition import DenseNetConfig, ResNetConfig
@@ -112,27 +112,37 @@ def test_a_run_that_starts_from_another_learns_its_last_layer_for_that_one(
     kept = stored.find(runs / "a").model().state_dict()
     without(monkeypatch)
     config = starting.based_on(small("transfer", 2), "a")
-    trainer = Trainer(config, split_of("transfer"), TrainState(steps=2), torch.device("cpu"), World())
-    starting.take(trainer, Display())
-    trainer.learn_first()
-    own = trainer.model.state_dict()
-    assert all(torch.equal(own[name], t) for name, t in kept.items() if "photographs" in name)
-    assert all(torch.equal(own[name], t) for name, t in trainer.average.state_dict().items())
-    batch = trainer.loader.batch_at(0)
-    fresh = build(config.model, trainer.model.spec)
+    train(config, out=runs / "b", display=Display())
+    shutil.rmtree(runs / "b/checkpoints/step-000000002")
+    begun = checkpoint.load_newest(runs / "b/checkpoints")
+    assert begun is not None
+    assert begun.step == 0
+    for name in kept:
+        assert torch.equal(begun.tensors[f"model/{name}"], begun.tensors[f"average/{name}"])
+        assert "photographs" not in name or torch.equal(begun.tensors[f"model/{name}"], kept[name])
+    images = split_of("transfer").train
+    fresh = build(config.model, images.spec)
     fresh.load_state_dict(kept)
-    fresh.learn_first(trainer.loader.once(trainer.model.first_images, 32), started=True)  # type: ignore[operator]
-    trainer.model.eval()
-    assert torch.allclose(trainer.model.logits(batch.image), fresh.eval().logits(batch.image), atol=0.02)  # type: ignore[operator]
-    assert not torch.allclose(own["network.head.weight"], kept["network.head.weight"], atol=1e-4)
+    fresh.learn_first(Loader(images, 8, 0, augmentation_of(config.data)).once(config.model.probe, 32), started=True)  # type: ignore[operator, union-attr]
+    image = Loader(images, 8, 0, augmentation_of(config.data)).batch_at(0).image
+    wanted = fresh.eval().logits(image)  # type: ignore[operator]
+    before = build(config.model, images.spec)
+    for weights, close in ((begun.tensors, True), ({f"model/{name}": t for name, t in kept.items()}, False)):
+        before.load_state_dict({name: weights[f"model/{name}"] for name in kept})
+        assert torch.allclose(before.eval().logits(image), wanted, atol=0.02) == close  # type: ignore[operator]
 
 
 def test_a_run_that_saved_its_beginning_learns_nothing_first_again(runs: Path, photographs: None, monkeypatch: pytest.MonkeyPatch) -> None:
     train(small("transfer", 2), out=runs / "a", display=Display())
     whole = final_state(runs / "a")
     shutil.rmtree(runs / "a/checkpoints/step-000000002")
-    monkeypatch.setattr(TransferClassifier, "learn_first", lambda *args, **kwargs: pytest.fail("it learned again"))
-    resume(runs / "a", display=Display())
+    with monkeypatch.context() as patched:
+        patched.setattr(TransferClassifier, "learn_first", lambda *args, **kwargs: pytest.fail("it learned again"))
+        resume(runs / "a", display=Display())
+    assert same(final_state(runs / "a"), whole)
+    for saved in (runs / "a/checkpoints").iterdir():
+        shutil.rmtree(saved)
+    resume(runs / "a", display=Display())  # nothing was saved: it begins again
     assert same(final_state(runs / "a"), whole)
 
 
