@@ -411,14 +411,17 @@ class Classifies(Protocol):
 
 @runtime_checkable
 class LearnsFirst(Protocol):
-    """A model that learns a part of itself from the training images at once, before the first step; a resumed run never asks again."""
+    """A model that learns a part of itself from the training images at once, before the first step; a run with a checkpoint never asks."""
 
     @property
     def first_images(self) -> int:
         """How many images it learns from at most."""
 
-    def learn_first(self, batches: Iterable[Batch]) -> None:
-        """Learn from batches of images as they are, none of them varied; the same batches leave the same weights."""
+    def learn_first(self, batches: Iterable[Batch], *, started: bool = False) -> None:
+        """Learn from batches of images as they are, none of them varied; the same batches leave the same weights.
+
+        ``started`` says that it has the weights of another such model, and takes no others.
+        """
 
 
 @runtime_checkable

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -14,10 +15,11 @@ from PIL import Image
 
 import calotype
 from calotype.cli.main import main
-from calotype.data import load
+from calotype.data import Images, load
 from calotype.evaluation.schema import schema
 
 WORDS = ["--steps", "30", "--train.batch", "32", "--train.threads", "1", "--log.every", "10", "--model.width", "4", "--model.scale", "0"]
+CHOOSING = ["--data.validation", "0.1", "--log.evaluate", "10"]
 
 
 @pytest.fixture(scope="module")
@@ -26,14 +28,20 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("classified")
     assert main(["train", "resnet", *WORDS, "--optimizer.lr", "0.01", "--out", str(place / "run")]) == 0
     held = load("mnist5k").holdout
-    assert held.labels is not None
-    for row in range(24):
-        folder = place / "digits" / str(held.labels[row])
-        folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(held.pixels[row, :, :, 0]).save(folder / f"{row:02d}.png")
+    save(place / "digits", held, slice(0, 24))
+    save(place / "others", replace(held, pixels=255 - held.pixels), slice(0, 24))  # which are in no set
     shutil.make_archive(str(place / "digits"), "zip", place / "digits")
     (place / "empty.png").write_bytes(b"no picture")
     return place
+
+
+def save(folder: Path, images: Images, rows: slice, name: str = "") -> None:
+    """Some images as files in class folders."""
+    assert images.labels is not None
+    for row in range(*rows.indices(len(images))):
+        place = folder / str(images.labels[row])
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(images.pixels[row, :, :, 0]).save(place / f"{name}{row:02d}.png")
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
@@ -127,13 +135,21 @@ def test_one_unreadable_file_harms_no_other(trained: Path, capsys: pytest.Captur
         (["classify", "RUN", "mnist5k", "--out", "x.xls"], "unknown suffix .xls"),
         (["evaluate", "RUN", "--features", "random"], "leave out --features"),
         (["evaluate", "RUN", "--holdout", "photos"], "photos has no classes"),
+        (["evaluate", "RUN", "--holdout", "stacked5k"], "stacked5k has no classes"),
+        (["evaluate", "RUN", "--data", "photos"], "leave out --data, or name labelled images to judge it by with --holdout"),
+        (["classify", "RUN", "ring"], "ring holds points and no images"),
         (["evaluate", "RUN", "--holdout", "clothing"], "clothing has classes that run does not know (pants, t-shirt)"),
         (["compare", "RUN", "RUN2"], "is a classifier"),
         (["train", "resnet", "--data", "photos", "--size", "16"], "no labels"),
         (["train", "resnet", "--log.evaluate", "5"], "give --data.validation 0.1"),
         (["train", "resnet", "--data.validation", "0.1"], "say how often with --evaluate-every"),
         (["train", "gan", "--data.validation", "0.1"], "leave it out"),
+        (["train", "resnet", "--data.validation", "0.0001", "--log.evaluate", "5"], "sets none of 4,500 images aside"),
+        (["train", "resnet", "--data", "clothing", "--data.fit", "tile", "--size", "32", *CHOOSING], "leave out --data.validation"),
+        (["train", "resnet", "--data.patch", "16"], "leave out --data.patch"),
         (["train", "gan", "--from", "photos"], "is the recipe transfer"),
+        (["train", "--from", "photos", "--config", "f.json"], "--from photos brings all settings: leave out --config"),
+        (["train", "--from", "photos", "--resume", "RUN"], "--from photos brings all settings: leave out --resume"),
     ],
 )
 def test_a_mistake_gets_one_line(
@@ -182,7 +198,7 @@ def test_the_report_stands_in_the_run_and_keeps_to_the_schema(trained: Path) -> 
 
 def test_other_labelled_images_are_judged_at_the_temperature_of_the_model(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(
-        capsys, "evaluate", str(trained / "run"), "--holdout", str(trained / "digits"), "--out", str(trained / "report2"), "--json"
+        capsys, "evaluate", str(trained / "run"), "--holdout", str(trained / "others"), "--out", str(trained / "report2"), "--json"
     )
     assert code == 0
     found = json.loads(out)["recognition"]
@@ -193,6 +209,19 @@ def test_other_labelled_images_are_judged_at_the_temperature_of_the_model(traine
     code, out, _ = run(capsys, "evaluate", str(trained / "run"), "--count", "200", "--out", str(trained / "report3"))
     assert code == 0
     assert "accuracy  " in out
+
+
+def test_images_that_the_run_knows_are_told_apart_from_others(trained: Path, tmp_path: Path) -> None:
+    """20 images of its calibration, 7 of its training and 24 that it never saw."""
+    split = load("mnist5k")
+    shutil.copytree(trained / "others", tmp_path / "mixed")
+    save(tmp_path / "mixed", split.holdout, slice(0, 20), "held")
+    save(tmp_path / "mixed", split.train, slice(0, 7), "train")
+    report = calotype.evaluate(trained / "run", holdout=str(tmp_path / "mixed"), short=True, say=lambda *words: None)
+    assert "7 held-out images are training images too and were left out" in report.notes
+    assert "the model was calibrated by 20 of 44 images of mixed: its temperature is not used on them" in report.notes
+    assert report.recognition is not None
+    assert (report.recognition.n, report.recognition.own_temperature) == (44, True)
 
 
 def test_the_best_weights_are_those_of_the_smallest_log_loss(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from calotype.config import Data
 from calotype.engine.display import Display
 from calotype.engine.train import resume, train
 from calotype.errors import UserError
+from calotype.evaluation.evaluate import require_alike
 from calotype.evaluation.ranking import obstacles
 from tests.small import final_state, same, tiny_gan
 
@@ -85,6 +86,12 @@ def test_a_resumed_run_of_points_is_the_one_that_never_stopped(tmp_path: Path) -
     whole = train(config, out=tmp_path / "whole", display=Display()).run.folder
     stopped = train(config, out=tmp_path / "stopped", display=Display()).run.folder
     shutil.rmtree(stopped / "checkpoints" / "step-000000006")  # as if it had been killed after step 4
+    shown = stopped / "samples" / "step-000000002.png"
+    kept = shown.read_bytes()
+    shown.write_bytes(kept[:50])
+    assert resume(shutil.copytree(stopped, tmp_path / "damaged"), display=Display()).complete  # a picture that cannot be shown is left out
+    assert Image.open(tmp_path / "damaged/over-time.png").size < Image.open(whole / "over-time.png").size
+    shown.write_bytes(kept)
     assert resume(stopped, display=Display()).complete
     assert same(final_state(whole), final_state(stopped))
     assert (whole / "over-time.png").read_bytes() == (stopped / "over-time.png").read_bytes()
@@ -105,7 +112,8 @@ def test_sampling_points_one_by_one_is_refused(ring: Path, tmp_path: Path, capsy
         ("evaluate RUN --data mnist5k", "whose modes are known: leave out --data"),
         ("evaluate RUN --features random", "leave out --features"),
         ("evaluate RUN --size 32", "leave out --size"),
-        ("evaluate RUN --count 1", "hundreds of points"),
+        ("evaluate RUN --count 99", "hundreds of points"),
+        ("restore --prior RUN mnist5k out --task inpaint --score", "makes points of ring and no images"),
         ("latents plane RUN", "makes points of ring and no images"),
         ("neighbors RUN", "makes points of ring and no images"),
         ("neighbors ring", "ring holds no image that can be read"),
@@ -152,6 +160,12 @@ def test_what_points_cannot_be_trained_with_is_one_line_and_nothing_is_written(
     assert (code, out) == (2, "")
     assert tells in err.splitlines()[-1]
     assert not list(tmp_path.iterdir())
+
+
+def test_points_and_images_are_not_compared(ring: Path, tmp_path: Path) -> None:
+    for paths in ([ring, tmp_path], [tmp_path, ring]):
+        with pytest.raises(UserError, match=f"{ring} makes points and {tmp_path} images"):
+            require_alike(paths)
 
 
 def test_checking_points_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -37,7 +37,9 @@ from_images = pytest.mark.parametrize("name", [name for name in DRAWING if from_
 
 
 def trainer_of(config: Config, split: Split) -> Trainer:
-    return Trainer(config, split, TrainState(steps=100), torch.device("cpu"), World())
+    trainer = Trainer(config, split, TrainState(steps=100), torch.device("cpu"), World())
+    trainer.learn_first()
+    return trainer
 
 
 def scrambled(name: str) -> calotype.Generator:

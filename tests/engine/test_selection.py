@@ -13,9 +13,13 @@ import torch
 
 import calotype
 from calotype.config import Config, Logging
+from calotype.data import Split
+from calotype.data.check import batch_for
 from calotype.engine import checkpoint
 from calotype.engine import train as engine
 from calotype.engine.display import Terminal
+from calotype.engine.distributed import World
+from calotype.engine.images import set_aside
 from calotype.engine.run import Run
 from calotype.engine.selection import NOISE, ModelSelector
 from calotype.engine.trainer import Trainer
@@ -23,6 +27,7 @@ from calotype.errors import TrainingError, UserError
 from calotype.metrics.features import for_selection, pick
 from calotype.metrics.frechet import Moments, frechet
 from calotype.pictures import to_uint8
+from calotype.recipes import named
 from calotype.types import mix
 from tests.small import final_state, same, tiny_gan
 
@@ -164,3 +169,16 @@ def test_live_verdicts_are_logged_as_they_begin(runs: Path, monkeypatch: pytest.
     lines = [json.loads(line) for line in (runs / "run/log.jsonl").read_text().splitlines()]
     assert event in lines
     assert "step 4: it is stuck" in said
+
+
+def batch_of(config: Config, split: Split) -> int:
+    return engine._fitting(config, split, World(), engine.Display()).train.batch
+
+
+def test_a_batch_is_made_of_the_images_that_are_not_set_aside() -> None:
+    config = named("resnet")
+    split = calotype.data.load("mnist5k")
+    few = replace(split, train=split.train.take(slice(0, config.train.batch + 10)))
+    aside = replace(config, data=replace(config.data, flip=False, validation=0.5))
+    assert batch_of(aside, few) == batch_for(len(set_aside(aside.data, few.train)[0])) < config.train.batch
+    assert batch_of(replace(aside, data=replace(aside.data, validation=0.0)), few) == config.train.batch

@@ -8,6 +8,7 @@ import torch
 from scipy.stats import binomtest
 from torch.nn import functional
 
+from calotype.data.images import holdout_order
 from calotype.metrics.confidence import (
     COLDEST,
     confusion,
@@ -17,6 +18,7 @@ from calotype.metrics.confidence import (
     exact_interval,
     expected_errors,
     fit_temperature,
+    halves,
     negative_log_likelihood,
     reliability,
     softmax,
@@ -54,12 +56,21 @@ def test_where_every_image_is_right_none_is_cold_enough() -> None:
 
 def test_no_label_decides_about_its_own_image() -> None:
     logits, labels = drawn(200, 2.0)
-    before = crossed_temperature(logits, labels)
+    before, (one, two) = crossed_temperature(logits, labels), halves(200)
     changed = labels.copy()
-    changed[::2] = logits[::2].argmin(1)
+    changed[one] = logits[one].argmin(1)
     after = crossed_temperature(logits, changed)
-    assert np.array_equal(after[::2], before[::2])
-    assert not np.allclose(after[1::2], before[1::2], atol=1e-3)
+    assert np.array_equal(after[one], before[one])
+    assert not np.allclose(after[two], before[two], atol=1e-3)
+
+
+def test_both_halves_hold_both_classes_where_these_take_turns() -> None:
+    labels = np.repeat([0, 1], [101, 100])
+    labels = labels[holdout_order(201, labels)]
+    assert len(set(labels[::2])) == 1  # what every other image would be
+    one, two = halves(201)
+    assert sorted([*one, *two]) == list(range(201))
+    assert all(0.3 < labels[half].mean() < 0.7 for half in (one, two))
 
 
 def test_the_calibration_error_of_cases_made_by_hand() -> None:

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from calotype.data import Loader
+from calotype.engine import checkpoint, starting
+from calotype.engine.display import Display
+from calotype.engine.images import augmentation_of
+from calotype.engine.train import resume, train
 from calotype.errors import UserError
-from calotype.models import build
+from calotype.models import build, stored
 from calotype.models.recognition import DenseNetConfig, ResNetConfig
 from calotype.models.transfer import TransferClassifier, TransferConfig
 from calotype.networks.efficientnet import EfficientNetLite
 from calotype.types import Batch, Condition, ImageSpec, Step
+from tests.small import final_state, same, small, split_of
 
 SPEC = ImageSpec(16, 3, ("a", "b", "c"))
 CONFIGS = [ResNetConfig(depth=8, width=4), DenseNetConfig(depth=10, growth=4), TransferConfig(tune=1)]
@@ -61,13 +69,18 @@ def test_images_without_classes_are_refused(config: object, classes: tuple[str, 
 
 
 @pytest.fixture
-def transfer(monkeypatch: pytest.MonkeyPatch) -> TransferClassifier:
-    """A classifier that starts from random weights in the place of published ones."""
+def photographs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random weights in the place of published ones."""
     torch.manual_seed(1)
     known = EfficientNetLite().state_dict()
     states: Mapping[str, Tensor] = {name: torch.randn_like(t) * (2 / max(1, t[0].numel())) ** 0.5 for name, t in known.items()}
     monkeypatch.setattr("calotype.models.transfer.published", lambda weights: states)
     monkeypatch.setattr("calotype.models.transfer.folded", lambda known: known)
+
+
+@pytest.fixture
+def transfer(photographs: None) -> TransferClassifier:
+    """A classifier that starts from them."""
     return TransferClassifier(TransferConfig(tune=2, decay=1e-3, dropout=0.0, shift=0.0, scale=0.0), SPEC)
 
 
@@ -85,6 +98,52 @@ def test_the_last_layer_is_learned_at_once_and_then_the_last_parts(transfer: Tra
     (player,) = transfer.players()
     player.loss(batch, step())["loss"].backward()
     assert all((p.grad is not None) == p.requires_grad for p in transfer.parameters())
+
+
+def without(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take the published weights away again."""
+    monkeypatch.setattr("calotype.models.transfer.published", lambda weights: pytest.fail("published weights were asked for"))
+
+
+def test_a_run_that_starts_from_another_learns_its_last_layer_for_that_one(
+    runs: Path, photographs: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(small("transfer", 2), out=runs / "a", display=Display())
+    kept = stored.find(runs / "a").model().state_dict()
+    without(monkeypatch)
+    config = starting.based_on(small("transfer", 2), "a")
+    train(config, out=runs / "b", display=Display())
+    shutil.rmtree(runs / "b/checkpoints/step-000000002")
+    begun = checkpoint.load_newest(runs / "b/checkpoints")
+    assert begun is not None
+    assert begun.step == 0
+    for name in kept:
+        assert torch.equal(begun.tensors[f"model/{name}"], begun.tensors[f"average/{name}"])
+        assert "photographs" not in name or torch.equal(begun.tensors[f"model/{name}"], kept[name])
+    images = split_of("transfer").train
+    fresh = build(config.model, images.spec)
+    fresh.load_state_dict(kept)
+    fresh.learn_first(Loader(images, 8, 0, augmentation_of(config.data)).once(config.model.probe, 32), started=True)  # type: ignore[operator, union-attr]
+    image = Loader(images, 8, 0, augmentation_of(config.data)).batch_at(0).image
+    wanted = fresh.eval().logits(image)  # type: ignore[operator]
+    before = build(config.model, images.spec)
+    for weights, close in ((begun.tensors, True), ({f"model/{name}": t for name, t in kept.items()}, False)):
+        before.load_state_dict({name: weights[f"model/{name}"] for name in kept})
+        assert torch.allclose(before.eval().logits(image), wanted, atol=0.02) == close  # type: ignore[operator]
+
+
+def test_a_run_that_saved_its_beginning_learns_nothing_first_again(runs: Path, photographs: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    train(small("transfer", 2), out=runs / "a", display=Display())
+    whole = final_state(runs / "a")
+    shutil.rmtree(runs / "a/checkpoints/step-000000002")
+    with monkeypatch.context() as patched:
+        patched.setattr(TransferClassifier, "learn_first", lambda *args, **kwargs: pytest.fail("it learned again"))
+        resume(runs / "a", display=Display())
+    assert same(final_state(runs / "a"), whole)
+    for saved in (runs / "a/checkpoints").iterdir():
+        shutil.rmtree(saved)
+    resume(runs / "a", display=Display())  # nothing was saved: it begins again
+    assert same(final_state(runs / "a"), whole)
 
 
 def test_one_class_alone_is_refused_before_training(transfer: TransferClassifier) -> None:

@@ -162,6 +162,8 @@ def test_images_are_given_as_files_and_data_sets(runs: Path) -> None:
     (runs / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n and nothing else")
     with pytest.raises(UserError, match=r"bad\.png cannot be used"):
         given((str(runs / "bad.png"),), digits, 1)
+    with pytest.raises(UserError, match="ring holds points and no images"):
+        given(("ring",), digits, 1)
 
 
 def test_the_command_writes_a_picture_of_each_way(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:

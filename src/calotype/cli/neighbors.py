@@ -15,10 +15,8 @@ from calotype import pictures
 from calotype.cli.outputs import picture_name, require_grid, require_place, tell_unmarked, write_grid
 from calotype.cli.parse import parse
 from calotype.cli.shell import Shell
-from calotype.data.download import PUBLIC
-from calotype.data.embedded import NAMES
 from calotype.data.fit import fit_array
-from calotype.data.toy import NAMES as TESTBEDS
+from calotype.data.load import has_a_name
 from calotype.errors import UserError
 from calotype.evaluation.neighbors import beside_each, facts, neighbors, pool, shape_of_images, told
 from calotype.evaluation.request import Request
@@ -104,7 +102,7 @@ def run(words: list[str]) -> int:
 
 def _generator(options: Options) -> Generator | None:
     """The model that SUBJECT is; None where it is images. Raises `UserError` for what cannot be asked of it."""
-    if not options.subject.exists() and str(options.subject) not in (*NAMES, *PUBLIC, *TESTBEDS):
+    if not options.subject.exists() and not has_a_name(str(options.subject)):
         raise UserError(absent(options.subject, "a run, a model folder, or images"))
     if run_of(options.subject) is None and stored.folder_of(options.subject) is None:
         if options.images or options.label is not None:

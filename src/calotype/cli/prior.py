@@ -19,9 +19,8 @@ from calotype.cli.outcomes import ended
 from calotype.cli.outputs import tell_unmarked, write_grid
 from calotype.cli.parse import parse
 from calotype.cli.shell import Shell
-from calotype.data.download import PUBLIC
-from calotype.data.embedded import NAMES
 from calotype.data.images import some
+from calotype.data.load import has_a_name
 from calotype.degrade import Degradation, Degraded
 from calotype.errors import DamagedError, UserError
 from calotype.evaluation.run_info import RunInfo
@@ -122,6 +121,7 @@ def run(words: list[str]) -> int:
     if options.out.is_dir() and any(options.out.iterdir()) and not options.overwrite:
         raise UserError(f"{options.out} is not empty: give another OUT, or --overwrite to replace what is in it")
     generator = load(options.prior, options.device)
+    generator.require_images()
     if generator.model.from_source:
         raise UserError(f"{options.prior} makes pictures of pictures, and a prior draws them: leave out --prior, or name a generator")
     with open_inputs(options.source, options.out, _most(options)) as inputs:
@@ -139,7 +139,7 @@ def run(words: list[str]) -> int:
 
 def _most(options: Options) -> int | None:
     """How many pictures there may be; None for all."""
-    named = options.source in (*NAMES, *PUBLIC) and not expanded(options.source).exists()
+    named = has_a_name(options.source) and not expanded(options.source).exists()
     return USUAL if options.count is None and named else options.count
 
 

@@ -158,6 +158,8 @@ def _default(words: list[str], display: Shell, world: World) -> tuple[Config, li
     if start == PHOTOS:
         if name not in (None, FROM_PHOTOS):
             raise UserError(f"--from {PHOTOS} is the recipe {FROM_PHOTOS}: leave out {name}, or name a run of that name as ./{PHOTOS}")
+        if other := next((option for option, given in (("--config", file), ("--resume", folder)) if given is not None), None):
+            raise UserError(f"--from {PHOTOS} brings all settings: leave out {other}, or name a run of that name as ./{PHOTOS}")
         name, rest = FROM_PHOTOS, _without(rest, "--from", PHOTOS)
     if sum(x is not None for x in (name, folder, file)) > 1:
         raise UserError("give one of RECIPE, --resume RUN and --config FILE: each brings all settings")

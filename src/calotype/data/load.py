@@ -29,7 +29,10 @@ from calotype.data.toy import PointSource
 from calotype.errors import DamagedError, UserError
 from calotype.files import expanded, not_linked, obstacle, safe_name
 
-ACCEPTED = f"{', '.join((*embedded.NAMES, *PUBLIC, *toy.NAMES))}, a folder, a zip archive, or a file written by 'calotype data prepare'"
+NAMED = (*embedded.NAMES, *PUBLIC, *toy.NAMES)
+"""Sources that go by a name: embedded, downloaded, made on the spot. All others are paths."""
+
+ACCEPTED = f"{', '.join(NAMED)}, a folder, a zip archive, or a file written by 'calotype data prepare'"
 
 
 def load(
@@ -138,6 +141,21 @@ def find(source: str, cache: Path | None = None, progress: Progress | None = Non
     raise _unknown(source, path)
 
 
+def has_a_name(source: str) -> bool:
+    """Whether a source goes by a name, and not by its path; such sources hold out a part of themselves.
+
+    >>> has_a_name("mnist5k"), has_a_name("stacked5k"), has_a_name("./mnist5k")
+    (True, True, False)
+    """
+    return source in NAMED
+
+
+def require_images(source: str) -> None:
+    """Raise `UserError` for the name of a testbed of points, where images are wanted."""
+    if source in toy.POINTS:
+        raise UserError(f"{source} holds points and no images: name pictures, a folder, a zip archive or another data set")
+
+
 def suggested_size(source: str, cache: Path | None = None, progress: Progress | None = None) -> int | None:
     """The size that the pictures of a folder or archive are brought to where nobody says one; None for images that have one of their own.
 
@@ -238,7 +256,7 @@ def _may_be_source(entry: Path) -> bool:
 
 
 def _unknown(source: str, path: Path) -> UserError:
-    near = get_close_matches(source, [*embedded.NAMES, *PUBLIC, *toy.NAMES], n=3, cutoff=0.6)
+    near = get_close_matches(source, NAMED, n=3, cutoff=0.6)
     with contextlib.suppress(OSError):
         there = {entry.name: entry for entry in path.parent.iterdir() if _may_be_source(entry)}
         near += [str(there[name]) for name in get_close_matches(path.name, list(there), n=3, cutoff=0.7)]

@@ -45,10 +45,15 @@ def calibrated(model: Model, holdout: Images, fit: Fit, device: torch.device) ->
     """
     if model.draws or not len(holdout) or holdout.labels is None:
         return None
-    some = holdout.take(holdout_order(len(holdout), holdout.labels)[:MOST])
+    some = looked_at(holdout)
     assert some.labels is not None
     logits = predictions(model, some.pixels, device).logits
     return BeliefCalibration(fit_temperature(logits, some.labels), energy_limits(energy(logits)), FALSE_ALARMS, len(some), fit)
+
+
+def looked_at(holdout: Images) -> Images:
+    """Those of the held-out images that a calibration follows from."""
+    return holdout.take(holdout_order(len(holdout), holdout.labels)[:MOST])
 
 
 def write(folder: Path, calibration: BeliefCalibration | None) -> None:

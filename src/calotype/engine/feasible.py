@@ -14,7 +14,7 @@ from calotype.engine.device import require_memory, trainable
 from calotype.engine.distributed import World
 from calotype.engine.muon import hidden
 from calotype.errors import SettingError, UserError
-from calotype.models import blank
+from calotype.models import MODELS, blank
 from calotype.recipes import PUBLISHED, RECIPES
 from calotype.settings import checked
 from calotype.types import ImageSpec, MayIdle, Model
@@ -28,6 +28,8 @@ def require_effect(config: Config, spec: ImageSpec, besides: Sequence[Config] = 
 
     Usual is what the recipe has, or one of the configurations ``besides``.
     """
+    if config.data.patch is not None and not MODELS[type(config.model)].draws:
+        raise SettingError("a classifier sees whole images, and never a part of them: leave out `data.patch`", "data.patch")
     usual = [*_presets(config), *besides]
     for section in (*SECTIONS, *PLAYERS):
         part = _section(config, section)

@@ -32,11 +32,17 @@ def open_images(options: Data, progress: Progress | None = None) -> Split:
     )
 
 
+def aside(options: Data, count: int) -> int:
+    """How many of so many training images are set aside for the choice of weights."""
+    return holdout_count(count, options.validation) if options.validation else 0
+
+
 def set_aside(options: Data, train: Images) -> tuple[Images, Images | None]:
     """What is trained on of the training images, and the part of each class that weights are chosen by; None where nothing is set aside."""
-    if not options.validation:
+    count = aside(options, len(train))
+    if not count:
         return train, None
-    order, count = holdout_order(len(train), train.labels), holdout_count(len(train), options.validation)
+    order = holdout_order(len(train), train.labels)
     return train.take(np.sort(order[count:])), train.take(order[:count])
 
 

@@ -12,8 +12,9 @@ import torch
 from calotype import pictures
 from calotype.config import Config
 from calotype.data import Images, Split
+from calotype.data.images import some
 from calotype.engine.calibrating import calibrated
-from calotype.engine.images import augmentation_of
+from calotype.engine.images import aside, augmentation_of
 from calotype.engine.run import Run
 from calotype.engine.trainer import Trainer
 from calotype.errors import UserError
@@ -33,7 +34,7 @@ NOISE = 4  # the stream of random numbers of these images, apart from those of t
 
 def require(config: Config, split: Split) -> None:
     """Raise `UserError` where scores are wanted and cannot be had: no truth, no images, or fewer than features have dimensions."""
-    model, share = MODELS[type(config.model)], config.data.validation
+    model, share, train = MODELS[type(config.model)], config.data.validation, split.train
     if share and model.draws:
         raise UserError("`data.validation` sets images aside by which the weights of classifiers are chosen: leave it out")
     if config.log.evaluate is None:
@@ -42,7 +43,10 @@ def require(config: Config, split: Split) -> None:
         if config.log.patience is not None:
             raise UserError("`log.patience` counts scores: say how often to take one with `log.evaluate=N`")
         return
-    train = split.train
+    if share and config.data.fit == "tile":
+        raise UserError("tiles of one picture would be trained on and set aside: leave out `data.validation`, or `data.fit=tile`")
+    if share and not aside(config.data, len(train)):
+        raise UserError(f"`data.validation={share:g}` sets none of {some(len(train), 'image')} aside: give a larger share, or more images")
     augmentation = augmentation_of(config.data)
     if model.from_source:
         if not augmentation.paired:

@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -32,7 +32,7 @@ from calotype.engine.budget import steps_of
 from calotype.engine.calibrating import calibrated
 from calotype.engine.display import Display, Terminal
 from calotype.engine.distributed import Poll, World
-from calotype.engine.images import augmentation_of, open_images
+from calotype.engine.images import aside, augmentation_of, open_images
 from calotype.engine.log import Log
 from calotype.engine.run import Run
 from calotype.engine.selection import ModelSelector
@@ -49,8 +49,7 @@ ROLLBACK_LR = 0.5  # the learning rate after a rollback, relative to the one bef
 PANELS = 6  # of points over time, from the first to the last
 POINTS = 2_500  # drawn for each of them
 LIVE = ("d_real", "d_fake", "d_holdout", "loss_holdout")  # the scalars that are worth a place on the live line, beside the losses
-
-
+FIRST = "learning the last layer"  # what progress says before the first step
 SMALLER = "give a smaller `train.batch` or `data.size`, or a smaller network; a run that had begun can be resumed"
 
 
@@ -95,10 +94,10 @@ def train(config: Config, *, out: str | Path | None = None, display: Display | N
         selection.require(config, split)
         own = torch.get_num_threads()
         torch.set_num_threads(threads)
-        first = partial(display.show, "learning the last layer")
-        trainer = Trainer(config, split, TrainState(steps=1), device, world, first)  # how many they are its first steps tell
-        torch.set_num_threads(own)
+        trainer = Trainer(config, split, TrainState(steps=1), device, world)  # how many they are its first steps tell
         starting.take(trainer, display)
+        trainer.learn_first(partial(display.show, FIRST))
+        torch.set_num_threads(own)
         seconds = timing.settled(trainer, threads, display)
         settings = {"threads": torch.get_num_threads(), "seconds_per_step": seconds, "processes": world.size}
         trainer.progress.settings |= settings
@@ -145,6 +144,7 @@ def resume(
             trainer = Trainer(config, split, progress, device, world)
             if saved is None:
                 starting.take(trainer, display)
+                trainer.learn_first(partial(display.show, FIRST))
             else:
                 resuming.restore(run, trainer, saved, display)
             if asked is not None:
@@ -292,7 +292,10 @@ def _over_time(run: Run, trainer: Trainer) -> None:
     """Some of the scatter plots so far side by side: how the modes were filled, or lost again."""
     there = [(step, path) for step, path in run.grids() if step <= trainer.progress.step]
     chosen = sorted({round(place) for place in np.linspace(0, len(there) - 1, PANELS)})
-    shown = [(f"step {there[place][0]:,}", Image.open(there[place][1])) for place in chosen]
+    shown = []
+    for step, path in (there[place] for place in chosen):
+        with suppress(OSError), Image.open(path) as picture:  # one that is damaged ends no training
+            shown.append((f"step {step:,}", picture.convert("RGB")))
     pictures.save(scatter.panels(shown), run.over_time, run.marker(trainer.config, trainer.best, trainer.device))
 
 
@@ -377,9 +380,10 @@ def _load(config: Config, display: Display, world: World) -> Split:
 
 def _fitting(config: Config, split: Split, world: World, display: Display) -> Config:
     """The configuration with a batch that there are images for; said where it is not that of the recipe."""
-    found = feasible.fitting(config, len(split.train), world.size * config.train.accumulate)
+    count = len(split.train) - aside(config.data, len(split.train))
+    found = feasible.fitting(config, count, world.size * config.train.accumulate)
     if found.train.batch != config.train.batch:
-        images, batch = some(len(split.train), "image"), found.train.batch
+        images, batch = some(count, "image"), found.train.batch
         display.say(
             f"batches of {batch} in place of {config.train.batch}, for there are {images} to train on: `train.batch` asks for others"
         )

@@ -76,7 +76,6 @@ class Trainer:
         progress: TrainState,
         device: torch.device,
         world: World,
-        first: Progress | None = None,  # told how far a model is that learns a part of itself before the first step
     ) -> None:
         self.config, self.device, self.world, self.progress = config, device, world, progress
         machine.reseed(torch.device("cpu"), mix(config.train.seed, WEIGHTS))
@@ -89,10 +88,6 @@ class Trainer:
             raise UserError(f"{config.recipe} makes images from noise, not from images: leave out `data.degrade` and `data.partner`")
         self.model = model.to(device)
         self.model.to(memory_format=machine.layout_of(config.train))  # type: ignore[call-overload]
-        if isinstance(model, LearnsFirst) and not progress.step:
-            model.learn_first(_shown(self.loader, model.first_images, first))
-            # machines may round differently, and all processes begin with the same weights
-            world.average([t for t in model.state_dict().values() if t.is_floating_point()])
         self.average: Model = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.claim()
         self.statistics = machine.statistics(self.model)
@@ -116,6 +111,20 @@ class Trainer:
         self.optimizers = {
             name: make_optimizer(self.config.optimizer, owned.parameters, owned.hidden) for name, owned in self.owned.items()
         }
+
+    def learn_first(self, progress: Progress | None = None) -> None:
+        """Let a model learn what it takes from all training images at once, where it is one that does; for a run that has nothing saved.
+
+        Where it starts from another model it has that model's weights by now. ``progress`` is told how many images it has seen.
+        """
+        model = self.model
+        if not isinstance(model, LearnsFirst):
+            return
+        model.learn_first(_shown(self.loader, model.first_images, progress), started=self.config.train.start is not None)
+        state = model.state_dict()
+        # machines may round differently, and all processes begin with the same weights
+        self.world.average([t for t in state.values() if t.is_floating_point()])
+        self.average.load_state_dict(state)
 
     def step(self, watch: bool = False) -> dict[str, Tensor]:
         """Take one step of every player; returns scalars to log, with gradient norms and the holdout where ``watch`` says so."""

@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 
 from calotype.config import Data
 from calotype.data import Images, Split, load
-from calotype.data.download import PUBLIC
-from calotype.data.embedded import NAMES
 from calotype.data.fit import KEPT, SIZES, fit_array
 from calotype.data.images import Skipped, digests, make_images, some
+from calotype.data.load import has_a_name
 from calotype.data.toy import NAMES as TESTBEDS
 from calotype.data.typical import typical_shape
 from calotype.engine.images import open_images
@@ -50,7 +49,7 @@ def named(request: Request, spec: ImageSpec) -> Beside:
     train, said = _brought(request.data, spec, request)
     if held is None and request.data in SPLIT and "holdout" in request.offers:
         held = load(request.data, size=spec.size, channels=spec.channels, fit=request.fit or "crop").holdout
-    return _without_overlap(Beside(train, held, (*said, *notes)))
+    return without_overlap(Beside(train, held, (*said, *notes)))
 
 
 def of_run(data: Data, fingerprint: str, request: Request, own: ImageSpec, spec: ImageSpec) -> Beside:
@@ -77,9 +76,9 @@ def of_run(data: Data, fingerprint: str, request: Request, own: ImageSpec, spec:
         return replace(found, notes=(unlike, *found.notes) if request.divided else found.notes)
     train, held = (resized(images, spec.size) for images in (split.train, split.holdout))
     if request.holdout is None:
-        return Beside(train, held, _duplicates(train, held))
+        return Beside(train, held, duplicates(train, held))
     other, notes = _brought(request.holdout, spec, request)
-    return _without_overlap(Beside(train, other, notes))
+    return without_overlap(Beside(train, other, notes))
 
 
 def own_split(data: Data, fingerprint: str, request: Request) -> Split | None:
@@ -147,7 +146,7 @@ def _color(channels: int) -> str:
 
 def vanished(source: str) -> bool:
     """Whether there is nothing at a path any more."""
-    return source not in (*NAMES, *PUBLIC, *TESTBEDS) and not expanded(source).exists()
+    return not has_a_name(source) and not expanded(source).exists()
 
 
 def _brought(source: str | None, spec: ImageSpec, request: Request) -> tuple[Images | None, tuple[str, ...]]:
@@ -170,28 +169,28 @@ def _brought(source: str | None, spec: ImageSpec, request: Request) -> tuple[Ima
     return split.train, (said, *notes)
 
 
-def _without_overlap(found: Beside) -> Beside:
+def without_overlap(found: Beside) -> Beside:
     """The same without held-out images that are training images too, because they would hide copying, and a note where there were any."""
     train, held = found.train, found.holdout
     if train is None or held is None or not len(held):
         return found
-    fresh = _fresh(train, held)
-    if fresh.all():
+    unseen = fresh(train, held)
+    if unseen.all():
         return found
-    lost = int((~fresh).sum())
+    lost = int((~unseen).sum())
     if lost > len(held) // 2:
         raise UserError(f"{lost} of {len(held)} held-out images are training images: give a `holdout` of images that the model never saw")
-    kept = replace(held.take(fresh), fingerprint=held.fingerprint + f"-{lost}")
+    kept = replace(held.take(unseen), fingerprint=held.fingerprint + f"-{lost}")
     return Beside(train, kept, (*found.notes, f"{lost} held-out images are training images too and were left out"), lost)
 
 
-def _duplicates(train: Images, held: Images) -> tuple[str, ...]:
+def duplicates(train: Images, held: Images) -> tuple[str, ...]:
     """A note on held-out images that the source holds twice, one of them for training: by chance, so that they stay."""
-    same = int((~_fresh(train, held)).sum())
+    same = int((~fresh(train, held)).sum())
     return (f"{same} of {len(held)} held-out images are duplicates of training images: {train.name} holds them twice",) if same else ()
 
 
-def _fresh(train: Images, held: Images) -> NDArray[np.bool_]:
+def fresh(train: Images, held: Images) -> NDArray[np.bool_]:
     """Which held-out images are not among the training images."""
     known = {row.tobytes() for row in digests(train.pixels)}
     return np.array([row.tobytes() not in known for row in digests(held.pixels)], bool)

@@ -26,6 +26,7 @@ from calotype.evaluation.next_step import agreeing, next_step
 from calotype.evaluation.request import LONGEST, Request
 from calotype.evaluation.target import EvaluationTarget, Subject, run_of
 from calotype.models import MODELS, stored
+from calotype.modes import PointModes
 from calotype.spelling import option
 from calotype.tasks.classify import open_classifier
 from calotype.tasks.sample import Generator, load
@@ -92,7 +93,7 @@ def _with_next(report: result.Report, path: Path, subject: Subject) -> result.Re
 
 def _target(path: Path, request: Request) -> EvaluationTarget:
     """What is at a path, by what its model makes, and from what."""
-    modes = None if stored.folder_of(path) is None else stored.find(path).spec.points
+    modes = modes_of(path)
     if modes is not None:
         return points.open_target(path, load(path, request.device), modes, request)
     if classifies(path):
@@ -173,6 +174,11 @@ def starts_from(path: Path) -> Source | None:
     return stored.find(path).starts_from
 
 
+def modes_of(path: Path) -> PointModes | None:
+    """The testbed whose points the model of a run or folder makes; None where it makes images, or something else is there."""
+    return None if stored.folder_of(path) is None else stored.find(path).spec.points
+
+
 def classifies(path: Path) -> bool:
     """Whether the model of a run or folder tells classes apart: then it is judged by images whose classes are known."""
     if stored.folder_of(path) is None:
@@ -190,6 +196,10 @@ def require_alike(paths: Sequence[Path], data: str | None = None) -> None:
         raise UserError(f"{twice} is named twice: a comparison is of different models")
     if recognizer := next((path for path in paths if classifies(path)), None):
         raise UserError(f"{recognizer} is a classifier, and comparisons are of models that make images: judge it by calotype evaluate")
+    modes = [modes_of(path) for path in paths]
+    if other := next((path for path, one in zip(paths, modes, strict=True) if (one is None) != (modes[0] is None)), None):
+        points, images = (paths[0], other) if modes[0] else (other, paths[0])
+        raise UserError(f"{points} makes points and {images} images, which are judged by different scores: compare alike")
     first, how, trained = paths[0], [starts_from(path) for path in paths], [_trained(path) for path in paths]
     for path, one, run in zip(paths, how, trained, strict=True):
         if (one is None) != (how[0] is None):

@@ -34,6 +34,7 @@ from calotype.tasks.sample import Generator
 from calotype.types import mix
 
 COUNT = 2_500  # points judged, as published
+FEWEST = 100  # of fewer not even the real ones hit every mode
 BATCH = 500  # drawn at once
 REAL = 17  # the stream of random numbers of the real points beside them
 PLACES = "their places"
@@ -106,8 +107,8 @@ def open_target(path: Path, generator: Generator, modes: PointModes, request: Re
     for name in ("data", "holdout", "features", "size", "fit"):
         if getattr(request, name) is not None:
             raise UserError(f"{path} makes points of {modes.name}, whose modes are known: leave out `{name}`")
-    if request.count is not None and request.count < 2:
-        raise UserError(f"a judgement needs hundreds of points, not {request.count}: give a larger `count`")
+    if request.count is not None and request.count < FEWEST:
+        raise UserError(f"a judgement needs hundreds of points, not {request.count}: give a `count` of {FEWEST} or more")
     return PointsTarget(path, generator, modes, RunInfo.of(path))
 
 

@@ -9,16 +9,16 @@ import numpy as np
 import torch
 
 from calotype.data import Images, load
-from calotype.data.download import PUBLIC
-from calotype.data.embedded import NAMES
-from calotype.data.images import RowIndex, holdout_order
+from calotype.data.images import RowIndex, holdout_order, some
+from calotype.data.load import has_a_name, require_images
 from calotype.diagnose.checks import answers
 from calotype.diagnose.recognition import RecognitionEvidence
 from calotype.diagnose.training import History
+from calotype.engine.calibrating import looked_at
 from calotype.engine.images import set_aside
 from calotype.errors import UserError
 from calotype.evaluation import evidence, result
-from calotype.evaluation.beside import gone
+from calotype.evaluation.beside import Beside, duplicates, fresh, gone, vanished, without_overlap
 from calotype.evaluation.cost import training
 from calotype.evaluation.recognized import ClassAccuracy, NamedImage, Recognition
 from calotype.evaluation.request import Request
@@ -35,6 +35,7 @@ from calotype.metrics.confidence import (
     energy_limits,
     exact_interval,
     fit_temperature,
+    halves,
     reliability,
     softmax,
 )
@@ -60,7 +61,7 @@ class RecognitionTarget:
     known: RunInfo
     held: Images
     training: Images | None  # some of those that it was trained on, as they are; None where they are not known
-    own: bool  # whether the held-out images are those that it was calibrated by
+    own: bool  # whether it was calibrated by the held-out images, or by some of them
     notes: tuple[str, ...] = ()
 
     @property
@@ -147,11 +148,12 @@ class RecognitionTarget:
         if not self.own and stored is not None and stored.energies is not None:
             return float(np.mean([stored.unlike(e) for e in energies.tolist()]))
         alarms = 0
-        for half in (0, 1):
-            limits = energy_limits(energies[1 - half :: 2])
+        one, two = halves(len(energies))
+        for half, other in ((one, two), (two, one)):
+            limits = energy_limits(energies[other])
             if limits is None:
                 return None
-            asked = energies[half::2]
+            asked = energies[half]
             alarms += int(((asked < limits[0]) | (asked > limits[1])).sum())
         return alarms / len(energies)
 
@@ -170,26 +172,49 @@ def open_target(path: Path, trained: TrainedClassifier, request: Request) -> Rec
         notes.append("`data` is where the training images of a run are once they have moved: leave it out, and nothing is left out here")
     if request.holdout is not None:
         held = _named_images(request.holdout, trained)
-        if known.learned_from(request.holdout):
+        if split is not None:
+            beside = without_overlap(Beside(split.train, held))
+            assert beside.holdout is not None
+            held = beside.holdout
+            notes += beside.notes
+        elif known.learned_from(request.holdout):
             notes.append(f"the run was trained on images of {request.holdout}: leave out `holdout` to judge it by those that it held out")
     elif split is not None and len(split.holdout):
         held = split.holdout
+        notes += duplicates(split.train, held)
     else:
-        where = (
-            f"{path} is a model by itself" if known.config is None else "the run held no images out" if split else gone(known.config.data)
-        )
-        raise UserError(f"{where}: name labelled images to judge it by with `holdout`")
+        raise UserError(f"{_unknown(path, known, request)} name labelled images to judge it by with `holdout`")
     numbers = labels_for(held, spec)
     if numbers is None:
         _refuse(held, trained)
     train = None if split is None or known.config is None else _some(set_aside(known.config.data, split.train)[0], max(1, most // 2))
-    return RecognitionTarget(path, trained, known, _some(held, most, numbers), train, request.holdout is None, tuple(notes))
+    own = request.holdout is None
+    if not own and split is not None and trained.calibration is not None:
+        same = int((~fresh(looked_at(split.holdout), held)).sum())
+        if same:
+            own = True
+            known_ones = f"{same} of {some(len(held), 'image')} of {held.name}"
+            notes.append(f"the model was calibrated by {known_ones}: its temperature is not used on them")
+    return RecognitionTarget(path, trained, known, _some(held, most, numbers), train, own, tuple(notes))
+
+
+def _unknown(path: Path, known: RunInfo, request: Request) -> str:
+    """Why there are no images to judge a classifier by, up to the mark before what to do."""
+    if known.config is None:
+        return f"{path} is a model by itself:"
+    if known.split is not None:
+        return "the run held no images out:"
+    if request.data is None:
+        return f"{gone(known.config.data)}, or"
+    if vanished(known.config.data.source):
+        return f"the images of {request.data} are not those that the run was trained on: say with `data` where these are now, or"
+    return f"{path} knows where its images are: leave out `data`, or"
 
 
 def _named_images(source: str, trained: TrainedClassifier) -> Images:
     """Labelled images of a source in the shape of a classifier: those that the source holds out, where it does, else all of them."""
-    own = source in NAMES or source in PUBLIC
-    spec = trained.spec
+    require_images(source)
+    own, spec = has_a_name(source), trained.spec
     split = load(source, size=spec.size, channels=spec.channels, fit=trained.fit, holdout=0.1 if own else 0)
     return split.holdout if len(split.holdout) else split.train
 

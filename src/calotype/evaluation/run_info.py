@@ -10,10 +10,7 @@ import torch
 
 from calotype.config import Config
 from calotype.data import Split
-from calotype.data.download import PUBLIC
-from calotype.data.embedded import NAMES
-from calotype.data.load import short_name
-from calotype.data.toy import NAMES as TESTBEDS
+from calotype.data.load import has_a_name, short_name
 from calotype.diagnose.remedy import Judged, model_settings
 from calotype.evaluation import result
 from calotype.evaluation.beside import own_split, vanished
@@ -91,7 +88,7 @@ class RunInfo:
 
     def learned_from(self, source: str) -> bool:
         """Whether a file or folder is the one that the run was trained on, holds it or lies in it."""
-        if self.config is None or source in (*NAMES, *PUBLIC, *TESTBEDS):
+        if self.config is None or has_a_name(source):
             return False
         own, other = (expanded(name).resolve() for name in (self.config.data.source, source))
         return other.exists() and (own == other or own in other.parents or other in own.parents)

@@ -17,6 +17,7 @@ COLDEST, HOTTEST = 0.05, 20.0  # temperatures that are searched: where every ima
 BINS = 15  # of beliefs, as Guo et al. 2017 count
 FALSE_ALARMS = 0.05  # the share of images of the known kinds that are called unlike them
 DRAWS = 300  # of labels from the beliefs themselves
+_HALVES_SEED = 5  # constant forever: it decides which images judge each other
 
 
 def log_softmax(logits: Doubles) -> Doubles:
@@ -58,11 +59,17 @@ def fit_temperature(logits: Doubles, labels: Labels) -> float:
     return math.exp(-(low + high) / 2)
 
 
+def halves(count: int) -> tuple[Labels, Labels]:
+    """Which of ``count`` images are in either half, drawn by lot, always the same: classes may take turns in their order."""
+    order = np.random.RandomState(_HALVES_SEED).permutation(count).astype(np.int64)  # its streams are frozen across releases of numpy
+    return order[::2], order[1::2]
+
+
 def crossed_temperature(logits: Doubles, labels: Labels) -> Doubles:
-    """Probabilities (N, K), those of every other image at the temperature that the rest gives: none has been fitted to its own label."""
+    """Probabilities (N, K), those of each half at the temperature that the other gives: none has been fitted to its own label."""
     found = np.empty_like(logits)
-    for half in (slice(0, None, 2), slice(1, None, 2)):
-        other = slice(1 - (half.start or 0), None, 2)
+    one, two = halves(len(labels))
+    for half, other in ((one, two), (two, one)):
         found[half] = softmax(logits[half], fit_temperature(logits[other], labels[other]) if len(labels) > 1 else 1.0)
     return found
 

@@ -98,13 +98,14 @@ class TransferClassifier(ImageClassifier):
         return images
 
     @torch.no_grad()
-    def learn_first(self, batches: Iterable[Batch]) -> None:
-        """As `calotype.types.LearnsFirst` says.
+    def learn_first(self, batches: Iterable[Batch], *, started: bool = False) -> None:
+        """As `calotype.types.LearnsFirst` says: the network of photographs is the published one, or the one that another run tuned.
 
         Raises:
-            UserError: where the weights of the network of photographs are not installed.
+            UserError: where the published weights are needed and not installed, and for images that are all of one class.
         """
-        self.network.load_published()
+        if not started:
+            self.network.load_published()
         found = [(self.network.features(batch.image), labels_in(batch)) for batch in batches]
         features, labels = (torch.cat(part) for part in zip(*found, strict=True))
         if int(labels.min()) == int(labels.max()):

@@ -13,14 +13,12 @@ from typing import BinaryIO
 import numpy as np
 
 from calotype.data.decode import MAX_BYTES, MAX_PIXELS, UnusableError, decode_fitted, read_header
-from calotype.data.download import PUBLIC
-from calotype.data.embedded import NAMES
 from calotype.data.files import EXTENSIONS, Files, Folder
 from calotype.data.fit import Fit, fit_array
 from calotype.data.folder_layout import arrange, natural
 from calotype.data.images import Images, Pixels, Skipped
 from calotype.data.kinds import looks_like_image
-from calotype.data.load import find, load
+from calotype.data.load import find, has_a_name, load, require_images
 from calotype.data.opening import DENSE
 from calotype.errors import UserError, printable
 from calotype.files import expanded, read_bytes
@@ -171,7 +169,9 @@ def open_inputs(source: str, out: Path | None = None, count: int | None = None, 
         one.most = most
         yield one
         return
-    own = not os.path.exists(path) and (source in NAMES or source in PUBLIC)
+    own = not os.path.exists(path) and has_a_name(source)
+    if own:
+        require_images(source)
     found = find(source if own else str(path.absolute() if os.path.exists(path) else path))
     if not isinstance(found, Files):
         split = load(source if own else str(path.absolute()), holdout=0.1 if own else 0)

@@ -11,9 +11,8 @@ from torch import Tensor
 
 from calotype.data import Images, load
 from calotype.data.decode import UnusableError, decode_fitted
-from calotype.data.download import PUBLIC
-from calotype.data.embedded import NAMES
 from calotype.data.kinds import is_picture
+from calotype.data.load import has_a_name, require_images
 from calotype.errors import UserError, printable
 from calotype.files import expanded
 from calotype.losses.discretized import images_of
@@ -74,7 +73,8 @@ def _of(source: str, spec: ImageSpec, count: int) -> _Part:
         except UnusableError as error:
             raise UserError(f"{source} cannot be used: {error}") from None
         return _Part(pixels[None], None, (printable(path.name),))
-    own = source in NAMES or source in PUBLIC
+    require_images(source)
+    own = has_a_name(source)
     split = load(source, size=spec.size, channels=spec.channels, holdout=0.1 if own else 0)
     images = (split.holdout if own else split.train).take(slice(0, count))
     return _Part(np.asarray(images.pixels), labels_for(images, spec), tuple(images.name_of(row) for row in range(len(images))))
