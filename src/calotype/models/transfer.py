@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from calotype.errors import UserError
 from calotype.losses.logistic import logistic
 from calotype.models.recognition import ImageClassifier, Varying, labels_in
+from calotype.networks.blocks import FeatureClassifier
 from calotype.networks.efficientnet import FEATURES, STAGES, EfficientNetLite, folded
 from calotype.networks.published import LITE0, published
 from calotype.settings import Count, Part, Positive
@@ -33,7 +34,7 @@ class TransferConfig(Varying):
     decay: Positive = 1e-2  # of the weights of the last layer while it is learned at once
 
 
-class TransferNetwork(nn.Module):
+class TransferNetwork(FeatureClassifier):
     """EfficientNet-Lite0 (Tan & Le 2019) with a last layer of its own.
 
     Args:
@@ -65,16 +66,6 @@ class TransferNetwork(nn.Module):
         color = ((x * 127.5 + 0.5) / 128).expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)  # as it was trained
         maps = self.photographs.maps(color)[-1]
         return F.relu6(self.photographs.head(maps)).float().mean((2, 3))
-
-    def logits_of(self, features: Tensor) -> Tensor:
-        """Logits (N, classes) float32 of features (N, 1280)."""
-        with torch.autocast(features.device.type, enabled=False):
-            logits: Tensor = self.head(self.dropout(features))
-        return logits
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, classes) float32 of images (N, C, H, W) in [-1, 1]."""
-        return self.logits_of(self.features(x))
 
 
 class TransferClassifier(ImageClassifier):

@@ -131,6 +131,31 @@ class TimeEmbedding(nn.Module):
         return F.silu(hidden)
 
 
+class FeatureClassifier(nn.Module):
+    """A network that tells classes apart by features: logits are a linear ``head`` of these, whatever they are."""
+
+    head: nn.Linear
+    dropout: nn.Module
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dropout = nn.Identity()
+
+    def features(self, x: Tensor) -> Tensor:
+        """Features (N, d) float32 of images (N, C, H, W) in [-1, 1]."""
+        raise NotImplementedError
+
+    def logits_of(self, features: Tensor) -> Tensor:
+        """Logits (N, classes) float32 of features (N, d)."""
+        with torch.autocast(features.device.type, enabled=False):
+            logits: Tensor = self.head(self.dropout(features))
+        return logits
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (N, classes) float32 of images (N, C, H, W) in [-1, 1]."""
+        return self.logits_of(self.features(x))
+
+
 class Stem(nn.Module):
     """Images to the first map: one convolution, and for large images as many more as it takes to halve them to 48 pixels or fewer.
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from calotype.errors import UserError
-from calotype.networks.blocks import Stem, init_scaled
+from calotype.networks.blocks import FeatureClassifier, Stem, init_scaled
 from calotype.networks.norms import make_norm
 
 BOTTLENECK = 4  # channels between the two convolutions of a layer, in units of the growth
@@ -49,7 +49,7 @@ class Transition(nn.Module):
         return F.avg_pool2d(mixed, 2, ceil_mode=True, count_include_pad=False)
 
 
-class DenseNet(nn.Module):
+class DenseNet(FeatureClassifier):
     """Three dense blocks, in which every layer sees what all layers before it made, then the means of the last maps.
 
     With 100 layers, a growth of 12 and a compression of .5, on color images of 32 pixels and ten classes, it is the paper's DenseNet-BC of
@@ -96,13 +96,3 @@ class DenseNet(nn.Module):
         """Means of the last maps, (N, dimension) float32, of images (N, C, H, W) in [-1, 1]."""
         maps = F.relu(self.norm(self.parts(self.stem(x))), inplace=True)
         return maps.float().mean((2, 3))
-
-    def logits_of(self, features: Tensor) -> Tensor:
-        """Logits (N, classes) float32 of features (N, dimension)."""
-        with torch.autocast(features.device.type, enabled=False):
-            logits: Tensor = self.head(features)
-        return logits
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, classes) float32 of images (N, C, H, W) in [-1, 1]."""
-        return self.logits_of(self.features(x))

@@ -7,14 +7,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from calotype.networks.blocks import init_scaled, size_chain
+from calotype.networks.blocks import FeatureClassifier, init_scaled, size_chain
 from calotype.networks.norms import make_norm
 from calotype.precise import pooled
 
 GAIN = 8.0  # of the random features, so that they vary by about one
 
 
-class Recognizer(nn.Module):
+class Recognizer(FeatureClassifier):
     """A plain convolutional classifier (after Simonyan and Zisserman 2015, with group normalization, Wu and He 2018).
 
     One convolution at full size, then two at each half of it down to a base of 4 to 6 pixels; the means of the last maps over
@@ -58,12 +58,6 @@ class Recognizer(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             return functional.silu(self.penultimate(pooled(x.float(), 2).flatten(1)))
 
-    def logits_of(self, features: Tensor) -> Tensor:
-        """Logits (N, classes) float32 of features (N, features)."""
-        with torch.autocast(features.device.type, enabled=False):
-            logits: Tensor = self.head(self.dropout(features))
-        return logits
-
     def picture_of(self, features: Tensor) -> Tensor:
         """The coarse picture (N, C, picture, picture) float32 that the features (N, features) remember."""
         if self.drawing is None:
@@ -71,10 +65,6 @@ class Recognizer(nn.Module):
         with torch.autocast(features.device.type, enabled=False):
             drawn: Tensor = self.drawing(features)
         return drawn
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, classes) float32 of images (N, C, H, W) in [-1, 1]."""
-        return self.logits_of(self.features(x))
 
 
 def _stage(a: int, b: int) -> nn.Module:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from calotype.errors import UserError
-from calotype.networks.blocks import Stem, init_scaled
+from calotype.networks.blocks import FeatureClassifier, Stem, init_scaled
 from calotype.networks.norms import make_norm
 
 
@@ -34,7 +33,7 @@ class BasicBlock(nn.Module):
         return F.relu(self.norms[1](self.second(hidden)) + past)
 
 
-class ResNet(nn.Module):
+class ResNet(FeatureClassifier):
     """Three stages of residual blocks, each at half the size and twice the channels of the one before, then the means of the last maps.
 
     With 16 channels and 20 or 56 layers, on color images of 32 pixels and ten classes, it is the paper's ResNet-20 (.27 M parameters) or
@@ -71,13 +70,3 @@ class ResNet(nn.Module):
         """Means of the last maps, (N, 4 width) float32, of images (N, C, H, W) in [-1, 1]."""
         maps: Tensor = self.blocks(self.stem(x))
         return maps.float().mean((2, 3))
-
-    def logits_of(self, features: Tensor) -> Tensor:
-        """Logits (N, classes) float32 of features (N, 4 width)."""
-        with torch.autocast(features.device.type, enabled=False):
-            logits: Tensor = self.head(features)
-        return logits
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, classes) float32 of images (N, C, H, W) in [-1, 1]."""
-        return self.logits_of(self.features(x))
