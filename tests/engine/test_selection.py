@@ -17,9 +17,9 @@ from calotype.data import Split
 from calotype.data.check import batch_for
 from calotype.engine import checkpoint
 from calotype.engine import train as engine
-from calotype.engine.display import Terminal
+from calotype.engine.display import Display, Terminal
 from calotype.engine.distributed import World
-from calotype.engine.images import set_aside
+from calotype.engine.images import fit_config, set_aside
 from calotype.engine.run import Run
 from calotype.engine.selection import NOISE, ModelSelector
 from calotype.engine.trainer import Trainer
@@ -172,7 +172,7 @@ def test_live_verdicts_are_logged_as_they_begin(runs: Path, monkeypatch: pytest.
 
 
 def batch_of(config: Config, split: Split) -> int:
-    return engine._fitting(config, split, World(), engine.Display()).train.batch
+    return fit_config(config, split, World(), Display()).train.batch
 
 
 def test_a_batch_is_made_of_the_images_that_are_not_set_aside() -> None:

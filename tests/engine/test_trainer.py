@@ -16,7 +16,7 @@ from calotype.data import load
 from calotype.engine import trainer as under_test
 from calotype.engine.distributed import World
 from calotype.engine.optim import EMA_EVERY
-from calotype.engine.train import _grid
+from calotype.engine.shown import grid
 from calotype.engine.trainer import Trainer, TrainState
 from calotype.errors import TrainingError
 from calotype.pictures import to_uint8
@@ -230,7 +230,7 @@ def test_held_out_sources_are_shown_with_their_truth_even_where_training_has_non
         batch = loader.batch_at(0)
         assert batch.condition.source is not None
         assert torch.equal(batch.condition.source, -batch.image) == paired
-    sheet = np.asarray(_grid(trainer))[::3, ::3]  # 28 pixels a side and gaps of 2, enlarged to 480 pixels
+    sheet = np.asarray(grid(trainer))[::3, ::3]  # 28 pixels a side and gaps of 2, enlarged to 480 pixels
     source, made, truth = (sheet[2:30, left : left + 28] for left in (2, 32, 62))
     assert (source == 255 - truth).all()
     assert not (made == truth).all()
@@ -245,5 +245,5 @@ def test_the_maps_of_a_gray_source_are_not_shown_as_its_colors(degrade: str) -> 
     source = trainer.holdout.batch_at(0).condition.source
     assert source is not None
     assert source.shape[1] == 1 + degrade.count(":")
-    shown = np.asarray(_grid(trainer))[::3, ::3][2:30, 2:30]
+    shown = np.asarray(grid(trainer))[::3, ::3][2:30, 2:30]
     np.testing.assert_array_equal(shown, to_uint8(source[:1, :1])[0, :, :, 0])

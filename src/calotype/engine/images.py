@@ -1,4 +1,4 @@
-"""The images of a run: what its configuration names, read and varied as it says."""
+"""The images of a run: what its configuration names, read and varied as it says, and the configuration fitted to them."""
 
 from __future__ import annotations
 
@@ -7,12 +7,17 @@ from dataclasses import replace
 import numpy as np
 
 from calotype import data, degrade
-from calotype.config import Data
+from calotype.config import Config, Data
 from calotype.data import Augmentation, Images, Progress, Split, partner, toy
-from calotype.data.images import holdout_count, holdout_order
+from calotype.data.images import holdout_count, holdout_order, some, told
+from calotype.data.mirror import may_flip
 from calotype.degrade import Degradation
+from calotype.engine import feasible
+from calotype.engine.display import Display
+from calotype.engine.distributed import World
 from calotype.errors import UserError
 from calotype.files import expanded
+from calotype.models import blank
 
 
 def open_images(options: Data, progress: Progress | None = None) -> Split:
@@ -91,3 +96,46 @@ def _named(name: str) -> Degradation | None:
         return degrade.parse(name)
     except UserError:
         return None
+
+
+def load_images(config: Config, display: Display, world: World) -> Split:
+    """The images. On every machine one process reads them first, so that the others find them in the cache."""
+    split = None
+    for first in (True, False):
+        if first == (world.local == 0):
+            split = open_images(config.data, lambda done, total: display.show("reading images", done, total))
+        world.all(None)
+    assert split is not None
+    if len(found := set(world.all(split.fingerprint))) > 1:
+        raise UserError(f"{len(found)} different sets of images go by the name of {config.data.source} on the machines of this training")
+    if skipped := split.train.skipped:
+        reasons = told(skipped, singly=1)
+        said = "; ".join(reasons[:3]) + ("; ..." if len(reasons) > 3 else "")
+        if split.train.partner is None:
+            display.say(f"skipped {some(len(skipped), 'unusable file')}: {said} (calotype data check lists all)")
+        else:
+            display.say(f"left out {some(len(skipped), 'file')}: {said}")
+    return split
+
+
+def fit_config(config: Config, split: Split, world: World, display: Display) -> Config:
+    """The configuration with a batch that there are images for; said where it is not that of the recipe."""
+    count = len(split.train) - aside(config.data, len(split.train))
+    found = feasible.fitting(config, count, world.size * config.train.accumulate)
+    if found.train.batch != config.train.batch:
+        images, batch = some(count, "image"), found.train.batch
+        display.say(
+            f"batches of {batch} in place of {config.train.batch}, for there are {images} to train on: `train.batch` asks for others"
+        )
+    if found.data.flip is None:
+        flip = world.first(lambda: _may_flip(found, split.train))
+        if flip:
+            display.say("half of the images are mirrored at random, for that changes nothing about them: `data.flip=False` leaves it")
+        found = replace(found, data=replace(found.data, flip=flip))
+    return found
+
+
+def _may_flip(config: Config, images: Images) -> bool:
+    """Whether a training mirrors images where nobody said: one that learns to draw or to recognize them alone, if they allow it."""
+    spec = augmentation_of(config.data).spec(images)
+    return not blank(config.model, spec).from_source and spec.source is None and spec.points is None and may_flip(images.pixels)

@@ -7,47 +7,37 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
-from calotype import pictures, scatter
 from calotype.config import Config, More, from_json, to_json, with_one_budget
-from calotype.data import Images, Split
-from calotype.data.images import some, told
-from calotype.data.mirror import may_flip
+from calotype.data import Split
 from calotype.diagnose.training import Watcher
-from calotype.engine import checkpoint, distributed, feasible, resuming, selection, starting, timing
+from calotype.engine import checkpoint, distributed, feasible, resuming, selection, shown, starting, timing
 from calotype.engine import device as machine
 from calotype.engine.budget import steps_of
 from calotype.engine.calibrating import calibrated
 from calotype.engine.display import Display, Terminal
 from calotype.engine.distributed import Poll, World
-from calotype.engine.images import aside, augmentation_of, open_images
+from calotype.engine.images import augmentation_of, fit_config, load_images
 from calotype.engine.log import Log
 from calotype.engine.run import Run
 from calotype.engine.selection import ModelSelector
 from calotype.engine.trainer import Trainer, TrainState
 from calotype.errors import LostError, TrainingError, UserError
 from calotype.files import has_space
-from calotype.models import blank
-from calotype.modes import PointModes
 from calotype.settings import checked
-from calotype.types import DrawsPairs, Noise
 
 CHECKPOINTS = 10  # in a run, where nothing else is asked for
 ROLLBACK_LR = 0.5  # the learning rate after a rollback, relative to the one before
-PANELS = 6  # of points over time, from the first to the last
-POINTS = 2_500  # drawn for each of them
 LIVE = ("d_real", "d_fake", "d_holdout", "loss_holdout")  # the scalars that are worth a place on the live line, beside the losses
 FIRST = "learning the last layer"  # what progress says before the first step
 SMALLER = "give a smaller `train.batch` or `data.size`, or a smaller network; a run that had begun can be resumed"
@@ -85,8 +75,8 @@ def train(config: Config, *, out: str | Path | None = None, display: Display | N
         device = machine.take_device(config.train.device, world.local, world.size)
         threads = world.first(lambda: timing.most_threads(config))
         torch.set_num_threads(1 if timing.settles_threads(config, device, world, threads) else threads)
-        split = _load(config, display, world)
-        config = _fitting(config, split, world, display)
+        split = load_images(config, display, world)
+        config = fit_config(config, split, world, display)
         spec = augmentation_of(config.data).spec(split.train)
         starting.require(config, spec)
         feasible.require_effect(config, spec, starting.usual(config))
@@ -135,7 +125,7 @@ def resume(
         with _training_in(run, world):
             progress, saved = resuming.reached(run, resolved, world, display)
             torch.set_num_threads(progress.settings["threads"])
-            split = _load(config, display, world)
+            split = load_images(config, display, world)
             if split.fingerprint != fingerprint:
                 raise UserError(f"the images of {config.data.source} changed since the run began: restore them, or train anew")
             feasible.require_room(config, augmentation_of(config.data).spec(split.train), device, world)
@@ -249,59 +239,8 @@ def _save(run: Run, trainer: Trainer) -> None:
     finished = at.early or at.step >= at.steps
     known = calibrated(best, trainer.held_out, trainer.config.data.fit, trainer.device) if finished else None
     run.export(best, trainer.config, best.spec, at.step, calibration=known)
-    points = best.spec.points
-    if best.draws and (at.step or points) and trainer.config.log.grid:
-        run.samples.mkdir(exist_ok=True)
-        drawn = _grid(trainer) if points is None else _scatter(trainer, points)
-        pictures.save(drawn, run.samples / f"step-{at.step:09d}.png", run.marker(trainer.config, best, trainer.device))
-        if points is not None:
-            _over_time(run, trainer)
+    shown.save(run, trainer)
     checkpoint.save(run.checkpoints, at.step, trainer.state(), asdict(at))
-
-
-@torch.no_grad()
-def _grid(trainer: Trainer) -> Image.Image:
-    """The same noise drawn again, pairs side by side; of a model that starts from images, the first held-out ones: source, result and
-    known truth in a row."""
-    count, best = trainer.config.log.grid, trainer.best
-    noise = Noise(count, seed=trainer.config.train.seed, device=trainer.device)
-    if isinstance(best, DrawsPairs):
-        drawn, others = best.sample_pairs(noise)
-        return _rows([drawn, pictures.like(others, drawn)])
-    if not best.from_source:
-        return pictures.grid(pictures.to_uint8(best.sample(noise)))
-    loader = trainer.holdout or trainer.loader
-    batch = loader.batch_at(0)
-    count = max(1, min(count // 3, len(batch.image)))
-    condition = batch.condition[:count]
-    made = best.sample(Noise(count, seed=trainer.config.train.seed, device=trainer.device), condition)
-    assert condition.source is not None
-    assert best.spec.source is not None
-    source = condition.source[:, : best.spec.source.channels]  # behind it stand maps of what is known
-    return _rows([pictures.like(source, made), made, *([batch.image[:count]] if loader.augmentation.paired else [])])
-
-
-@torch.no_grad()
-def _scatter(trainer: Trainer, modes: PointModes) -> Image.Image:
-    """Points of the same noise drawn again."""
-    drawn = trainer.best.sample(Noise(POINTS, seed=trainer.config.train.seed, device=trainer.device))
-    return scatter.scatter(scatter.in_units(drawn, modes), modes)
-
-
-def _over_time(run: Run, trainer: Trainer) -> None:
-    """Some of the scatter plots so far side by side: how the modes were filled, or lost again."""
-    there = [(step, path) for step, path in run.grids() if step <= trainer.progress.step]
-    chosen = sorted({round(place) for place in np.linspace(0, len(there) - 1, PANELS)})
-    shown = []
-    for step, path in (there[place] for place in chosen):
-        with suppress(OSError), Image.open(path) as picture:  # one that is damaged ends no training
-            shown.append((f"step {step:,}", picture.convert("RGB")))
-    pictures.save(scatter.panels(shown), run.over_time, run.marker(trainer.config, trainer.best, trainer.device))
-
-
-def _rows(shown: Sequence[Tensor]) -> Image.Image:
-    """Pictures (N, C, H, W) of several kinds, those of the same number side by side."""
-    return pictures.grid(pictures.to_uint8(torch.stack(list(shown), 1).flatten(0, 1)), columns=len(shown) * max(1, 12 // len(shown) // 2))
 
 
 def _roll_back(run: Run, trainer: Trainer, display: Display) -> None:
@@ -356,49 +295,6 @@ def _asked(config: Config, out: Path | None) -> Config:
     if out is not None:
         Run.require_free(out)
     return config
-
-
-def _load(config: Config, display: Display, world: World) -> Split:
-    """The images. On every machine one process reads them first, so that the others find them in the cache."""
-    split = None
-    for first in (True, False):
-        if first == (world.local == 0):
-            split = open_images(config.data, lambda done, total: display.show("reading images", done, total))
-        world.all(None)
-    assert split is not None
-    if len(found := set(world.all(split.fingerprint))) > 1:
-        raise UserError(f"{len(found)} different sets of images go by the name of {config.data.source} on the machines of this training")
-    if skipped := split.train.skipped:
-        reasons = told(skipped, singly=1)
-        said = "; ".join(reasons[:3]) + ("; ..." if len(reasons) > 3 else "")
-        if split.train.partner is None:
-            display.say(f"skipped {some(len(skipped), 'unusable file')}: {said} (calotype data check lists all)")
-        else:
-            display.say(f"left out {some(len(skipped), 'file')}: {said}")
-    return split
-
-
-def _fitting(config: Config, split: Split, world: World, display: Display) -> Config:
-    """The configuration with a batch that there are images for; said where it is not that of the recipe."""
-    count = len(split.train) - aside(config.data, len(split.train))
-    found = feasible.fitting(config, count, world.size * config.train.accumulate)
-    if found.train.batch != config.train.batch:
-        images, batch = some(count, "image"), found.train.batch
-        display.say(
-            f"batches of {batch} in place of {config.train.batch}, for there are {images} to train on: `train.batch` asks for others"
-        )
-    if found.data.flip is None:
-        flip = world.first(lambda: _may_flip(found, split.train))
-        if flip:
-            display.say("half of the images are mirrored at random, for that changes nothing about them: `data.flip=False` leaves it")
-        found = replace(found, data=replace(found.data, flip=flip))
-    return found
-
-
-def _may_flip(config: Config, images: Images) -> bool:
-    """Whether a training mirrors images where nobody said: one that learns to draw or to recognize them alone, if they allow it."""
-    spec = augmentation_of(config.data).spec(images)
-    return not blank(config.model, spec).from_source and spec.source is None and spec.points is None and may_flip(images.pixels)
 
 
 def _require_space(folder: Path, trainer: Trainer) -> None:
