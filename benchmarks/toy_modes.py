@@ -29,7 +29,7 @@ from calotype.engine.run import Run
 from calotype.files import read_json, write_json, write_text
 from calotype.recipes import RECIPES, named
 
-STEPS = {"ring": 5_000, "grid": 15_000}
+STEPS = {"ring": 5_000, "grid": 30_000}
 """Of a training, where none are given."""
 
 SCORES = ("modes hit", "high-quality share", "KL to uniform")
@@ -135,7 +135,7 @@ def main() -> None:
     parser.add_argument("--recipes", nargs="+", default=["gan", "points"], choices=RECIPES)
     parser.add_argument("--sources", nargs="+", default=list(POINTS), choices=NAMES)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--steps", type=int, help="5,000 on the ring, 15,000 on the grid and 3,000 on digits where none are given")
+    parser.add_argument("--steps", type=int, help="5,000 on the ring, 30,000 on the grid and 3,000 on digits where none are given")
     parser.add_argument("--runs", type=Path, default=Path("runs/toy-modes"))
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "toy-modes.json")
     asked = parser.parse_args()
