@@ -362,6 +362,29 @@ class HasPosterior(Protocol):
 
 
 @runtime_checkable
+class LocatesLikelihood(Protocol):
+    """A likelihood that is a sum over the places of an image: autoregressive models, and flows as far as it can be said of them."""
+
+    pixelwise: bool  # whether a number is the probability of its pixel given those before it; else a term that arises at its place
+
+    def located(self, x: Tensor, condition: Condition, rng: torch.Generator) -> dict[str, Tensor]:
+        """Nats (N, H, W) of 8-bit images (N, C, H, W) in [-1, 1] by the name of the part of the model that they come from.
+
+        With the same generator all of them add up to what the first of ``likelihoods()`` says of each image.
+        """
+
+
+@runtime_checkable
+class Discriminates(Protocol):
+    """A network that was trained to tell real images from generated ones, beside the one that makes them: GANs."""
+
+    discriminator: nn.Module
+
+    def realness(self, x: Tensor, condition: Condition | None = None) -> Tensor:
+        """(N,) float32 of images (N, C, H, W) in [-1, 1], each judged by itself: the larger, the more real."""
+
+
+@runtime_checkable
 class Denoises(Protocol):
     """A denoiser at every noise level between image and noise, from which posterior sampling draws: diffusion and flow matching."""
 

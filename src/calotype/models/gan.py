@@ -288,6 +288,22 @@ class GAN(Model):
         """The logits of images as they are."""
         return self._asked(self._packed(self.discriminator.look(images)), label)[0]
 
+    def realness(self, x: Tensor, condition: Condition | None = None) -> Tensor:
+        """As `calotype.types.Discriminates` says: the mean of the logits of an image's parts, of packs made of one image.
+
+        Raises:
+            UserError: where a conditional model is given no labels.
+        """
+        label = self.needed(condition)
+        step = 1 if self.discriminator.mixes_batch else max(1, len(x))
+        found = []
+        for first in range(0, len(x), step):
+            rows = slice(first, first + step)
+            packs = x[rows].repeat(1, self.config.pack, 1, 1)
+            logits = self._asked(self.discriminator.look(packs), None if label is None else label[rows])[0]
+            found.append(logits.float().flatten(1).mean(1) if logits.ndim > 1 else logits.float())
+        return torch.cat(found)
+
     def _packed(self, images: Tensor) -> Tensor:
         """As many neighbors as make a pack become channels of one image (Lin et al. 2018); who is left over is left out."""
         pack = self.config.pack
