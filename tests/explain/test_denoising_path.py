@@ -48,7 +48,7 @@ def test_what_is_decided_is_what_the_formula_says() -> None:
     assert list(path.times) == sorted(path.times)
     for name in BANDS:
         for time, share in zip(path.times, path.decided[name], strict=True):
-            # the state follows the image along the equation as sqrt(variance) / SPREAD times it: expected = alpha SPREAD / sqrt(variance) of it
+            # along the equation the state is sqrt(variance) / SPREAD times the image: alpha SPREAD / sqrt(variance) of it is expected
             kept = time * SPREAD / (time**2 * SPREAD**2 + (1 - time) ** 2) ** 0.5
             assert share == pytest.approx(1 - (1 - kept) ** 2, abs=0.04)
     assert path.decided["fine"][0] == pytest.approx(0, abs=0.05)

@@ -23,7 +23,7 @@ class Transform(nn.Module):
         raise NotImplementedError
 
     def local(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """As ``forward``, but the log-determinant by the places that it comes from: of (N, C, H, W) as (N, H, W), of tokens (N, T, D) as (N, T).
+        """As ``forward``, with the log-determinant by place: (N, H, W) of images (N, C, H, W), (N, T) of tokens (N, T, D).
 
         Here the same for all places, which is right for whatever does the same everywhere; the others say it themselves.
         """
