@@ -354,6 +354,30 @@ class HasEncoder(HasLatents, Protocol):
 
 
 @runtime_checkable
+class HasDecoder(HasLatents, Protocol):
+    """Latents that one network makes images of, whose layers can be looked into: generators of GANs, decoders of VAEs."""
+
+    @property
+    def decoding(self) -> nn.Module:
+        """The network: ``decode`` is its call, but for what comes before the first and after the last layer."""
+
+
+@runtime_checkable
+class HasStyles(HasLatents, Protocol):
+    """Latents that become styles first, from which the layers of the network are told what to make (Karras et al. 2019)."""
+
+    @property
+    def has_styles(self) -> bool:
+        """Whether the network of this very model is such a one."""
+
+    def styles(self, z: Tensor, condition: Condition | None = None) -> Tensor:
+        """The styles of all layers, (N, layers, styles), of latents (N, *latent_shape): without mixing, those of all layers are alike."""
+
+    def of_styles(self, styles: Tensor) -> Tensor:
+        """Images (N, C, H, W) in [-1, 1] of styles (N, layers, styles), or of styles (N, styles) that all layers share."""
+
+
+@runtime_checkable
 class HasPosterior(Protocol):
     """An encoder that gives a distribution of latents for each image."""
 

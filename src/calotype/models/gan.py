@@ -152,6 +152,24 @@ class GAN(Model):
         images: Tensor = self.generator(z, self.needed(condition))
         return images
 
+    @property
+    def decoding(self) -> nn.Module:
+        """The generator."""
+        return self.generator
+
+    @property
+    def has_styles(self) -> bool:
+        """Whether latents become `styles` first."""
+        return self.generator.has_styles
+
+    def styles(self, z: Tensor, condition: Condition | None = None) -> Tensor:
+        """The styles (N, layers, styles) of latents (N, latent), where the generator has any; a conditional model needs labels."""
+        return self.generator.styles(z, self.needed(condition))
+
+    def of_styles(self, styles: Tensor) -> Tensor:
+        """Images (N, C, H, W) in [-1, 1] of styles (N, layers, styles), or (N, styles) for all layers."""
+        return self.generator.of_styles(styles)
+
     @torch.no_grad()
     def watch(self, train: Batch, holdout: Batch, step: Step) -> dict[str, Tensor]:
         """What the discriminator makes of real images it trains on, real images it never saw, and generated ones.
