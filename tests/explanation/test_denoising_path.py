@@ -11,7 +11,7 @@ from torch import Tensor
 from calotype.diffusion.path import PATHS, NoiseLevel
 from calotype.diffusion.samplers import Denoiser
 from calotype.errors import UserError
-from calotype.explain.denoising import BANDS, chosen_places, denoising_path, share_decided
+from calotype.explanation.denoising import BANDS, chosen_places, denoising_path, share_decided
 from calotype.types import ImageSpec, Model, Noise, Player
 
 SPEC = ImageSpec(16, 1)

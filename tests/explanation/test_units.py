@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
 from calotype.errors import UserError
-from calotype.explain.units import moves_single_units, traversal, unit_activity
+from calotype.explanation.units import moves_single_units, traversal, unit_activity
 from calotype.models import build
 from calotype.recipes import named
 from calotype.types import Condition, ImageSpec, Model, Player

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 from torch import Tensor, nn
 
+from calotype.explanation.layers import recorded
+
 SURVIVES = 0.5  # rank correlation above which a map does not depend on the layer that tells classes apart
 DRAWS = 3  # of random weights of the top layer
 MAPS = 24  # pairs of maps that a verdict is of at least, where more draws can make them
@@ -85,24 +87,16 @@ def layers_of(network: nn.Module, run: Callable[[], object]) -> list[tuple[str, 
 
     A layer is a map with a matrix of weights, such as a convolution, together with what normalizes its output.
     """
-    order: list[tuple[str, nn.Module]] = []
+    names = {module: name for name, module in network.named_modules() if _weights(module)}
+    order: dict[nn.Module, str] = {}
 
-    def watch(name: str) -> Callable[[nn.Module, object, object], None]:
-        def look(module: nn.Module, given: object, out: object) -> None:
-            if all(module is not other for _, other in order):
-                order.append((name, module))
+    def look(module: nn.Module, given: object, out: object) -> None:
+        order.setdefault(module, names[module])
 
-        return look
-
-    handles = [module.register_forward_hook(watch(name)) for name, module in network.named_modules() if _weights(module)]
-    try:
-        with torch.no_grad():
-            run()
-    finally:
-        for handle in handles:
-            handle.remove()
+    with torch.no_grad(), recorded(list(names), look):
+        run()
     layers: list[tuple[str, list[nn.Module]]] = []
-    for name, module in order:
+    for module, name in order.items():
         if not layers or any(t.ndim > 1 for t in _weights(module)):
             layers.append((name or "the network", [module]))
         else:

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from calotype.data import load
-from calotype.explain.attribution import grad_cam, integrated_gradients, spatial_layer
-from calotype.explain.sanity import cascade, layers_of, rank_correlation, shuffled
+from calotype.explanation.attribution import ImageScore, grad_cam, integrated_gradients, spatial_layer
+from calotype.explanation.sanity import cascade, layers_of, rank_correlation, shuffled
 from calotype.metrics.features_kinds import embedded_digits
-from calotype.types import Model
+from calotype.types import Classifies, Model
 
 BLACK = torch.tensor(-1.0)
 
@@ -29,8 +29,13 @@ def digits() -> Tensor:
     return torch.from_numpy(pixels.copy()).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-def outputs_of(model: Model):  # type: ignore[no-untyped-def]
-    return lambda x: model.logits_of(model.features(x))
+def logits_of(model: Model, x: Tensor) -> Tensor:
+    assert isinstance(model, Classifies)
+    return model.logits_of(model.features(x))
+
+
+def score_of(model: Model) -> ImageScore:
+    return lambda x, target: logits_of(model, x).gather(1, target[:, None])[:, 0]
 
 
 def test_rank_correlations_are_those_of_scipy() -> None:
@@ -64,14 +69,13 @@ def test_weights_are_shuffled_for_a_while_and_then_back() -> None:
 
 
 def test_an_edge_detector_that_poses_as_an_explanation_is_refused(recognizer: Model, digits: Tensor) -> None:
-    outputs = outputs_of(recognizer)
     edges = torch.tensor([[[[-1.0, -1, -1], [-1, 8, -1], [-1, -1, -1]]]])
-    layers = layers_of(recognizer, lambda: outputs(digits[:1]))
+    layers = layers_of(recognizer, lambda: logits_of(recognizer, digits[:1]))
     assert layers[0][0] == "network.head"
-    target = outputs(digits).argmax(1)
+    target = logits_of(recognizer, digits).argmax(1)
 
     def confident_edges() -> Tensor:  # it even asks the network, and uses what it says for its strength
-        p = outputs(digits).softmax(1).gather(1, target[:, None]).view(-1, 1, 1, 1)
+        p = logits_of(recognizer, digits).softmax(1).gather(1, target[:, None]).view(-1, 1, 1, 1)
         return F.conv2d(digits, edges, padding=1).abs() * p
 
     with torch.no_grad():
@@ -83,17 +87,17 @@ def test_an_edge_detector_that_poses_as_an_explanation_is_refused(recognizer: Mo
 
 @pytest.mark.parametrize("method", ["integrated gradients", "Grad-CAM"])
 def test_maps_of_a_trained_network_pass(recognizer: Model, digits: Tensor, method: str) -> None:
-    outputs = outputs_of(recognizer)
-    target = outputs(digits).argmax(1)
-    _, layer, _ = spatial_layer(recognizer, outputs, digits[:1])
+    score = score_of(recognizer)
+    target = logits_of(recognizer, digits).argmax(1)
+    _, layer, _ = spatial_layer(recognizer, lambda: logits_of(recognizer, digits[:1]))
 
     def maps() -> Tensor:
         if method == "Grad-CAM":
-            return grad_cam(outputs, layer, digits, target)
-        return integrated_gradients(outputs, digits, target, BLACK, tolerance=0, most=8).map
+            return grad_cam(score, layer, digits, target)
+        return integrated_gradients(score, digits, target, BLACK, tolerance=0, most=8).map
 
     before = maps()
-    found = cascade(layers_of(recognizer, lambda: outputs(digits[:1]))[:3], maps)
+    found = cascade(layers_of(recognizer, lambda: logits_of(recognizer, digits[:1]))[:3], maps)
     assert not found.refused
     assert abs(found.top.correlation) < 0.3
     assert torch.equal(maps(), before)  # the network is what it was
@@ -101,13 +105,13 @@ def test_maps_of_a_trained_network_pass(recognizer: Model, digits: Tensor, metho
 
 def test_what_is_signed_passes_by_its_signs_alone(recognizer: Model, digits: Tensor) -> None:
     """A fact about digits: how strong an attribution is follows the ink whatever the network, which a reader of sizes has to know."""
-    outputs = outputs_of(recognizer)
-    target = outputs(digits).argmax(1)
+    score = score_of(recognizer)
+    target = logits_of(recognizer, digits).argmax(1)
 
     def maps() -> Tensor:
-        return integrated_gradients(outputs, digits, target, BLACK, tolerance=0, most=8).map
+        return integrated_gradients(score, digits, target, BLACK, tolerance=0, most=8).map
 
-    found = cascade(layers_of(recognizer, lambda: outputs(digits[:1]))[:1], maps)
+    found = cascade(layers_of(recognizer, lambda: logits_of(recognizer, digits[:1]))[:1], maps)
     assert found.top.absolute > 0.9
-    strengths = cascade(layers_of(recognizer, lambda: outputs(digits[:1]))[:1], lambda: maps().abs())
+    strengths = cascade(layers_of(recognizer, lambda: logits_of(recognizer, digits[:1]))[:1], lambda: maps().abs())
     assert strengths.refused

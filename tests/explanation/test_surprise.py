@@ -9,7 +9,7 @@ import torch
 from calotype.data import load
 from calotype.errors import UserError
 from calotype.evaluation.likelihoods import LabelledImages, _Effort, nats_of
-from calotype.explain.surprise import surprise
+from calotype.explanation.surprise import surprise
 from calotype.metrics.likelihood import bits_per_dim
 from calotype.tasks.sample import Generator
 from calotype.types import Model

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-Outputs = Callable[[Tensor], Tensor]
-"""Images (N, C, H, W) to numbers (N, K), each row by itself, of which one a row is explained."""
+from calotype.explanation.layers import recorded
+
+ImageScore = Callable[[Tensor, Tensor], Tensor]
+"""Images (N, C, H, W) and what is asked of each, such as a class, (N,) int64, to scores (N,), each of its image alone."""
 
 COMPLETE = 0.01  # of the difference between image and baseline that attributions may miss
 FEWEST, MOST = 16, 1024  # intervals of the path
@@ -28,7 +30,7 @@ class IntegratedGradients:
 
 
 def integrated_gradients(
-    outputs: Outputs, x: Tensor, target: Tensor, baseline: Tensor, *, tolerance: float = COMPLETE, most: int = MOST
+    score: ImageScore, x: Tensor, target: Tensor, baseline: Tensor, *, tolerance: float = COMPLETE, most: int = MOST
 ) -> IntegratedGradients:
     """The gradients of a score along the straight way from a baseline to the image, times their difference.
 
@@ -37,9 +39,9 @@ def integrated_gradients(
     until the sum is right to ``tolerance``; nothing is computed twice.
 
     Args:
-        outputs: images (N, C, H, W) to (N, K).
+        score: what is explained.
         x: images (N, C, H, W).
-        target: which of the K numbers is explained, (N,) int64.
+        target: what is asked of each, (N,) int64.
         baseline: broadcastable to ``x``: what counts as nothing to be seen.
         tolerance: the share of F(x) - F(x0) that may be missing; 0 takes ``most`` intervals.
         most: intervals, a power of two: who is not complete then says so in ``remaining``.
@@ -50,7 +52,7 @@ def integrated_gradients(
     if most < 1 or most & (most - 1):
         raise ValueError(f"the intervals are halved: give a power of two, not {most}")
     way = x - baseline
-    ends = _scores(outputs, torch.cat([x, (x - way).expand_as(x)]), target.repeat(2)).view(2, -1)
+    ends = _scores(score, torch.cat([x, (x - way).expand_as(x)]), target.repeat(2)).view(2, -1)
     gained = ends[0] - ends[1]
     total = torch.zeros(x.shape, dtype=torch.float64, device=x.device)
     steps, missed = torch.zeros_like(target), torch.full_like(gained, torch.inf)
@@ -60,7 +62,7 @@ def integrated_gradients(
     shares, weights = torch.linspace(0, 1, intervals + 1), torch.ones(intervals + 1)
     weights[[0, -1]] = 0.5
     while True:
-        total[open_] += _along(outputs, x[open_], way[open_], target[open_], shares, weights)
+        total[open_] += _along(score, x[open_], way[open_], target[open_], shares, weights)
         sums = (total[open_] / intervals * way[open_]).flatten(1).sum(1)
         missed[open_] = (sums - gained[open_]).abs() / gained[open_].abs().clamp(min=1e-12)
         steps[open_] = intervals
@@ -73,34 +75,30 @@ def integrated_gradients(
     return IntegratedGradients(found.float(), gained, missed, steps)
 
 
-def grad_cam(outputs: Outputs, layer: nn.Module, x: Tensor, target: Tensor) -> Tensor:
+def grad_cam(score: ImageScore, layer: nn.Module, x: Tensor, target: Tensor) -> Tensor:
     """Where the maps of a layer speak for a score: (N, h, w) float32 at their own size, nowhere below 0.
 
     Selvaraju et al. (2017), equations 1 and 2: the maps of the layer, each weighted by the mean of the score's gradient over it, added up;
     what is below zero, which speaks against the score, is cut off.
 
     Args:
-        outputs: images (N, C, H, W) to (N, K).
-        layer: a module that ``outputs`` calls, whose output is (N, C', h, w).
+        score: what is explained.
+        layer: a module that ``score`` calls, whose output is (N, C', h, w).
         x: images (N, C, H, W).
-        target: which of the K numbers is explained, (N,) int64.
+        target: what is asked of each, (N,) int64.
     """
     found = []
     for rows in _parts(x):
         kept: list[Tensor] = []
-        handle = layer.register_forward_hook(lambda module, given, out, kept=kept: kept.append(out))
-        try:
-            with torch.enable_grad():
-                scores = outputs(x[rows].detach().requires_grad_()).gather(1, target[rows, None]).sum()
-                (gradient,) = torch.autograd.grad(scores, kept[-1])
-        finally:
-            handle.remove()
+        with torch.enable_grad(), recorded([layer], lambda module, given, out, kept=kept: kept.append(out)):
+            scores = score(x[rows].detach().requires_grad_(), target[rows])
+            (gradient,) = torch.autograd.grad(scores.sum(), kept[-1])
         weights = gradient.float().mean((2, 3), keepdim=True)
         found.append((weights * kept[-1].detach().float()).sum(1).relu())
     return torch.cat(found)
 
 
-def spatial_layer(network: nn.Module, outputs: Outputs, x: Tensor, side: int = SIDE) -> tuple[str, nn.Module, tuple[int, int]]:
+def spatial_layer(network: nn.Module, run: Callable[[], object], side: int = SIDE) -> tuple[str, nn.Module, tuple[int, int]]:
     """The last layer whose maps have ``side`` places a side or more: its name within ``network``, itself, and the size of its maps.
 
     Where the network has none, the finest. The last maps of a network mean most and say least of where: on small images they have 4x4
@@ -108,60 +106,51 @@ def spatial_layer(network: nn.Module, outputs: Outputs, x: Tensor, side: int = S
 
     Args:
         network: whose layers are meant.
-        outputs: what calls it.
-        x: one image or more (N, C, H, W).
+        run: what lets it judge an image.
         side: places a side.
 
     Raises:
         ValueError: for a network that makes no maps.
     """
+    names = {module: name for name, module in network.named_modules() if name}
     seen: list[tuple[str, nn.Module, tuple[int, int]]] = []
 
-    def watch(name: str) -> Callable[[nn.Module, object, object], None]:
-        def look(module: nn.Module, given: object, out: object) -> None:
-            if isinstance(out, Tensor) and out.ndim == 4 and len(out) == len(x) and min(out.shape[2:]) > 1:
-                seen.append((name, module, (out.shape[2], out.shape[3])))
+    def look(module: nn.Module, given: object, out: object) -> None:
+        if isinstance(out, Tensor) and out.ndim == 4 and min(out.shape[2:]) > 1:
+            seen.append((names[module], module, (out.shape[2], out.shape[3])))
 
-        return look
-
-    handles = [module.register_forward_hook(watch(name)) for name, module in network.named_modules() if name]
-    try:
-        with torch.no_grad():
-            outputs(x)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with torch.no_grad(), recorded(list(names), look):
+        run()
     if not seen:
         raise ValueError("the network makes no maps: there is no layer for Grad-CAM")
     fine = [one for one in seen if min(one[2]) >= side]
     return fine[-1] if fine else max(reversed(seen), key=lambda one: min(one[2]))
 
 
-def _scores(outputs: Outputs, x: Tensor, target: Tensor) -> Tensor:
+def _scores(score: ImageScore, x: Tensor, target: Tensor) -> Tensor:
     with torch.no_grad():
-        found = [outputs(x[rows]).double().gather(1, target[rows, None])[:, 0] for rows in _parts(x)]
-    return torch.cat(found)
+        return torch.cat([score(x[rows], target[rows]).double() for rows in _parts(x)])
 
 
-def _along(outputs: Outputs, x: Tensor, way: Tensor, target: Tensor, shares: Tensor, weights: Tensor) -> Tensor:
+def _along(score: ImageScore, x: Tensor, way: Tensor, target: Tensor, shares: Tensor, weights: Tensor) -> Tensor:
     """The sum of the gradients (N, C, H, W) at shares of the way, each times its weight; as many at once as fit."""
     total = torch.zeros(x.shape, dtype=torch.float64, device=x.device)
     step = max(1, PIXELS // (len(x) * x.shape[2] * x.shape[3]))
     for first in range(0, len(shares), step):
         share, weight = (part[first : first + step].to(x.device).view(-1, 1, 1, 1, 1) for part in (shares, weights))
         points = (x - (1 - share) * way).flatten(0, 1)
-        gradients = _gradients(outputs, points, target.repeat(len(share))).view(len(share), *x.shape)
+        gradients = _gradients(score, points, target.repeat(len(share))).view(len(share), *x.shape)
         total += (weight * gradients).sum(0)
     return total
 
 
-def _gradients(outputs: Outputs, x: Tensor, target: Tensor) -> Tensor:
+def _gradients(score: ImageScore, x: Tensor, target: Tensor) -> Tensor:
     """Of each score by its own image, (N, C, H, W) float64."""
     found = []
     for rows in _parts(x):
         with torch.enable_grad():
             at = x[rows].detach().requires_grad_()
-            (gradient,) = torch.autograd.grad(outputs(at).gather(1, target[rows, None]).sum(), at)
+            (gradient,) = torch.autograd.grad(score(at, target[rows]).sum(), at)
         found.append(gradient.double())
     return torch.cat(found)
 
