@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from calotype.data import Images
-from calotype.engine.display import Display, Say, Terminal
+from calotype.engine.display import Display, Say, Terminal, progress
 from calotype.errors import UserError
+from calotype.evaluation import explaining_families
 from calotype.evaluation.beside import named, of_run
 from calotype.evaluation.request import Request
 from calotype.evaluation.target import run_of
@@ -16,6 +17,7 @@ from calotype.explanation.codes import Codes
 from calotype.explanation.section import Explanation, Section
 from calotype.explanation.unsupervised import unsupervised
 from calotype.files import name_of
+from calotype.metrics.features import FeatureSpace, default, pick
 from calotype.tasks.model_inputs import Given, given
 from calotype.tasks.sample import Generator, load
 from calotype.types import HasLatents
@@ -33,6 +35,11 @@ class Explained:
     label: int | None  # the one class to explain; None for all
     seed: int
     say: Say | None
+    judge: FeatureSpace | None = None
+
+    def progress(self, what: str) -> Callable[[int, int], None] | None:
+        """What is told how far a work has come."""
+        return progress(self.say, what)
 
 
 @dataclass(frozen=True)
@@ -49,7 +56,14 @@ def _unsupervised(one: Explained) -> Section | None:
     return unsupervised(Codes(one.generator), one.seed, one.label)
 
 
-PARTS: tuple[ExplanationPart, ...] = (ExplanationPart("unsupervised-directions", _unsupervised),)
+PARTS: tuple[ExplanationPart, ...] = (
+    ExplanationPart("unsupervised-directions", _unsupervised),
+    ExplanationPart("denoising", explaining_families.denoising),
+    ExplanationPart("latent-units", explaining_families.latent_units),
+    ExplanationPart("surprise", explaining_families.pixel_surprise),
+    ExplanationPart("integrated-gradients", explaining_families.gradients),
+    ExplanationPart("grad-cam", explaining_families.cam),
+)
 
 
 def explain(
@@ -109,4 +123,5 @@ def _opened(path: Path, request: Request, images: Sequence[str], label: int | st
         config, facts = run.read_config()
         beside = of_run(config.data, facts["data"]["fingerprint"], request, spec, spec)
     asked = given(tuple(images), spec, 16) if images else None
-    return Explained(name_of(path), generator, beside.train, beside.holdout, asked, generator.label(label), request.seed, request.say)
+    judge = pick(None, spec)[0] if default(spec) == "digits" else None
+    return Explained(name_of(path), generator, beside.train, beside.holdout, asked, generator.label(label), request.seed, request.say, judge)

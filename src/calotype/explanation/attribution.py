@@ -89,13 +89,22 @@ def grad_cam(score: ImageScore, layer: nn.Module, x: Tensor, target: Tensor) -> 
     """
     found = []
     for rows in _parts(x):
-        kept: list[Tensor] = []
-        with torch.enable_grad(), recorded([layer], lambda module, given, out, kept=kept: kept.append(out)):
-            scores = score(x[rows].detach().requires_grad_(), target[rows])
-            (gradient,) = torch.autograd.grad(scores.sum(), kept[-1])
-        weights = gradient.float().mean((2, 3), keepdim=True)
-        found.append((weights * kept[-1].detach().float()).sum(1).relu())
+        found.append(_grad_cam(score, layer, x[rows], target[rows]))
     return torch.cat(found)
+
+
+def _grad_cam(score: ImageScore, layer: nn.Module, x: Tensor, target: Tensor) -> Tensor:
+    kept: list[Tensor] = []
+
+    def look(module: nn.Module, given: object, out: object) -> None:
+        assert isinstance(out, Tensor)
+        kept.append(out)
+
+    with torch.enable_grad(), recorded([layer], look):
+        scores = score(x.detach().requires_grad_(), target)
+        (gradient,) = torch.autograd.grad(scores.sum(), kept[-1])
+    weights = gradient.float().mean((2, 3), keepdim=True)
+    return (weights * kept[-1].detach().float()).sum(1).relu()
 
 
 def spatial_layer(network: nn.Module, run: Callable[[], object], side: int = SIDE) -> tuple[str, nn.Module, tuple[int, int]]:

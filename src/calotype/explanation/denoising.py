@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from calotype import pictures
 from calotype.diffusion.path import NoiseLevel
 from calotype.diffusion.samplers import dpm_plus_plus
 from calotype.errors import UserError
+from calotype.explanation.section import Curves, Exhibit, Strip, Table
 from calotype.types import Denoises, Model, Noise
 
 STEPS = 32  # of the solver
+COLUMNS, ROWS = 8, 6  # places and images that are shown
 BANDS = {"coarse": (0.0, 1 / 16), "medium": (1 / 16, 1 / 8), "fine": (1 / 8, 1.0)}
 """Frequencies in cycles per pixel: forms of 16 pixels and more, of 8 to 16, and all that is finer."""
 
@@ -28,6 +32,65 @@ class DenoisingPath:
     decided: dict[str, tuple[float, ...]]  # by band (`BANDS`): the share of the variance of the final images, see `share_decided`
     named: tuple[float, ...] = ()  # share of images that a classifier takes for the same class as the final one
     label_given: bool = False  # whether the class was told the model from the start
+
+    name = "denoising"
+    title = "The path of denoising: what is decided when"
+    says = (
+        "An image is made out of noise, little by little. The pictures show what the model expects to come of the noise so far: first the mean of "
+        "all that may come, in the end the image. The curves show how much of the final images is fixed by then, large forms first and details "
+        "last."
+    )
+
+    @property
+    def halves(self) -> dict[str, float | None]:
+        """By band, the share of the image in the state from which on half of its variance stays decided; None where that is never so."""
+        found: dict[str, float | None] = {}
+        for name, shares in self.decided.items():
+            open_ = [place for place, share in enumerate(shares) if not share >= 0.5]
+            after = open_[-1] + 1 if open_ else 0
+            found[name] = self.times[after] if after < len(self.times) else None
+        return found
+
+    def exhibits(self) -> Sequence[Exhibit]:
+        """Expected images on the way, and what is decided."""
+        places, rows = chosen_places(self.times, COLUMNS), min(ROWS, len(self.final))
+        images = torch.stack([*(self.expected[place] for place in places), self.final])[:, :rows].transpose(0, 1).flatten(0, 1)
+        heads = (*(f"{100 * self.times[place]:.0f}%" for place in places), "image")
+        shown = Strip(
+            "Each row is an image on its way: what the model expects it to become, at so much of the image in the mixture of image and noise.",
+            pictures.to_uint8(images.clamp(-1, 1)),
+            len(places) + 1,
+            tuple(str(row + 1) for row in range(rows)),
+            heads,
+        )
+        lines = {f"{name} forms" if name != "fine" else "details": (self.times, shares) for name, shares in self.decided.items()}
+        told = ""
+        if self.named:
+            lines["the class, as a classifier reads it"] = (self.times, self.named)
+            given = ", which the model was told from the start: it is read once it shows" if self.label_given else ""
+            told = f" The class is the share of images that a classifier takes for what it takes the final image for{given}."
+        caption = (
+            f"What is decided, of {len(self.final)} images: the share of the variance between final images that what is expected accounts for, "
+            f"0 for their mean; coarse forms are of 16 pixels or more, medium ones of 8 to 16, details are finer.{told}"
+        )
+        rows_ = tuple((name, "never" if at is None else f"{100 * at:.0f}%") for name, at in self.halves.items())
+        return (
+            shown,
+            Curves(caption, "share of the image in the mixture", "decided", lines),
+            Table("Half of the variance is decided from this share of the image on.", ("forms", "share of the image"), rows_),
+        )
+
+    def data(self) -> dict[str, Any]:
+        """All curves."""
+        return {
+            "images": len(self.final),
+            "shares_of_the_image": list(self.times),
+            "decided": {name: list(shares) for name, shares in self.decided.items()},
+            "half_decided_from": self.halves,
+            "bands_in_cycles_per_pixel": {name: list(band) for name, band in BANDS.items()},
+            "class_as_in_the_end": list(self.named),
+            "class_given": self.label_given,
+        }
 
 
 def denoising_path(

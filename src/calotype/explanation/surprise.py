@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from calotype.errors import UserError
+from calotype.explanation.colors import heat, rgb
+from calotype.explanation.section import Exhibit, Pixels, Strip, Table
+from calotype.metrics.wording import number
 from calotype.types import Condition, LocatesLikelihood, Model, mix
 
 BATCH = 50  # images at once, as a report asks for likelihoods
+SHOWN = 8  # images of either kind whose maps are shown
 STREAM = 17  # of the random numbers that a bound draws, as in a report
 
 
@@ -28,6 +35,76 @@ class Surprise:
     def bits_per_dim(self) -> float:
         """The mean over all images."""
         return float(self.bits.double().mean())
+
+    @property
+    def of_each(self) -> list[float]:
+        """Bits per dimension of every image."""
+        return [float(one) for one in self.bits.double().mean((1, 2))]
+
+
+@dataclass(frozen=True)
+class PixelSurprise:
+    """Bits of held-out images and of what the model draws itself, some of them as maps."""
+
+    held: Surprise | None  # None where there are no held-out images
+    drawn: Surprise
+    images: tuple[Pixels | None, Pixels]  # (N, H, W, C) uint8: the first of both
+    given: bool = False  # whether ``held`` are images that somebody named
+
+    name = "surprise"
+    title = "What surprises it: the bits of each pixel"
+
+    @property
+    def says(self) -> str:
+        """What a number of a pixel is."""
+        if self.drawn.pixelwise:
+            return (
+                "The model tells the probability of each pixel given all above it and to its left, exactly. Bright pixels cost many bits: it did not "
+                "expect them. What it knows for sure costs none."
+            )
+        return (
+            "A flow gives no pixel a probability of its own: its log-density is one number of the whole image. But it is a sum of terms, each of "
+            "which arises at a place of one of its levels (a latent's density there, and how much the level stretches there), and they are shown "
+            "where they arise, spread evenly over the pixels of their place. Bright places cost many bits; a place also pays for what its neighbors "
+            "can be told from."
+        )
+
+    def exhibits(self) -> Sequence[Exhibit]:
+        """Maps on one scale, and means."""
+        known = self.drawn if self.held is None else self.held
+        most = float(torch.quantile(known.bits[:SHOWN].flatten(), 0.995).clamp(min=1e-6))
+        found: list[Exhibit] = []
+        who = "Images that were named" if self.given else "Images that it never saw"
+        for one, images, what, made in ((self.held, self.images[0], who, False), (self.drawn, self.images[1], "Images that it drew itself", True)):
+            if one is None or images is None:
+                continue
+            maps = heat(one.bits[: len(images)], most)
+            caption = f"{what}, and their bits: dark for none or fewer, brightest from {number(most)} bits for each number of a pixel."
+            found.append(Strip(caption, np.concatenate([rgb(images), maps]), len(images), ("image", "bits"), drawn=made))
+        return [*found, self._means()]
+
+    def _means(self) -> Table:
+        whole = [one for one in (self.held, self.drawn) if one is not None]
+        heads = ("named" if self.given else "held out", "drawn")[-len(whole) :]
+        sums = tuple(f"{len(one.bits)}" for one in whole)
+        rows = [("images", *sums), ("bits/dim, all together", *(f"{one.bits_per_dim:.4f}" for one in whole))]
+        if len(self.drawn.parts) > 1:
+            rows += [(name, *(f"{one.parts[name]:.4f}" for one in whole)) for name in self.drawn.parts]
+        caption = f"The mean over all pixels is the likelihood ({self.drawn.kind}) that calotype evaluate reports."
+        return Table(caption, ("bits/dim", *heads), tuple(rows))
+
+    def data(self) -> dict[str, Any]:
+        """Means, by the part of the model that they come from."""
+        told = {"held_out" if not self.given else "given": self.held, "drawn": self.drawn}
+        return {
+            "kind": self.drawn.kind,
+            "pixelwise": self.drawn.pixelwise,
+            **{
+                name: {"images": len(one.bits), "bits_per_dim": one.bits_per_dim, "parts": one.parts, "of_each": one.of_each}
+                for name, one in told.items()
+                if one is not None
+            },
+        }
 
 
 @torch.no_grad()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from calotype import pictures
 from calotype.errors import UserError
+from calotype.explanation.section import Curves, Exhibit, Strip, Table
 from calotype.metrics.likelihood import ACTIVE, active_units
 from calotype.types import Condition, HasEncoder, HasPosterior, Model
 
@@ -42,6 +46,76 @@ class Traversal:
     values: tuple[float, ...]  # one a column, in standard deviations of the prior
     images: Tensor  # (rows, columns, C, H, W) in [-1, 1]
     moved: tuple[float, ...]  # of each row: root mean square change of a number of the image between the two ends, of 2
+
+
+@dataclass(frozen=True)
+class LatentUnits:
+    """Which latents of a VAE say something, and what those that vary most do to an image."""
+
+    activity: UnitActivity
+    moved: Traversal
+    single: bool  # whether a unit is one latent (`moves_single_units`)
+
+    name = "latent-units"
+    title = "Which latents say something, and what"
+    says = (
+        "An image is made from a list of latents. A latent whose divergence is near zero says nothing of any image: it could be left out. Each row "
+        "of pictures moves one of the latents that vary most between images and leaves all others as they are."
+    )
+
+    def exhibits(self) -> Sequence[Exhibit]:
+        """Divergences, and traversals."""
+        found, order = self.activity, self.activity.order
+        ranks = [float(k + 1) for k in range(len(order))]
+        parts: list[Exhibit] = [
+            Table(
+                f"Over {found.images} images. A unit is active where its posterior mean varies by more than {ACTIVE} (Burda et al. 2016).",
+                ("", ""),
+                (
+                    ("active units", f"{int(found.active.sum())} of {len(order)}"),
+                    ("divergence from the prior, all units", f"{found.nats.sum():.1f} nats an image"),
+                    ("half of it in", f"{int((found.nats[order].cumsum() < found.nats.sum() / 2).sum()) + 1} units"),
+                ),
+            ),
+            Curves(
+                "The divergence of each unit, that of the largest first: what it says of an image, in nats.",
+                "unit, by rank",
+                "nats",
+                {"divergence from the prior": (ranks, found.nats[order].tolist())},
+            ),
+            Curves(
+                "How much the posterior mean of the same units varies between images; 1 is all that the prior allows.",
+                "unit, by rank of its divergence",
+                "variance",
+                {"activity": (ranks, found.activity[order].tolist())},
+            ),
+        ]
+        if self.moved.latents:
+            hint = "" if self.single else " Units are whole maps here, of which a row moves one number."
+            rows = tuple(f"latent {place}" for place in self.moved.latents)
+            caption = (
+                f"The {len(rows)} latents that vary most between images, moved from {-REACH:g} to {REACH:g} standard deviations around those of "
+                f"one image.{hint}"
+            )
+            heads = tuple(f"{value:+.1f}" for value in self.moved.values)
+            parts.append(Strip(caption, pictures.to_uint8(self.moved.images.flatten(0, 1)), len(heads), rows, heads))
+        return parts
+
+    def data(self) -> dict[str, Any]:
+        """Every unit."""
+        found = self.activity
+        return {
+            "images": found.images,
+            "active": int(found.active.sum()),
+            "threshold": ACTIVE,
+            "units": [
+                {"unit": k, "nats": float(nats), "activity": float(found.activity[k]), "active": bool(found.active[k])}
+                for k, nats in enumerate(found.nats)
+            ],
+            "traversals": [
+                {"latent": place, "rms_change": change} for place, change in zip(self.moved.latents, self.moved.moved, strict=True)
+            ],
+        }
 
 
 @torch.no_grad()
