@@ -83,8 +83,12 @@ def test_the_bands_are_all_there_is() -> None:
 
 
 def test_places_are_spread_over_the_way() -> None:
-    assert chosen_places([0.0, 0.25, 0.5, 0.75, 1.0], 3) == [0, 2, 4]
-    assert chosen_places([0.0, 0.9, 0.95, 1.0], 4) == [0, 1, 3]
+    def path(*values: float) -> Tensor:
+        return torch.tensor(values).view(-1, 1, 1, 1, 1).expand(-1, 2, 1, 4, 4)
+
+    assert chosen_places(path(0.0, 0.25, 0.5, 0.75, 1.0), 3) == [0, 2, 4]
+    assert chosen_places(path(0.0, 0.9, 0.95, 1.0), 3) == [0, 1, 3]
+    assert chosen_places(path(0.5, 0.5, 0.5), 3) == [0, 2]
 
 
 def test_what_cannot_be_asked_is_refused() -> None:

@@ -10,22 +10,31 @@ from torch import Tensor
 
 from calotype import pictures
 from calotype.data import Images
+from calotype.engine.device import pick_device
 from calotype.explanation.denoising import DenoisingPath, denoising_path
 from calotype.explanation.judging import judged_by_classifier, judged_by_discriminator
 from calotype.explanation.saliency import Attribution, Judged, cam_part, gradients_part
 from calotype.explanation.surprise import SHOWN, PixelSurprise, surprise
 from calotype.explanation.units import LatentUnits, moves_single_units, traversal, unit_activity
+from calotype.metrics.features_kinds import embedded_digits
 from calotype.tasks.latents import draw_each
 from calotype.tasks.model_inputs import labels_for, to_tensor
+from calotype.tasks.sample import Generator
 from calotype.types import Classifies, Denoises, Discriminates, HasEncoder, HasPosterior, LocatesLikelihood, Noise
 
 if TYPE_CHECKING:
     from calotype.evaluation.explaining import Explained
 
+PACKAGED = "digits recognizer"
 PATHS = 64  # images whose way from noise is followed
 HELD = 500  # images that likelihoods, units and skills are measured by, as many as a full report asks of
 JUDGED, JUDGED_BY_GAN = 8, 4  # images that are explained; of a discriminator real and drawn ones each
 RANKED = 100  # images of either kind by which a discriminator is judged
+
+
+def packaged(device: str) -> Generator:
+    """The recognizer of digits that the package carries."""
+    return Generator(embedded_digits()[0], PACKAGED, pick_device(device))
 
 
 def denoising(one: Explained) -> DenoisingPath | None:
@@ -44,10 +53,8 @@ def denoising(one: Explained) -> DenoisingPath | None:
             assert found is not None
             return torch.from_numpy(found.argmax(1))
 
-    say = one.progress("following images from noise")
-    if say is not None:
-        say(0, 1)
-    return denoising_path(model, Noise(count, one.seed, device=device), None if label is None else label.to(device), classes_of=classes_of)
+    noise, told = Noise(count, one.seed, device=device), one.progress("following images from noise")
+    return denoising_path(model, noise, None if label is None else label.to(device), classes_of=classes_of, progress=told)
 
 
 def latent_units(one: Explained) -> LatentUnits | None:

@@ -20,22 +20,23 @@ def signed(maps: Tensor) -> Pixels:
     """Maps (N, H, W) of numbers of both signs as (N, H, W, 3): white for none, blue above, red below, each map by its own scale."""
     share = np.clip(_scaled(maps.abs()) * torch.sign(maps).numpy(), -1, 1)[..., None]
     ends = np.where(share > 0, np.array(FOR, np.float64), np.array(AGAINST, np.float64))
-    return np.rint(255 + np.abs(share) * (ends - 255)).astype(np.uint8)
+    return _rounded(255 + np.abs(share) * (ends - 255))
 
 
 def heat(maps: Tensor, most: float | None = None) -> Pixels:
-    """Maps (N, H, W) of numbers from 0 as (N, H, W, 3), dark for 0 and bright for ``most``; each map by its own scale where none is given."""
+    """Maps (N, H, W) of numbers from 0 as (N, H, W, 3), dark for 0 and bright for ``most``; each map by its own scale where none is "
+    "given."""
     share = _scaled(maps) if most is None else (maps / most).clamp(0, 1).numpy()
     place = share * (len(HEAT) - 1)
     low = np.minimum(place.astype(int), len(HEAT) - 2)
     part = (place - low)[..., None]
-    return np.rint(HEAT[low] * (1 - part) + HEAT[low + 1] * part).astype(np.uint8)
+    return _rounded(HEAT[low] * (1 - part) + HEAT[low + 1] * part)
 
 
 def over(colored: Pixels, images: Pixels) -> Pixels:
     """Colored maps laid over the images (N, H, W, C) that they are of, which shimmer through in gray."""
     gray = images.astype(np.float64).mean(3, keepdims=True)
-    return np.rint(colored * (1 - FAINT) + FAINT * gray).astype(np.uint8)
+    return _rounded(colored * (1 - FAINT) + FAINT * gray)
 
 
 def enlarged(maps: Tensor, size: int) -> Tensor:
@@ -46,6 +47,11 @@ def enlarged(maps: Tensor, size: int) -> Tensor:
 def rgb(images: Pixels) -> Pixels:
     """Gray or color images (N, H, W, C) with three channels, to stand beside maps."""
     return np.repeat(images, 3, axis=3) if images.shape[3] == 1 else images
+
+
+def _rounded(values: NDArray[np.float64]) -> Pixels:
+    found: Pixels = np.rint(values).astype(np.uint8)
+    return found
 
 
 def _scaled(maps: Tensor) -> NDArray[np.float64]:

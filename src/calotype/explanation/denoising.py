@@ -36,8 +36,10 @@ class DenoisingPath:
     name = "denoising"
     title = "The path of denoising: what is decided when"
     says = (
-        "An image is made out of noise, little by little. The pictures show what the model expects to come of the noise so far: first the mean of "
-        "all that may come, in the end the image. The curves show how much of the final images is fixed by then, large forms first and details "
+        "An image is made out of noise, little by little. The pictures show what the model expects to come of the noise so far: first "
+        "the mean of "
+        "all that may come, in the end the image. The curves show how much of the final images is fixed by then, large forms first and "
+        "details "
         "last."
     )
 
@@ -53,11 +55,12 @@ class DenoisingPath:
 
     def exhibits(self) -> Sequence[Exhibit]:
         """Expected images on the way, and what is decided."""
-        places, rows = chosen_places(self.times, COLUMNS), min(ROWS, len(self.final))
+        places, rows = chosen_places(self.expected, COLUMNS), min(ROWS, len(self.final))
         images = torch.stack([*(self.expected[place] for place in places), self.final])[:, :rows].transpose(0, 1).flatten(0, 1)
         heads = (*(f"{100 * self.times[place]:.0f}%" for place in places), "image")
         shown = Strip(
-            "Each row is an image on its way: what the model expects it to become, at so much of the image in the mixture of image and noise.",
+            "Each row is an image on its way: what the model expects it to become, at so much of the image in the mixture of image and "
+            "noise, without guidance.",
             pictures.to_uint8(images.clamp(-1, 1)),
             len(places) + 1,
             tuple(str(row + 1) for row in range(rows)),
@@ -69,8 +72,11 @@ class DenoisingPath:
             lines["the class, as a classifier reads it"] = (self.times, self.named)
             given = ", which the model was told from the start: it is read once it shows" if self.label_given else ""
             told = f" The class is the share of images that a classifier takes for what it takes the final image for{given}."
+        if self.label_given:
+            told = " What is decided at the left end, where all is noise, is what the class alone decides." + told
         caption = (
-            f"What is decided, of {len(self.final)} images: the share of the variance between final images that what is expected accounts for, "
+            f"What is decided, of {len(self.final)} images: the share of the variance between final images that what is expected accounts "
+            "for, "
             f"0 for their mean; coarse forms are of 16 pixels or more, medium ones of 8 to 16, details are finer.{told}"
         )
         rows_ = tuple((name, "never" if at is None else f"{100 * at:.0f}%") for name, at in self.halves.items())
@@ -100,6 +106,7 @@ def denoising_path(
     guidance: float = 1.0,
     classes_of: Callable[[Tensor], Tensor] | None = None,
     steps: int = STEPS,
+    progress: Callable[[int, int], None] | None = None,
 ) -> DenoisingPath:
     """Follow images from noise along the differential equation of a diffusion or flow matching model.
 
@@ -113,6 +120,7 @@ def denoising_path(
         guidance: of the denoiser.
         classes_of: a classifier, images (N, C, H, W) in [-1, 1] to classes (N,) int64.
         steps: of the solver.
+        progress: told how many of how many steps are done.
 
     Raises:
         UserError: for a model without a denoiser, and for fewer than two images, which share no variance.
@@ -127,6 +135,8 @@ def denoising_path(
 
     def remembered(x: Tensor, level: NoiseLevel) -> Tensor:
         expected.append(denoise(x, level))
+        if progress is not None:
+            progress(len(expected), steps)
         return expected[-1]
 
     with torch.no_grad():
@@ -161,15 +171,17 @@ def share_decided(expected: Tensor, final: Tensor, low: float, high: float) -> f
     return 1 - missing / there if there > 0 else float("nan")
 
 
-def chosen_places(times: Sequence[float], count: int) -> list[int]:
-    """Places of the path to be shown: as evenly as can be over the share of the image, the first and the last among them.
+def chosen_places(expected: Tensor, count: int) -> list[int]:
+    """Places of the path to be shown, such that about as much changes between any two: most of it happens early.
 
-    >>> chosen_places([0.0, 0.1, 0.5, 0.52, 0.9], 3)
-    [0, 2, 4]
+    Args:
+        expected: (T, N, C, H, W).
+        count: of the places, the first and the last among them; fewer where nothing changes between.
     """
-    wanted = torch.linspace(times[0], times[-1], count).tolist()
-    found = [min(range(len(times)), key=lambda place: abs(times[place] - share)) for share in wanted]
-    return sorted(set(found))
+    changes = (expected[1:] - expected[:-1]).square().flatten(1).mean(1).sqrt()
+    way = torch.cat([torch.zeros(1), changes.cumsum(0)])
+    wanted = torch.linspace(0, float(way[-1]), count)
+    return sorted({int((way - share).abs().argmin()) for share in wanted} | {0, len(way) - 1})
 
 
 def _power(images: Tensor, low: float, high: float) -> float:

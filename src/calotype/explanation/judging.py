@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -49,8 +50,9 @@ def judged_by_classifier(
     target = beliefs.argmax(1) if label is None else torch.full((len(x),), label, device=x.device)
     classes = model.spec.classes
     said = tuple(f"{classes[k]}, {100 * float(p[k]):.1f}%" for k, p in zip(target.tolist(), beliefs.cpu(), strict=True))
+    heads = tuple(classes[k] for k in target.tolist())
     words = "the logit of the class less the mean logit of all classes"
-    return Judged("the classifier", model, score, words, x, target, names, said, _accuracy(logits, held))
+    return Judged("the classifier", model, score, words, x, target, names, said, heads, _accuracy(logits, held))
 
 
 def judged_by_discriminator(
@@ -97,11 +99,11 @@ def judged_by_discriminator(
     said = tuple(f"{kind}: {opinion:+.2f}" for kind, opinion in zip(kinds, opinions, strict=True))
     words = "its logit that the image is real"
     skill = Skill(measured, value, 0.5, 0.5 + SURE * error)
-    return Judged("the discriminator", teller.discriminator, score, words, x, target, names, said, skill, drawn=True)
+    return Judged("the discriminator", teller.discriminator, score, words, x, target, names, said, kinds, skill, drawn=True)
 
 
-def _accuracy(logits: object, held: tuple[Tensor, Tensor] | None) -> Skill | None:
-    if held is None or not callable(logits):
+def _accuracy(logits: Callable[[Tensor], Tensor], held: tuple[Tensor, Tensor] | None) -> Skill | None:
+    if held is None:
         return None
     x, label = held
     with torch.no_grad():

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -46,6 +47,7 @@ class Judged:
     target: Tensor  # (N,) int64
     names: tuple[str, ...]  # what each image is called
     said: tuple[str, ...]  # what it says of each: "7, 99.3%"
+    heads: tuple[str, ...]  # in a word: "7"
     skill: Skill | None  # None where no images tell
     drawn: bool = False  # whether a model drew some of the images
 
@@ -67,6 +69,7 @@ class Attribution:
     caption: str
     strip: Pixels  # (3 * N, H, W, 3): images, maps, and the maps of the same images with the top layer shuffled
     rows: tuple[str, ...]
+    heads: tuple[str, ...]
     facts: Table
     numbers: dict[str, Any] = field(default_factory=dict)
     drawn: bool = False
@@ -82,7 +85,7 @@ class Attribution:
         verdict = Table(f"Sanity check: {self.because}", ("", "rank correlation", "of sizes alone"), _checked(self.sanity))
         if self.refused:
             return (verdict, _fall(self.sanity))
-        return (Strip(self.caption, self.strip, columns, self.rows, drawn=self.drawn), self.facts, verdict, _fall(self.sanity))
+        return (Strip(self.caption, self.strip, columns, self.rows, self.heads, drawn=self.drawn), self.facts, verdict, _fall(self.sanity))
 
     def data(self) -> dict[str, Any]:
         """The verdict, the check and what is known of every image."""
@@ -133,10 +136,12 @@ def gradients_part(judged: Judged, seed: int = 0, progress: Progress | None = No
         status,
         because,
         sanity,
-        "Above the images, below them the pixels that speak for what it says (blue) and against it (red), each map by its own scale; in the "
+        "Above the images, below them the pixels that speak for what it says (blue) and against it (red), each map by its own scale; in "
+        "the "
         "last row the same of the network with its top layer shuffled, which knows the classes no more.",
         _stacked(images, signed(maps), signed(without)),
         ("image", "integrated gradients", "top layer shuffled"),
+        judged.heads,
         Table(
             f"The sum over all pixels is what the image gains over black. The path is cut finer until {100 * COMPLETE:.0f}% or less is "
             f"missing.{lacking}",
@@ -177,16 +182,19 @@ def cam_part(judged: Judged, seed: int = 0, progress: Progress | None = None) ->
     return Attribution(
         "grad-cam",
         "Which places speak for it: Grad-CAM",
-        f"Bright places hold what raised the score that {judged.who} gives; what lowered it is left out. The maps are those of the last layer "
+        f"Bright places hold what raised the score that {judged.who} gives; what lowered it is left out. The maps are those of the last "
+        "layer "
         f"with 7 places a side or more: {where}, and finer than that they do not show. "
         f"{'REFUSED: ' if status == 'REFUSED' else ''}{because}",
         status,
         because,
         sanity,
-        "Above the images, below them the places that speak for what it says, over the image, each map by its own scale; in the last row the "
+        "Above the images, below them the places that speak for what it says, over the image, each map by its own scale; in the last row "
+        "the "
         "same of the network with its top layer shuffled, which knows the classes no more." + lit,
         _stacked(images, over(heat(enlarged(maps, size)), images), over(heat(enlarged(without, size)), images)),
         ("image", "Grad-CAM", "top layer shuffled"),
+        judged.heads,
         Table(
             "The images, and what it says of them.",
             ("image", f"{judged.who} says"),
@@ -245,6 +253,4 @@ def _skill(skill: Skill | None) -> dict[str, Any] | None:
 
 
 def _stacked(images: Pixels, maps: Pixels, without: Pixels) -> Pixels:
-    import numpy as np
-
     return np.concatenate([rgb(images), maps, without])

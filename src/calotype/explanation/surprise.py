@@ -59,13 +59,17 @@ class PixelSurprise:
         """What a number of a pixel is."""
         if self.drawn.pixelwise:
             return (
-                "The model tells the probability of each pixel given all above it and to its left, exactly. Bright pixels cost many bits: it did not "
+                "The model tells the probability of each pixel given all above it and to its left, exactly. Bright pixels cost many "
+                "bits: it did not "
                 "expect them. What it knows for sure costs none."
             )
         return (
-            "A flow gives no pixel a probability of its own: its log-density is one number of the whole image. But it is a sum of terms, each of "
-            "which arises at a place of one of its levels (a latent's density there, and how much the level stretches there), and they are shown "
-            "where they arise, spread evenly over the pixels of their place. Bright places cost many bits; a place also pays for what its neighbors "
+            "A flow gives no pixel a probability of its own: its log-density is one number of the whole image. But it is a sum of terms, "
+            "each of "
+            "which arises at a place of one of its levels (a latent's density there, and how much the level stretches there), and they "
+            "are shown "
+            "where they arise, spread evenly over the pixels of their place. Bright places cost many bits; a place also pays for what "
+            "its neighbors "
             "can be told from."
         )
 
@@ -75,7 +79,10 @@ class PixelSurprise:
         most = float(torch.quantile(known.bits[:SHOWN].flatten(), 0.995).clamp(min=1e-6))
         found: list[Exhibit] = []
         who = "Images that were named" if self.given else "Images that it never saw"
-        for one, images, what, made in ((self.held, self.images[0], who, False), (self.drawn, self.images[1], "Images that it drew itself", True)):
+        for one, images, what, made in (
+            (self.held, self.images[0], who, False),
+            (self.drawn, self.images[1], "Images that it drew itself", True),
+        ):
             if one is None or images is None:
                 continue
             maps = heat(one.bits[: len(images)], most)

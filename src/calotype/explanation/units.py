@@ -59,7 +59,8 @@ class LatentUnits:
     name = "latent-units"
     title = "Which latents say something, and what"
     says = (
-        "An image is made from a list of latents. A latent whose divergence is near zero says nothing of any image: it could be left out. Each row "
+        "An image is made from a list of latents. A latent whose divergence is near zero says nothing of any image: it could be left "
+        "out. Each row "
         "of pictures moves one of the latents that vary most between images and leaves all others as they are."
     )
 
@@ -94,7 +95,8 @@ class LatentUnits:
             hint = "" if self.single else " Units are whole maps here, of which a row moves one number."
             rows = tuple(f"latent {place}" for place in self.moved.latents)
             caption = (
-                f"The {len(rows)} latents that vary most between images, moved from {-REACH:g} to {REACH:g} standard deviations around those of "
+                f"The {len(rows)} latents that vary most between images, moved from {-REACH:g} to {REACH:g} standard deviations around "
+                "those of "
                 f"one image.{hint}"
             )
             heads = tuple(f"{value:+.1f}" for value in self.moved.values)

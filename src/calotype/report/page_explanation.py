@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import math
+from itertools import cycle
+from typing import TYPE_CHECKING
+
+from calotype.data.images import some
 from calotype.explanation.section import Curves, Exhibit, Explanation, Section, Strip
+from calotype.metrics.wording import number
 from calotype.pictures import SAMPLE
-from calotype.report.drawing import WIDTH, calm, draw, text
-from calotype.report.html import document, explained, facts, linked, prose, section, sheet, table, tag
+from calotype.report.drawing import ALERT, MADE, MUTED, OTHER, REAL, WIDTH, calm, draw, text
+from calotype.report.html import document, explained, facts, linked, picture, prose, section, sheet, table, tag
 from calotype.report.text import sentence
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_SIDE = 56  # CSS pixels of an image in a row, about
+_COLORS = (MADE, REAL, OTHER, ALERT, MUTED)
 
 
 def explanation_html(explanation: Explanation) -> str:
@@ -40,19 +52,33 @@ def _exhibit(one: Exhibit) -> str:
 
 
 def _strip(one: Strip) -> str:
-    made = sheet(one.images, one.columns, marker=SAMPLE if one.drawn else None)
-    return f'<figure><figcaption>{linked(one.caption)}</figcaption><img alt="{text(one.caption)}" src="{made.uri}" width="480"></figure>'
+    """Images row by row, under what the columns are called and beside what the rows are called."""
+    marker = SAMPLE if one.drawn else None
+    heads = "".join(f"<span>{text(head)}</span>" for head in one.heads)
+    cells = f'<span></span><div class="heads" aria-hidden="true">{heads}</div>' if heads else ""
+    rows = math.ceil(len(one.images) / one.columns)
+    for row in range(rows):
+        name = one.rows[row] if row < len(one.rows) else ""
+        images = one.images[row * one.columns : (row + 1) * one.columns]
+        said = f"{name or f'row {row + 1}'}: {', '.join(one.heads) or some(len(images), 'image')}"
+        made = sheet(images, one.columns, marker=marker)
+        cells += f"<span>{text(name)}</span>{picture(made, said, width=_SIDE * one.columns)}"
+    return f'<figure><figcaption>{linked(one.caption)}</figcaption><div class="strip">{cells}</div></figure>'
 
 
 def _curves(one: Curves) -> str:
-    def fill(figure: object) -> None:
-        axes = figure.add_subplot()  # type: ignore[attr-defined]
-        for name, (x, y) in one.lines.items():
-            axes.plot(x, y, label=name)
+    def fill(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        for (name, (x, y)), color in zip(one.lines.items(), cycle(_COLORS), strict=False):
+            if name in one.spans:
+                axes.fill_between(x, *one.spans[name], color=color, alpha=0.18, linewidth=0)
+            axes.plot(x, y, color=color, marker="o", markersize=4, label=name)
         axes.set_xlabel(one.across)
         axes.set_ylabel(one.up)
         axes.grid()
         calm(axes)
-        axes.legend()
+        if len(one.lines) > 1:
+            figure.legend(loc="outside upper left", ncols=2, handletextpad=0.5, columnspacing=1.6)
 
-    return draw(one.caption, WIDTH, 300, fill)
+    said = "; ".join(f"{name}: {', '.join(map(number, y))}" for name, (_, y) in one.lines.items())
+    return draw(f"{one.caption} {said}", WIDTH, 280, fill)
