@@ -10,10 +10,11 @@ from torch import Tensor
 
 from calotype.errors import UserError
 from calotype.explanation.saliency import Judged, Skill
-from calotype.types import Classifies, Condition, Discriminates, Model
+from calotype.types import Classifies, Condition, Discriminates, HasFeatures, Model
 
 SURE = 3.0  # standard errors above guessing from which a network knows something
 BATCH = 50
+SOFTMAX = "Shares are the softmax of the logits as they are: calotype classify tells calibrated ones."
 
 
 def judged_by_classifier(
@@ -50,9 +51,10 @@ def judged_by_classifier(
     target = beliefs.argmax(1) if label is None else torch.full((len(x),), label, device=x.device)
     classes = model.spec.classes
     said = tuple(f"{classes[k]}, {100 * float(p[k]):.1f}%" for k, p in zip(target.tolist(), beliefs.cpu(), strict=True))
+    network = model.backbone if isinstance(model, HasFeatures) else model
     heads = tuple(classes[k] for k in target.tolist())
     words = "the logit of the class less the mean logit of all classes"
-    return Judged("the classifier", model, score, words, x, target, names, said, heads, _accuracy(logits, held))
+    return Judged("the classifier", network, score, words, x, target, names, said, heads, _accuracy(logits, held), of_said=SOFTMAX)
 
 
 def judged_by_discriminator(
@@ -99,7 +101,20 @@ def judged_by_discriminator(
     said = tuple(f"{kind}: {opinion:+.2f}" for kind, opinion in zip(kinds, opinions, strict=True))
     words = "its logit that the image is real"
     skill = Skill(measured, value, 0.5, 0.5 + SURE * error)
-    return Judged("the discriminator", teller.discriminator, score, words, x, target, names, said, kinds, skill, drawn=True)
+    return Judged(
+        "the discriminator",
+        teller.discriminator,
+        score,
+        words,
+        x,
+        target,
+        names,
+        said,
+        kinds,
+        skill,
+        drawn=True,
+        of_said="The opinion is the logit that an image is real.",
+    )
 
 
 def _accuracy(logits: Callable[[Tensor], Tensor], held: tuple[Tensor, Tensor] | None) -> Skill | None:

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from calotype import pictures
-from calotype.explanation.attribution import COMPLETE, FEWEST, MOST, ImageScore, grad_cam, integrated_gradients, spatial_layer
+from calotype.explanation.attribution import COMPLETE, FEWEST, MOST, SIDE, ImageScore, grad_cam, integrated_gradients, spatial_layer
 from calotype.explanation.colors import enlarged, heat, over, rgb, signed
-from calotype.explanation.sanity import SURVIVES, LayerSanity, Sanity, cascade, layers_of, shuffled
+from calotype.explanation.sanity import SURVIVES, Sanity, cascade, layers_of, shuffled
 from calotype.explanation.section import Curves, Exhibit, Pixels, Strip, Table
 from calotype.metrics.wording import number
 
@@ -50,6 +50,7 @@ class Judged:
     heads: tuple[str, ...]  # in a word: "7"
     skill: Skill | None  # None where no images tell
     drawn: bool = False  # whether a model drew some of the images
+    of_said: str = ""  # what the numbers in ``said`` are
 
     def run(self) -> Tensor:
         """Judge one image."""
@@ -62,36 +63,38 @@ class Attribution:
 
     name: str
     title: str
-    says: str
-    status: str  # "SHOWN" or "REFUSED"
-    because: str  # why, in one sentence
+    lead: str  # what is to be seen, and how far it can be believed
+    refusal: str  # why the maps are no explanation; empty where they are shown
     sanity: Sanity
-    caption: str
-    strip: Pixels  # (3 * N, H, W, 3): images, maps, and the maps of the same images with the top layer shuffled
-    rows: tuple[str, ...]
-    heads: tuple[str, ...]
-    facts: Table
+    checked: str  # what the check says, in words
+    strip: Strip  # images, maps, and the maps of the same images with the top layer shuffled
+    facts: Table | None
     numbers: dict[str, Any] = field(default_factory=dict)
-    drawn: bool = False
 
     @property
-    def refused(self) -> bool:
-        """Whether the maps are not to be taken for explanations."""
-        return self.status == "REFUSED"
+    def status(self) -> str:
+        """SHOWN or REFUSED."""
+        return "REFUSED" if self.refusal else "SHOWN"
+
+    @property
+    def says(self) -> str:
+        """What is to be seen, or why it is not."""
+        return f"REFUSED: {self.refusal} No map is shown." if self.refusal else self.lead
 
     def exhibits(self) -> Sequence[Exhibit]:
         """The maps, where they are not refused, and the check that they passed or failed."""
-        columns = len(self.strip) // len(self.rows)
-        verdict = Table(f"Sanity check: {self.because}", ("", "rank correlation", "of sizes alone"), _checked(self.sanity))
-        if self.refused:
-            return (verdict, _fall(self.sanity))
-        return (Strip(self.caption, self.strip, columns, self.rows, self.heads, drawn=self.drawn), self.facts, verdict, _fall(self.sanity))
+        rows = tuple((f"shuffled down to {one.layer}", number(one.correlation), number(one.absolute)) for one in self.sanity.cascade)
+        check = (
+            Table(f"Sanity check: {self.checked}", ("layers", "rank correlation with the original maps", "of their sizes alone"), rows),
+            _fall(self.sanity),
+        )
+        return check if self.refusal else (self.strip, *([self.facts] if self.facts is not None else []), *check)
 
     def data(self) -> dict[str, Any]:
         """The verdict, the check and what is known of every image."""
         return {
             "status": self.status,
-            "because": self.because,
+            "refusal": self.refusal or None,
             "limit": SURVIVES,
             "sanity": [
                 {"layer": one.layer, "correlation": one.correlation, "absolute": one.absolute, "standard_error": one.error}
@@ -114,51 +117,53 @@ def gradients_part(judged: Judged, seed: int = 0, progress: Progress | None = No
         made = integrated_gradients(judged.score, judged.x, judged.target, black, tolerance=0, most=FEWEST)
         return made.map.sum(1).cpu()
 
-    layers = layers_of(judged.network, judged.run)
-    sanity = cascade(layers, again, seed=seed, progress=progress)
-    with shuffled(layers[0][1], seed):
-        without = again()
+    sanity, without = _checked(judged, again, seed, progress)
     images, maps = pictures.to_uint8(judged.x.cpu()), found.map.sum(1).cpu()
-    complete = found.remaining <= COMPLETE
+    sums, complete = found.map.double().flatten(1).sum(1), found.remaining <= COMPLETE
+    each = list(zip(judged.names, judged.said, found.gained, sums, found.remaining, found.steps, strict=True))
     rows = tuple(
-        (name, said, number(float(gained)), number(float(total)), f"{100 * float(remaining):.2f}%", str(int(steps)))
-        for name, said, gained, total, remaining, steps in zip(
-            judged.names, judged.said, found.gained, found.map.double().flatten(1).sum(1), found.remaining, found.steps, strict=True
-        )
+        (name, said, number(float(gained)), number(float(total)), f"{100 * float(missing):.2f}%", str(int(steps)))
+        for name, said, gained, total, missing, steps in each
     )
-    lacking = "" if bool(complete.all()) else f" {int((~complete).sum())} did not get there within {MOST:,} intervals, and say so."
-    status, because = _verdict(judged, sanity)
+    lacking = "" if bool(complete.all()) else f" {int((~complete).sum())} did not get there within {MOST:,} intervals: see what is missing."
+    mind = ""
+    if sanity.top.absolute > SURVIVES:
+        mind = (
+            " Mind the colors, not how strong they are: where a map is strong it is so of any network, because what is black in the "
+            "image gets "
+            f"nothing (the sizes alone keep a rank correlation of {number(sanity.top.absolute)})."
+        )
     return Attribution(
         "integrated-gradients",
         "Which pixels speak for it: integrated gradients",
-        f"Blue pixels raised the score that {judged.who} gives, red ones lowered it, against a black image. The score is {judged.scored}. "
-        f"{'REFUSED: ' if status == 'REFUSED' else ''}{because}",
-        status,
-        because,
+        f"Blue pixels raise the score that {judged.who} gives, red ones lower it, compared with a black image. The score is "
+        f"{judged.scored}.{mind}",
+        _refusal(judged, sanity),
         sanity,
-        "Above the images, below them the pixels that speak for what it says (blue) and against it (red), each map by its own scale; in "
-        "the "
-        "last row the same of the network with its top layer shuffled, which knows the classes no more.",
-        _stacked(images, signed(maps), signed(without)),
-        ("image", "integrated gradients", "top layer shuffled"),
-        judged.heads,
+        _in_words(judged, sanity),
+        Strip(
+            "The images, what speaks for what it says (blue) and against it (red), each map by its own scale; in the last row the same of "
+            "the network with its top layer shuffled, which knows nothing more of what it is asked.",
+            _stacked(images, signed(maps), signed(without)),
+            len(images),
+            ("image", "integrated gradients", "top layer shuffled"),
+            judged.heads,
+            drawn=judged.drawn,
+        ),
         Table(
-            f"The sum over all pixels is what the image gains over black. The path is cut finer until {100 * COMPLETE:.0f}% or less is "
-            f"missing.{lacking}",
+            f"The sum over all pixels is what the image gains over black. The path is cut finer until {100 * COMPLETE:.0f}% or less of it "
+            f"is missing.{lacking} {judged.of_said}",
             ("image", f"{judged.who} says", "gained", "sum of the map", "missing", "intervals"),
             rows,
         ),
         {
             "skill": _skill(judged.skill),
-            "images": [
-                {"name": name, "says": said, "gained": float(gained), "missing": float(remaining), "intervals": int(steps)}
-                for name, said, gained, remaining, steps in zip(
-                    judged.names, judged.said, found.gained, found.remaining, found.steps, strict=True
-                )
-            ],
             "complete": bool(complete.all()),
+            "images": [
+                {"name": name, "says": said, "gained": float(gained), "missing": float(missing), "intervals": int(steps)}
+                for name, said, gained, _, missing, steps in each
+            ],
         },
-        judged.drawn,
     )
 
 
@@ -170,71 +175,76 @@ def cam_part(judged: Judged, seed: int = 0, progress: Progress | None = None) ->
         return grad_cam(judged.score, layer, judged.x, judged.target).cpu()
 
     maps = again()
-    layers = layers_of(judged.network, judged.run)
-    sanity = cascade(layers, again, seed=seed, progress=progress)
-    with shuffled(layers[0][1], seed):
-        without = again()
+    sanity, without = _checked(judged, again, seed, progress)
     images, size = pictures.to_uint8(judged.x.cpu()), judged.x.shape[-1]
     empty = sum(float(one.max()) <= 0 for one in maps)
-    status, because = _verdict(judged, sanity)
     lit = "" if not empty else f" {empty} of {len(maps)} maps are empty: no place of this layer speaks for what it says."
-    where = f"{layer_name} has {height}x{width} places for {size}x{size} pixels: a place stands for {size / height:.0f} pixels a side"
     return Attribution(
         "grad-cam",
         "Which places speak for it: Grad-CAM",
-        f"Bright places hold what raised the score that {judged.who} gives; what lowered it is left out. The maps are those of the last "
-        "layer "
-        f"with 7 places a side or more: {where}, and finer than that they do not show. "
-        f"{'REFUSED: ' if status == 'REFUSED' else ''}{because}",
-        status,
-        because,
+        f"Bright places hold what raises the score that {judged.who} gives; what lowers it is left out. The maps are those of "
+        f"{layer_name}, "
+        f"the last layer with {SIDE} places a side or more. It has {height}x{width} for {size}x{size} pixels: one place stands for "
+        f"{size / height:.0f} pixels a side, and nothing finer is known.",
+        _refusal(judged, sanity),
         sanity,
-        "Above the images, below them the places that speak for what it says, over the image, each map by its own scale; in the last row "
-        "the "
-        "same of the network with its top layer shuffled, which knows the classes no more." + lit,
-        _stacked(images, over(heat(enlarged(maps, size)), images), over(heat(enlarged(without, size)), images)),
-        ("image", "Grad-CAM", "top layer shuffled"),
-        judged.heads,
-        Table(
-            "The images, and what it says of them.",
-            ("image", f"{judged.who} says"),
-            tuple(zip(judged.names, judged.said, strict=True)),
+        _in_words(judged, sanity),
+        Strip(
+            "The images, the places that speak for what it says, over the image, each map by its own scale; in the last row the same of "
+            "the "
+            f"network with its top layer shuffled, which knows nothing more of what it is asked.{lit}",
+            _stacked(images, over(heat(enlarged(maps, size)), images), over(heat(enlarged(without, size)), images)),
+            len(images),
+            ("image", "Grad-CAM", "top layer shuffled"),
+            judged.heads,
+            drawn=judged.drawn,
         ),
+        None,
         {
             "skill": _skill(judged.skill),
             "layer": layer_name,
             "places": [height, width],
-            "images": [{"name": name, "says": said} for name, said in zip(judged.names, judged.said, strict=True)],
             "empty": empty,
+            "images": [{"name": name, "says": said} for name, said in zip(judged.names, judged.said, strict=True)],
         },
-        judged.drawn,
     )
 
 
-def _verdict(judged: Judged, sanity: Sanity) -> tuple[str, str]:
-    """Whether maps are shown, and why."""
-    top, skill = sanity.top, judged.skill
-    fell = (
-        f"with the top layer ({top.layer}) shuffled, the rank correlation with the original maps is {number(top.correlation)}; "
-        f"above {SURVIVES} they would not depend on what it learned"
-    )
+def _checked(judged: Judged, again: Callable[[], Tensor], seed: int, progress: Progress | None) -> tuple[Sanity, Tensor]:
+    """The sanity check, and the maps of the network whose top layer is shuffled."""
+    layers = layers_of(judged.network, judged.run)
+    sanity = cascade(layers, again, seed=seed, progress=progress)
+    with shuffled(layers[0][1], seed):
+        return sanity, again()
+
+
+def _refusal(judged: Judged, sanity: Sanity) -> str:
+    """Why maps are no explanation; empty where nothing speaks against them."""
+    skill = judged.skill
     if sanity.refused:
-        return "REFUSED", f"the maps hardly change when {judged.who} forgets what it learned: {fell}. They show the image, not the network."
+        return (
+            f"the maps hardly change when {judged.who} forgets what it learned: with its top layer shuffled they keep a rank correlation "
+            "of "
+            f"{number(sanity.top.correlation)}, and above {SURVIVES} they show the image, not the network."
+        )
     if skill is not None and not skill.there:
-        return "REFUSED", (
+        return (
             f"{judged.who} knows nothing that could be explained: {skill.measured} is {number(skill.value)}, and guessing gives "
             f"{number(skill.guessing)}."
         )
-    known = "" if skill is not None else f" Whether {judged.who} is right at all is not known: there are no held-out images with labels."
-    return "SHOWN", f"passed: {fell}.{known}"
+    return ""
 
 
-def _checked(sanity: Sanity) -> tuple[tuple[str, str, str], ...]:
-    return tuple((_until(one), number(one.correlation), number(one.absolute)) for one in sanity.cascade)
-
-
-def _until(one: LayerSanity) -> str:
-    return f"shuffled down to {one.layer}"
+def _in_words(judged: Judged, sanity: Sanity) -> str:
+    top, skill = sanity.top, judged.skill
+    fell = (
+        f"with the top layer ({top.layer}) shuffled, the maps as they are shown keep a rank correlation of {number(top.correlation)}; "
+        "above "
+        f"{SURVIVES} they are refused."
+    )
+    if skill is None:
+        return f"{fell} Whether {judged.who} is right at all is not known: there are no held-out images with labels."
+    return f"{fell} As for {judged.who}, {skill.measured} is {number(skill.value)}; guessing gives {number(skill.guessing)}."
 
 
 def _fall(sanity: Sanity) -> Curves:
@@ -242,9 +252,9 @@ def _fall(sanity: Sanity) -> Curves:
     lines = {
         "maps as they are shown": (places, [1.0, *(one.correlation for one in sanity.cascade)]),
         "their sizes alone": (places, [1.0, *(one.absolute for one in sanity.cascade)]),
-        f"refused above, after the top layer: {SURVIVES}": ([places[0], places[-1]], [SURVIVES, SURVIVES]),
+        "refused above": ([places[0], places[-1]], [SURVIVES, SURVIVES]),
     }
-    caption = "How like the original the maps stay as layers are shuffled from the top down (Adebayo et al. 2018)."
+    caption = "How like the original the maps stay as layers are shuffled from the top down (Adebayo et al. 2018); the first one decides."
     return Curves(caption, "layers shuffled, from the top", "rank correlation", lines)
 
 
