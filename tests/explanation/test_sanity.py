@@ -8,6 +8,7 @@ import torch
 from scipy.stats import spearmanr
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.parametrizations import spectral_norm
 
 from calotype.data import load
 from calotype.explanation.attribution import ImageScore, grad_cam, integrated_gradients, spatial_layer
@@ -66,6 +67,24 @@ def test_weights_are_shuffled_for_a_while_and_then_back() -> None:
     assert torch.equal(inside["0.weight"].flatten().sort().values, before["0.weight"].flatten().sort().values)
     assert torch.equal(inside["1.weight"], inside["1.running_mean"])  # what belongs to a channel stays together
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+
+
+def test_normalized_weights_are_shuffled_and_find_their_norm() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(spectral_norm(nn.Conv2d(2, 8, 3)), nn.Flatten(), spectral_norm(nn.Linear(8, 5)), nn.Linear(5, 1))
+    for _ in range(30):
+        network(torch.randn(4, 2, 3, 3))
+    network.eval()
+    layers = layers_of(network, lambda: network(torch.zeros(1, 2, 3, 3)))
+    assert [name for name, _ in layers] == ["3", "2", "0"]
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    weight = network[2].weight.clone()
+    with shuffled(layers[1][1], 1):
+        inside = network[2].weight.clone()
+    assert not torch.allclose(inside, weight, atol=0.05)
+    assert float(torch.linalg.matrix_norm(inside.detach(), 2)) == pytest.approx(1, abs=0.02)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+    assert not network[2].parametrizations.weight[0].training
 
 
 def test_an_edge_detector_that_poses_as_an_explanation_is_refused(recognizer: Model, digits: Tensor) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,12 +11,14 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import ParametrizationList, is_parametrized
 
 from calotype.explanation.layers import recorded
 
 SURVIVES = 0.5  # rank correlation above which a map does not depend on the layer that tells classes apart
 DRAWS = 3  # of random weights of the top layer
 MAPS = 24  # pairs of maps that a verdict is of at least, where more draws can make them
+SETTLING = 15  # uses after which the spectral norm of shuffled weights is known well enough
 LAYERS = 10  # steps of the cascade at most
 
 Maps = Callable[[], Tensor]
@@ -87,13 +88,19 @@ def layers_of(network: nn.Module, run: Callable[[], object]) -> list[tuple[str, 
 
     A layer is a map with a matrix of weights, such as a convolution, together with what normalizes its output.
     """
-    names = {module: name for name, module in network.named_modules() if _weights(module)}
+    holders: dict[nn.Module, tuple[nn.Module, str]] = {}  # of weights that are computed, such as normalized ones: whose they are
+    for name, module in network.named_modules():
+        of = name.partition("parametrizations")[0].rstrip(".")
+        holder = network.get_submodule(of)
+        if _weights(holder):
+            holders[module] = holder, of
     order: dict[nn.Module, str] = {}
 
     def look(module: nn.Module, given: object, out: object) -> None:
-        order.setdefault(module, names[module])
+        holder, name = holders[module]
+        order.setdefault(holder, name)
 
-    with torch.no_grad(), recorded(list(names), look):
+    with torch.no_grad(), recorded(list(holders), look):
         run()
     layers: list[tuple[str, list[nn.Module]]] = []
     for module, name in order.items():
@@ -112,7 +119,7 @@ def shuffled(modules: list[nn.Module], seed: int) -> Iterator[None]:
     belong to another scale.
     """
     rng = torch.Generator().manual_seed(seed)
-    kept = [copy.deepcopy([tensor.data for tensor in _weights(module)]) for module in modules]
+    kept = [(tensor, tensor.data.clone()) for module in modules for tensor in (*_weights(module), *_statistics(module))]
     try:
         for module in modules:
             alike: dict[int, Tensor] = {}
@@ -122,11 +129,11 @@ def shuffled(modules: list[nn.Module], seed: int) -> Iterator[None]:
                 if tensor.ndim == 1:
                     alike[size] = order
                 tensor.data.copy_(tensor.data.flatten()[order.to(tensor.device)].view_as(tensor))
+            _settle(module)
         yield
     finally:
-        for module, tensors in zip(modules, kept, strict=True):
-            for tensor, data in zip(_weights(module), tensors, strict=True):
-                tensor.data.copy_(data)
+        for tensor, data in kept:
+            tensor.data.copy_(data)
 
 
 def rank_correlation(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
@@ -145,6 +152,28 @@ def _correlations(a: Tensor, b: Tensor) -> NDArray[np.float64]:
 
 
 def _weights(module: nn.Module) -> list[Tensor]:
-    """The parameters and saved statistics that a module itself holds, but counters."""
+    """The parameters and saved statistics that a module itself holds, but counters; of weights that are computed what they are made of."""
     own = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
+    if not isinstance(module, ParametrizationList):
+        own += [part.original for part in _computed(module)]
     return [tensor for tensor in own if tensor.is_floating_point() and tensor.ndim > 0]
+
+
+def _computed(module: nn.Module) -> list[ParametrizationList]:
+    found = module.parametrizations.values() if is_parametrized(module) else ()
+    return [part for part in found if isinstance(part, ParametrizationList)]
+
+
+def _statistics(module: nn.Module) -> list[Tensor]:
+    """What the norms of weights remember of them."""
+    return [buffer for part in _computed(module) for buffer in part.buffers()]
+
+
+@torch.no_grad()
+def _settle(module: nn.Module) -> None:
+    """Let norms find the scale of the weights that they now have: they look for it in training, a step with each use."""
+    for part in _computed(module):
+        part.train()
+        for _ in range(SETTLING):
+            part()
+        part.eval()
