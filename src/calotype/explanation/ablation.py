@@ -1,4 +1,4 @@
-"""Which units of a generator a class needs: channels of its inner layers are set to zero, and a classifier says what is left of the class."""
+"""Which units of a generator a class needs: channels of inner layers are set to zero, and a classifier says what is left of the class."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from calotype.explanation.section import Curves, Exhibit, Pixels, Strip, Table
 from calotype.metrics.score import Estimate
 
 PER_CLASS = 8  # images of each class that units are ranked by; as many others judge
-TOGETHER = (1, 2, 4, 8, 16)  # units that are ablated at once
+TOGETHER = (1, 2, 4, 8)  # units that are ablated at once
+CHANCES = 4  # times that as many units are chosen at random
 SHOWN = 4  # images of each class before and after
 POOL = 1_000  # images in which those of a class are looked for, where the model is told none
 SURE = 0.5  # belief from which an image counts as one of a class
@@ -79,7 +80,7 @@ class UnitAblation:
     name = "unit-ablation"
     title = "Units that a class needs"
     says = (
-        "A generator paints with units, channels of its inner layers. Here they are switched off: those by which a classifier loses a class "
+        "A generator paints with units, channels of its inner layers. Here they are switched off: those that a classifier loses a class by "
         "are those that paint it. Switching off as many at random is the comparison: only what hurts more than that means anything."
     )
 
@@ -99,7 +100,7 @@ class UnitAblation:
         start = float(np.mean([one.before.value for one in self.classes]))
         x = [0.0, *map(float, self.steps)]
         curves = Curves(
-            "The classifier's belief in the class, the mean over all classes, without units that the class needs, and without as many at random.",
+            "The classifier's belief in the class, the mean over classes, without units that it needs, and without as many at random.",
             "units switched off",
             "belief in the class",
             {"needed by the class": (x, [start, *mean["after"]]), "at random": (x, [start, *mean["random"]])},
@@ -116,7 +117,7 @@ class UnitAblation:
             for one in self.classes
         ]
         table = Table(
-            f"Belief in the class of fresh images, before and without the {count} units; last, what images of other classes lose of theirs.",
+            f"Belief in the class of fresh images, before and without {count} units; last, what images of other classes lose of theirs.",
             ("Class", "Before", "Without its units", "Without random ones", "Others lose", "Units"),
             tuple(rows),
         )
@@ -194,7 +195,7 @@ def responses(
     for place, unit in enumerate(units):
         with without(layer, [int(unit)]):
             lost = before - _own(beliefs, codes.images(some.codes, some.labels), some.of)
-        for k in some.of.unique().tolist():
+        for k in sorted(set(some.of.tolist())):
             drop[place, k] = float(lost[some.of == k].mean())
         if progress is not None:
             progress(place + 1, len(units))
@@ -210,13 +211,15 @@ def damage(
     before = _own(beliefs, images, fresh.of)
     rng = np.random.default_rng(seed)
     found, shown = [], []
-    for k in fresh.of.unique().tolist():
+    for k in sorted(set(fresh.of.tolist())):
         mine, ranking = fresh.of == k, response.ranked(k)
         if np.isnan(response.drop[0, k]):
             continue
         own = ClassCodes(fresh.codes[mine], fresh.of[mine], None if fresh.labels is None else fresh.labels[mine])
         after = [_without(codes, layer, beliefs, own, ranking[:n]) for n in steps]
-        by_chance = [_without(codes, layer, beliefs, own, rng.permutation(response.units)[:n]) for n in steps]
+        by_chance = [
+            torch.cat([_without(codes, layer, beliefs, own, rng.permutation(response.units)[:n]) for _ in range(CHANCES)]) for n in steps
+        ]
         with without(layer, ranking[: steps[-1]].tolist()):
             changed = codes.images(fresh.codes, fresh.labels)
         left = _own(beliefs, changed, fresh.of)
@@ -263,6 +266,6 @@ def unit_ablation(
     if not len(some.codes) or not len(fresh.codes) or not layers:
         return None
     told = [responses(codes, layer, beliefs, some, classes, progress(f"units of layer {layer.name}")) for layer in layers]
-    middle = len(layers) // 2
+    middle = (len(layers) - 1) // 2
     found, images, steps = damage(codes, layers[middle], told[middle], beliefs, fresh, names, seed)
     return UnitAblation(told, middle, found, images, steps) if found else None

@@ -34,7 +34,7 @@ def slant(images: Tensor) -> Tensor:
     upwards (as deslanting does it, LeCun et al. 1998, and Morpho-MNIST, Castro et al. 2019). An empty image has none: 0.
     """
     ink = _ink(images)
-    n, height, width = ink.shape
+    height, width = ink.shape[1:]
     y = -torch.arange(height, dtype=torch.float64)[:, None].expand(height, width)
     x = torch.arange(width, dtype=torch.float64)[None, :].expand(height, width)
     total = ink.sum((1, 2)).clamp_min(1e-12)

@@ -58,7 +58,7 @@ def pca(codes: Tensor, activations: Tensor, count: int) -> list[Direction]:
         count: how many at most.
     """
     y, z = (x.double() - x.double().mean(0) for x in (activations, codes))
-    # coordinates are rows of U S, whose columns are orthogonal: least squares are projections, and U and S follow from the smaller Gram matrix
+    # coordinates are rows of U S, whose columns are orthogonal, so that least squares are projections: U and S of the smaller Gram matrix
     if len(y) <= y.shape[1]:
         squares, left = torch.linalg.eigh(y @ y.T)
     else:
@@ -76,7 +76,8 @@ def _ranked(kind: str, values: Tensor, vectors: Tensor, count: int) -> list[Dire
 
 def _signed(vector: Tensor) -> Tensor:
     unit = vector / vector.norm().clamp_min(1e-300)
-    return (unit * unit[unit.abs().argmax()].sign()).float()
+    largest = unit[unit.abs().argmax()]
+    return torch.sign(largest).mul(unit).float()
 
 
 @torch.no_grad()
@@ -129,6 +130,11 @@ def first_activations(codes: Codes, z: Tensor, label: Tensor | None = None) -> T
     parts: list[Tensor] = []
     if not layers:
         return codes.images(z, label).flatten(1)
-    with recorded([layers[0].module], lambda module, given, out: parts.append(out.detach().flatten(1).float().cpu())):
+
+    def keep(module: nn.Module, given: object, out: object) -> None:
+        assert isinstance(out, Tensor)
+        parts.append(out.flatten(1).float().cpu())
+
+    with recorded([layers[0].module], keep):
         codes.images(z, label)
     return torch.cat(parts)

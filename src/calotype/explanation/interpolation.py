@@ -33,13 +33,13 @@ class Interpolations:
     name = "interpolation"
     title = "From one image to another"
     says = (
-        "Each row goes in even steps from one drawn image to another. Where every image on the way is as good as those at its ends, the model "
+        "Each row goes in even steps from one drawn image to another. Where all images on the way are as good as its ends, the model "
         "has learned what lies between images; where it jumps or fades, it has learned single images."
     )
 
     def exhibits(self) -> Sequence[Exhibit]:
         """One strip."""
-        caption = f"Along great circles of the latents. The largest step of a row changes {self.jump:.1f} times as much as its mean step: 1 is even."
+        caption = f"Along great circles of the latents. The largest step of a row is {self.jump:.1f} times its mean step: 1 is even."
         return [Strip(caption, self.images, self.steps)]
 
     def data(self) -> dict[str, Any]:

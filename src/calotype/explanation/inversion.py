@@ -196,7 +196,10 @@ class Inversion:
         if self.ratio is None or self.ratio.interval is None:
             return "Here only one kind of images is known, so that this cannot be told."
         low, high = self.ratio.interval
-        told = f"Squared errors of held-out images are {self.ratio.value:.2f} times those of training images (95% interval {low:.2f} to {high:.2f})"
+        told = (
+            f"Squared errors of held-out images are {self.ratio.value:.2f} times those of training images "
+            f"(95% interval {low:.2f} to {high:.2f})"
+        )
         if self.memorized:
             return f"{told}: it has memorized training images."
         if low > 1:

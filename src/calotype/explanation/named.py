@@ -55,13 +55,14 @@ class NamedDirections:
     directions: Sequence[NamedDirection]
     spread: Mapping[str, float]  # the standard deviation of each attribute among drawn images
     attributes: Sequence[Attribute]
+    bases: int  # images that were moved
     missing: tuple[str, ...] = ()  # why other attributes have no direction
 
     name = "named-directions"
     title = "Directions that have names"
     says = (
-        "Which way must the numbers move that an image is made from, for it to lean more, or to get thicker strokes? Images with much and with "
-        "little of an attribute were told apart by a plane; its normal is the direction. The plots say whether the attribute follows, and "
+        "Which way must the numbers move that an image is made from, for it to lean more, or to get thicker strokes? Those with much and "
+        "with little of an attribute were told apart by a plane; its normal is the direction. The plots say whether the attribute follows, and "
         "the second rows move only in what no other named direction shares."
     )
 
@@ -86,8 +87,8 @@ class NamedDirections:
                 rows.append((one.name + kind, right, own, *(spanned(way.change(name, self.spread[name])) for name in names)))
         head = ("Direction", "On the right side of the plane", "Correlation", *(f"{name}, change" for name in names))
         caption = (
-            f"What changes from one end of a direction to the other, {REACH:g} standard deviations to either side of {BASES} images: "
-            "in standard deviations of the attribute among drawn images, with 95% intervals. The correlation is that of position and attribute."
+            f"What changes from one end of a direction to the other, {REACH:g} standard deviations to either side of {self.bases} images: "
+            "in standard deviations of the attribute, with 95% intervals. The correlation is that of position and attribute."
         )
         caption += "".join(f" Left out: {one}." for one in self.missing)
         return Table(caption, head, tuple(rows))
@@ -97,7 +98,7 @@ class NamedDirections:
         images = np.concatenate([way.images for _, way in ways])
         shown = len(one.plain.images) // STEPS
         rows = tuple(f"image {row + 1}{', ' * bool(kind)}{kind}" for kind, _ in ways for row in range(shown))
-        return Strip(f"{one.name}, learned from {one.origin}.", images, STEPS, rows, tuple(f"{at:+g}" for at in one.plain.positions))
+        return Strip(f"{one.name}, learned from {one.origin}.", images, STEPS, rows, tuple(f"{at:g}" for at in one.plain.positions))
 
     def data(self) -> dict[str, Any]:
         """Directions and numbers."""
@@ -169,7 +170,7 @@ def named_directions(
     by_name = {one.name: one for one in attributes}
     found, missing = _learned(drawn, values, known, wanted, seed)
     classes = {name for name in found if name.startswith("class-")}
-    own = codes.labels(bases) if labels is None or len(labels.unique()) > 1 else labels[:bases]
+    own = codes.labels(bases) if labels is None or len(set(labels.tolist())) > 1 else labels[:bases]
     at = codes.draw(bases, seed + 1, own)
     made = []
     for name in [name for name in found if not wanted or name in wanted]:
@@ -181,7 +182,7 @@ def named_directions(
         made.append(NamedDirection(name, by_name.get(name), separation, origin, ways[0], ways[1] if len(ways) > 1 else None, apart, scale))
         if progress is not None:
             progress(len(made), len(wanted or found))
-    return NamedDirections(codes.name, made, spread, attributes, tuple(missing)) if made else None
+    return NamedDirections(codes.name, made, spread, attributes, bases, tuple(missing)) if made else None
 
 
 def _learned(
@@ -207,8 +208,8 @@ def _learned(
 
 
 def spanned(found: Estimate) -> str:
-    """A number with its interval behind it."""
-    return f"{found.value:+.2f}" + ("" if found.interval is None else f" ({found.interval[0]:+.2f} to {found.interval[1]:+.2f})")
+    """A number with its interval below."""
+    return f"{found.value:+.2f}" + ("" if found.interval is None else f"\n{found.interval[0]:+.2f} to {found.interval[1]:+.2f}")
 
 
 def estimated(found: Estimate) -> dict[str, Any]:

@@ -26,8 +26,8 @@ class NearestTraining:
     name = "nearest-training-images"
     title = "The training images most like its own"
     says = (
-        "Does the model make new images, or copies? Beside each drawn image stand the training images most like it. New images look like no "
-        "single one of them; what a copy looks like is plain to see."
+        "Does the model make new images, or copies? Beside each drawn image stand the training images most like it. New images are like no "
+        "single one; what a copy looks like is plain to see."
     )
 
     def exhibits(self) -> Sequence[Exhibit]:
@@ -35,8 +35,8 @@ class NearestTraining:
         columns = 1 + self.distance.shape[1]
         near = [f"nearest {d:.2f}" for d in self.distance[:, 0]]
         caption = (
-            f"Each row: a drawn image, then the nearest of {self.pool:,} training images by {space_in_words(self.space)}. A distance of 1 is "
-            "usual between two training images, copies are near 0."
+            f"Each row: a drawn image, then the nearest of {self.pool:,} training images by {space_in_words(self.space)}. 1 is the "
+            "usual distance of two training images, copies are near 0."
         )
         return [Strip(caption, self.images, columns, tuple(near), ("drawn", *map(str, range(1, columns))))]
 

@@ -41,7 +41,9 @@ class Table:
 
     caption: str
     head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]  # the first cell of each names it
+    rows: tuple[
+        tuple[str, ...], ...
+    ]  # the first cell of each names it; behind the end of a line stands what matters less, such as an interval
 
 
 Exhibit = Strip | Curves | Table

@@ -70,7 +70,7 @@ def from_labels(codes: Tensor, labels: Tensor, number: int, seed: int = 0) -> Se
 
 
 def held(vector: Tensor, others: Sequence[Tensor]) -> Tensor | None:
-    """A direction (d,) without what it has of others: n1 - (n1 . n2) n2 (InterFaceGAN, section 3.3), of unit length; None if nothing is left.
+    """A direction (d,) without what it has of others: n1 - (n1 . n2) n2 (InterFaceGAN, section 3.3), of length 1; None if nothing is left.
 
     Of several others, that is the projection onto what is perpendicular to all of them.
     """

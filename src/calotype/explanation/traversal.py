@@ -18,7 +18,7 @@ from calotype.metrics.score import Estimate
 
 REACH = 3.0  # standard deviations of codes to either side
 STEPS = 7
-BASES = 32  # images that are moved along a direction, for numbers
+BASES = 64  # images that are moved along a direction, for numbers
 RESAMPLED = 1_000  # times, for the interval of a correlation
 
 Doubles = NDArray[np.float64]

@@ -55,11 +55,11 @@ class UnsupervisedDirections:
                 f"Directions among the {self.space}, {said}, with their share of all. The middle column is the same image in all rows."
             )
             images = np.concatenate([self.walks[k].images for k in rows])
-            found.append(Strip(caption, images, len(at), names, tuple(f"{p:+g}" for p in at)))
+            found.append(Strip(caption, images, len(at), names, tuple(f"{p:g}" for p in at)))
             cells = [
                 (self.directions[k].name, *(spanned(self.walks[k].change(name, size)) for name, size in self.spread.items())) for k in rows
             ]
-            said = f"What changes from one end to the other, {REACH:g} standard deviations to either side, in standard deviations of the attribute."
+            said = f"What changes from one end to the other, from -{REACH:g} to {REACH:g}, in standard deviations of the attribute."
             found.append(Table(said, ("Direction", *self.spread), tuple(cells)))
         return found
 
@@ -83,7 +83,7 @@ class UnsupervisedDirections:
 def unsupervised(
     codes: Codes, attributes: Sequence[Attribute], wanted: Sequence[str] = (), seed: int = 0, label: int | None = None
 ) -> UnsupervisedDirections | None:
-    """SeFa where the network can be looked into, and GANSpace, each with what it changes; None where no direction of these is ``wanted``."""
+    """SeFa where the network can be looked into, and GANSpace, each with what it changes; None where none of them is ``wanted``."""
     if wanted and not any(name.startswith(tuple(SAYS)) for name in wanted):
         return None
     quick = isinstance(codes.generator.model, HasDecoder)

@@ -27,7 +27,7 @@ def explanation_html(explanation: Explanation) -> str:
     header = (
         f'<p class="eyebrow">Calotype explanation</p><h1>{text(explanation.subject)}</h1>'
         + tag("p", "Why this model makes what it makes.", kind="lead")
-        + facts(explanation.about)
+        + tag("div", facts(explanation.about), kind="facts")
         + (f'<div class="notes">{notes}</div>' if notes else "")
     )
     made = [(one.name, one.title, _inside(one)) for one in explanation.sections]
@@ -40,7 +40,14 @@ def explanation_html(explanation: Explanation) -> str:
 
 
 def _inside(one: Section) -> str:
-    return tag("p", linked(one.says)) + "".join(map(_exhibit, one.exhibits()))
+    parts, found = list(one.exhibits()), ""
+    while parts:
+        first = parts.pop(0)
+        if isinstance(first, Strip) and parts and isinstance(parts[0], Curves):
+            found += f'<div class="pair">{_exhibit(first)}{_exhibit(parts.pop(0))}</div>'
+        else:
+            found += _exhibit(first)
+    return tag("p", linked(one.says)) + found
 
 
 def _exhibit(one: Exhibit) -> str:
@@ -48,7 +55,12 @@ def _exhibit(one: Exhibit) -> str:
         return _strip(one)
     if isinstance(one, Curves):
         return f"<figure><figcaption>{linked(one.caption)}</figcaption>{_curves(one)}</figure>"
-    return table(map(text, one.head), [map(text, row) for row in one.rows], linked(one.caption))
+    return table(map(text, one.head), [map(_cell, row) for row in one.rows], linked(one.caption))
+
+
+def _cell(words: str) -> str:
+    first, *rest = words.split("\n")
+    return text(first) + "".join(f"<br><span class='quiet nowrap'>{text(line)}</span>" for line in rest)
 
 
 def _strip(one: Strip) -> str:
