@@ -50,8 +50,10 @@ def test_rank_correlations_are_those_of_scipy() -> None:
 def test_layers_come_from_the_last_to_the_first_with_their_normalization() -> None:
     network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 2, 3), nn.Flatten(), nn.Linear(8, 3))
     network.add_module("unused", nn.Linear(3, 3))
-    found = layers_of(network, lambda: network[:6](torch.zeros(1, 1, 6, 6)))
+    network.add_module("label", nn.Embedding(2, 3))
+    found = layers_of(network, lambda: network[:6](torch.zeros(1, 1, 6, 6)) + network.label(torch.zeros(1, dtype=torch.int64)))
     assert [name for name, _ in found] == ["5", "3", "0"]
+    assert found[0][1] == [network[5], network.label]  # what is added to the last layer by the class goes with it
     assert found[2][1] == [network[0], network[1]]
 
 

@@ -86,7 +86,8 @@ def cascade(
 def layers_of(network: nn.Module, run: Callable[[], object]) -> list[tuple[str, list[nn.Module]]]:
     """The layers that ``run`` goes through, from the last to the first: names, and the modules that hold the weights of each.
 
-    A layer is a map with a matrix of weights, such as a convolution, together with what normalizes its output.
+    A layer is a map with a matrix of weights, such as a convolution, together with what normalizes its output, and with embeddings, which
+    see no image: a discriminator that is told the class has one beside its last layer (Miyato & Koyama 2018), both of which make the score.
     """
     holders: dict[nn.Module, tuple[nn.Module, str]] = {}  # of weights that are computed, such as normalized ones: whose they are
     for name, module in network.named_modules():
@@ -104,7 +105,7 @@ def layers_of(network: nn.Module, run: Callable[[], object]) -> list[tuple[str, 
         run()
     layers: list[tuple[str, list[nn.Module]]] = []
     for module, name in order.items():
-        if not layers or any(t.ndim > 1 for t in _weights(module)):
+        if not layers or (any(t.ndim > 1 for t in _weights(module)) and not isinstance(module, nn.Embedding)):
             layers.append((name or "the network", [module]))
         else:
             layers[-1][1].append(module)
@@ -175,5 +176,5 @@ def _settle(module: nn.Module) -> None:
     for part in _computed(module):
         part.train()
         for _ in range(SETTLING):
-            part()
+            part()  # type: ignore[operator]
         part.eval()
