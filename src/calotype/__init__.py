@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from calotype.engine.display import Display
     from calotype.engine.train import resume, train
     from calotype.evaluation.evaluate import evaluate
+    from calotype.evaluation.explaining import explain
     from calotype.pictures import save_grid, save_images
     from calotype.tasks.classify import classify
     from calotype.tasks.restore import restore_pixels
@@ -32,6 +33,7 @@ _HOMES = {
     "train": "engine.train",
     "resume": "engine.train",
     "evaluate": "evaluation.evaluate",
+    "explain": "evaluation.explaining",
     "load": "tasks.sample",
     "Generator": "tasks.sample",
     "More": "config",
@@ -52,6 +54,7 @@ __all__ = [
     "config",
     "data",
     "evaluate",
+    "explain",
     "load",
     "pictures",
     "recipes",

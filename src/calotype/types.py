@@ -354,11 +354,58 @@ class HasEncoder(HasLatents, Protocol):
 
 
 @runtime_checkable
+class HasDecoder(HasLatents, Protocol):
+    """Latents that one network makes images of, whose layers can be looked into: generators of GANs, decoders of VAEs."""
+
+    @property
+    def decoding(self) -> nn.Module:
+        """The network: ``decode`` is its call, but for what comes before the first and after the last layer."""
+
+
+@runtime_checkable
+class HasStyles(HasLatents, Protocol):
+    """Latents that become styles first, from which the layers of the network are told what to make (Karras et al. 2019)."""
+
+    @property
+    def has_styles(self) -> bool:
+        """Whether the network of this very model is such a one."""
+
+    def styles(self, z: Tensor, condition: Condition | None = None) -> Tensor:
+        """The styles of all layers, (N, layers, styles), of latents (N, *latent_shape): without mixing, those of all layers are alike."""
+
+    def of_styles(self, styles: Tensor) -> Tensor:
+        """Images (N, C, H, W) in [-1, 1] of styles (N, layers, styles), or of styles (N, styles) that all layers share."""
+
+
+@runtime_checkable
 class HasPosterior(Protocol):
     """An encoder that gives a distribution of latents for each image."""
 
     def posterior(self, x: Tensor, condition: Condition | None = None) -> tuple[Tensor, Tensor]:
         """Of images (N, C, H, W): the posterior means (N, z), and the divergence of each latent from its prior in nats, (N, z)."""
+
+
+@runtime_checkable
+class LocatesLikelihood(Protocol):
+    """A likelihood that is a sum over the places of an image: autoregressive models, and flows as far as it can be said of them."""
+
+    pixelwise: bool  # whether a number is the probability of its pixel given those before it; else a term that arises at its place
+
+    def located(self, x: Tensor, condition: Condition, rng: torch.Generator) -> dict[str, Tensor]:
+        """Nats (N, H, W) of 8-bit images (N, C, H, W) in [-1, 1] by the name of the part of the model that they come from.
+
+        With the same generator all of them add up to what the first of ``likelihoods()`` says of each image.
+        """
+
+
+@runtime_checkable
+class Discriminates(Protocol):
+    """A network that was trained to tell real images from generated ones, beside the one that makes them: GANs."""
+
+    discriminator: nn.Module
+
+    def realness(self, x: Tensor, condition: Condition | None = None) -> Tensor:
+        """(N,) float32 of images (N, C, H, W) in [-1, 1], each judged by itself: the larger, the more real."""
 
 
 @runtime_checkable

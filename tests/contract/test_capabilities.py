@@ -17,12 +17,14 @@ from calotype.types import (
     Completes,
     Condition,
     Denoises,
+    Discriminates,
     HasBaselines,
     HasEncoder,
     HasFeatures,
     HasLatents,
     HasPosterior,
     LearnsFirst,
+    LocatesLikelihood,
     Model,
     Noise,
     Step,
@@ -33,15 +35,15 @@ from tests.small import from_source, in_pairs, small, spec_of, split_of
 _LATENTS = {HasLatents, HasEncoder}
 _RECOGNIZES = {HasFeatures, Classifies}
 CAN: dict[type, set[type]] = {
-    models.GANConfig: {HasLatents},
+    models.GANConfig: {HasLatents, Discriminates},
     models.CoupledGANConfig: {HasLatents},
     models.DiffusionConfig: {*_LATENTS, Denoises},
     models.VAEConfig: {*_LATENTS, HasPosterior},
     models.HVAEConfig: {*_LATENTS, HasPosterior},
     models.VQVAEConfig: _LATENTS,
-    models.FlowConfig: _LATENTS,
-    models.TarFlowConfig: _LATENTS,
-    models.AutoregressiveConfig: {Completes},
+    models.FlowConfig: {*_LATENTS, LocatesLikelihood},
+    models.TarFlowConfig: {*_LATENTS, LocatesLikelihood},
+    models.AutoregressiveConfig: {Completes, LocatesLikelihood},
     models.ClassifierConfig: _RECOGNIZES,
     models.ResNetConfig: _RECOGNIZES,
     models.DenseNetConfig: _RECOGNIZES,
@@ -84,6 +86,7 @@ def held() -> Batch:
 def test_a_family_can_do_what_it_is_known_for_and_nothing_else(name: str) -> None:
     model, kind = build(small(name).model, spec_of(name)), type(named(name).model)
     every = (Classifies, LearnsFirst, Completes, Denoises, HasBaselines, HasEncoder, HasFeatures, HasLatents, HasPosterior)
+    every += (LocatesLikelihood, Discriminates)
     assert {capability for capability in every if isinstance(model, capability)} == CAN[kind]
     assert bool(model.likelihoods()) == (kind in LIKELY)
 
@@ -156,6 +159,28 @@ def test_a_completion_keeps_the_rows_it_is_given(name: str, held: Batch) -> None
     assert not torch.equal(made[:, :, 14:], held.image[:, :, 14:])
     alone = model.complete(held.image[2:3], 14, Noise(1, seed=1, start=2), held.condition[2:3])
     assert torch.allclose(alone[0], made[2], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", having(LocatesLikelihood))
+def test_the_places_of_a_likelihood_add_up_to_it(name: str, held: Batch) -> None:
+    model = trained(name)
+    assert isinstance(model, LocatesLikelihood)
+    found = model.located(held.image, held.condition, torch.Generator().manual_seed(1))
+    whole = model.likelihoods()[0].nats(held.image, held.condition, torch.Generator().manual_seed(1))
+    assert {terms.shape for terms in found.values()} == {(4, 28, 28)}
+    assert torch.allclose(torch.stack([terms.double().sum((1, 2)) for terms in found.values()]).sum(0).float(), whole, rtol=1e-4)
+    assert model.pixelwise == (model.likelihoods()[0].kind == "exact")
+
+
+@pytest.mark.parametrize("name", having(Discriminates))
+def test_a_discriminator_judges_each_image_by_itself(name: str, held: Batch) -> None:
+    model = scrambled(name).model
+    assert isinstance(model, Discriminates)
+    condition = held.condition if model.conditional else Condition()
+    with torch.no_grad():
+        whole, alone = model.realness(held.image, condition), model.realness(held.image[2:3], condition[2:3])
+    assert whole.shape == (4,)
+    assert torch.allclose(whole[2], alone[0], rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", having(Denoises))

@@ -47,9 +47,13 @@ class AutoregressiveFlow(Transform):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Every token in parallel."""
-        x = self._ordered(x)
-        mean, log_scale = self._affine(self.network(x, context), x)
-        return self._ordered((x - mean) * torch.exp(-log_scale)), -log_scale.flatten(1).sum(1)
+        z, log_scale = self._scaled(x, context)
+        return z, -log_scale.flatten(1).sum(1)
+
+    def local(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """As `Transform.local` says."""
+        z, log_scale = self._scaled(x, context)
+        return z, self._ordered(-log_scale.sum(2))
 
     def inverse(self, z: Tensor, context: Tensor | None = None, away: Tensor | None = None, guidance: float = 0.0) -> Tensor:
         """Token by token; with ``guidance`` each mean and log-scale moves so much further away from that of the context ``away``."""
@@ -65,6 +69,11 @@ class AutoregressiveFlow(Transform):
                 mean, log_scale = mean + guidance * (mean - mean_away), log_scale + guidance * (log_scale - log_scale_away)
             tokens.append(torch.addcmul(mean, latent, log_scale.exp()))
         return self._ordered(torch.stack(tokens, 1))
+
+    def _scaled(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        x = self._ordered(x)
+        mean, log_scale = self._affine(self.network(x, context), x)
+        return self._ordered((x - mean) * torch.exp(-log_scale)), log_scale
 
     def _ordered(self, x: Tensor) -> Tensor:
         return x.flip(1) if self.backwards else x

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import torch
@@ -20,6 +21,15 @@ class Transform(nn.Module):
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """From data to latents: z, and log |det dz/dx| of each row, (N,) in the precision of ``x``."""
         raise NotImplementedError
+
+    def local(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """As ``forward``, with the log-determinant by place: (N, H, W) of images (N, C, H, W), (N, T) of tokens (N, T, D).
+
+        Here the same for all places, which is right for whatever does the same everywhere; the others say it themselves.
+        """
+        z, log_abs_det = self(x, context)
+        places = x.shape[2:] if x.ndim == 4 else x.shape[1:2]
+        return z, (log_abs_det / math.prod(places)).view(-1, *[1] * len(places)).expand(-1, *places)
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         """From latents back to data."""

@@ -23,15 +23,24 @@ class ChannelCoupling(Transform):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """exp(log_scale) x + shift for one half."""
-        changed, kept = self._halves(x)
-        log_scale, shift = self._affine(kept, context)
-        return self._whole(torch.addcmul(shift, changed, log_scale.exp()), kept), log_scale.flatten(1).sum(1)
+        z, log_scale = self._scaled(x, context)
+        return z, log_scale.flatten(1).sum(1)
+
+    def local(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """As `Transform.local` says."""
+        z, log_scale = self._scaled(x, context)
+        return z, log_scale.sum(1)
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         """(z - shift) exp(-log_scale) for one half."""
         changed, kept = self._halves(z)
         log_scale, shift = self._affine(kept, context)
         return self._whole((changed - shift) * torch.exp(-log_scale), kept)
+
+    def _scaled(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        changed, kept = self._halves(x)
+        log_scale, shift = self._affine(kept, context)
+        return self._whole(torch.addcmul(shift, changed, log_scale.exp()), kept), log_scale
 
     def _halves(self, x: Tensor) -> tuple[Tensor, Tensor]:
         half = x.shape[1] // 2
@@ -68,6 +77,11 @@ class CheckerboardCoupling(Transform):
         """exp(log_scale) x + shift for one color."""
         log_scale, shift = self._affine(x, context)
         return torch.addcmul(shift, x, log_scale.exp()), log_scale.flatten(1).sum(1)
+
+    def local(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """As `Transform.local` says."""
+        log_scale, shift = self._affine(x, context)
+        return torch.addcmul(shift, x, log_scale.exp()), log_scale.sum(1)
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         """(z - shift) exp(-log_scale) for one color."""

@@ -29,10 +29,18 @@ class Logit(Transform):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Elementwise, of any shape."""
+        z, log_slope = self._stretched(x)
+        return z, log_slope.flatten(1).sum(1)
+
+    def local(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """As `Transform.local` says."""
+        z, log_slope = self._stretched(x)
+        return z, log_slope.sum(1)
+
+    def _stretched(self, x: Tensor) -> tuple[Tensor, Tensor]:
         inner = self.margin + (1 - 2 * self.margin) * x
         up, down = inner.log(), torch.log1p(-inner)
-        log_abs_det = math.log(1 - 2 * self.margin) - up - down
-        return up - down, log_abs_det.flatten(1).sum(1)
+        return up - down, math.log(1 - 2 * self.margin) - up - down
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         """What the model puts outside of the interval comes out outside of it."""
@@ -74,6 +82,15 @@ class Histogram(Transform):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Elementwise, of any shape."""
+        z, log_slope = self._stretched(x)
+        return z, log_slope.flatten(1).sum(1)
+
+    def local(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """As `Transform.local` says."""
+        z, log_slope = self._stretched(x)
+        return z, log_slope.sum(1)
+
+    def _stretched(self, x: Tensor) -> tuple[Tensor, Tensor]:
         log_heights = torch.log_softmax(self.logits, 0)
         heights = log_heights.exp()
         index = (x.detach() * self.bins).long().clamp(0, self.bins - 1)
@@ -83,8 +100,7 @@ class Histogram(Transform):
         below = start + height * (x * self.bins - index)
         # the sum of all heights may round to a little more than one
         z = normal_quantile(self.margin + (1 - 2 * self.margin) * below.clamp(0, 1))
-        log_abs_det = log_height + 0.5 * (z.square() + LOG_2_PI) + math.log(self.bins * (1 - 2 * self.margin))
-        return z, log_abs_det.flatten(1).sum(1)
+        return z, log_height + 0.5 * (z.square() + LOG_2_PI) + math.log(self.bins * (1 - 2 * self.margin))
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         """What the model puts beyond an end comes out at that end."""
@@ -109,7 +125,12 @@ class UniformDequantization(nn.Module):
 
     def forward(self, images: Tensor, rng: torch.Generator | None) -> tuple[Tensor, Tensor]:
         """Noise u in [0, 1) of the shape of ``images``, and log q(u) of each row, (N,)."""
-        return torch.rand(images.shape, generator=rng, device=images.device, dtype=images.dtype), images.new_zeros(len(images))
+        noise, log_density = self.local(images, rng)
+        return noise, log_density.flatten(1).sum(1)
+
+    def local(self, images: Tensor, rng: torch.Generator | None) -> tuple[Tensor, Tensor]:
+        """The same with the density of each number by itself, of the shape of ``images``."""
+        return torch.rand(images.shape, generator=rng, device=images.device, dtype=images.dtype), torch.zeros_like(images)
 
 
 class VariationalDequantization(nn.Module):
@@ -126,11 +147,15 @@ class VariationalDequantization(nn.Module):
 
     def forward(self, images: Tensor, rng: torch.Generator | None) -> tuple[Tensor, Tensor]:
         """Noise u in (0, 1) of the shape of ``images``, and log q(u) of each row, (N,)."""
+        noise, log_density = self.local(images, rng)
+        return noise, log_density.flatten(1).sum(1)
+
+    def local(self, images: Tensor, rng: torch.Generator | None) -> tuple[Tensor, Tensor]:
+        """The same with the density of each number by itself, of the shape of ``images``."""
         noise = torch.randn(images.shape, generator=rng, device=images.device, dtype=images.dtype)
         mean, raw = self.network(images).to(images.dtype).chunk(2, 1)
         log_scale = bounded(raw, self.bound)
         position = torch.addcmul(mean, noise, log_scale.exp())
         # log |du/de| = log_scale + log u + log (1 - u), without ever forming 1 - u
         stretch = log_scale + F.logsigmoid(position) + F.logsigmoid(-position)
-        log_density = -0.5 * (noise.square() + LOG_2_PI) - stretch
-        return torch.sigmoid(position), log_density.flatten(1).sum(1)
+        return torch.sigmoid(position), -0.5 * (noise.square() + LOG_2_PI) - stretch

@@ -77,6 +77,13 @@ class Standardize(Transform):
         mean, log_scale = self._affine(x, context)
         return (x - mean) * torch.exp(-log_scale), -log_scale.flatten(1).sum(1)
 
+    def local(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """As `Transform.local` says."""
+        if context is None:
+            return super().local(x)
+        mean, log_scale = self._affine(x, context)
+        return (x - mean) * torch.exp(-log_scale), -log_scale.sum(1)
+
     def inverse(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         """Mean + exp(log_scale) z; unchanged without context."""
         if context is None:

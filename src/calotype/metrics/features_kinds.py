@@ -50,14 +50,23 @@ def of_classifier(name: str, model: Model, *, accuracy: float | None = None, dev
 
 
 def digits(device: torch.device | str = "cpu") -> FeatureSpace:
-    """The recognizer of gray 28x28 digits that the package carries; ``weights/README.md`` says how it was trained."""
+    """The features of the recognizer of gray 28x28 digits that the package carries."""
+    model, accuracy = embedded_digits()
+    return of_classifier("digits", model, accuracy=accuracy, device=device)
+
+
+def embedded_digits() -> tuple[Model, float]:
+    """The recognizer of gray 28x28 digits that the package carries, and the share of held-out digits that it names rightly.
+
+    ``weights/README.md`` says how it was trained.
+    """
     resource = files("calotype.metrics").joinpath("weights", "digits.safetensors")
     raw = resource.read_bytes()
     length = int.from_bytes(raw[:8], "little")
     facts = json.loads(json.loads(raw[8 : 8 + length])["__metadata__"]["calotype"])
     model = Classifier(checked(ClassifierConfig, facts["config"]), DIGITS)
     model.network.load_state_dict({name: t.float() for name, t in parse_tensors(raw).items()})
-    return of_classifier("digits", model, accuracy=float(facts["accuracy"]), device=device)
+    return model.eval(), float(facts["accuracy"])
 
 
 def of_run(path: Path, device: torch.device | str = "cpu") -> FeatureSpace:

@@ -70,6 +70,7 @@ class Autoregressive(Model):
     """
 
     sampling = AutoregressiveSampling
+    pixelwise = True
 
     def __init__(self, config: AutoregressiveConfig, spec: ImageSpec, levels: int = 256) -> None:
         super().__init__()
@@ -91,6 +92,11 @@ class Autoregressive(Model):
         """Log-probability in nats, (N,) float32, of 8-bit images (N, C, H, W)."""
         nats: Tensor = self.network(x, self.needed(condition))
         return nats
+
+    @torch.no_grad()
+    def located(self, x: Tensor, condition: Condition, rng: torch.Generator) -> dict[str, Tensor]:
+        """As `calotype.types.LocatesLikelihood` says: exact, each pixel given those before it."""
+        return {"pixels": self.network.located(x, self.needed(condition))}
 
     def likelihoods(self) -> Sequence[Likelihood]:
         """The exact one."""
@@ -175,9 +181,13 @@ class PixelDistribution(nn.Module):
 
     def forward(self, x: Tensor, label: Tensor | None) -> Tensor:
         """Log-probabilities in nats, (N,) float32, of images (N, C, H, W)."""
+        return self.located(x, label).flatten(1).sum(1)
+
+    def located(self, x: Tensor, label: Tensor | None) -> Tensor:
+        """The same of each pixel given those before it, (N, H, W)."""
         features = self.body(x, label)
         chances: Tensor = self.head(features.permute(0, 2, 3, 1), x.permute(0, 2, 3, 1))
-        return chances.flatten(1).sum(1)
+        return chances
 
 
 class SoftmaxHead(nn.Module):

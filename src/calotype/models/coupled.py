@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from calotype.errors import UserError
 from calotype.losses.adversarial import LOSSES
@@ -84,6 +84,11 @@ class CoupledGAN(Model):
     def latent_shape(self) -> tuple[int, ...]:
         """(latent,)."""
         return (self.config.latent,)
+
+    @property
+    def decoding(self) -> nn.Module:
+        """Both generators, which share their first layers."""
+        return self.generator
 
     def decode(self, z: Tensor, condition: Condition | None = None) -> Tensor:
         """Images (N, C, H, W) of the first domain in [-1, 1] of latents (N, latent)."""

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from calotype.flows.base import Transform, normal_log_prob
 from calotype.flows.pixels import Histogram, Logit, Scale, UniformDequantization, VariationalDequantization
+from calotype.flows.places import located_log_prob
 from calotype.losses.discretized import images_of, levels
 from calotype.networks.blocks import evaluating
 from calotype.networks.coupling import CouplingNetwork
@@ -47,6 +48,7 @@ class DequantizedFlow(Model):
     dequantize: nn.Module
     embed: nn.Embedding | None  # its last row means "no label"
     initialized: Tensor
+    pixelwise = False  # what is said of a pixel is no probability of its own
     bf16_pays = True
     sampling: type[SamplingOptions] = FlowSampling
 
@@ -71,6 +73,23 @@ class DequantizedFlow(Model):
         z, log_abs_det = self.flow(points, self._context(label, len(images)))
         nats: Tensor = normal_log_prob(z) + log_abs_det - log_noise - math.log(LEVELS) * math.prod(self.spec.shape)
         return nats
+
+    @torch.no_grad()
+    def located(self, x: Tensor, condition: Condition, rng: torch.Generator) -> dict[str, Tensor]:
+        """As `calotype.types.LocatesLikelihood` says, by level; the terms of the pad are spread over the whole image."""
+        values = levels(x).to(x.dtype)
+        noise, log_noise = self.dequantize.local(images_of(values).to(x.dtype), rng)  # type: ignore[operator]
+        context = self._context(condition.label if self.conditional else None, len(x))
+        whole = located_log_prob(self.flow, self._padded((values + noise) / LEVELS, rng), context)
+        found = {"values": -log_noise.sum(1) - math.log(LEVELS) * self.spec.channels}
+        beside = torch.zeros(len(x), dtype=x.dtype, device=x.device)
+        for name, terms in whole.items():
+            inside = terms[:, : self.spec.size, : self.spec.size]
+            found[name] = found.get(name, 0) + inside
+            beside = beside + terms.flatten(1).sum(1) - inside.flatten(1).sum(1)
+        if self.pad:
+            found["pad"] = (beside / self.spec.size**2).view(-1, 1, 1).expand_as(found["values"])
+        return found
 
     def likelihoods(self) -> Sequence[Likelihood]:
         """The bound with one draw of the noise, and the tighter one of sixteen draws (Burda et al. 2016, eq. 8)."""

@@ -152,6 +152,24 @@ class GAN(Model):
         images: Tensor = self.generator(z, self.needed(condition))
         return images
 
+    @property
+    def decoding(self) -> nn.Module:
+        """The generator."""
+        return self.generator
+
+    @property
+    def has_styles(self) -> bool:
+        """Whether latents become `styles` first."""
+        return self.generator.has_styles
+
+    def styles(self, z: Tensor, condition: Condition | None = None) -> Tensor:
+        """The styles (N, layers, styles) of latents (N, latent), where the generator has any; a conditional model needs labels."""
+        return self.generator.styles(z, self.needed(condition))
+
+    def of_styles(self, styles: Tensor) -> Tensor:
+        """Images (N, C, H, W) in [-1, 1] of styles (N, layers, styles), or (N, styles) for all layers."""
+        return self.generator.of_styles(styles)
+
     @torch.no_grad()
     def watch(self, train: Batch, holdout: Batch, step: Step) -> dict[str, Tensor]:
         """What the discriminator makes of real images it trains on, real images it never saw, and generated ones.
@@ -287,6 +305,22 @@ class GAN(Model):
     def _opinion(self, images: Tensor, label: Tensor | None) -> Tensor:
         """The logits of images as they are."""
         return self._asked(self._packed(self.discriminator.look(images)), label)[0]
+
+    def realness(self, x: Tensor, condition: Condition | None = None) -> Tensor:
+        """As `calotype.types.Discriminates` says: the mean of the logits of an image's parts, of packs made of one image.
+
+        Raises:
+            UserError: where a conditional model is given no labels.
+        """
+        label = self.needed(condition)
+        step = 1 if self.discriminator.mixes_batch else max(1, len(x))
+        found = []
+        for first in range(0, len(x), step):
+            rows = slice(first, first + step)
+            packs = x[rows].repeat(1, self.config.pack, 1, 1)
+            logits = self._asked(self.discriminator.look(packs), None if label is None else label[rows])[0]
+            found.append(logits.float().flatten(1).mean(1) if logits.ndim > 1 else logits.float())
+        return torch.cat(found)
 
     def _packed(self, images: Tensor) -> Tensor:
         """As many neighbors as make a pack become channels of one image (Lin et al. 2018); who is left over is left out."""

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from calotype.losses.divergence import kl_standard, log_normal
 from calotype.models.variational import Inference, ObjectiveConfig, Variational
@@ -91,6 +91,11 @@ class HVAE(Variational):
     def latent_shape(self) -> tuple[int, ...]:
         """(z,): the latents of all levels, from top to bottom."""
         return (self._bounds[-1],)
+
+    @property
+    def decoding(self) -> nn.Module:
+        """The ladder, from the top down."""
+        return self.ladder
 
     def encode(self, x: Tensor, condition: Condition | None = None) -> Tensor:
         """Posterior means (N, z) of images (N, C, H, W), of all levels from top to bottom in units of their priors.

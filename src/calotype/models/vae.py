@@ -71,6 +71,11 @@ class VAE(Variational):
         """(z,)."""
         return (self.config.latent,)
 
+    @property
+    def decoding(self) -> nn.Module:
+        """The decoder."""
+        return self.network.decoder
+
     def encode(self, x: Tensor, condition: Condition | None = None) -> Tensor:
         """Posterior means (N, z) of images (N, C, H, W), in units of the prior of their class.
 

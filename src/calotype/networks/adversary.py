@@ -23,7 +23,7 @@ class LatentGenerator(nn.Module):
         raise NotImplementedError
 
     def of_styles(self, styles: Tensor) -> Tensor:
-        """Images (N, C, H, W) in [-1, 1] of styles."""
+        """Images (N, C, H, W) in [-1, 1] of styles (N, layers, styles), or of those that all layers share, (N, styles)."""
         raise NotImplementedError
 
 

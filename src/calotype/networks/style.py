@@ -87,8 +87,9 @@ class StyleGenerator(LatentGenerator):
         return images
 
     def of_styles(self, styles: Tensor) -> Tensor:
-        """Images of the styles of all layers, (N, layers, styles)."""
-        images: Tensor = self.synthesis(styles)
+        """Images of the styles of all layers, (N, layers, styles), or of those that all layers share, (N, styles)."""
+        own = styles if styles.ndim == 3 else styles[:, None].expand(-1, self.synthesis.layers, -1)
+        images: Tensor = self.synthesis(own)
         return images
 
     def styles(self, latent: Tensor, label: Tensor | None = None, truncation: float = 1.0) -> Tensor:

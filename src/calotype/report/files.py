@@ -7,9 +7,11 @@ from pathlib import Path
 
 from calotype.errors import UserError
 from calotype.evaluation.result import Report, to_json
+from calotype.explanation.section import Explanation
 from calotype.files import obstacle, write_json, write_text
 from calotype.report.compare import compare_html
 from calotype.report.page import html
+from calotype.report.page_explanation import explanation_html
 
 _JSON, _PAGE = "report.json", "report.html"
 
@@ -41,6 +43,13 @@ def save(report: Report, folder: Path) -> Path:
 def save_comparison(reports: Sequence[Report], path: Path) -> None:
     """Write one page for several reports."""
     page = compare_html(reports)
+    _make(path.parent)
+    write_text(path, page)
+
+
+def save_explanation(explanation: Explanation, path: Path) -> None:
+    """Write the page of an explanation."""
+    page = explanation_html(explanation)
     _make(path.parent)
     write_text(path, page)
 

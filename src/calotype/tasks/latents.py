@@ -24,7 +24,7 @@ BATCH = 64  # images that go through a model at a time
 
 def of_seeds(generator: Generator, seeds: list[int]) -> Tensor:
     """The latents of the first image that each seed draws: (len(seeds), *latent_shape) standard normal numbers."""
-    return torch.cat([Noise(1, seed).normal(*_with_latents(generator).latent_shape) for seed in seeds])
+    return torch.cat([Noise(1, seed).normal(*with_latents(generator).latent_shape) for seed in seeds])
 
 
 def draw_each(generator: Generator, count: int, seed: int, label: Tensor | None) -> Tensor:
@@ -53,7 +53,7 @@ def encode(generator: Generator, images: Tensor, label: Tensor | None = None, pr
 @torch.no_grad()
 def decode(generator: Generator, latents: Tensor, label: Tensor | None = None, progress: Progress | None = None) -> Tensor:
     """Images (N, C, H, W) in [-1, 1] of latents (N, *latent_shape). Raises `UserError` for a model without latents."""
-    return _in_batches(generator, _with_latents(generator).decode, latents, label, progress)
+    return _in_batches(generator, with_latents(generator).decode, latents, label, progress)
 
 
 def reconstruct(generator: Generator, images: Tensor, label: Tensor | None = None, progress: Progress | None = None) -> Tensor:
@@ -116,7 +116,7 @@ def plane(
     The values are quantiles of the normal distribution, so that every picture stands for an equal share of what the model draws
     (Kingma & Welling 2014, figure 4): with two latents it is all there is to see.
     """
-    shape = _with_latents(generator).latent_shape
+    shape = with_latents(generator).latent_shape
     size = math.prod(shape)
     if side < 2 or axes[0] == axes[1] or not all(0 <= axis < size for axis in axes):
         raise UserError(
@@ -130,7 +130,8 @@ def plane(
     return decode(generator, flat, None if label is None else torch.full((len(flat),), label), progress)
 
 
-def _with_latents(generator: Generator) -> HasLatents:
+def with_latents(generator: Generator) -> HasLatents:
+    """The model of a generator. Raises `UserError` for one without latents."""
     if not isinstance(generator.model, HasLatents):
         raise UserError(f"a {generator.recipe} model has no latents: GANs, VAEs, flows and diffusion models have")
     return generator.model

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -139,14 +139,7 @@ class Generator:
             raise UserError(
                 f"this {self.recipe} model was trained without labels: leave `label` out, or calotype train `model.conditional=True`"
             )
-        if isinstance(label, str):
-            if label in names:
-                return names.index(label)
-            if len(label) < 10 and label.isdecimal() and int(label) < len(names) and not any(name.isdecimal() for name in names):
-                return int(label)
-        elif isinstance(label, int | np.integer) and not isinstance(label, bool) and 0 <= label < len(names):
-            return int(label)
-        raise UserError(f"unknown label {shown(label)}: choose one of {printable(', '.join(names[:20]))}{', ...' * (len(names) > 20)}")
+        return class_named(label, names)
 
     def check(self, options: Options) -> SamplingOptions:
         """The sampling options of these names; None is the model's own setting.
@@ -169,6 +162,18 @@ class Generator:
             if name in asked:
                 raise UserError(f"sampling option {name} has no effect on this model without {needed}: leave it out")
         return chosen
+
+
+def class_named(label: int | str, names: Sequence[str]) -> int:
+    """The place of a class among those that are called ``names``, as `Generator.label` says. Raises `UserError` for one that is none."""
+    if isinstance(label, str):
+        if label in names:
+            return names.index(label)
+        if len(label) < 10 and label.isdecimal() and int(label) < len(names) and not any(name.isdecimal() for name in names):
+            return int(label)
+    elif isinstance(label, int | np.integer) and not isinstance(label, bool) and 0 <= label < len(names):
+        return int(label)
+    raise UserError(f"unknown label {shown(label)}: choose one of {printable(', '.join(names[:20]))}{', ...' * (len(names) > 20)}")
 
 
 def draw(

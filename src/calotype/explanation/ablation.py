@@ -1,0 +1,271 @@
+"""Which units of a generator a class needs: channels of inner layers are set to zero, and a classifier says what is left of the class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from calotype import pictures
+from calotype.data.images import Progress
+from calotype.explanation.codes import Codes
+from calotype.explanation.layers import InnerLayer, without
+from calotype.explanation.section import Curves, Exhibit, Pixels, Strip, Table
+from calotype.metrics.score import Estimate
+
+PER_CLASS = 8  # images of each class that units are ranked by; as many others judge
+TOGETHER = (1, 2, 4, 8)  # units that are ablated at once
+CHANCES = 4  # times that as many units are chosen at random
+SHOWN = 4  # images of each class before and after
+POOL = 1_000  # images in which those of a class are looked for, where the model is told none
+SURE = 0.5  # belief from which an image counts as one of a class
+UNITS = 512  # of a layer at most, those that put out most
+
+Doubles = NDArray[np.float64]
+Beliefs = Callable[[Tensor], Tensor]
+"""Images (N, C, H, W) in [-1, 1] to what a classifier believes of them, (N, classes)."""
+
+
+@dataclass(frozen=True)
+class ClassCodes:
+    """Codes whose images a classifier takes for their class."""
+
+    codes: Tensor  # (N, d)
+    of: Tensor  # (N,) the class of each, as the classifier numbers them
+    labels: Tensor | None  # (N,) what the model is told
+
+
+@dataclass(frozen=True)
+class LayerResponse:
+    """What a class loses by each unit of a layer."""
+
+    layer: str
+    side: int  # pixels of its maps
+    units: NDArray[np.int64]  # (U,) the channels that were ablated one by one
+    drop: Doubles  # (U, classes): by how much the mean belief in the class of its images falls
+
+    def ranked(self, number: int) -> NDArray[np.int64]:
+        """The units, that first which the class loses most by."""
+        return self.units[np.argsort(-self.drop[:, number], kind="stable")]
+
+
+@dataclass(frozen=True)
+class ClassDamage:
+    """What is left of a class, and of the others, when units that it needs are gone: of images that ranked none of them."""
+
+    name: str
+    units: tuple[int, ...]  # the first of its ranking
+    before: Estimate  # belief in the class of its images
+    after: tuple[float, ...]  # with the first 1, 2, 4 ... of them gone, as `TOGETHER` says
+    random: tuple[float, ...]  # with as many units gone that were chosen at random
+    left: Estimate  # belief in the class with all of ``units`` gone
+    others: Estimate  # what images of the other classes lose by it, of the belief in theirs
+
+
+@dataclass(frozen=True)
+class UnitAblation:
+    """The units that classes need."""
+
+    layers: Sequence[LayerResponse]
+    judged: int  # which of them ``classes`` is about
+    classes: Sequence[ClassDamage]
+    images: Pixels  # (classes * 2 * SHOWN, H, W, C): of each class before, then after
+    steps: tuple[int, ...]
+
+    name = "unit-ablation"
+    title = "Units that a class needs"
+    says = (
+        "A generator paints with units, channels of its inner layers. Here they are switched off: those that a classifier loses a class by "
+        "are those that paint it. Switching off as many at random is the comparison: only what hurts more than that means anything."
+    )
+
+    def exhibits(self) -> Sequence[Exhibit]:
+        """Before and after, the course of the damage, and a table."""
+        layer, count = self.layers[self.judged], len(self.classes[0].units)
+        names = tuple(one.name for one in self.classes)
+        strip = Strip(
+            f"Images of each class, and the same without the {count} of {len(layer.units)} units of layer {layer.layer} "
+            f"({layer.side}x{layer.side} maps) that the class needs most.",
+            self.images,
+            2 * SHOWN,
+            names,
+            (*["before"] * SHOWN, *["after"] * SHOWN),
+        )
+        mean = {kind: np.mean([getattr(one, kind) for one in self.classes], 0) for kind in ("after", "random")}
+        start = float(np.mean([one.before.value for one in self.classes]))
+        x = [0.0, *map(float, self.steps)]
+        curves = Curves(
+            "The classifier's belief in the class, the mean over classes, without units that it needs, and without as many at random.",
+            "units switched off",
+            "belief in the class",
+            {"needed by the class": (x, [start, *mean["after"]]), "at random": (x, [start, *mean["random"]])},
+        )
+        rows = [
+            (
+                one.name,
+                f"{one.before.value:.2f}",
+                f"{one.left.value:.2f}",
+                f"{one.random[-1]:.2f}",
+                f"{one.others.value:+.2f}",
+                _units(one.units),
+            )
+            for one in self.classes
+        ]
+        table = Table(
+            f"Belief in the class of fresh images, before and without {count} units; last, what images of other classes lose of theirs.",
+            ("Class", "Before", "Without its units", "Without random ones", "Others lose", "Units"),
+            tuple(rows),
+        )
+        return [strip, curves, table, self._by_layer()]
+
+    def _by_layer(self) -> Table:
+        rows = []
+        for one in self.layers:
+            worst = one.drop.max(0)
+            rows.append((one.layer, f"{one.side}x{one.side}", str(len(one.units)), f"{worst.mean():.3f}", f"{np.median(one.drop):.3f}"))
+        head = ("Layer", "Maps", "Units", "Loss by the one that matters most", "Loss by the median unit")
+        return Table("What a class loses by a single unit, the mean over classes, by layer, coarse maps first.", head, tuple(rows))
+
+    def data(self) -> dict[str, Any]:
+        """All responses."""
+        judged = self.layers[self.judged]
+        return {
+            "layers": [
+                {"layer": one.layer, "side": one.side, "units": one.units.tolist(), "drop": one.drop.tolist()} for one in self.layers
+            ],
+            "judged_layer": judged.layer,
+            "ablated_together": list(self.steps),
+            "classes": [
+                {
+                    "name": one.name,
+                    "units": list(one.units),
+                    "before": one.before.value,
+                    "after": list(one.after),
+                    "random": list(one.random),
+                    "left": one.left.value,
+                    "left_interval": None if one.left.interval is None else list(one.left.interval),
+                    "others_lose": one.others.value,
+                }
+                for one in self.classes
+            ],
+        }
+
+
+def _units(units: Sequence[int]) -> str:
+    return ", ".join(map(str, units[:8])) + (" ..." if len(units) > 8 else "")
+
+
+def codes_of_classes(codes: Codes, beliefs: Beliefs, classes: int, label: Tensor | None, seed: int, each: int = PER_CLASS) -> ClassCodes:
+    """Up to ``each`` codes for each class of the classifier, drawn from ``seed``, whose images it takes for that class.
+
+    ``label`` (classes,) is what the model calls these classes, -1 for those that it does not know; None for a model that is told none.
+    """
+    conditional = label is not None and codes.generator.model.conditional
+    if conditional and label is not None:
+        number = torch.arange(classes).repeat(2 * each)
+        number = number[label[number] >= 0]
+        told: Tensor | None = label[number]
+    else:
+        number, told = torch.full((POOL,), -1), None
+    z = codes.draw(len(number), seed, told)
+    belief = beliefs(codes.images(z, told))
+    taken = belief.argmax(1)
+    sure = belief.amax(1) >= SURE
+    fits = sure if told is None else sure & (taken == number)
+    rows = [fits.logical_and(taken == k).nonzero()[:, 0][:each] for k in range(classes)]
+    chosen = torch.cat(rows)
+    return ClassCodes(z[chosen], taken[chosen], None if told is None else told[chosen])
+
+
+def responses(
+    codes: Codes, layer: InnerLayer, beliefs: Beliefs, some: ClassCodes, classes: int, progress: Progress | None = None
+) -> LayerResponse:
+    """Ablate the units of a layer one by one (Bau et al. 2019, GAN dissection, section 3.2, with a classifier in place of a segmentation).
+
+    Returns by how much the mean belief in the class of its images falls, (units, classes), NaN for classes without images.
+    """
+    units = np.arange(min(layer.channels, UNITS), dtype=np.int64)
+    before = _own(beliefs, codes.images(some.codes, some.labels), some.of)
+    drop = np.full((len(units), classes), np.nan)
+    for place, unit in enumerate(units):
+        with without(layer, [int(unit)]):
+            lost = before - _own(beliefs, codes.images(some.codes, some.labels), some.of)
+        for k in sorted(set(some.of.tolist())):
+            drop[place, k] = float(lost[some.of == k].mean())
+        if progress is not None:
+            progress(place + 1, len(units))
+    return LayerResponse(layer.name, layer.side, units, drop)
+
+
+def damage(
+    codes: Codes, layer: InnerLayer, response: LayerResponse, beliefs: Beliefs, fresh: ClassCodes, names: Sequence[str], seed: int = 0
+) -> tuple[list[ClassDamage], Pixels, tuple[int, ...]]:
+    """What is left of each class of ``fresh`` images without the units that it needs; images before and after; how many units were gone."""
+    steps = tuple(n for n in TOGETHER if n <= max(1, len(response.units) // 2))
+    images = codes.images(fresh.codes, fresh.labels)
+    before = _own(beliefs, images, fresh.of)
+    rng = np.random.default_rng(seed)
+    found, shown = [], []
+    for k in sorted(set(fresh.of.tolist())):
+        mine, ranking = fresh.of == k, response.ranked(k)
+        if np.isnan(response.drop[0, k]):
+            continue
+        own = ClassCodes(fresh.codes[mine], fresh.of[mine], None if fresh.labels is None else fresh.labels[mine])
+        after = [_without(codes, layer, beliefs, own, ranking[:n]) for n in steps]
+        by_chance = [
+            torch.cat([_without(codes, layer, beliefs, own, rng.permutation(response.units)[:n]) for _ in range(CHANCES)]) for n in steps
+        ]
+        with without(layer, ranking[: steps[-1]].tolist()):
+            changed = codes.images(fresh.codes, fresh.labels)
+        left = _own(beliefs, changed, fresh.of)
+        found.append(
+            ClassDamage(
+                names[k],
+                tuple(ranking[: steps[-1]].tolist()),
+                Estimate.mean(before[mine].numpy()),
+                tuple(float(one.mean()) for one in after),
+                tuple(float(one.mean()) for one in by_chance),
+                Estimate.mean(left[mine].numpy()),
+                Estimate.mean((before - left)[~mine].numpy()) if (~mine).any() else Estimate(0.0),
+            )
+        )
+        pair = [pictures.to_uint8(x[mine][:SHOWN]) for x in (images, changed)]
+        shown += [np.concatenate([one, np.repeat(one[-1:], SHOWN - len(one), 0)]) for one in pair]
+    return found, np.concatenate(shown), steps
+
+
+def _without(codes: Codes, layer: InnerLayer, beliefs: Beliefs, some: ClassCodes, units: NDArray[np.int64]) -> Tensor:
+    with without(layer, units.tolist()):
+        return _own(beliefs, codes.images(some.codes, some.labels), some.of)
+
+
+def _own(beliefs: Beliefs, images: Tensor, of: Tensor) -> Tensor:
+    """The belief (N,) in the class of each image."""
+    return beliefs(images).gather(1, of[:, None])[:, 0]
+
+
+def unit_ablation(
+    codes: Codes,
+    layers: Sequence[InnerLayer],
+    beliefs: Beliefs,
+    names: Sequence[str],
+    label: Tensor | None,
+    *,
+    seed: int = 0,
+    progress: Callable[[str], Progress | None] = lambda what: None,
+) -> UnitAblation | None:
+    """Rank the units of all layers, and judge those of the middle one; None where no image of any class is to be had."""
+    classes = len(names)
+    some = codes_of_classes(codes, beliefs, classes, label, seed)
+    fresh = codes_of_classes(codes, beliefs, classes, label, seed + 1)
+    if not len(some.codes) or not len(fresh.codes) or not layers:
+        return None
+    told = [responses(codes, layer, beliefs, some, classes, progress(f"units of layer {layer.name}")) for layer in layers]
+    middle = (len(layers) - 1) // 2
+    found, images, steps = damage(codes, layers[middle], told[middle], beliefs, fresh, names, seed)
+    return UnitAblation(told, middle, found, images, steps) if found else None
