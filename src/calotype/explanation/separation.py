@@ -76,8 +76,8 @@ def held(vector: Tensor, others: Sequence[Tensor]) -> Tensor | None:
     """
     rest = vector.double()
     if others:
-        basis, triangle = torch.linalg.qr(torch.stack([one.double() for one in others], 1))
-        basis = basis[:, triangle.diagonal().abs() > 1e-8]
+        basis, sizes, _ = torch.linalg.svd(torch.stack([one.double() for one in others], 1), full_matrices=False)
+        basis = basis[:, sizes > 1e-8 * sizes.max()]
         rest = rest - basis @ (basis.T @ rest)
     length = float(rest.norm())
     return (rest / length).float() if length > 1e-6 * float(vector.norm()) else None
