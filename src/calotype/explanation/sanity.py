@@ -161,7 +161,8 @@ def _weights(module: nn.Module) -> list[Tensor]:
 
 
 def _computed(module: nn.Module) -> list[ParametrizationList]:
-    found = module.parametrizations.values() if is_parametrized(module) else ()
+    known = module.parametrizations if is_parametrized(module) else None
+    found = known.values() if isinstance(known, nn.ModuleDict) else ()
     return [part for part in found if isinstance(part, ParametrizationList)]
 
 
@@ -176,5 +177,5 @@ def _settle(module: nn.Module) -> None:
     for part in _computed(module):
         part.train()
         for _ in range(SETTLING):
-            part()  # type: ignore[operator]
+            part()
         part.eval()
