@@ -10,7 +10,7 @@ from torch import Tensor
 from calotype.diffusion.path import NoiseLevel
 from calotype.diffusion.samplers import Denoiser, trapezoid
 
-CORRECTIONS = 3
+CORRECTIONS = 1
 """Evaluations that the last step is inverted with. Most of the noise is in what that step leaves of it, a few levels of 255: more of
 them read a clean image better still, and one that was compressed worse."""
 
