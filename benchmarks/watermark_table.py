@@ -8,7 +8,8 @@ Images are drawn with a key, brought to 8 bits and damaged; each is then read by
     found           the share of damaged images whose p-value is at most 0.001, with its 95% interval, and the median of the p-values
     false positives the same of images without the watermark: unmarked samples, real images, and marked samples read with other keys
     averages        Tree-Ring's removal (Yang et al. 2024, "Steganalysis on digital watermarking"): the mean of many marked images less that
-                    of as many unmarked ones is subtracted from each, and for forging added to unmarked ones
+                    of as many unmarked ones is subtracted from each, and for forging added to unmarked ones; beside it what the mean of
+                    other unmarked ones does, which knows nothing of a watermark
     copied noise    forging with the model: the noise that is found in a marked image, at its size, is drawn from once more
     FD              between marked and unmarked samples, bias removed, and of each from the real images (digits only)
 """
@@ -151,11 +152,10 @@ def drawn(model: Generator, count: int, seed: int, watermark: WatermarkKey | Non
     return np.concatenate([pictures.to_uint8(part) for part in model.batches(count, {}, seed=seed, watermark=watermark)])
 
 
-def averaging(model: Generator, marked: Pixels, plain: Pixels, count: int) -> tuple[Pixels, Pixels]:
-    """Marked images with the pattern of all marked ones taken away, and unmarked ones with it."""
-    pattern = marked.astype(np.float64).mean(0) - plain.astype(np.float64).mean(0)
-    removed, forged = (np.clip(np.rint(images[:count] + sign * pattern), 0, 255) for images, sign in ((marked, -1), (plain, 1)))
-    return removed.astype(np.uint8), forged.astype(np.uint8)
+def moved(images: Pixels, towards: Pixels, away: Pixels) -> Pixels:
+    """Images with the mean of some images added and that of others taken away."""
+    pattern = towards.astype(np.float64).mean(0) - away.astype(np.float64).mean(0)
+    return np.clip(np.rint(images + pattern), 0, 255).astype(np.uint8)
 
 
 def copied(model: Generator, noise: NDArray[np.float32]) -> Pixels:
@@ -179,16 +179,17 @@ def measured(name: str, place: Path, options: argparse.Namespace) -> str:
     marked, plain = drawn(model, options.count, 0, own), drawn(model, options.count, 0)
     noise = {what: noise_of(model, images) for what, images in (("marked", marked), ("plain", plain), ("real", real))}
     agreeing = np.array([match.agreeing for match in best_matches(noise["marked"], own)])
-    rows = [row(list(DAMAGES)[0], p_values(noise["marked"], [own]))]
+    rows = [row(next(iter(DAMAGES)), p_values(noise["marked"], [own]))]
     print(name, rows[-1], flush=True)
-    bits = [(list(DAMAGES)[0], by_nonces(noise["marked"], 0))]
+    bits = [(next(iter(DAMAGES)), by_nonces(noise["marked"], 0))]
     for what, damage in list(DAMAGES.items())[1:]:
         found = noise_of(model, damage(marked[: options.damaged]))
         rows.append(row(what, p_values(found, [own])))
         bits.append((what, by_nonces(found, 0)))
         print(name, rows[-1], bits[-1][1], flush=True)
-    removed, forged = averaging(model, marked, plain, options.damaged)
-    rows.append(row(f"the mean of {options.count:,} marked images taken away", p_values(noise_of(model, removed), [own])))
+    plain_too, some = drawn(model, options.count, 1), slice(options.damaged)
+    for what, away in ((f"the mean of {options.count:,} marked images taken away", marked), ("that of as many unmarked ones", plain_too)):
+        rows.append(row(what, p_values(noise_of(model, moved(marked[some], plain, away)), [own])))
     others = [key(number) for number in range(1, options.keys + 1)]
     false = [
         row("unmarked samples", p_values(noise["plain"], others)),
@@ -196,6 +197,7 @@ def measured(name: str, place: Path, options: argparse.Namespace) -> str:
         row("marked samples, read with other keys", p_values(noise["marked"], others)),
     ]
     print(name, *false, flush=True)
+    forged = moved(plain_too[some], marked, plain)
     forging = [row(f"unmarked, the mean of {options.count:,} marked images added", p_values(noise_of(model, forged), [own]))]
     again = copied(model, noise["marked"][: options.damaged])
     forging.append(row("copied noise, drawn from once more by who has the model", p_values(noise_of(model, again), [own])))

@@ -28,7 +28,8 @@ JSON_VALUES = 1 << 20  # of the lists and objects in it, each of which takes ten
 def replacing(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
     """A stream to another name, which takes the place of ``path`` in one operation, durably, when the block ends well.
 
-    When it does not, nothing is left of it. A ``private`` file is one that only its owner can read. Raises `CalotypeError` where the disk is full, and any other ``OSError`` in the name of
+    When it does not, nothing is left of it. A ``private`` file is one that only its owner can read.
+    Raises `CalotypeError` where the disk is full, and any other ``OSError`` in the name of
     ``path``.
     """
     temporary = path.with_name(f".{path.name[:40]}.{secrets.token_hex(8)}.tmp")

@@ -363,7 +363,7 @@ class HasEncoder(HasLatents, Protocol):
 
 @runtime_checkable
 class Inverts(Protocol):
-    """A sampler that adds no noise on its way: images follow from their starting noise (`Noise.starting`), which is found again from them."""
+    """A sampler that adds no noise on its way: from an image its starting noise (`Noise.starting`) is found again."""
 
     def require_invertible(self, options: SamplingOptions | None = None) -> None:
         """Raise `UserError` where the sampler of these options adds noise, so that nothing leads back."""

@@ -47,9 +47,10 @@ class Options:
     The marker keeps nobody from removing or forging it. Exit code: 0, or 1 where a sample is not what the model draws, a watermark was not
     found or a C2PA manifest does not hold, or 2 where a picture carries no marker, one that was altered, or that of another model or key.
 
-    With --json: {"files": [{"file", "marker": {...}, "earlier": [...], "source_type", "remade", "psnr", "cells", "notes", "watermark": {"key",
-    "found", "p", "images", "looked_at", "agreeing", "resized"}, "manifest": {"state", "signer", "problems", "trusted"}} or {"file",
-    "error"}]}; "cells" are the numbers of images in a grid that are not the same, "images" the places of those with a watermark.
+    With --json: {"files": [{"file", "marker": {...}, "earlier": [...], "source_type", "remade", "psnr", "cells", "notes", "watermark":
+    {"key", "found", "p", "images", "looked_at", "agreeing", "resized"}, "manifest": {"state", "signer", "problems", "trusted"}} or {"file",
+    "error"}]}; "cells" are the numbers of images in a grid that are not the same, "images" the places of those with a watermark. A picture
+    without a marker has "marker": null.
 
     Examples:
     calotype trace grid.png
