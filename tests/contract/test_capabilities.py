@@ -22,6 +22,7 @@ from calotype.types import (
     HasFeatures,
     HasLatents,
     HasPosterior,
+    Inverts,
     LearnsFirst,
     Model,
     Noise,
@@ -35,12 +36,12 @@ _RECOGNIZES = {HasFeatures, Classifies}
 CAN: dict[type, set[type]] = {
     models.GANConfig: {HasLatents},
     models.CoupledGANConfig: {HasLatents},
-    models.DiffusionConfig: {*_LATENTS, Denoises},
+    models.DiffusionConfig: {*_LATENTS, Denoises, Inverts},
     models.VAEConfig: {*_LATENTS, HasPosterior},
     models.HVAEConfig: {*_LATENTS, HasPosterior},
     models.VQVAEConfig: _LATENTS,
-    models.FlowConfig: _LATENTS,
-    models.TarFlowConfig: _LATENTS,
+    models.FlowConfig: {*_LATENTS, Inverts},
+    models.TarFlowConfig: {*_LATENTS, Inverts},
     models.AutoregressiveConfig: {Completes},
     models.ClassifierConfig: _RECOGNIZES,
     models.ResNetConfig: _RECOGNIZES,
@@ -83,7 +84,7 @@ def held() -> Batch:
 @pytest.mark.parametrize("name", [name for name in RECIPES if type(named(name).model) in CAN])
 def test_a_family_can_do_what_it_is_known_for_and_nothing_else(name: str) -> None:
     model, kind = build(small(name).model, spec_of(name)), type(named(name).model)
-    every = (Classifies, LearnsFirst, Completes, Denoises, HasBaselines, HasEncoder, HasFeatures, HasLatents, HasPosterior)
+    every = (Classifies, LearnsFirst, Completes, Denoises, HasBaselines, HasEncoder, HasFeatures, HasLatents, HasPosterior, Inverts)
     assert {capability for capability in every if isinstance(model, capability)} == CAN[kind]
     assert bool(model.likelihoods()) == (kind in LIKELY)
 

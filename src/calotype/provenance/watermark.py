@@ -44,8 +44,11 @@ class WatermarkKey:
         return hashlib.sha256(b"calotype watermark id\0" + self.secret).hexdigest()[:16]
 
     def nonce(self, seed: int, number: int) -> int:
-        """The pattern of an image, from 0 to `NONCES` - 1, as its seed and number choose it."""
-        return int.from_bytes(self._drawn(b"nonce", seed, number)[:8]) % NONCES
+        """The pattern of an image, from 0 to `NONCES` - 1: counted on from a place that the seed chooses, so that none of a seed repeats.
+
+        Two images with one pattern would be correlated, which shows without the key.
+        """
+        return (int.from_bytes(self._drawn(b"nonce", seed, 0)[:8]) + number) % NONCES
 
     def mixed(self, seed: int, number: int) -> int:
         """The 63-bit seed of everything else that is drawn for an image: without the key nobody can try out its seed."""
