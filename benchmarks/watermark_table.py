@@ -167,7 +167,8 @@ def copied(model: Generator, noise: NDArray[np.float32]) -> Pixels:
             return plain.abs() * torch.where(found < 0, -1.0, 1.0)
 
     with torch.no_grad():
-        return pictures.to_uint8(model.model.sample(Found(len(noise), 99)))
+        images: torch.Tensor = model.model.sample(Found(len(noise), 99))
+    return pictures.to_uint8(images)
 
 
 def measured(name: str, place: Path, options: argparse.Namespace) -> str:

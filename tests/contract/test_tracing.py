@@ -31,11 +31,11 @@ def generator(name: str) -> calotype.Generator:
 @from_noise
 def test_samples_are_drawn_anew_bit_for_bit(name: str, runs: Path) -> None:
     model = generator(name)
-    paths = calotype.save_images(model.sample(5, seed=3, batch_size=3), "each", marker=model.marker(5, seed=3, batch_size=3))
-    found = calotype.trace([paths[1], paths[4]], model)
+    paths = calotype.save_images(model.sample(3, seed=3, batch_size=2), "each", marker=model.marker(3, seed=3, batch_size=2))
+    found = calotype.trace(paths[1:], model)
     assert [one.remade for one in found] == ["the same", "the same"], found
     # another picture of the same model is not taken for it
-    moved = model.marker(5, seed=3, batch_size=3).one(4)
+    moved = model.marker(3, seed=3, batch_size=2).one(2)
     calotype.pictures.save(calotype.pictures.to_picture(calotype.pictures.to_uint8(model.sample(1, seed=4))[0]), Path("a.png"), moved)
     assert calotype.trace("a.png", model)[0].remade != "the same"
 
@@ -45,7 +45,7 @@ def test_watermarked_samples_are_drawn_anew_with_the_key_alone(name: str, runs: 
     model = generator(name)
     marked, plain = (model.sample(3, seed=3, watermark=key) for key in (KEY, None))
     assert not torch.allclose(marked, plain, atol=1e-2)
-    assert torch.allclose(marked[2:], model.sample(1, seed=3, start=2, watermark=KEY), atol=2e-4)
+    assert torch.allclose(marked[2:], model.sample(1, seed=3, start=2, watermark=KEY), atol=5e-3)
     paths = calotype.save_images(marked, "each", marker=model.marker(3, seed=3, watermark=KEY))
     (found,) = calotype.trace(paths[1], model, watermark=KEY)
     assert found.remade == "the same", found

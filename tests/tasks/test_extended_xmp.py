@@ -68,7 +68,7 @@ def test_what_one_segment_cannot_hold_is_extended_and_read_again(tmp_path: Path)
     standard, rest = both(data)
     assert [one.text for one in rest.iter(f"{DC}title")] == [LONG]
     assert [one.text for one in rest.iter(f"{DC}rights")] == [LONGER]
-    assert [one.get("{http://ns.adobe.com/tiff/1.0/}Make") for one in standard.iter(f"{RDF}Description")][0] == "Maker"
+    assert "Maker" in {one.get("{http://ns.adobe.com/tiff/1.0/}Make") for one in standard.iter(f"{RDF}Description")}
     assert [one.text for one in standard.iter(f"{RDF}li")] == ["Zo\u00eb", RESTORED.text]
     assert "Maker" not in ElementTree.tostring(rest).decode()
     picture = open_picture(data, "a.jpg")
@@ -97,7 +97,7 @@ def test_pillow_reads_the_standard_part(tmp_path: Path) -> None:
 def test_a_packet_that_just_fits_stays_in_one_segment() -> None:
     fits, long = (b"<" + b"a" * (count - 1) for count in (65_504, 65_505))
     assert bodies(b"\xff\xd8" + extended.segments(fits) + b"\xff\xda")[0] == XAP + fits
-    with pytest.raises(ValueError, match="syntax|token|XML"):
+    with pytest.raises(ValueError, match=r"syntax|token|XML"):
         extended.segments(long)
     stream = io.BytesIO()
     to_picture(PIXELS).save(stream, "JPEG", extra=extended.segments(fits))

@@ -134,7 +134,7 @@ def test_a_key_is_a_private_file_that_nothing_replaces(runs: Path, capsys: pytes
     Path("json").write_text('{"secret": "00"}')
     Path("empty").touch()
     for name in ("a.key", "text", "json", "empty", "nowhere", "."):
-        with pytest.raises(UserError, match="is no watermark key|cannot be read"):
+        with pytest.raises(UserError, match=r"is no watermark key|cannot be read"):
             read_key(name)
 
 

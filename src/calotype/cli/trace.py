@@ -41,8 +41,8 @@ class Options:
     compared, and samples are drawn anew from their seed, number and options: the same bit for bit, nearly (lossy files, other
     machines), or not. A restoration needs the picture that it was made of, and is not made anew.
 
-    With --watermark, too, its watermark is looked for in the pixels, also where a picture says nothing of its making; the p-value is that of
-    so good a fit by chance, and up to 0.001 counts as found. A C2PA manifest is verified where c2pa-python is installed.
+    With --watermark, too, its watermark is looked for in the pixels, also where a picture says nothing of its making; the p-value is
+    that of so good a fit by chance, and up to 0.001 counts as found. A C2PA manifest is verified where c2pa-python is installed.
 
     The marker keeps nobody from removing or forging it. Exit code: 0, or 1 where a sample is not what the model draws, a watermark was not
     found or a C2PA manifest does not hold, or 2 where a picture carries no marker, one that was altered, or that of another model or key.
