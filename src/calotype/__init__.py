@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from calotype.engine.train import resume, train
     from calotype.evaluation.evaluate import evaluate
     from calotype.pictures import save_grid, save_images
+    from calotype.provenance.watermark import make_watermark_key
     from calotype.tasks.classify import classify
     from calotype.tasks.restore import restore_pixels
     from calotype.tasks.restoring import restore
@@ -33,6 +34,7 @@ _HOMES = {
     "resume": "engine.train",
     "evaluate": "evaluation.evaluate",
     "load": "tasks.sample",
+    "make_watermark_key": "provenance.watermark",
     "Generator": "tasks.sample",
     "More": "config",
     "restore": "tasks.restoring",
@@ -53,6 +55,7 @@ __all__ = [
     "data",
     "evaluate",
     "load",
+    "make_watermark_key",
     "pictures",
     "recipes",
     "restore",

@@ -21,7 +21,7 @@ from calotype.errors import UserError
 from calotype.models import DiffusionSampling
 from calotype.pictures import to_picture, to_uint8
 from calotype.provenance.detection import ALPHA, MOST, best_matches, tail, whole_weights
-from calotype.provenance.watermark import NONCES, WatermarkedNoise, WatermarkKey, make_key, read_key
+from calotype.provenance.watermark import NONCES, WatermarkedNoise, WatermarkKey, make_watermark_key, read_key
 from calotype.tasks.watermark import read_watermark, watermarks_in
 from calotype.types import Noise
 from tests.cli.exported import export
@@ -122,7 +122,7 @@ def test_a_key_is_a_private_file_that_nothing_replaces(runs: Path, capsys: pytes
     assert stat.S_IMODE(Path("a.key").stat().st_mode) == 0o600
     assert key.secret.hex() not in repr(key)
     assert key.id not in key.secret.hex()
-    assert make_key("b.key").secret != key.secret
+    assert make_watermark_key("b.key").secret != key.secret
     before = Path("a.key").read_bytes()
     assert main(["watermark", "key", "a.key"]) == 2
     assert "is there already" in capsys.readouterr().err
@@ -163,7 +163,7 @@ def said(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str
 
 
 def test_samples_are_marked_and_traced_by_the_commands(flow: str, runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    key, other = make_key("own.key"), make_key("other.key")
+    key, other = make_watermark_key("own.key"), make_watermark_key("other.key")
     code, _, err = said(capsys, "sample", flow, "--count", "3", "--seed", "5", "--dir", "each", "--out", "g.png", "--watermark", "own.key")
     assert (code, err) == (0, "")
     assert key.secret.hex().encode() not in Path("g.png").read_bytes()
@@ -203,7 +203,7 @@ def test_samples_are_marked_and_traced_by_the_commands(flow: str, runs: Path, ca
 
 
 def test_what_cannot_be_marked_is_refused_before_anything_is_drawn(flow: str, runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    make_key("own.key")
+    make_watermark_key("own.key")
     Path("text").write_text("no key")
     gan, denoiser = export("gan", runs / "gan", 1, None), export("flow-matching", runs / "denoiser", 1, None)
     for words, tells in (

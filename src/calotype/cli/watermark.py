@@ -12,7 +12,7 @@ import tyro
 from calotype.cli.outputs import require_place
 from calotype.cli.parse import parse
 from calotype.errors import UserError
-from calotype.provenance.watermark import make_key
+from calotype.provenance.watermark import make_watermark_key
 
 USAGE = """usage: calotype watermark key FILE
 
@@ -49,6 +49,6 @@ def run(words: list[str]) -> int:
         raise UserError(f"unknown command 'watermark {words[0]}': choose watermark key")
     options = parse(KeyOptions, words[1:], "calotype watermark key")
     require_place(options.file)
-    key = make_key(options.file)
+    key = make_watermark_key(options.file)
     print(json.dumps({"file": str(options.file), "id": key.id}) if options.json else f"key {key.id} in {options.file}")
     return 0

@@ -85,7 +85,7 @@ class WatermarkedNoise(Noise):
         return self.normal(*shape).abs() * torch.from_numpy(signs).view(-1, *shape).to(self.device)
 
 
-def make_key(path: str | Path) -> WatermarkKey:
+def make_watermark_key(path: str | Path) -> WatermarkKey:
     """A new key in a new file, which only its owner can read.
 
     Raises:
