@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from calotype.evaluation.evaluate import evaluate
     from calotype.evaluation.explaining import explain
     from calotype.pictures import save_grid, save_images
+    from calotype.provenance.watermark import make_watermark_key
     from calotype.tasks.classify import classify
     from calotype.tasks.restore import restore_pixels
     from calotype.tasks.restoring import restore
@@ -35,6 +36,7 @@ _HOMES = {
     "evaluate": "evaluation.evaluate",
     "explain": "evaluation.explaining",
     "load": "tasks.sample",
+    "make_watermark_key": "provenance.watermark",
     "Generator": "tasks.sample",
     "More": "config",
     "restore": "tasks.restoring",
@@ -56,6 +58,7 @@ __all__ = [
     "evaluate",
     "explain",
     "load",
+    "make_watermark_key",
     "pictures",
     "recipes",
     "restore",

@@ -25,15 +25,17 @@ JSON_VALUES = 1 << 20  # of the lists and objects in it, each of which takes ten
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
     """A stream to another name, which takes the place of ``path`` in one operation, durably, when the block ends well.
 
-    When it does not, nothing is left of it. Raises `CalotypeError` where the disk is full, and any other ``OSError`` in the name of
+    When it does not, nothing is left of it. A ``private`` file is one that only its owner can read.
+    Raises `CalotypeError` where the disk is full, and any other ``OSError`` in the name of
     ``path``.
     """
     temporary = path.with_name(f".{path.name[:40]}.{secrets.token_hex(8)}.tmp")
     try:
-        with open(temporary, "xb") as stream:  # a new file under a name that nobody can predict: no link is followed
+        # a new file under a name that nobody can predict: no link is followed
+        with open(temporary, "xb", opener=_private if private else None) as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
@@ -47,6 +49,11 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             raise OSError(error.errno, os.strerror(error.errno), str(path)) from None
         raise
     sync_folder(path.parent)
+
+
+def _private(path: str, flags: int) -> int:
+    """An ``opener`` of `open` for files that only their owner can read."""
+    return os.open(path, flags, 0o600)
 
 
 def not_linked(path: str, flags: int) -> int:

@@ -139,7 +139,15 @@ class Noise:
     def __init__(self, n: int, seed: int = 0, start: int = 0, device: torch.device | str = "cpu") -> None:
         self.n = n
         self.device = torch.device(device)
-        self._generators = [torch.Generator().manual_seed(mix(seed, start + i)) for i in range(n)]
+        self._generators = [torch.Generator().manual_seed(self._mixed(seed, start + i)) for i in range(n)]
+
+    def _mixed(self, seed: int, number: int) -> int:
+        """The seed of the generator of one image."""
+        return mix(seed, number)
+
+    def starting(self, *shape: int) -> Tensor:
+        """The noise that images start from, (n, *shape) float32, standard normal; a watermark is in it where there is one."""
+        return self.normal(*shape)
 
     def normal(self, *shape: int) -> Tensor:
         """Standard normal numbers, (n, *shape) float32."""
@@ -375,6 +383,20 @@ class HasStyles(HasLatents, Protocol):
 
     def of_styles(self, styles: Tensor) -> Tensor:
         """Images (N, C, H, W) in [-1, 1] of styles (N, layers, styles), or of styles (N, styles) that all layers share."""
+
+
+@runtime_checkable
+class Inverts(Protocol):
+    """A sampler that adds no noise on its way: from an image its starting noise (`Noise.starting`) is found again."""
+
+    def require_invertible(self, options: SamplingOptions | None = None) -> None:
+        """Raise `UserError` where the sampler of these options adds noise, so that nothing leads back."""
+
+    def invert(self, x: Tensor) -> Tensor:
+        """The starting noise (N, D) of images (N, C, H, W) in [-1, 1] of 8 bits, as near as it is found without their labels and options.
+
+        Its signs matter, and how sure each of them is by its size; it need not be standard normal.
+        """
 
 
 @runtime_checkable

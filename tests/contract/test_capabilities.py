@@ -25,6 +25,7 @@ from calotype.types import (
     HasLatents,
     HasPosterior,
     HasStyles,
+    Inverts,
     LearnsFirst,
     LocatesLikelihood,
     Model,
@@ -39,12 +40,12 @@ _RECOGNIZES = {HasFeatures, Classifies}
 CAN: dict[type, set[type]] = {
     models.GANConfig: {HasLatents, HasDecoder, HasStyles, Discriminates},
     models.CoupledGANConfig: {HasLatents, HasDecoder},
-    models.DiffusionConfig: {*_LATENTS, Denoises},
+    models.DiffusionConfig: {*_LATENTS, Denoises, Inverts},
     models.VAEConfig: {*_LATENTS, HasDecoder, HasPosterior},
     models.HVAEConfig: {*_LATENTS, HasDecoder, HasPosterior},
     models.VQVAEConfig: _LATENTS,
-    models.FlowConfig: {*_LATENTS, LocatesLikelihood},
-    models.TarFlowConfig: {*_LATENTS, LocatesLikelihood},
+    models.FlowConfig: {*_LATENTS, Inverts, LocatesLikelihood},
+    models.TarFlowConfig: {*_LATENTS, Inverts, LocatesLikelihood},
     models.AutoregressiveConfig: {Completes, LocatesLikelihood},
     models.ClassifierConfig: _RECOGNIZES,
     models.ResNetConfig: _RECOGNIZES,
@@ -88,7 +89,7 @@ def held() -> Batch:
 def test_a_family_can_do_what_it_is_known_for_and_nothing_else(name: str) -> None:
     model, kind = build(small(name).model, spec_of(name)), type(named(name).model)
     every = (Classifies, LearnsFirst, Completes, Denoises, Discriminates, HasBaselines, HasDecoder, HasEncoder, HasFeatures)
-    every = (*every, HasLatents, HasPosterior, HasStyles, LocatesLikelihood)
+    every = (*every, HasLatents, HasPosterior, HasStyles, Inverts, LocatesLikelihood)
     assert {capability for capability in every if isinstance(model, capability)} == CAN[kind]
     assert bool(model.likelihoods()) == (kind in LIKELY)
 

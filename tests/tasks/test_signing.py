@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ import calotype
 from calotype.cli import main
 from calotype.errors import UserError
 from calotype.pictures import save, to_picture
+from calotype.provenance import embed, xmp
 from calotype.provenance.marker import Marker
-from calotype.tasks import signing
+from calotype.tasks import manifest, signing
 
 MARKER = Marker("sample", weights="ab" * 32, seed=3, index=5, batch=(0, 64, 64))
 PIXELS = np.random.default_rng(0).integers(0, 256, (24, 24, 3), np.uint8)
@@ -79,10 +81,20 @@ def test_a_signature_holds_until_the_picture_changes(keys: tuple[str, str], suff
         return {status["code"] for status in manifests.get("validation_status", [])} - {"signingCredential.untrusted"}
 
     assert failures() == set()
+    assert found.manifest is not None
+    assert (found.manifest.state, found.manifest.signer, found.manifest.trusted) == ("valid", "own", False)
+    assert main(["trace", str(path)]) == 0
+    assert "its C2PA manifest holds, signed by own, with a certificate from no authority that is trusted here" in capsys.readouterr().out
     data = bytearray(path.read_bytes())
     data[len(data) - 20 if suffix != ".tif" else 20] ^= 1
     path.write_bytes(data)
     assert failures()
+    (found,) = calotype.trace(path)
+    if not found.problem:  # where the change left a picture
+        assert found.manifest is not None
+        assert found.manifest.state == "invalid"
+        assert found.manifest.problems
+        assert main(["trace", str(path)]) == 1
 
 
 def test_what_cannot_be_signed_is_left_as_it_is(keys: tuple[str, str], runs: Path) -> None:
@@ -98,6 +110,22 @@ def test_what_cannot_be_signed_is_left_as_it_is(keys: tuple[str, str], runs: Pat
         with pytest.raises(UserError, match=tells):
             signing.sign(images, keys[0], key)
         assert Path("a.png").read_bytes() == before
+
+
+def test_a_manifest_is_named_and_not_verified_without_the_package(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(manifest, "find_spec", lambda name: None)
+    info = embed.png_info(embed.png_chunks(xmp.marked(b"", MARKER), MARKER))
+    info.add(b"caBX", struct.pack(">I", 60) + b"jumb" + struct.pack(">I", 30) + b"jumdc2pa\0\x11\0\x10\x80\0\0\xaa\0\x38\x9b\x71\x03c2pa\0")
+    Image.fromarray(PIXELS).save("a.png", pnginfo=info)
+    save(to_picture(PIXELS), Path("b.png"), MARKER)
+    signed, plain = calotype.trace(["a.png", "b.png"])
+    assert plain.manifest is None
+    assert signed.manifest is not None
+    assert signed.manifest.state == "not verified"
+    assert main(["trace", "a.png"]) == 0
+    assert "  a C2PA manifest is there and not verified: that takes the package c2pa-python" in capsys.readouterr().out
 
 
 def test_without_the_package_it_is_named(runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

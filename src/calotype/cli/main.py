@@ -34,6 +34,7 @@ COMMANDS = {
     "classify": Command("classify", "run", "say what images show, with probabilities"),
     "degrade": Command("degrade", "run", "degrade pictures, for tests of restoration; color to gray"),
     "trace": Command("trace", "run", "read what pictures say of their making, and draw samples anew"),
+    "watermark": Command("watermark", "run", "make a key for invisible watermarks: calotype sample --watermark draws, trace reads"),
     "sign": Command("sign", "run", "sign pictures that were made here with a key of your own (C2PA)"),
     "neighbors": Command("neighbors", "run", "find the real images nearest to generated ones, by name"),
     "latents": Command("latents", "run", "reconstruct, interpolate, find neighbors: look into the latents of a model"),

@@ -24,6 +24,7 @@ from calotype.files import obstacle, unused
 from calotype.models import sampling_of_families
 from calotype.modes import PointModes
 from calotype.provenance.marker import Provenance
+from calotype.provenance.watermark import key_of
 from calotype.settings import Count, Seed
 from calotype.tasks.sample import Generator, draw, load
 
@@ -46,6 +47,7 @@ class Options:
     calotype sample runs/flow-matching-mnist5k-0001 --count 64 --seed 0 --out grid.png
     calotype sample runs/flow-matching-mnist5k-0001 --count 1000 --label 3 --dir threes
     calotype sample runs/flow-matching-mnist5k-0001 --option steps=3 guidance=5
+    calotype sample runs/flow-matching-mnist5k-0001 --watermark watermark.key
     """
 
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]  # a run, or a model/ folder
@@ -59,6 +61,8 @@ class Options:
     option: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE", help=_OPTION)] = ()
     batch_size: Count = 64  # drawn at once, fewer of large images
     provenance: Provenance = "full"  # what pictures say of their making; minimal: that they were made, but not how
+    # a key that calotype watermark key made: images carry its invisible watermark, which calotype trace reads (diffusion, flows)
+    watermark: Annotated[Path | None, tyro.conf.arg(metavar="KEYFILE")] = None
     device: str = "auto"  # auto, cpu, cuda, mps
     json: bool = False  # print the result as JSON
 
@@ -71,6 +75,7 @@ def run(words: list[str]) -> int:
     if out is None and options.dir is None and npy is None:
         out = unused(Path("samples.png"))
     _require_places(options, out, npy)
+    watermark = key_of(options.watermark)
     generator, keep = load(options.run, options.device), out is not None or npy is not None
     if generator.spec.points is not None:
         return _points(options, generator, generator.spec.points, settings, out, npy)
@@ -92,12 +97,13 @@ def run(words: list[str]) -> int:
             folder=options.dir,
             keep=keep,
             provenance=options.provenance,
+            watermark=watermark,
         )
     if npy is not None:
         write_npy(npy, np.concatenate(chunks))
     if out is not None:
         seed, label, at_once = options.seed, options.label, options.batch_size
-        marker = generator.marker_of(options.count, settings, seed=seed, label=label, batch_size=at_once)
+        marker = generator.marker_of(options.count, settings, seed=seed, label=label, batch_size=at_once, watermark=watermark)
         write_grid(out, np.concatenate(chunks), None, marker.at(options.provenance))
     tell_unmarked(options.provenance)
     places = [str(p) for p in (out, options.dir, npy) if p is not None]
@@ -110,6 +116,8 @@ def _points(
     options: Options, generator: Generator, modes: PointModes, settings: dict[str, float | str], out: Path | None, npy: Path | None
 ) -> int:
     """Sample points: a scatter plot, and their places as numbers; prints where these are."""
+    if options.watermark is not None:
+        raise UserError(f"{options.run} makes points of {modes.name}, which are no pictures: leave --watermark out")
     if options.dir is not None:
         raise UserError(f"{options.run} makes points of {modes.name}, which are no files by themselves: --npy in place of --dir")
     parts = generator.batches(options.count, settings, seed=options.seed, label=options.label, batch_size=options.batch_size)

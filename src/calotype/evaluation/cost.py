@@ -135,7 +135,7 @@ def training(records: Sequence[Mapping[str, Any]], steps: int | None) -> dict[st
     }
 
 
-def _of_one(generator: Generator, options: Mapping[str, int]) -> NetworkUse:
+def _of_one(generator: Generator, options: Mapping[str, Any]) -> NetworkUse:
     with watched(generator.model) as work:
         generator.sample(1, **options)
     return work

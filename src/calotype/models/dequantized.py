@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from calotype.errors import UserError
 from calotype.flows.base import Transform, normal_log_prob
 from calotype.flows.pixels import Histogram, Logit, Scale, UniformDequantization, VariationalDequantization
 from calotype.flows.places import located_log_prob
@@ -165,7 +166,20 @@ class DequantizedFlow(Model):
         return self.decode(self._latents(noise, chosen(FlowSampling, options)), Condition(label))
 
     def _latents(self, noise: Noise, options: FlowSampling) -> Tensor:
-        return noise.normal(*self.latent_shape) * (self.temperature if options.temperature is None else options.temperature)
+        return noise.starting(*self.latent_shape) * self._temperature(options)
+
+    def _temperature(self, options: FlowSampling) -> float:
+        return self.temperature if options.temperature is None else options.temperature
+
+    def require_invertible(self, options: SamplingOptions | None = None) -> None:
+        """Raise `UserError` at a temperature of 0, where nothing is left of the noise."""
+        if self._temperature(chosen(FlowSampling, options)) == 0:
+            raise UserError("at temperature=0 nothing of their starting noise is in the images: give a larger one")
+
+    @torch.no_grad()
+    def invert(self, x: Tensor) -> Tensor:
+        """As `calotype.types.Inverts` says: the latents, up to their temperature."""
+        return self.encode(x)
 
     @property
     def latent_shape(self) -> tuple[int]:

@@ -14,6 +14,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from calotype.diffusion.guidance import guide, scale_at
+from calotype.diffusion.inversion import starting_noise
 from calotype.diffusion.likelihood import BIN, dequantized, hutchinson, ode_log_density, trusted, variational_bound
 from calotype.diffusion.path import PATHS, NoiseLevel, PathName, add_noise, per_image
 from calotype.diffusion.prediction import Prediction, Weighting, mix_of, weight_of
@@ -29,6 +30,7 @@ from calotype.settings import WIDEST, Finite, Levels, NotNegative, Part, Positiv
 from calotype.types import Batch, Condition, ImageSpec, Likelihood, Model, Noise, Player, SamplingOptions, Step, chosen
 
 ODE_STEPS = 40  # of the equation between image and noise, two evaluations each
+INVERSION_STEPS = (8, 64)  # fewest and most places that lead back from an image to its noise
 BOUND_EVALUATIONS = 16  # of the network for each image
 SMALL = 32  # pixels a side up to which a smaller network learns more in the same minutes
 GUIDE_HALF_LIFE = 0.05  # of the weights that become the guide, as a share of the steps so far
@@ -193,13 +195,31 @@ class Diffusion(Model):
         config, given = self.config, chosen(DiffusionSampling, options)
         scale = config.guidance if given.guidance is None else given.guidance
         levels = self.timesteps(config.steps if given.steps is None else given.steps)
-        start = levels[0].sigma * noise.normal(*self.spec.shape)
+        start = levels[0].sigma * noise.starting(*self.spec.shape)
         denoise = self.denoiser(self.wanted(noise, condition), scale, clip=True)
-        name = given.solver or config.solver
+        name, eta = self._solver(given)
         if given.eta and name != "ddim":
             raise UserError(f"eta is of the ddim solver, not of {name}: leave it out, or add solver=ddim")
-        solve = partial(ddim, eta=config.eta if given.eta is None else given.eta) if name == "ddim" else SOLVERS[name]
+        solve = partial(ddim, eta=eta) if name == "ddim" else SOLVERS[name]
         return solve(denoise, start, levels, lambda: noise.normal(*self.spec.shape)).clamp(-1, 1)
+
+    def _solver(self, given: DiffusionSampling) -> tuple[SolverName, float]:
+        """The solver, and how much of the noise it draws anew if it is that of DDIM."""
+        return given.solver or self.config.solver, self.config.eta if given.eta is None else given.eta
+
+    def require_invertible(self, options: SamplingOptions | None = None) -> None:
+        """Raise `UserError` for solvers that draw noise on their way: ddpm, and ddim with eta."""
+        name, eta = self._solver(chosen(DiffusionSampling, options))
+        if name == "ddpm" or (name == "ddim" and eta > 0):
+            drawing = "solver=ddpm" if name == "ddpm" else f"eta={eta:g}"
+            raise UserError(f"{drawing} draws noise in every step, and no way leads back to what a sample started from: take solver=heun")
+
+    @torch.no_grad()
+    def invert(self, x: Tensor) -> Tensor:
+        """As `calotype.types.Inverts` says: back along the sampler's own places, without guidance and without labels."""
+        fewest, most = INVERSION_STEPS
+        levels = self.timesteps(min(max(self.config.steps, fewest), most))
+        return starting_noise(self.denoiser(), x, levels).flatten(1)
 
     @property
     def needs_label(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ from PIL import Image, TiffImagePlugin
 from PIL.PngImagePlugin import PngInfo
 
 from calotype.errors import DamagedError
+from calotype.provenance import extended
 from calotype.provenance.marker import STRENGTH, Marker, parse
 from calotype.provenance.xmp import Statement, marked, stated
 
@@ -40,7 +42,12 @@ def save_options(form: str, marker: Marker | None) -> dict[str, Any]:
         tags.tagtype[TIFF_TAG] = 1  # bytes
         tags[TIFF_TAG] = packet
         return {"tiffinfo": tags}
-    return {"pnginfo": png_info(png_chunks(packet, marker))} if form == "PNG" else {"xmp": packet}
+    return {"pnginfo": png_info(png_chunks(packet, marker))} if form == "PNG" else xmp_options(form, packet)
+
+
+def xmp_options(form: str, packet: bytes) -> dict[str, Any]:
+    """What Pillow's ``save`` is given for a packet in a JPEG, WebP or AVIF file. Raises ``ValueError`` for one that cannot be held."""
+    return {"extra": extended.segments(packet)} if form == "JPEG" else {"xmp": packet}
 
 
 def unmarked(form: str) -> str:
@@ -63,9 +70,16 @@ def png_chunks(packet: bytes, marker: Marker | None) -> tuple[tuple[bytes, bytes
 
 
 def packet_of(image: Image.Image) -> bytes:
-    """The XMP packet of an image that is open; empty where it has none."""
+    """The XMP packet of an image that is open; empty where it has none.
+
+    In JPEG files extended XMP is joined to it. Where that is damaged, the packet names it still.
+    """
     found = image.info.get("xmp") or image.info.get(_XMP_KEY) or b""
-    return found.encode() if isinstance(found, str) else bytes(found)
+    packet = found.encode() if isinstance(found, str) else bytes(found)
+    if extended.NAME in packet:
+        with suppress(ValueError):
+            return extended.whole(packet, (body for name, body in getattr(image, "applist", ()) if name == "APP1"))
+    return packet
 
 
 def origin_of(image: Image.Image) -> Origin | None:

@@ -64,6 +64,7 @@ class Marker:
     label: str | None = None  # the class that was asked for, by name
     options: Mapping[str, str | int | float] = field(default_factory=dict)  # everything else that was asked for
     machine: str = ""  # what computed it: other machines round otherwise
+    watermark: str = ""  # id of the key whose watermark is in the noise that it was drawn from; the key does not follow from it
 
     def one(self, place: int) -> Marker:
         """The marker of one of several pictures."""
@@ -71,7 +72,7 @@ class Marker:
 
     def at(self, level: Provenance) -> Marker | None:
         """As much of it as is wanted."""
-        return None if level == "none" else self if level == "full" else Marker(self.making, self.version)
+        return None if level == "none" else self if level == "full" else Marker(self.making, self.version, watermark=self.watermark)
 
     @property
     def source_type(self) -> str:

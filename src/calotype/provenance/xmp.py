@@ -28,8 +28,9 @@ _TIFF, _EXIF, _XMP = "http://ns.adobe.com/tiff/1.0/", "http://ns.adobe.com/exif/
 _STALE = {(_TIFF, name) for name in ("Orientation", "ImageWidth", "ImageLength", "BitsPerSample", "SamplesPerPixel")}
 _STALE |= {(_TIFF, "PhotometricInterpretation"), (_EXIF, "PixelXDimension"), (_EXIF, "PixelYDimension"), (_XMP, "Thumbnails")}
 """What says how the old file was written, or shows the old picture."""
+NOTE = "http://ns.adobe.com/xmp/note/"  # where the rest of a packet is that is too long for one segment of JPEG
 _STALE_SPACES = {
-    "http://ns.adobe.com/xmp/note/",  # where the rest of a packet was that is too long for one segment of JPEG
+    NOTE,
     "http://ns.adobe.com/hdr-gain-map/1.0/",  # further pictures in the file, and a film, which are not taken over
     "http://ns.apple.com/HDRGainMap/1.0/",
     "http://ns.google.com/photos/1.0/container/",
@@ -53,27 +54,27 @@ class Statement:
 
 def kept(packet: bytes) -> bytes:
     """A packet without what is not true of other pixels; empty where it says nothing. Raises ``ValueError`` for one that is broken."""
-    document, root = _parsed(packet)
+    document, root = parsed(packet)
     if root is None:
         return b""
-    for description in _descriptions(root):
+    for description in descriptions_of(root):
         _remove(description, lambda space, name: (space, name) in _STALE or space in _STALE_SPACES)
-    return _bytes(document)
+    return serialized(document)
 
 
 def stated(packet: bytes) -> Statement:
     """What a packet says. Raises ``ValueError`` for one that is broken."""
-    root = _parsed(packet)[1]
+    root = parsed(packet)[1]
     return Statement() if root is None else _stated(root)
 
 
 def marked(packet: bytes, marker: Marker) -> bytes:
     """A packet that says what made the picture as well; a new one where ``packet`` is empty. Raises ``ValueError`` for a broken one."""
-    document, root = _parsed(packet or _NEW.encode())
+    document, root = parsed(packet or _NEW.encode())
     if root is None:
-        document, root = _parsed(_NEW.encode())
+        document, root = parsed(_NEW.encode())
     assert root is not None
-    before, descriptions = _stated(root), list(_descriptions(root))
+    before, descriptions = _stated(root), list(descriptions_of(root))
     strongest = max(before.source_type, marker.source_type, key=lambda kind: STRENGTH.index(kind) if kind in STRENGTH else 0)
     new = document.createElementNS(RDF, "rdf:Description")
     for prefix, space in (("rdf", RDF), ("Iptc4xmpExt", IPTC), ("calotype", OWN)):
@@ -88,10 +89,30 @@ def marked(packet: bytes, marker: Marker) -> bytes:
         sequence.appendChild(_element(document, RDF, "rdf:li", text))
     new.appendChild(document.createElementNS(OWN, "calotype:markers")).appendChild(sequence)
     root.appendChild(new)
-    return _bytes(document)
+    return serialized(document)
 
 
-def _parsed(packet: bytes) -> tuple[Document, Element | None]:
+def joined(packet: bytes, rest: bytes) -> bytes:
+    """A packet with the descriptions of another, ``rest``, which is its extended XMP. Raises ``ValueError`` for broken ones."""
+    document, root = parsed(packet)
+    _, more = parsed(rest)
+    if root is None or more is None:
+        raise ValueError("it holds no properties")
+    for description in descriptions_of(root):
+        _remove(description, lambda space, name: (space, name) == (NOTE, "HasExtendedXMP"))
+    for description in descriptions_of(more):
+        copy = document.importNode(description, True)
+        around = description.parentNode
+        while isinstance(around, Element):  # prefixes may be declared there
+            for name, value in around.attributes.items():
+                if name.startswith("xmlns") and not copy.hasAttribute(name):
+                    copy.setAttribute(name, value)
+            around = around.parentNode
+        root.appendChild(copy)
+    return serialized(document)
+
+
+def parsed(packet: bytes) -> tuple[Document, Element | None]:
     """A packet, and the element of it that holds descriptions. Raises ``ValueError``."""
     if len(packet) > LARGEST:
         raise ValueError("it is too large")
@@ -108,7 +129,8 @@ def _parsed(packet: bytes) -> tuple[Document, Element | None]:
     return document, root
 
 
-def _descriptions(root: Element) -> Iterator[Element]:
+def descriptions_of(root: Element) -> Iterator[Element]:
+    """The descriptions in a packet, one after another."""
     for child in list(root.childNodes):
         if isinstance(child, Element) and (child.namespaceURI, child.localName) == (RDF, "Description"):
             yield child
@@ -116,7 +138,7 @@ def _descriptions(root: Element) -> Iterator[Element]:
 
 def _stated(root: Element) -> Statement:
     kind, markers = "", list[str]()
-    for description in _descriptions(root):
+    for description in descriptions_of(root):
         kind = kind or description.getAttributeNS(*_TYPE)
         for child in description.childNodes:
             if isinstance(child, Element) and (child.namespaceURI, child.localName) == _TYPE:
@@ -146,7 +168,7 @@ def _text(element: Element) -> str:
     return "".join(child.data for child in element.childNodes if child.nodeType in (child.TEXT_NODE, child.CDATA_SECTION_NODE))
 
 
-def _bytes(document: Document) -> bytes:
+def serialized(document: Document) -> bytes:
     """Without the declaration that `Document.toxml` begins with, which no packet has. Raises ``ValueError``."""
     try:
         return "\n".join(node.toxml() for node in document.childNodes).encode()

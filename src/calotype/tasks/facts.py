@@ -11,7 +11,7 @@ from typing import Any
 from PIL import Image
 
 from calotype.data.parts import PNG, png_chunks
-from calotype.provenance import xmp
+from calotype.provenance import extended, xmp
 from calotype.provenance.embed import packet_of
 
 Chunks = tuple[tuple[bytes, bytes], ...]
@@ -73,7 +73,7 @@ def xmp_of(image: Image.Image) -> tuple[bytes, list[str]]:
     """The XMP packet but for what describes the file, and the picture as it was."""
     try:
         packet = packet_of(image)
-        notes = ["its extended XMP data were left out"] if b"HasExtendedXMP" in packet else []
+        notes = ["its extended XMP data are damaged and were left out"] if extended.NAME in packet else []
         return (xmp.kept(packet) if packet else b""), notes
     except (ValueError, TypeError):
         return b"", ["its XMP data are broken and were left out"]

@@ -205,5 +205,5 @@ def _write(stream: BinaryIO, samples: Samples, name: str, picture: Picture, qual
     if name == "PNG":
         options["pnginfo"] = embed.png_info(chunks)
     elif xmp:
-        options["xmp"] = xmp
+        options |= embed.xmp_options(name, xmp)
     image.save(stream, name, **options)

@@ -23,8 +23,12 @@ from calotype.errors import UserError, printable
 from calotype.files import sha256
 from calotype.models import stored
 from calotype.provenance.marker import Making, Marker, Provenance
+from calotype.provenance.watermark import WatermarkedNoise, WatermarkKey, key_of
 from calotype.settings import Count, Seed, shown, value
-from calotype.types import Condition, MayIdle, Model, Noise, SamplingOptions
+from calotype.types import Condition, Inverts, MayIdle, Model, Noise, SamplingOptions
+
+Watermark = WatermarkKey | str | Path | None
+"""A key whose watermark images carry, or the file of one."""
 
 Options = Mapping[str, float | str]
 """Sampling options of a model by name: those of its ``sampling`` that are not internal."""
@@ -49,18 +53,27 @@ class Generator:
 
     @torch.no_grad()
     def sample(
-        self, count: int, *, seed: int = 0, label: int | str | None = None, batch_size: int = 64, start: int = 0, **options: float | str
+        self,
+        count: int,
+        *,
+        seed: int = 0,
+        label: int | str | None = None,
+        batch_size: int = 64,
+        start: int = 0,
+        watermark: Watermark = None,
+        **options: float | str,
     ) -> Tensor:
         """Draw ``count`` images, (count, C, H, W) float32 in [-1, 1] on the CPU.
 
         Image ``i`` depends on ``seed`` and ``start + i`` alone; the batch size changes it by no more than the rounding of sums.
-        ``label`` is a class by its place or its name (see `label`); without one a conditional model draws its own. ``options`` are the
-        sampling options of the model (steps, guidance ...). Of large images fewer than ``batch_size`` are drawn at once.
+        ``label`` is a class by its place or its name (see `label`); without one a conditional model draws its own. With the key
+        ``watermark`` other images are drawn, which carry its watermark (see `calotype.trace`). ``options`` are the sampling options of the
+        model (steps, guidance ...). Of large images fewer than ``batch_size`` are drawn at once.
 
         Raises `UserError` for a number that is out of range, for a label, an option or its value that the model does not take, for more
-        images than memory holds, and where the model yields NaN.
+        images than memory holds, where the model yields NaN, and for a watermark where the sampler cannot be inverted.
         """
-        chunks = self.batches(count, options, seed=seed, label=label, batch_size=batch_size, start=start)
+        chunks = self.batches(count, options, seed=seed, label=label, batch_size=batch_size, start=start, watermark=watermark)
         require_memory(4 * count * math.prod(self.spec.shape), f"{some(count, 'image')} at once", "draw fewer, or take them from batches()")
         return torch.cat([torch.empty(0, *self.spec.shape), *chunks])
 
@@ -73,6 +86,7 @@ class Generator:
         label: int | str | None = None,
         batch_size: int = 64,
         start: int = 0,
+        watermark: Watermark = None,
     ) -> Iterator[Tensor]:
         """What `sample` draws, a batch at a time. What cannot be drawn is refused here, before the first one."""
         if not self.model.draws:
@@ -80,25 +94,52 @@ class Generator:
         if (source := self.model.starts_from) is not None:
             command = command_for(self.model, source)
             raise UserError(f"a {self.recipe} model makes images from images: use calotype {command} RUN IN OUT")
-        chosen = self.check(options)
+        chosen, key = self.check(options), key_of(watermark)
+        if key is not None:
+            self.inverting().require_invertible(chosen)
         count, batch_size = value("count", count, Annotated[Count, Field(ge=0)]), value("batch_size", batch_size, Count)
         seed, start = value("seed", seed, Seed), value("start", start, Seed)
-        return self._drawn(count, chosen, seed, self.label(label), self.most_at_once(batch_size), start, given=options)
+        return self._drawn(count, chosen, seed, self.label(label), self.most_at_once(batch_size), start, key, given=options)
+
+    def inverting(self) -> Inverts:
+        """The model, whose watermark can be read. Raises `UserError` for one without a way from an image to its noise."""
+        if not isinstance(self.model, Inverts):
+            able = "diffusion, flow matching and flow models can"
+            raise UserError(f"a {self.recipe} model cannot carry a watermark, for no way leads from an image to its noise: {able}")
+        return self.model
 
     def marker(
-        self, count: int, *, seed: int = 0, label: int | str | None = None, batch_size: int = 64, start: int = 0, **options: float | str
+        self,
+        count: int,
+        *,
+        seed: int = 0,
+        label: int | str | None = None,
+        batch_size: int = 64,
+        start: int = 0,
+        watermark: Watermark = None,
+        **options: float | str,
     ) -> Marker:
         """What files say of the images that `sample` draws when it is asked the same: for `calotype.save_grid` and `save_images`."""
         self.check(options)
-        return self.marker_of(count, options, seed=seed, label=label, batch_size=batch_size, start=start)
+        return self.marker_of(count, options, seed=seed, label=label, batch_size=batch_size, start=start, watermark=watermark)
 
     def marker_of(
-        self, count: int, options: Options, *, seed: int = 0, label: int | str | None = None, batch_size: int = 64, start: int = 0
+        self,
+        count: int,
+        options: Options,
+        *,
+        seed: int = 0,
+        label: int | str | None = None,
+        batch_size: int = 64,
+        start: int = 0,
+        watermark: Watermark = None,
     ) -> Marker:
         """The marker of what `batches` draws."""
         number, asked = self.label(label), {name: value for name, value in options.items() if value is not None}
         name, batch = None if number is None else self.spec.classes[number], (start, count, self.most_at_once(batch_size))
-        return self.made("sample", seed=seed, index=start, cells=count, batch=batch, label=name, options=asked)
+        key = key_of(watermark)
+        said = {} if key is None else {"watermark": key.id}
+        return self.made("sample", seed=seed, index=start, cells=count, batch=batch, label=name, options=asked, **said)
 
     def made(self, making: Making, **facts: Any) -> Marker:
         """What a picture says that is made by this model: ``facts`` are the fields of `Marker` that not all pictures have."""
@@ -110,11 +151,20 @@ class Generator:
 
     @torch.no_grad()
     def _drawn(
-        self, count: int, options: SamplingOptions, seed: int, number: int | None, batch_size: int, start: int, given: Options
+        self,
+        count: int,
+        options: SamplingOptions,
+        seed: int,
+        number: int | None,
+        batch_size: int,
+        start: int,
+        key: WatermarkKey | None,
+        given: Options,
     ) -> Iterator[Tensor]:
         for first in range(0, count, batch_size):
             n = min(batch_size, count - first)
-            noise = Noise(n, seed, start + first, self.device)
+            place = n, seed, start + first, self.device
+            noise = Noise(*place) if key is None else WatermarkedNoise(key, *place)
             wanted = Condition() if number is None else Condition(label=torch.full((n,), number, device=self.device))
             with enough_memory("draw fewer images at once (`batch_size`)"):
                 images = self.model.sample(noise, wanted, options)
@@ -189,6 +239,7 @@ def draw(
     folder: Path | None = None,
     keep: bool = True,
     provenance: Provenance = "full",
+    watermark: Watermark = None,
 ) -> list[NDArray[np.uint8]]:
     """Draw ``count`` images into the hands of a user, batches of (n, H, W, C) uint8; ``show`` is told how far ``what`` has come.
 
@@ -197,8 +248,9 @@ def draw(
     Raises `UserError` as `Generator.sample`, before the first image for what cannot be drawn at all.
     """
     chunks: list[NDArray[np.uint8]] = []
-    batches = generator.batches(count, options, seed=seed, label=label, batch_size=batch_size)
-    marker = generator.marker_of(count, options, seed=seed, label=label, batch_size=batch_size).at(provenance)
+    asked: dict[str, Any] = {"seed": seed, "label": label, "batch_size": batch_size, "watermark": watermark}
+    batches = generator.batches(count, options, **asked)
+    marker = generator.marker_of(count, options, **asked).at(provenance)
     done = 0
     show(what, done, count)
     for batch in batches:

@@ -1,15 +1,16 @@
-"""Where pictures come from: what they say of their making, and whether a model draws the same samples anew."""
+"""Where pictures come from: what they say of their making, whether a model draws the same samples anew, and whose watermark they carry."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from calotype import pictures
 from calotype.data.opening import MAX_BYTES
@@ -20,7 +21,10 @@ from calotype.errors import CalotypeError, DamagedError, UserError, printable
 from calotype.files import parse_json, read_bytes
 from calotype.provenance.embed import Origin, origin_of
 from calotype.provenance.marker import Marker
-from calotype.tasks.sample import Generator, load
+from calotype.provenance.watermark import WatermarkKey, key_of
+from calotype.tasks.manifest import ManifestReading, manifest_of
+from calotype.tasks.sample import Generator, Watermark, load
+from calotype.tasks.watermark import WatermarkReading, read_watermark
 
 MOST_CELLS = 256  # of a grid that a training drew at once
 NEARLY = 20.0  # dB of PSNR that a picture must have to be nearly the one that was drawn anew
@@ -42,11 +46,15 @@ class Traced:
     psnr: float | None = None  # in dB, of what was drawn anew; infinite where it is the same
     cells: tuple[int, ...] = ()  # numbers of the images in a grid that are not the same
     notes: tuple[str, ...] = field(default=())  # why it was not drawn anew, or not the same
+    watermark: WatermarkReading | None = None  # what a key found, where one was given
+    manifest: ManifestReading | None = None  # of C2PA, where there is one
 
     def as_json(self) -> dict[str, Any]:
         """As plain data."""
+        more: dict[str, Any] = {} if self.watermark is None else {"watermark": self.watermark.as_json()}
+        more |= {} if self.manifest is None else {"manifest": asdict(self.manifest)}
         if self.origin is None:
-            return {"file": self.file, "error": self.problem}
+            return {"file": self.file, **({"error": self.problem} if self.problem else {"marker": None}), **more}
         psnr = None if self.psnr is None or math.isinf(self.psnr) else round(self.psnr, 2)
         said = {
             "file": self.file,
@@ -58,28 +66,41 @@ class Traced:
             "cells": list(self.cells),
             "notes": list(self.notes),
         }
-        return said | ({"error": self.problem} if self.problem else {})
+        return said | more | ({"error": self.problem} if self.problem else {})
 
 
-def trace(images: str | Path | Sequence[str | Path], model: Generator | str | Path | None = None, *, device: str = "auto") -> list[Traced]:
+def trace(
+    images: str | Path | Sequence[str | Path],
+    model: Generator | str | Path | None = None,
+    *,
+    watermark: Watermark = None,
+    device: str = "auto",
+) -> list[Traced]:
     """What pictures say of their making, and with a ``model`` whether it has the weights that made them and draws them anew.
 
     Args:
         images: The file of a picture, or several.
         model: What `calotype.load` returns, or the folder of a run.
+        watermark: A key, or its file: its watermark is looked for as well, in pictures that say nothing of their making, too.
         device: On which samples are drawn, where ``model`` is a folder.
 
     Returns:
         One for each picture, those that cannot be traced with the reason among them: no marker, one that was altered, other weights.
 
     Raises:
-        UserError: where no picture is named, and where ``model`` is none.
+        UserError: where no picture is named, where ``model`` or ``watermark`` is none, and for a watermark where there is no ``model``, or
+            one whose samples cannot be inverted.
     """
     names = [images] if isinstance(images, str | Path) else list(images)
     if not names:
         raise UserError("there is no picture to trace: name one or more")
+    key = key_of(watermark)
+    if key is not None and model is None:
+        raise UserError("a watermark is read with the model that may have drawn the picture: name it with `model`")
     generator = model if isinstance(model, Generator) or model is None else load(model, device)
-    remaker = None if generator is None else _Remaker(generator)
+    if key is not None and generator is not None:
+        generator.inverting()
+    remaker = None if generator is None else _Remaker(generator, key)
     return [_traced(Path(name), remaker) for name in names]
 
 
@@ -89,32 +110,54 @@ def facts_of(marker: Marker) -> dict[str, Any]:
 
 
 def _traced(path: Path, remaker: _Remaker | None) -> Traced:
-    name, origin = printable(str(path)), None
+    found = Traced(printable(str(path)))
     try:
-        origin, content = marked_picture(path)
-        return Traced(name, origin) if remaker is None else remaker.compare(name, origin, to_8bit(content.pixels))
+        content, data = _opened(path)
+        found = replace(found, manifest=manifest_of(data, Image.MIME.get(content.image.format or "", "")))
+        origin, pixels = origin_of(content.image), to_8bit(content.pixels)
+        key = None if remaker is None else remaker.key
+        if origin is None and key is None:
+            raise UserError(_UNMARKED)
+        if origin is not None and key is not None and origin.marker.watermark not in ("", key.id):
+            raise UserError(f"carries a watermark of the key {origin.marker.watermark}, and the key given is {key.id}: give that one")
+        found = replace(found, origin=origin)
+        if remaker is not None and origin is not None:
+            found = replace(remaker.compare(found.file, origin, pixels), manifest=found.manifest)
+        if remaker is not None and key is not None:
+            marker = None if origin is None else origin.marker
+            found = replace(found, watermark=read_watermark(remaker.generator, pixels, key, marker))
     except CalotypeError as error:
-        return Traced(name, origin, str(error))
+        return replace(found, problem=str(error))
+    return found
+
+
+_UNMARKED = "carries no marker of Calotype: something else made it, or what it said was removed"
 
 
 def marked_picture(path: Path) -> tuple[Origin, Content]:
     """A picture that says what made it. Raises `UserError` for a file that is none, that says nothing, or whose marker was altered."""
+    content, _ = _opened(path)
+    if (origin := origin_of(content.image)) is None:
+        raise UserError(_UNMARKED)
+    return origin, content
+
+
+def _opened(path: Path) -> tuple[Content, bytes]:
+    """A picture, and its file. Raises `UserError` for a file that is none."""
     try:
         data = read_bytes(path, MAX_BYTES)
         with reading():
-            content = read(data, path.name)
+            return read(data, path.name), data
     except (OSError, UnusableError, ValueError) as error:
         raise UserError(f"cannot be read ({getattr(error, 'strerror', None) or error})") from None
-    if (origin := origin_of(content.image)) is None:
-        raise UserError("carries no marker of Calotype: something else made it, or what it said was removed")
-    return origin, content
 
 
 class _Remaker:
     """Draws samples anew in the batches in which they were drawn, the last of which it keeps: pictures often come from one."""
 
-    def __init__(self, generator: Generator) -> None:
+    def __init__(self, generator: Generator, key: WatermarkKey | None = None) -> None:
         self.generator = generator
+        self.key = key
         self._last: tuple[Any, NDArray[np.uint8]] | None = None
 
     def compare(self, name: str, origin: Origin, pixels: NDArray[np.uint8]) -> Traced:
@@ -129,6 +172,8 @@ class _Remaker:
             return Traced(name, origin, notes=(f"these weights made it, but no {marker.making} is made anew, only samples are",))
         if marker.seed is None or marker.index is None or not marker.batch:
             return Traced(name, origin, notes=("its marker does not say from which seed it was drawn",))
+        if marker.watermark and self.key is None:
+            return Traced(name, origin, notes=(f"it carries a watermark: it is drawn anew with the key {marker.watermark} (`watermark`)",))
         start, count, at_once = marker.batch
         end = marker.index + max(1, marker.cells)
         if not start <= marker.index < end <= start + count or not 0 < at_once <= max(
@@ -172,9 +217,12 @@ class _Remaker:
     def _draw(self, marker: Marker, first: int, count: int) -> NDArray[np.uint8]:
         """``count`` samples (N, H, W, C) from the number ``first`` on, all at once."""
         options: dict[str, Any] = dict(marker.options)
-        key = marker.seed, marker.label, options, first, count
+        key = marker.seed, marker.label, options, first, count, marker.watermark
         if self._last is None or self._last[0] != key:
             assert marker.seed is not None
-            chunks = self.generator.batches(count, options, seed=marker.seed, label=marker.label, batch_size=count, start=first)
+            watermark = self.key if marker.watermark else None
+            chunks = self.generator.batches(
+                count, options, seed=marker.seed, label=marker.label, batch_size=count, start=first, watermark=watermark
+            )
             self._last = key, np.concatenate([pictures.to_uint8(chunk) for chunk in chunks])
         return self._last[1]

@@ -1,0 +1,63 @@
+"""The C2PA manifest (content credentials) in a picture's file: that it is there, and whether its signature holds."""
+
+from __future__ import annotations
+
+import io
+import json
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, Literal
+
+from calotype.errors import printable
+
+_BOX = b"jumdc2pa\x00\x11\x00\x10\x80\x00\x00\xaa\x00\x38\x9b\x71"
+"""How the description box of a manifest store begins in every format (C2PA 2.1, section 11.1.4.2; ISO 19566-5)."""
+
+UNTRUSTED = "signingCredential.untrusted"
+
+ManifestState = Literal["not verified", "valid", "invalid"]
+
+
+@dataclass(frozen=True)
+class ManifestReading:
+    """What a C2PA manifest in a file is worth."""
+
+    state: ManifestState
+    signer: str = ""  # who signed, as the certificate says
+    problems: tuple[str, ...] = ()  # codes of what is wrong (C2PA 2.1, section 15.2), or why it could not be verified
+    trusted: bool = False  # whether its certificate comes from an authority that the package trusts
+
+    @property
+    def words(self) -> str:
+        """One line."""
+        by = f", signed by {self.signer}" if self.signer else ""
+        match self.state:
+            case "not verified":
+                return f"a C2PA manifest is there and not verified: {', '.join(self.problems)}"
+            case "invalid":
+                return f"its C2PA manifest does not hold{by}: {', '.join(self.problems)}"
+            case "valid":
+                known = "" if self.trusted else ", with a certificate from no authority that is trusted here"
+                return f"its C2PA manifest holds{by}{known}"
+
+
+def manifest_of(data: bytes, kind: str) -> ManifestReading | None:
+    """What the manifest in a file is worth, which is of the media type ``kind``; None where there is none."""
+    if _BOX not in data:
+        return None
+    if find_spec("c2pa") is None:
+        return ManifestReading("not verified", problems=("that takes the package c2pa-python (pip install c2pa-python)",))
+    c2pa: Any = import_module("c2pa")
+    try:
+        with c2pa.Reader(kind, io.BytesIO(data)) as reader:
+            found = json.loads(reader.json())
+    except (c2pa.C2paError, ValueError) as error:
+        return ManifestReading("invalid", problems=(printable((str(error).splitlines() or ["it cannot be read"])[0])[:200],))
+    signer = ""
+    with suppress(LookupError, TypeError):
+        signer = printable(str(found["manifests"][found["active_manifest"]]["signature_info"]["issuer"]))[:100]
+    codes = [str(one.get("code", "")) for one in found.get("validation_status") or []]
+    wrong = tuple(printable(code)[:80] for code in dict.fromkeys(codes) if code != UNTRUSTED)
+    return ManifestReading("invalid" if wrong else "valid", signer, wrong, trusted=UNTRUSTED not in codes and not wrong)

@@ -1,0 +1,229 @@
+"""The watermark: noise that nobody tells from noise without the key, a p-value that is exact, and what is read of samples."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import stat
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from scipy import stats
+
+import calotype
+from calotype.cli import main
+from calotype.errors import UserError
+from calotype.models import DiffusionSampling
+from calotype.pictures import to_picture, to_uint8
+from calotype.provenance.detection import ALPHA, MOST, best_matches, tail, whole_weights
+from calotype.provenance.watermark import NONCES, WatermarkedNoise, WatermarkKey, make_watermark_key, read_key
+from calotype.tasks.watermark import read_watermark, watermarks_in
+from calotype.types import Noise
+from tests.cli.exported import export
+
+KEY, OTHER = WatermarkKey(bytes(range(32))), WatermarkKey(bytes(32))
+
+
+def starting(key: WatermarkKey | None, n: int = 96, seed: int = 0) -> NDArray[np.float32]:
+    noise = Noise(n, seed) if key is None else WatermarkedNoise(key, n, seed)
+    return noise.starting(1, 28, 28).flatten(1).numpy()
+
+
+@pytest.mark.parametrize("key", [KEY, OTHER, None])
+def test_the_noise_is_standard_normal(key: WatermarkKey | None) -> None:
+    z = starting(key)
+    assert stats.kstest(z.ravel(), "norm").pvalue > 1e-3
+    each = [stats.kstest(row, "norm").pvalue for row in z]
+    assert stats.kstest(each, "uniform").pvalue > 1e-3
+    assert stats.kstest((z > 0).mean(1) * 784, stats.binom(784, 0.5).cdf).statistic < 0.25
+    broken = np.abs(z) * KEY.signs(5, 784) + 0.02  # the same test sees a shift of a fiftieth
+    assert stats.kstest(broken.ravel(), "norm").pvalue < 1e-3
+
+
+@pytest.mark.parametrize("key", [KEY, None])
+def test_images_and_places_are_not_correlated(key: WatermarkKey | None) -> None:
+    def scores(z: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Normal scores of the correlations between rows."""
+        found: NDArray[np.float64] = np.arctanh(np.corrcoef(z)[np.triu_indices(len(z), 1)]) * math.sqrt(z.shape[1] - 3)
+        return found
+
+    z = starting(key)
+    for part in (z, z[:, :96].T):  # between images, and between places
+        assert stats.kstest(scores(part), "norm").pvalue > 1e-3
+        assert np.abs(scores(part)).max() < 5.5
+    one = np.abs(z) * KEY.signs(5, 784)  # a pattern that all images share, as a watermark without nonces has it
+    assert scores(one).min() > 10
+
+
+def test_an_image_depends_on_key_seed_and_number_alone() -> None:
+    whole = WatermarkedNoise(KEY, 5, 7)
+    first, more = whole.starting(2, 3), whole.uniform(4)
+    alone = WatermarkedNoise(KEY, 2, 7, start=3)
+    assert torch.equal(alone.starting(2, 3), first[3:])
+    assert torch.equal(alone.uniform(4), more[3:])
+    for other in (WatermarkedNoise(OTHER, 5, 7), WatermarkedNoise(KEY, 5, 8), Noise(5, 7)):
+        drawn = other.starting(2, 3)
+        assert not torch.isclose(drawn.abs(), first.abs()).any()  # not even the sizes: no seed can be tried out without the key
+
+
+def test_no_pattern_repeats_within_a_seed_and_seeds_begin_anywhere() -> None:
+    assert len({KEY.nonce(1, number) for number in range(2**63 - NONCES, 2**63)}) == NONCES
+    first = np.array([KEY.nonce(seed, 0) for seed in range(2_000)])
+    assert stats.kstest(first / NONCES, "uniform").pvalue > 1e-3
+    assert (KEY.signs(1, 784) == KEY.signs(2, 784)).mean() == pytest.approx(0.5, abs=0.1)
+    np.testing.assert_array_equal(KEY.signs(1, 784)[:99], KEY.signs(1, 99))
+
+
+def test_the_tail_is_that_of_all_ways_and_of_the_binomial() -> None:
+    counts = np.array([3, 4, 3, 0, 2, 1])
+    weights = np.repeat(np.arange(6), counts)[3:]
+    sums = np.array([weights[list(ways)].sum() for ways in itertools.product((False, True), repeat=len(weights))])
+    for least in range(-1, weights.sum() + 3):
+        assert tail(counts, least) == pytest.approx((sums >= least).mean(), rel=1e-9, abs=1e-300)
+    for n, least in ((784, 392), (784, 500), (784, 700), (785, 640), (100, 99), (12_288, 7_000)):
+        assert tail(np.array([7, n]), least) == pytest.approx(stats.binom.sf(least - 1, n, 0.5), rel=1e-9)
+    assert tail(np.array([9]), 0) == 1
+    assert tail(np.array([0, 0, 0, 5]), 15) == 2**-5
+    assert tail(np.array([0, 0, 0, 5]), 16) == 0
+
+
+def test_p_values_are_uniform_whatever_the_noise_looks_like() -> None:
+    rng = np.random.default_rng(0)
+    shapes = rng.standard_normal((200, 144)), rng.standard_t(1, (200, 144)), rng.choice([-1.0, 0.0, 0.2], (200, 144))
+    for values in shapes:
+        p = [match.p for match in best_matches(values.astype(np.float32), KEY, nonces=64)]
+        assert stats.kstest(p, "uniform").pvalue > 1e-3
+    nothing = best_matches(np.zeros((1, 144), np.float32), KEY, nonces=64)[0]
+    assert (nothing.p, nothing.found) == (1.0, False)
+
+
+def test_noise_that_was_found_badly_is_enough_and_other_keys_find_nothing() -> None:
+    rng = np.random.default_rng(1)
+    z = starting(KEY, 12)
+    found = (3 * (z + 1.5 * rng.standard_normal(z.shape))).astype(np.float32)
+    matches = best_matches(found, KEY)
+    assert [match.nonce for match in matches] == [KEY.nonce(0, number) for number in range(12)]
+    assert max(match.p for match in matches) < ALPHA
+    assert all(0.6 < match.agreeing < 0.8 for match in matches)
+    assert min(match.p for match in best_matches(found, OTHER)) > ALPHA
+    assert whole_weights(found).max() <= MOST
+    np.testing.assert_array_equal(whole_weights(found), whole_weights(2 * found))
+
+
+def test_a_key_is_a_private_file_that_nothing_replaces(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["watermark", "key", "a.key"]) == 0
+    key = read_key("a.key")
+    assert capsys.readouterr().out == f"key {key.id} in a.key\n"
+    assert stat.S_IMODE(Path("a.key").stat().st_mode) == 0o600
+    assert key.secret.hex() not in repr(key)
+    assert key.id not in key.secret.hex()
+    assert make_watermark_key("b.key").secret != key.secret
+    before = Path("a.key").read_bytes()
+    assert main(["watermark", "key", "a.key"]) == 2
+    assert "is there already" in capsys.readouterr().err
+    assert Path("a.key").read_bytes() == before
+    assert main(["watermark", "key", "c.key", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"file": "c.key", "id": read_key("c.key").id}
+    Path("a.key").write_bytes(before.replace(b'"secret": "', b'"secret": "00', 1))
+    Path("text").write_text("a key, perhaps")
+    Path("json").write_text('{"secret": "00"}')
+    Path("empty").touch()
+    for name in ("a.key", "text", "json", "empty", "nowhere", "."):
+        with pytest.raises(UserError, match=r"is no watermark key|cannot be read"):
+            read_key(name)
+
+
+@pytest.fixture(scope="module")
+def flow(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A flow: it is inverted but for the rounding to 8 bits."""
+    return export("realnvp", tmp_path_factory.mktemp("models") / "realnvp", 1, None)
+
+
+def test_what_is_drawn_with_a_key_is_found_with_it_and_with_no_other(flow: str) -> None:
+    model = calotype.load(flow)
+    marked, plain = (to_uint8(model.sample(6, seed=2, watermark=key)) for key in (KEY, None))
+    assert all(match.found for match in watermarks_in(model, marked, KEY))
+    assert [match.nonce for match in watermarks_in(model, marked, KEY)] == [KEY.nonce(2, number) for number in range(6)]
+    assert not any(match.found for match in (*watermarks_in(model, plain, KEY), *watermarks_in(model, marked, OTHER)))
+    wide = np.asarray(to_picture(marked[0]).resize((48, 48), Image.Resampling.BICUBIC).convert("RGB"))
+    reading = read_watermark(model, wide, KEY)
+    assert reading.resized == (48, 48)
+    assert reading.looked_at == 1
+
+
+def said(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    code = main(list(words))
+    out, err = capsys.readouterr()
+    return code, out, "".join(line for line in err.splitlines(keepends=True) if line.startswith("calotype: "))
+
+
+def test_samples_are_marked_and_traced_by_the_commands(flow: str, runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    key, other = make_watermark_key("own.key"), make_watermark_key("other.key")
+    code, _, err = said(capsys, "sample", flow, "--count", "3", "--seed", "5", "--dir", "each", "--out", "g.png", "--watermark", "own.key")
+    assert (code, err) == (0, "")
+    assert key.secret.hex().encode() not in Path("g.png").read_bytes()
+    code, out, err = said(capsys, "trace", "g.png", "each/000001.png", "--model", flow, "--watermark", "own.key")
+    assert (code, err) == (0, "")
+    assert out.count("the same bit for bit") == 2
+    assert f"watermark of the key {key.id}: found in 3 of 3 images" in out
+    assert f"watermark of the key {key.id}: found, p = " in out
+    code, out, err = said(capsys, "trace", "g.png", "--model", flow)
+    assert (code, err) == (0, "")
+    assert f"it carries a watermark: it is drawn anew with the key {key.id} (--watermark)" in out
+    code, out, err = said(capsys, "trace", "g.png", "--model", flow, "--watermark", "other.key")
+    assert (code, out) == (2, "")
+    assert err == f"calotype: g.png: carries a watermark of the key {key.id}, and the key given is {other.id}: give that one\n"
+    # what no longer says anything of its making
+    Image.open("each/000001.png").copy().save("stripped.png")
+    code, out, err = said(capsys, "trace", "stripped.png", "--model", flow, "--watermark", "own.key")
+    assert (code, err) == (0, "")
+    assert out.startswith("stripped.png: it carries no marker of Calotype\n")
+    assert "found, p = " in out
+    code, out, _ = said(capsys, "trace", "stripped.png", "--model", flow, "--watermark", "other.key", "--json")
+    (facts,) = json.loads(out)["files"]
+    assert code == 1
+    assert (facts["marker"], facts["watermark"]["found"], facts["watermark"]["key"]) == (None, False, other.id)
+    assert facts["watermark"]["p"] > ALPHA
+    # a sample without a watermark is drawn anew as before, and none is found in it
+    said(capsys, "sample", flow, "--count", "1", "--dir", "plain")
+    code, out, _ = said(capsys, "trace", "plain/000000.png", "--model", flow, "--watermark", "own.key")
+    assert code == 1
+    assert "the same bit for bit" in out
+    assert "not found, p = " in out
+    code, _, _ = said(capsys, "sample", flow, "--count", "1", "--out", "m.png", "--watermark", "own.key", "--provenance", "minimal")
+    assert code == 0
+    (found,) = calotype.trace("m.png")
+    assert found.origin is not None
+    assert (found.origin.marker.watermark, found.origin.marker.seed) == (key.id, None)
+
+
+def test_what_cannot_be_marked_is_refused_before_anything_is_drawn(flow: str, runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_watermark_key("own.key")
+    Path("text").write_text("no key")
+    gan, denoiser = export("gan", runs / "gan", 1, None), export("flow-matching", runs / "denoiser", 1, None)
+    for words, tells in (
+        (("sample", gan, "--watermark", "own.key"), "a gan model cannot carry a watermark"),
+        (("sample", denoiser, "--watermark", "own.key", "--option", "solver=ddim", "eta=0.5"), "eta=0.5 draws noise in every step"),
+        (("sample", denoiser, "--watermark", "own.key", "--option", "solver=ddpm"), "solver=ddpm draws noise in every step"),
+        (("sample", flow, "--watermark", "own.key", "--option", "temperature=0"), "at temperature=0 nothing of their starting noise"),
+        (("sample", flow, "--watermark", "text"), "text is no watermark key"),
+        (("sample", flow, "--watermark", "nowhere"), "the watermark key nowhere cannot be read (No such file or directory)"),
+        (("trace", "a.png", "--watermark", "own.key"), "name it with --model"),
+        (("trace", "a.png", "--model", gan, "--watermark", "own.key"), "a gan model cannot carry a watermark"),
+        (("watermark", "key"), "FILE is missing"),
+        (("watermark", "lock", "own.key"), "choose watermark key"),
+        (("watermark", "key", "no/such/folder.key"), "there is no folder"),
+    ):
+        code, out, err = said(capsys, *words)
+        assert (code, out) == (2, ""), words
+        assert tells in err, words
+        assert err.count("\n") == 1
+        assert not list(runs.glob("*.png"))
+    model = calotype.load(denoiser)
+    assert model.model.sampling is DiffusionSampling
+    assert model.sample(1, watermark="own.key", solver="ddim", eta=0.0).shape == (1, 1, 24, 24)
