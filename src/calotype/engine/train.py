@@ -32,7 +32,7 @@ from calotype.engine.budget import steps_of
 from calotype.engine.calibrating import calibrated
 from calotype.engine.display import Display, Terminal
 from calotype.engine.distributed import Poll, World
-from calotype.engine.images import aside, augmentation_of, open_images
+from calotype.engine.images import aside, augmentation_of, hidden, open_images
 from calotype.engine.log import Log
 from calotype.engine.run import Run
 from calotype.engine.selection import ModelSelector
@@ -380,7 +380,7 @@ def _load(config: Config, display: Display, world: World) -> Split:
 
 def _fitting(config: Config, split: Split, world: World, display: Display) -> Config:
     """The configuration with a batch that there are images for; said where it is not that of the recipe."""
-    count = len(split.train) - aside(config.data, len(split.train))
+    count = len(hidden(config, split.train)[0]) - aside(config.data, len(split.train))
     found = feasible.fitting(config, count, world.size * config.train.accumulate)
     if found.train.batch != config.train.batch:
         images, batch = some(count, "image"), found.train.batch

@@ -14,7 +14,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from calotype.losses import regularizers
-from calotype.losses.adversarial import LOSSES
+from calotype.losses.adversarial import LOSSES, ranked_above
 from calotype.losses.augmentation import augmented
 from calotype.losses.regularizers import Lazy
 from calotype.losses.schedules import cosine
@@ -175,7 +175,7 @@ class GAN(Model):
             "d_holdout": self._belief(on_holdout),
             "d_accuracy": accuracy,
             "d_sign": (on_real - boundary).sign().mean(),
-            "d_auc": _auc(on_real, on_holdout),
+            "d_auc": ranked_above(on_real, on_holdout),
         }
 
     def _discriminate(self, batch: Batch, step: Step) -> dict[str, Tensor]:
@@ -360,10 +360,3 @@ class GAN(Model):
 
     def _told(self, judged: Logits) -> dict[str, Tensor]:
         return {"d_real": self._belief(judged.real), "d_fake": self._belief(judged.fake)}
-
-
-def _auc(above: Tensor, below: Tensor) -> Tensor:
-    """The share of pairs in which a logit of the first kind is the larger one; ties count half."""
-    above, below = (logits.flatten(1).mean(1) if logits.ndim > 1 else logits for logits in (above, below))
-    gap = above[:, None] - below[None, :]
-    return 0.5 * (1 + gap.sign().mean())
