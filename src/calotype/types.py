@@ -413,6 +413,14 @@ class Classifies(Protocol):
 
 
 @runtime_checkable
+class HasLabelsOnly(Protocol):
+    """A classifier that learned from images without labels too, and trained the same network on the labelled ones alone beside itself."""
+
+    def labels_only_logits(self, x: Tensor) -> Tensor | None:
+        """(N, classes) float32 of images (N, C, H, W) in [-1, 1], by that other network; None where it was left out."""
+
+
+@runtime_checkable
 class LearnsFirst(Protocol):
     """A model that learns a part of itself from the training images at once, before the first step; a run with a checkpoint never asks."""
 

@@ -93,8 +93,8 @@ def hidden(config: Config, train: Images) -> tuple[Images, Images | None]:
         return replace(train, labels=None), labelled(config, train)
     if kind.draws:
         raise UserError(
-            f"`data.labels` hides labels, from which a model of the kind {config.model.kind} would not learn without them: leave it out, or "
-            "take `calotype train sgan`"
+            f"`data.labels` hides labels, and a model of the kind {config.model.kind} learns nothing from images without: leave it out, "
+            "or take `calotype train sgan`"
         )
     return labelled(config, train), None
 

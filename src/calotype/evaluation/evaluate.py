@@ -22,6 +22,7 @@ from calotype.diagnose.verdict import Verdict, conclude, fitting
 from calotype.engine.display import Say, Terminal
 from calotype.errors import UserError
 from calotype.evaluation import evidence, generation, points, recognition, restoration, result, translation
+from calotype.evaluation.both import DrawingClassifierTarget
 from calotype.evaluation.next_step import agreeing, next_step
 from calotype.evaluation.request import LONGEST, Request
 from calotype.evaluation.target import EvaluationTarget, Subject, run_of
@@ -97,7 +98,7 @@ def _target(path: Path, request: Request) -> EvaluationTarget:
     if modes is not None:
         return points.open_target(path, load(path, request.device), modes, request)
     if classifies(path):
-        return _recognizing(path, request)
+        return _recognizing(path, request) if not draws(path) else _both(path, request)
     if starts_from(path) is None:
         return generation.open_target(path, request)
     generator = _restoring(path, request)
@@ -131,6 +132,12 @@ def _recognizing(path: Path, request: Request) -> EvaluationTarget:
     if request.count is not None and request.count < 1:
         raise UserError(f"`count` must be 1 or more, not {request.count}")
     return recognition.open_target(path, open_classifier(path, request.device), request)
+
+
+def _both(path: Path, request: Request) -> EvaluationTarget:
+    """The model at ``path``, which draws images and tells their classes apart."""
+    drawing = generation.open_target(path, request)
+    return DrawingClassifierTarget(drawing, recognition.open_target(path, open_classifier(path, request.device), request))
 
 
 def judge(target: EvaluationTarget, request: Request) -> result.Report:
@@ -187,6 +194,11 @@ def classifies(path: Path) -> bool:
     return issubclass(kind, Classifies)
 
 
+def draws(path: Path) -> bool:
+    """Whether what is at a path makes images: all but classifiers do."""
+    return stored.folder_of(path) is None or MODELS[type(stored.find(path).config)].draws
+
+
 def require_alike(paths: Sequence[Path], data: str | None = None) -> None:
     """Raise `UserError` for subjects that no comparison can hold together, before any of them is judged. ``data`` is named for all."""
     if len(paths) < 2:
@@ -194,7 +206,7 @@ def require_alike(paths: Sequence[Path], data: str | None = None) -> None:
     places = [path.resolve() for path in paths]
     if twice := next((path for path, place in zip(paths, places, strict=True) if places.count(place) > 1), None):
         raise UserError(f"{twice} is named twice: a comparison is of different models")
-    if recognizer := next((path for path in paths if classifies(path)), None):
+    if recognizer := next((path for path in paths if not draws(path)), None):
         raise UserError(f"{recognizer} is a classifier, and comparisons are of models that make images: judge it by calotype evaluate")
     modes = [modes_of(path) for path in paths]
     if other := next((path for path, one in zip(paths, modes, strict=True) if (one is None) != (modes[0] is None)), None):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from calotype.metrics.confidence import Reliability
+from calotype.metrics.paired_accuracy import ComparedAccuracy
 from calotype.metrics.score import Interval
 
 
@@ -51,3 +52,5 @@ class Recognition:
     suspects: tuple[NamedImage, ...]  # training images whose labels are doubtful, the most doubtful first
     suspected: int  # of them in all
     checked: int  # training images that were looked at for that; 0 where they are not known
+    labels: int | None = None  # training images whose labels it knew, where the others' were hidden
+    labels_only: ComparedAccuracy | None = None  # the same network trained on these alone, where the model learned from the others, too

@@ -223,6 +223,23 @@ def _recognition() -> Schema:
             "suspects": _said(_list(image), "training images whose labels are doubtful, the most doubtful first"),
             "suspected": _COUNT,
             "checked": _said(_COUNT, "training images whose labels were checked"),
+            "labels": _said({"type": ["integer", "null"], "minimum": 0}, "training images with known labels, where others' were hidden"),
+            "labels_only": _said(_or_null(_compared()), "the same network trained on the labelled images alone"),
+        }
+    )
+
+
+def _compared() -> Schema:
+    share: Schema = {"type": "number", "minimum": 0, "maximum": 1}
+    return _object(
+        {
+            "name": _said(_TEXT, "of the other judge of the same images"),
+            "right": _COUNT,
+            "n": _COUNT,
+            "interval": _said(_pair(share), "of right / n, exact, 95%"),
+            "difference": _said(_NUMBER, "accuracy of what is judged minus that of the other"),
+            "difference_interval": _said(_pair(_NUMBER), "paired, 95%"),
+            "p": _said(share, "McNemar's test, exact"),
         }
     )
 

@@ -107,12 +107,12 @@ class SemiSupervisedGAN(Model):
         return self.network.logits_of(features)
 
     def labels_only_logits(self, x: Tensor) -> Tensor | None:
-        """(N, classes) float32 of images (N, C, H, W), by the same network that saw the labelled images alone; None where none was trained."""
+        """(N, classes) float32 of images (N, C, H, W), by the same network trained on labelled images alone; None where that is left out."""
         return None if self.alone is None else self.alone(x)
 
     @torch.no_grad()
     def watch(self, train: Batch, holdout: Batch, step: Step) -> dict[str, Tensor]:
-        """What the discriminator makes of real images and generated ones, as of any GAN, and how many classes both networks name rightly."""
+        """What the discriminator makes of real and generated images, as of any GAN, and how many classes both networks name rightly."""
         known = train if train.labelled is None else train.labelled
         with evaluating(self):
             images = (known.image, train.image, holdout.image, self.generator(self._latents(len(train.image), step)))
@@ -182,7 +182,7 @@ class SemiSupervisedGAN(Model):
         return {"loss": named, "accuracy": accuracy(logits, label)}
 
     def _varied(self, images: Tensor, step: Step) -> Tensor:
-        """Images moved, turned and scaled at random, real and generated ones alike (Zhao et al. 2020): else the generator would learn it."""
+        """Images moved, turned and scaled at random; generated ones too (Zhao et al. 2020), or the generator would learn it."""
         c = self.config
         return varied(images.float(), step.rng, c.shift, c.rotate, c.scale)
 

@@ -391,6 +391,7 @@ _PICTURES: Mapping[Shows, Callable[[Report, Verdict, Check[Any]], str]] = {
 
 _SECTIONS: Sequence[tuple[str, str, Callable[[Report], str]]] = (
     ("verdicts", "What was found", _verdicts),
+    ("labels-only", "What images without labels are worth", page_recognition.labels_only),
     ("by-class", "Class by class", page_recognition.classes),
     ("confusion", "What is taken for what", page_recognition.confusion),
     ("reliability", "How far its probabilities are true", page_recognition.reliability),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from calotype.evaluation.recognized import ClassAccuracy, Recognition
+from calotype.metrics.paired_accuracy import ComparedAccuracy, said
 
 WORST = 5  # classes that the short form names
 
@@ -25,12 +26,23 @@ def accuracy_in_words(found: Recognition) -> str:
     )
 
 
+def beside_in_words(other: ComparedAccuracy) -> str:
+    """Another judge of the same images, and the difference."""
+    low, high = other.interval
+    return f"{percent(other.accuracy)} [{percent(low)}, {percent(high)}]; {said(other)}"
+
+
 def calibration_in_words(found: Recognition) -> str:
     """What the temperature does, in a sentence."""
     how = "learned from the other half of these images for each" if found.own_temperature else "of the model"
     return (
         f"Calibration error {found.before.error:.3f} as it learned, {found.after.error:.3f} at temperature {found.temperature:.2f} ({how})."
     )
+
+
+def known_labels(found: Recognition) -> str:
+    """What was known of the training images."""
+    return "all labels" if found.labels is None else f"the {found.labels:,} labels"
 
 
 def worst_classes(found: Recognition) -> list[ClassAccuracy]:
@@ -43,6 +55,8 @@ def recognized(found: Recognition) -> list[str]:
     """The main numbers, a line each."""
     low, high = found.interval
     lines = [f"accuracy  {percent(found.right / found.n)} [{percent(low)}, {percent(high)}] on {found.n:,} held-out images"]
+    if found.labels_only is not None:
+        lines.append(f"          {beside_in_words(found.labels_only)}: the same network trained on {known_labels(found)} only")
     if found.train_right is not None:
         lines.append(f"          {percent(found.train_right / found.train_n)} on {found.train_n:,} training images")
     lines.append(f"calibration error  {found.before.error:.3f}, {found.after.error:.3f} at temperature {found.temperature:.2f}")
