@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from calotype.evaluation.evaluate import evaluate
     from calotype.pictures import save_grid, save_images
     from calotype.tasks.classify import classify
+    from calotype.tasks.probe import ProbeResult, probe
     from calotype.tasks.restore import restore_pixels
     from calotype.tasks.restoring import restore
     from calotype.tasks.sample import Generator, load
@@ -37,6 +38,8 @@ _HOMES = {
     "More": "config",
     "restore": "tasks.restoring",
     "restore_pixels": "tasks.restore",
+    "ProbeResult": "tasks.probe",
+    "probe": "tasks.probe",
     "save_grid": "pictures",
     "save_images": "pictures",
     "trace": "tasks.trace",
@@ -47,6 +50,7 @@ __all__ = [
     "Display",
     "Generator",
     "More",
+    "ProbeResult",
     "__version__",
     "classify",
     "config",
@@ -54,6 +58,7 @@ __all__ = [
     "evaluate",
     "load",
     "pictures",
+    "probe",
     "recipes",
     "restore",
     "restore_pixels",

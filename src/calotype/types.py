@@ -421,6 +421,20 @@ class HasLabelsOnly(Protocol):
 
 
 @runtime_checkable
+class HasActivations(Protocol):
+    """A model whose network has layers worth looking at: what a linear probe asks."""
+
+    def layers(self) -> Sequence[str]:
+        """Their names, from the image on; of a denoiser each layer at each of several noise levels. () where none is the model's own."""
+
+    def activations(self, x: Tensor, layers: Sequence[str], noise: Noise) -> dict[str, Tensor]:
+        """What some of them make of images (N, C, H, W) in [-1, 1], by name: maps (N, channels, h, w) or vectors (N, d), float32.
+
+        ``noise`` has the randomness of each image, where any is needed. No label is asked for. A layer that takes no part is left out.
+        """
+
+
+@runtime_checkable
 class LearnsFirst(Protocol):
     """A model that learns a part of itself from the training images at once, before the first step; a run with a checkpoint never asks."""
 

@@ -21,7 +21,7 @@ from calotype.losses.schedules import cosine
 from calotype.losses.transforms import adaptive
 from calotype.models.gan_config import GANConfig, GANSampling, check, check_truncation
 from calotype.models.gan_networks import discriminator_of, generator_of
-from calotype.networks.blocks import evaluating
+from calotype.networks.blocks import captured, evaluating
 from calotype.networks.truncation import standing_statistics, truncated_normal
 from calotype.parallel import average, processes
 from calotype.types import Batch, Condition, ImageSpec, Model, Noise, Player, SamplingOptions, Step, chosen
@@ -151,6 +151,19 @@ class GAN(Model):
         """
         images: Tensor = self.generator(z, self.needed(condition))
         return images
+
+    def layers(self) -> Sequence[str]:
+        """Those of the discriminator."""
+        return tuple(self.discriminator.named_layers())
+
+    @torch.no_grad()
+    def activations(self, x: Tensor, layers: Sequence[str], noise: Noise) -> dict[str, Tensor]:
+        """What layers of the discriminator make of images (N, C, H, W), by name, in float32; each image is packed with itself."""
+        every = self.discriminator.named_layers()
+        blank = torch.zeros(len(x), dtype=torch.int64, device=x.device) if self.conditional else None  # labels join in the head alone
+        with captured({name: every[name] for name in layers}) as found:
+            self.discriminator(self.discriminator.look(x.repeat(1, self.config.pack, 1, 1)), blank)
+        return found
 
     @torch.no_grad()
     def watch(self, train: Batch, holdout: Batch, step: Step) -> dict[str, Tensor]:

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from calotype.errors import UserError
 from calotype.losses.adversarial import ranked_above
 from calotype.models.recognition import Varying, accuracy, labels_in, varied
-from calotype.networks.blocks import evaluating
+from calotype.networks.blocks import captured, evaluating
 from calotype.networks.class_discriminator import ClassDiscriminator
 from calotype.networks.dcgan import DCGANGenerator
 from calotype.settings import NotNegative, Part, Share, Width
@@ -107,12 +107,24 @@ class SemiSupervisedGAN(Model):
         return self.network.logits_of(features)
 
     def labels_only_logits(self, x: Tensor) -> Tensor | None:
-        """(N, classes) float32 of images (N, C, H, W), by the same network trained on labelled images alone; None where that is left out."""
+        """(N, classes) float32 of images (N, C, H, W), by the same network trained on labels alone; None where that is left out."""
         return None if self.alone is None else self.alone(x)
+
+    def layers(self) -> Sequence[str]:
+        """Those of the discriminator."""
+        return tuple(self.network.named_layers())
+
+    @torch.no_grad()
+    def activations(self, x: Tensor, layers: Sequence[str], noise: Noise) -> dict[str, Tensor]:
+        """What layers of the discriminator make of images (N, C, H, W), by name, in float32."""
+        every = self.network.named_layers()
+        with captured({name: every[name] for name in layers}) as found:
+            self.network(x)
+        return found
 
     @torch.no_grad()
     def watch(self, train: Batch, holdout: Batch, step: Step) -> dict[str, Tensor]:
-        """What the discriminator makes of real and generated images, as of any GAN, and how many classes both networks name rightly."""
+        """What the discriminator makes of real and generated images, as of any GAN, and what both networks name rightly."""
         known = train if train.labelled is None else train.labelled
         with evaluating(self):
             images = (known.image, train.image, holdout.image, self.generator(self._latents(len(train.image), step)))
@@ -196,7 +208,7 @@ def entropy(logits: Tensor) -> Tensor:
 
 
 def pull_away(features: Tensor) -> Tensor:
-    """The mean squared cosine between different ones of features (N, d), 0 where all are at right angles (Zhao et al. 2017, section 2.4)."""
+    """The mean squared cosine between different ones of features (N, d), 0 where all are at right angles (Zhao et al. 2017)."""
     units = F.normalize(features, dim=1)
     n = len(units)
     return ((units @ units.T).square().sum() - units.square().sum(1).square().sum()) / max(1, n * (n - 1))
