@@ -21,8 +21,8 @@ from calotype.tasks.probe import COUNT, facts, probe, told
 class Options:
     """Say how well classes are told apart by what a trained generator has learned: a linear probe of the activations of its network.
 
-    Asked are the discriminator of a GAN, the encoder of a VAE, or the network of a diffusion model, given images with a little noise. Beside
-    it stand the same probe of the pixels and of the same network before any training, on the same held-out images.
+    Asked are the discriminator of a GAN, the encoder of a VAE, or the network of a diffusion model, given images with a little noise.
+    Beside it stand the same probe of the pixels and of the same network before any training, on the same held-out images.
 
     With --json: {"model", "data", "classes", "layer", "dimension", "decay", "fitted", "right", "n", "accuracy", "interval", "others":
     [{"name", "right", "accuracy", "interval", "difference", "difference_interval", "p"}], "layers"}.

@@ -91,8 +91,8 @@ WORDS = {
     "that the report asks (Holm's method).",
     "parameters": "The numbers that a network learned.",
     "precision of a class": "The share of the images taken for a class that are of it.",
-    "paired difference": "The difference of two accuracies on the same images, with the interval of Agresti and Min (2005) and the p-value of "
-    "McNemar's test: only images about which one of both is right and the other wrong tell them apart.",
+    "paired difference": "The difference of two accuracies on the same images, with the interval of Agresti and Min (2005) and the p-value "
+    "of McNemar's test: only images about which one of both is right and the other wrong tell them apart.",
     "labels only": "The same network as the one that is judged, trained on the images with known labels and on nothing else.",
     "posterior mean": "The value of a latent unit that the encoder finds most fitting for an image.",
     "power": "The strength of detail of one size, the square of its contrast.",

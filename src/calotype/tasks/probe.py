@@ -10,11 +10,12 @@ from typing import Annotated, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
 from calotype.data import Images, load
-from calotype.data.images import Progress, RowIndex, holdout_order, some
+from calotype.data.images import Pixels, Progress, holdout_order, some
 from calotype.data.load import require_images
 from calotype.engine.device import pick_device
 from calotype.engine.display import Display, Terminal, progress
@@ -83,10 +84,11 @@ class _Set:
     fit: int
     chosen: int
 
-    def rows(self, most: int) -> RowIndex:
+    def rows(self, most: int) -> NDArray[np.int64]:
         """Some of those that fit and choose, in their shares: both begin with an order that holds every class everywhere."""
         share = min(1.0, most / self.chosen)
-        return np.r_[: round(self.fit * share), self.fit : self.fit + round((self.chosen - self.fit) * share)]
+        fit, choose = np.arange(round(self.fit * share)), np.arange(round((self.chosen - self.fit) * share))
+        return np.concatenate([fit, self.fit + choose])
 
 
 def probe(
@@ -164,9 +166,8 @@ def _divided(source: str, size: int, channels: int, count: int, progress: Progre
         what = "no labels" if train.labels is None else "one class only"
         raise UserError(f"{source} has {what}, and a probe tells classes apart: give images in class subfolders")
     if min(len(train), 5 * len(held)) < 5 * len(train.classes):
-        raise UserError(
-            f"{source} has {some(len(train) + len(held), 'image')} of {len(train.classes)} classes, too few to probe: give more"
-        )
+        many = some(len(train) + len(held), "image")
+        raise UserError(f"{source} has {many} of {len(train.classes)} classes, too few to fit and test a probe: give more")
     train = train.take(holdout_order(len(train), train.labels)[:count])
     held = held.take(holdout_order(len(held), held.labels)[:TESTED])
     assert train.labels is not None
@@ -180,7 +181,7 @@ def _of_network(model: Model, images: _Set, seed: int, device: torch.device, dis
     """The probe of the best layer of a network."""
     assert isinstance(model, HasActivations)
     rows, pixels, classes = images.rows(CHOOSING), images.images.pixels, len(images.images.classes)
-    fit, y = int((np.arange(images.chosen)[rows] < images.fit).sum()), images.labels[rows]
+    fit, y = int((rows < images.fit).sum()), images.labels[torch.from_numpy(rows)]
     tried = _activations(model, pixels[rows], model.layers(), seed, device, progress(display.show, f"comparing layers of {what}"))
     layers = {name: _right(x[:fit], y[:fit], x[fit:], y[fit:], classes, COMPARING).mean() for name, x in tried.items()}
     best = max(layers, key=lambda name: layers[name])
@@ -213,7 +214,7 @@ def _right(x: Tensor, y: Tensor, asked: Tensor, labels: Tensor, classes: int, de
 
 @torch.no_grad()
 def _activations(
-    model: Model, pixels: np.ndarray, layers: Sequence[str], seed: int, device: torch.device, progress: Progress | None
+    model: Model, pixels: Pixels, layers: Sequence[str], seed: int, device: torch.device, progress: Progress | None
 ) -> dict[str, Tensor]:
     """What layers make of images (N, H, W, C), (N, d) float32 each on the processor; layers that take no part are left out."""
     assert isinstance(model, HasActivations)
@@ -232,7 +233,7 @@ def _with_noise(batches: Iterator[Tensor], seed: int, device: torch.device) -> I
 
 
 def vectors(found: Tensor) -> Tensor:
-    """Maps (N, C, h, w) as vectors (N, d): means over the finest of the grids that leaves at most ``WIDEST`` numbers; vectors as they are."""
+    """Maps (N, C, h, w) as vectors (N, d): means over the finest grid that leaves at most ``WIDEST`` numbers. Vectors stay as they are."""
     if found.ndim == 2:
         return found.float()
     grid = next((g for g in GRIDS if g <= min(found.shape[2:]) and g * g * found.shape[1] <= WIDEST), 1)
