@@ -54,6 +54,7 @@ class Options:
     size: Size = None  # height and width at which images are compared; that of the generated ones where none is given
     fit: FitOption = None  # how images that are no squares become so; crop where none is given
     out: Path | None = None  # folder for report.html and report.json, replaced where they exist; else RUN/report, or a new folder report
+    cas: bool = False  # of a model that draws classes: train a classifier on its images, and the same one on real images
     seed: Seed = 0  # of the noise that images are drawn from
     device: str = "auto"  # auto, cpu, cuda, mps
     json: bool = False  # print report.json
@@ -136,6 +137,7 @@ def _request(options: Options | CompareOptions, display: Shell) -> Request:
         fit=options.fit,
         seed=options.seed,
         device=options.device,
+        cas=isinstance(options, Options) and options.cas,
         say=display.show,
         tell=display.say,
     )

@@ -48,6 +48,7 @@ def evaluate(
     short: bool = False,
     slow: bool | None = None,
     longest: float = LONGEST,
+    cas: bool = False,
     say: Say | None = None,
 ) -> result.Report:
     """Judge a run, a model or a folder of images.
@@ -65,6 +66,7 @@ def evaluate(
         short: Leave out the planted ladder and the extrapolation.
         slow: Ask for likelihoods that take long, and draw with several numbers of function evaluations; not in a short report.
         longest: Seconds that the latter may take.
+        cas: Train a classifier on images that the model draws by class, and the same one on real images, and test both on held-out ones.
         say: Called with (what, done, total) as the work goes on; a bar or lines on stderr where none is given.
 
     Raises:
@@ -72,7 +74,7 @@ def evaluate(
     """
     slow = not short if slow is None else slow
     with closing(Terminal()) as display:
-        wanted = Request(data, holdout, count, features, size, fit, True, seed, device, short, slow, longest, say or display.show)
+        wanted = Request(data, holdout, count, features, size, fit, True, seed, device, short, slow, cas, longest, say or display.show)
         return opened(path, wanted)()
 
 
@@ -95,6 +97,8 @@ def _with_next(report: result.Report, path: Path, subject: Subject) -> result.Re
 def _target(path: Path, request: Request) -> EvaluationTarget:
     """What is at a path, by what its model makes, and from what."""
     modes = modes_of(path)
+    if request.cas and (modes is not None or not draws(path) or starts_from(path) is not None):
+        raise UserError(f"{path} draws no images of classes, from which a classifier could learn: leave out `cas`")
     if modes is not None:
         return points.open_target(path, load(path, request.device), modes, request)
     if classifies(path):
@@ -171,7 +175,8 @@ def _command(path: str | Path, request: Request) -> str:
     """What repeats the evaluation, and makes the full report of a short one."""
     named = ("data", "holdout", "features", "count", "size", "fit", "seed")
     asked = [(option(name), str(value)) for name in named if (value := getattr(request, name)) is not None]
-    return shlex.join(["calotype", "evaluate", str(path), *(word for pair in asked for word in pair)])
+    more = [option("cas")] * request.cas
+    return shlex.join(["calotype", "evaluate", str(path), *(word for pair in asked for word in pair), *more])
 
 
 def starts_from(path: Path) -> Source | None:

@@ -67,6 +67,8 @@ WORDS = {
     "checkerboard": "A pattern of a period of two or four pixels that some ways of making images larger leave behind.",
     "checkpoint": "The state of a training, saved now and then.",
     "class": "A kind of images that has a name, such as a digit.",
+    "classification accuracy score": "How much of the real images a classifier recognizes that was trained on generated ones alone (CAS, "
+    "Ravuri and Vinyals 2019). The same classifier, trained on real images, shows how much could be reached.",
     "cluster": "A group of real images that look alike, found where there are no classes.",
     "confusion matrix": "How many images of each class were taken for each class.",
     "cycle": "There and back again: a picture translated to the other kind and then back.",

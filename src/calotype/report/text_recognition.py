@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from calotype.evaluation.recognized import ClassAccuracy, Recognition
+from calotype.evaluation.recognized import ClassAccuracy, ClassificationAccuracyScore, Recognition
 from calotype.metrics.paired_accuracy import ComparedAccuracy, said
+from calotype.metrics.score import Interval
 
 WORST = 5  # classes that the short form names
 
@@ -24,6 +25,33 @@ def accuracy_in_words(found: Recognition) -> str:
         f"It names the right class for {percent(found.right / found.n)} of {found.n:,} images that it never saw ({percent(low)} to "
         f"{percent(high)} with 95% certainty)."
     )
+
+
+def share_in_words(right: int, n: int, interval: Interval) -> str:
+    """A share with its interval.
+
+    >>> share_in_words(9, 10, (0.555, 0.9975))
+    '90.0% [55.5, 99.8]'
+    """
+    return f"{percent(right / n)} [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]" if n else "none"
+
+
+def cas_in_words(found: ClassificationAccuracyScore) -> str:
+    """Which classes its images teach worse than real ones, in a sentence."""
+    lost = [one.name for one in found.classes if one.lost]
+    if not lost:
+        return "Of no class do its images teach less beyond doubt."
+    return f"Its images teach less, beyond doubt, of {', '.join(lost[:8])}{' and others' * (len(lost) > 8)}."
+
+
+def cas_lines(found: ClassificationAccuracyScore) -> list[str]:
+    """The classification accuracy score, a line each."""
+    own = share_in_words(found.right, found.n, found.interval)
+    return [
+        f"classification accuracy score  {own} after {found.images:,} generated images, on {found.n:,} held-out real ones",
+        f"          {share_in_words(found.real.right, found.n, found.real.interval)} after as many real images: {said(found.real)}",
+        f"          {cas_in_words(found)[0].lower()}{cas_in_words(found)[1:-1]}",
+    ]
 
 
 def beside_in_words(other: ComparedAccuracy) -> str:
