@@ -32,6 +32,7 @@ from calotype.models import (
     ResNetConfig,
     RestorerConfig,
     TarFlowConfig,
+    SGANConfig,
     TransferConfig,
     VQVAEConfig,
 )
@@ -50,6 +51,7 @@ NARROW: dict[type, dict[str, Any]] = {
     ClassifierConfig: {"width": 16},
     ResNetConfig: {"width": 4},
     DenseNetConfig: {"depth": 10, "growth": 4},
+    SGANConfig: {"width": 8, "discriminator_width": 4, "latent": 8},
     TransferConfig: {"tune": 1, "probe": 24},
     AutoregressiveConfig: {"width": 8, "depth": 2},
     HVAEConfig: {"width": 8, "latent_blocks": 1},

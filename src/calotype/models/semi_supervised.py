@@ -31,11 +31,12 @@ class SGANConfig(Varying):
     latent: Width = 64  # numbers that an image is made from
     width: Width = 32  # channels of the generator's largest map
     discriminator_width: Annotated[Width, Field(ge=4)] = 16  # channels of the discriminator's first map
-    dropout: Part = 0.3  # share of the maps and features of the discriminator that is dropped in training
-    noise: NotNegative = 0.3  # standard deviation of the noise on what the discriminator sees in training
-    unlabelled: NotNegative = 1.0  # weight of telling real images from generated ones, beside telling classes apart
-    ramp: Share = 0.1  # share of the run in which that weight rises from 0
-    entropy: NotNegative = 0.1  # weight of being sure of the class of images without labels, beside telling them from generated ones
+    dropout: Part = 0.2  # share of the maps and features of the discriminator that is dropped in training
+    noise: NotNegative = 0.2  # standard deviation of the noise on what the discriminator sees in training
+    real_or_fake: NotNegative = 1.0  # weight of telling real images from generated ones, beside telling classes apart
+    consistency: NotNegative = 5.0  # weight of saying the same of an image that is moved and seen through dropout as of the image itself
+    entropy: NotNegative = 0.0  # weight of being sure of the classes of images without labels
+    ramp: Share = 0.1  # share of the run in which these three weights rise from 0
     pull_away: NotNegative = 0.0  # weight of a generator's images being unlike each other, beside matching features
     labels_only: bool = True  # train the same network on the labels alone as well, which reports set beside it
 
@@ -45,8 +46,12 @@ class SemiSupervisedGAN(Model):
 
     With logits l of the classes and Z = sum exp l, the discriminator minimizes the cross entropy of the images whose labels are known,
     and, of all others, -log Z / (Z + 1) of real and -log 1 / (Z + 1) of generated ones. The generator does not play against that: it
-    matches the mean features of real images (section 3.1), from which the discriminator learns the more of the classes. Two terms of
-    Dai et al. (2017) can be added: the entropy of p(class | real image without a label), and a pull-away term of generated features.
+    matches the mean features of real images (section 3.1), from which the discriminator learns the more of the classes.
+
+    Beside that game the probabilities of a real image must stay what they are when it is moved and seen through noise and dropout
+    (consistency, Laine & Aila 2017; in semi-supervised GANs Wei et al. 2018), which has no generator in it: a report of what generated
+    images are worth sets ``consistency`` to 0. Two terms of Dai et al. (2017) can be added: the entropy of p(class | real image without a
+    label), and a pull-away term of generated features.
 
     Raises:
         UserError: where the images have no classes, or one.
@@ -161,17 +166,26 @@ class SemiSupervisedGAN(Model):
         named = F.cross_entropy(of_known, label, label_smoothing=c.smooth)
         mass, fake_mass = of_real.logsumexp(1), of_fake.logsumexp(1)
         told_apart = 0.5 * (F.softplus(-mass).mean() + F.softplus(fake_mass).mean())
-        unsure = entropy(of_real)
-        weight = c.unlabelled * (min(1.0, step.progress / c.ramp) if c.ramp else 1.0)
+        terms = {"real_or_fake": told_apart}
+        if c.consistency:
+            terms["consistency"] = self._inconsistency(batch.image, of_real)
+        if c.entropy:
+            terms["entropy"] = entropy(of_real)
+        weight = min(1.0, step.progress / c.ramp) if c.ramp else 1.0
         return {
-            "loss": named + weight * (told_apart + c.entropy * unsure),
+            "loss": named + weight * torch.stack([getattr(c, name) * term for name, term in terms.items()]).sum(),
             "class": named,
-            "real_or_fake": told_apart,
-            "entropy": unsure,
+            **terms,
             "accuracy": accuracy(of_known, label),
             "d_real": mass.detach().sigmoid().mean(),
             "d_fake": fake_mass.detach().sigmoid().mean(),
         }
+
+    def _inconsistency(self, image: Tensor, logits: Tensor) -> Tensor:
+        """The mean squared distance of the probabilities (N, K) behind logits from those of the images as they are."""
+        with torch.no_grad(), evaluating(self.network):
+            wanted = self.network(image).softmax(1)
+        return (logits.softmax(1) - wanted).square().sum(1).mean()
 
     def _generate(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         fake, wanted = step.cache.pop("fake", None), step.cache.pop("features", None)

@@ -127,11 +127,12 @@ class UNet(nn.Module):
         return out[..., :height, :width]
 
     def named_layers(self) -> dict[str, nn.Module]:
-        """The last block of each level, on the way down and up again, and the middle between, by name: maps (N, C, h, w) each."""
+        """The last block of each level, down and up again, and the attention between, by name: maps (N, C, h, w) each."""
         down: list[Any] = list(self.encoder)
         up: list[Any] = list(self.decoder)
         found: dict[str, nn.Module] = {f"down {level}": blocks[-1] for level, blocks in enumerate(down, 1) if len(blocks)}
-        found["middle"] = self.attention
+        if not isinstance(self.attention, nn.Identity):
+            found["attention"] = self.attention
         return found | {f"up {level}": blocks[-1] for level, blocks in reversed(list(enumerate(up, 1))) if len(blocks)}
 
     def _levels(self, hidden: Tensor, embedding: Tensor) -> Tensor:

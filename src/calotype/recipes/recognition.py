@@ -52,7 +52,7 @@ def sgan() -> Config:
     return Config(
         recipe="sgan",
         model=SGANConfig(),
-        optimizer=Optimizer("adam", lr=1e-3, betas=(0.5, 0.999)),
+        optimizer=Optimizer("adam", lr=3e-3, betas=(0.5, 0.999)),
         schedule=Schedule("linear", hold=0.5),
         train=Training(batch=64, minutes=4.0),
     )
