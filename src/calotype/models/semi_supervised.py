@@ -185,7 +185,8 @@ class SemiSupervisedGAN(Model):
         """The mean squared distance of the probabilities (N, K) behind logits from those of the images as they are."""
         with torch.no_grad(), evaluating(self.network):
             wanted = self.network(image).softmax(1)
-        return (logits.softmax(1) - wanted).square().sum(1).mean()
+        apart: Tensor = (logits.softmax(1) - wanted).square().sum(1).mean()
+        return apart
 
     def _generate(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         fake, wanted = step.cache.pop("fake", None), step.cache.pop("features", None)

@@ -17,9 +17,8 @@ def taught(report: Report) -> str:
     if found is None:
         return ""
     lead = (
-        f"The classifier of the recipe {found.classifier} was trained on {found.images:,} generated images alone, and once more, in as many "
-        f"steps ({found.steps}), on as many real ones. Both name the same {found.n:,} held-out real images. "
-        f"{cas_in_words(found)}"
+        f"The classifier of the recipe {found.classifier} was trained on {found.images:,} generated images alone, and once more on as many "
+        f"real ones, {found.steps} steps each. Both name the same {found.n:,} held-out real images. {cas_in_words(found)}"
     )
     both = [
         ["generated images", share_in_words(found.right, found.n, found.interval), ""],
