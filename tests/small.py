@@ -31,8 +31,8 @@ from calotype.models import (
     Pix2PixConfig,
     ResNetConfig,
     RestorerConfig,
-    TarFlowConfig,
     SGANConfig,
+    TarFlowConfig,
     TransferConfig,
     VQVAEConfig,
 )
