@@ -38,7 +38,7 @@ def asked(config: Config) -> tuple[SemiSupervisedGAN, Batch, Step, dict[str, tor
     model = trainer.model
     assert isinstance(model, SemiSupervisedGAN)
     batch, step = trainer.loader.batch_at(0), Step(0, torch.Generator().manual_seed(1), progress=0.5)
-    return model, batch, step, model.players()[0].loss(batch, step)
+    return model, batch, step, {name: term.detach() for name, term in model.players()[0].loss(batch, step).items()}
 
 
 def test_the_discriminator_plays_the_game_of_k_plus_one_classes() -> None:

@@ -35,7 +35,7 @@ class Planted(Model):
         return ("noise", "coarse", "pixels")
 
     def activations(self, x: Tensor, layers: Sequence[str], noise: Noise) -> dict[str, Tensor]:
-        every = {"noise": noise.normal(8), "coarse": x.mean((2, 3)), "pixels": x}
+        every = {"noise": noise.normal(8), "coarse": x.mean((2, 3)), "pixels": x.flatten(1)}
         return {name: every[name] for name in layers}
 
 
