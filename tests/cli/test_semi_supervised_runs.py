@@ -26,10 +26,10 @@ def test_the_report_at_the_end_has_both_sides_and_the_labels_only_baseline(train
     report = json.loads((trained / "report/report.json").read_text())
     jsonschema.validate(report, schema())
     found = report["recognition"]
-    assert (found["labels"], found["n"], found["train_n"]) == (30, 400, 30)
+    assert (found["labels"], found["n"], found["train_n"]) == (30, 500, 30)
     beside = found["labels_only"]
-    assert (beside["name"], beside["n"]) == ("labels only", 400)
-    assert beside["difference"] == pytest.approx((found["right"] - beside["right"]) / 400)
+    assert (beside["name"], beside["n"]) == ("labels only", 500)
+    assert beside["difference"] == pytest.approx((found["right"] - beside["right"]) / 500)
     assert beside["difference_interval"][0] < beside["difference"] < beside["difference_interval"][1]
     assert {"FD", "accuracy"} <= {score["name"] for score in report["scores"]}
     names = [verdict["name"] for verdict in report["verdicts"]]

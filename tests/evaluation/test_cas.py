@@ -49,17 +49,17 @@ def candidate(*, lost: bool) -> Candidate:
 
 
 def test_a_class_that_a_generator_lost_is_found_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cas, "STEPS", 90)
+    monkeypatch.setattr(cas, "STEPS", 150)
     steps = []
     good, bad = (cas.score(candidate(lost=lost), Request(device="cpu", say=lambda *said: steps.append(said))) for lost in (False, True))
-    assert good.accuracy > 0.75
-    assert abs(good.real.difference) < 0.08
+    assert good.accuracy > 0.7
+    assert abs(good.real.difference) < 0.1
     assert not [one.name for one in good.classes if one.lost]
     assert "no class" in cas_in_words(good)
     assert bad.real.right == good.real.right  # the same training on the same real images
     assert [one.name for one in bad.classes if one.lost] == ["3"]
     assert cas_in_words(bad).endswith("of 3.")
-    assert bad.real.difference < -0.04
+    assert bad.real.difference < -0.03
     assert bad.real.difference == pytest.approx((bad.right - bad.real.right) / bad.n)
     assert sum(one.generated for one in bad.classes) == bad.right
     assert sum(one.real for one in bad.classes) == bad.real.right

@@ -38,10 +38,13 @@ class Options:
     are degraded, restored, and compared with the truth and with methods that need no training.
 
     A classifier is judged by the labelled images that its run held out, or by those of --holdout: accuracy with exact intervals, what is
-    taken for what, how far its probabilities are true, and which labels are doubtful.
+    taken for what, how far its probabilities are true, and which labels are doubtful. A model that draws and classifies is judged as both.
+
+    With --cas a model that can be asked for a class has its images teach a classifier, which is then asked for held-out real images.
 
     Examples:
     calotype evaluate runs/flow-matching-mnist5k-0001
+    calotype evaluate runs/flow-matching-mnist5k-0001 --cas
     calotype evaluate samples/ --data train/ --holdout test/ --out report/
     calotype evaluate runs/denoise-photos-0001 --data set12.zip
     """

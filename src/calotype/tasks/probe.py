@@ -124,6 +124,8 @@ def probe(
         raise UserError(
             f"{model} is of the family {found.config.kind}, which has no features to probe: GANs, vae, sgan and diffusion models have"
         )
+    if found.spec.points is not None:
+        raise UserError(f"{model} makes points of {found.spec.points.name} and no images: a probe is of models of images")
     with closing(display or Terminal()) as shown:
         trained, where = found.model().to(pick_device(device)), pick_device(device)
         layers = trained.layers() if isinstance(trained, HasActivations) else ()
