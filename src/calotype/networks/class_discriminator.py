@@ -15,7 +15,7 @@ FEATURES = 128  # numbers of the penultimate layer
 WIDEST = 4  # times the width that the smallest maps have at most
 
 
-class GaussianNoise(nn.Module):
+class InputNoise(nn.Module):
     """Normal noise added in training (Salimans et al. 2016), nothing afterwards."""
 
     def __init__(self, deviation: float) -> None:
@@ -47,7 +47,7 @@ class ClassDiscriminator(FeatureClassifier):
 
     def __init__(self, channels: int, classes: int, size: int, *, width: int, dropout: float, noise: float) -> None:
         super().__init__()
-        self.noise = GaussianNoise(noise)
+        self.noise = InputNoise(noise)
         sizes = size_chain(size)
         widths = [channels, *(width * min(2**level, WIDEST) for level in range(len(sizes) - 1))]
         self.levels = nn.ModuleList(_level(a, b, again=level > 0, dropout=dropout) for level, (a, b) in enumerate(pairwise(widths)))
