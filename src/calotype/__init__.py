@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from calotype.pictures import save_grid, save_images
     from calotype.provenance.watermark import make_watermark_key
     from calotype.tasks.classify import classify
+    from calotype.tasks.probe import ProbeResult, probe
     from calotype.tasks.restore import restore_pixels
     from calotype.tasks.restoring import restore
     from calotype.tasks.sample import Generator, load
@@ -41,6 +42,8 @@ _HOMES = {
     "More": "config",
     "restore": "tasks.restoring",
     "restore_pixels": "tasks.restore",
+    "ProbeResult": "tasks.probe",
+    "probe": "tasks.probe",
     "save_grid": "pictures",
     "save_images": "pictures",
     "trace": "tasks.trace",
@@ -51,6 +54,7 @@ __all__ = [
     "Display",
     "Generator",
     "More",
+    "ProbeResult",
     "__version__",
     "classify",
     "config",
@@ -60,6 +64,7 @@ __all__ = [
     "load",
     "make_watermark_key",
     "pictures",
+    "probe",
     "recipes",
     "restore",
     "restore_pixels",

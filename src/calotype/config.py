@@ -70,6 +70,9 @@ class Data:
     partner: Text | None = None
     paired: bool = True  # whether source and image show the same; else each side is drawn by itself, as CycleGAN learns
     holdout: Annotated[float, Field(ge=0, le=0.5)] = 0.1  # the share never trained on (a source's own split comes first)
+    # training images whose labels are known, as many of each class, drawn by train.seed: a classifier learns from these alone, sgan from
+    # the others as well, without their labels; all where none is given
+    labels: Annotated[Count | None, short("data.labels")] = None
     # of classifiers the share of the training images that is set aside, by which log.evaluate keeps the best weights
     validation: Annotated[float, Field(ge=0, le=0.5)] = 0.0
 

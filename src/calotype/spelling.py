@@ -18,6 +18,7 @@ SHORT = {
     "data.source": "data",
     "data.size": "size",
     "data.channels": "channels",
+    "data.labels": "labels",
     "train.minutes": "minutes",
     "train.steps": "steps",
     "train.epochs": "epochs",

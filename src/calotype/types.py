@@ -110,10 +110,12 @@ class Batch:
     image: Tensor  # (N, C, H, W) float32 in [-1, 1]
     condition: Condition = field(default_factory=Condition)
     targets: Mapping[str, Tensor] = field(default_factory=dict)  # (N, K) float32 by the name of each `Target`
+    labelled: Batch | None = None  # where labels are hidden: as many images whose labels are known, in an order of their own
 
     def __getitem__(self, rows: slice) -> Batch:
         """Some of the images, with what is known of them."""
-        return Batch(self.image[rows], self.condition[rows], {name: target[rows] for name, target in self.targets.items()})
+        targets = {name: target[rows] for name, target in self.targets.items()}
+        return Batch(self.image[rows], self.condition[rows], targets, None if self.labelled is None else self.labelled[rows])
 
 
 @dataclass
@@ -261,6 +263,7 @@ class Model(nn.Module):
     overview: int = 0  # pixels a side of the sample by which every part of a picture is treated alike (`Condition.whole`); 0 for none
     training_only: tuple[str, ...] = ()  # state that an exported model goes without: the beginnings of its names
     least_batch: int = 1  # images that each process needs for a step: 2 where batch normalization sees nothing else than them
+    learns_unlabelled: bool = False  # whether it learns from images whose labels are hidden (`Batch.labelled`)
     freezes: str = ""  # the setting by which some layers stay as they are, so that a training has to start from a model that has them
     through: tuple[str, ...] = ()  # feature networks that others trained and a loss looks through: a report judges by none of them
     changes_at: tuple[float, ...] = ()  # the shares of a run after which its steps take another time than before
@@ -476,6 +479,28 @@ class Classifies(Protocol):
 
     def logits_of(self, features: Tensor) -> Tensor:
         """(N, classes) float32 of features (N, d): the larger, the likelier the class, up to a constant of the image."""
+
+
+@runtime_checkable
+class HasLabelsOnly(Protocol):
+    """A classifier that learned from images without labels too, and trained the same network on the labelled ones alone beside itself."""
+
+    def labels_only_logits(self, x: Tensor) -> Tensor | None:
+        """(N, classes) float32 of images (N, C, H, W) in [-1, 1], by that other network; None where it was left out."""
+
+
+@runtime_checkable
+class HasActivations(Protocol):
+    """A model whose network has layers worth looking at: what a linear probe asks."""
+
+    def layers(self) -> Sequence[str]:
+        """Their names, from the image on; of a denoiser each layer at each of several noise levels. () where none is the model's own."""
+
+    def activations(self, x: Tensor, layers: Sequence[str], noise: Noise) -> dict[str, Tensor]:
+        """What some of them make of images (N, C, H, W) in [-1, 1], by name: maps (N, channels, h, w) or vectors (N, d), float32.
+
+        ``noise`` has the randomness of each image, where any is needed. No label is asked for. A layer that takes no part is left out.
+        """
 
 
 @runtime_checkable

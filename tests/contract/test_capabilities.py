@@ -18,10 +18,12 @@ from calotype.types import (
     Condition,
     Denoises,
     Discriminates,
+    HasActivations,
     HasBaselines,
     HasDecoder,
     HasEncoder,
     HasFeatures,
+    HasLabelsOnly,
     HasLatents,
     HasPosterior,
     HasStyles,
@@ -38,10 +40,10 @@ from tests.small import from_source, in_pairs, small, spec_of, split_of
 _LATENTS = {HasLatents, HasEncoder}
 _RECOGNIZES = {HasFeatures, Classifies}
 CAN: dict[type, set[type]] = {
-    models.GANConfig: {HasLatents, HasDecoder, HasStyles, Discriminates},
+    models.GANConfig: {HasActivations, HasLatents, HasDecoder, HasStyles, Discriminates},
     models.CoupledGANConfig: {HasLatents, HasDecoder},
-    models.DiffusionConfig: {*_LATENTS, Denoises, Inverts},
-    models.VAEConfig: {*_LATENTS, HasDecoder, HasPosterior},
+    models.DiffusionConfig: {*_LATENTS, Denoises, HasActivations, Inverts},
+    models.VAEConfig: {*_LATENTS, HasActivations, HasDecoder, HasPosterior},
     models.HVAEConfig: {*_LATENTS, HasDecoder, HasPosterior},
     models.VQVAEConfig: _LATENTS,
     models.FlowConfig: {*_LATENTS, Inverts, LocatesLikelihood},
@@ -51,6 +53,7 @@ CAN: dict[type, set[type]] = {
     models.ResNetConfig: _RECOGNIZES,
     models.DenseNetConfig: _RECOGNIZES,
     models.TransferConfig: {*_RECOGNIZES, LearnsFirst},
+    models.SGANConfig: {HasLatents, Classifies, HasActivations, HasLabelsOnly},
     models.RestorerConfig: set(),
     models.ColorizerConfig: {HasBaselines},
     models.CycleGANConfig: set(),
@@ -88,8 +91,8 @@ def held() -> Batch:
 @pytest.mark.parametrize("name", [name for name in RECIPES if type(named(name).model) in CAN])
 def test_a_family_can_do_what_it_is_known_for_and_nothing_else(name: str) -> None:
     model, kind = build(small(name).model, spec_of(name)), type(named(name).model)
-    every = (Classifies, LearnsFirst, Completes, Denoises, Discriminates, HasBaselines, HasDecoder, HasEncoder, HasFeatures)
-    every = (*every, HasLatents, HasPosterior, HasStyles, Inverts, LocatesLikelihood)
+    every = (Classifies, LearnsFirst, Completes, Denoises, Discriminates, HasActivations, HasBaselines, HasDecoder, HasEncoder, HasFeatures)
+    every = (*every, HasLabelsOnly, HasLatents, HasPosterior, HasStyles, Inverts, LocatesLikelihood)
     assert {capability for capability in every if isinstance(model, capability)} == CAN[kind]
     assert bool(model.likelihoods()) == (kind in LIKELY)
 
@@ -211,6 +214,27 @@ def test_features_have_their_dimension_and_give_probabilities(name: str, held: B
     assert beliefs.shape == (4, len(model.spec.classes))
     assert torch.allclose(beliefs.sum(1), torch.ones(4))
     assert {id(t) for t in model.backbone.parameters()} <= {id(t) for t in model.parameters()}
+
+
+@pytest.mark.parametrize("name", having(HasActivations))
+def test_layers_are_asked_by_name_and_say_something_of_each_image(name: str, held: Batch) -> None:
+    model = scrambled(name).model
+    assert isinstance(model, HasActivations)
+    names = model.layers()
+    assert len(set(names)) == len(names)
+    if name in ("projected", "progan"):  # one looks through a network of others, and of one that grows nothing takes part yet
+        assert (names == ()) == (name == "projected")
+        return
+    found = model.activations(held.image, names, Noise(4, seed=1))
+    assert set(found) == set(names) != set()
+    for layer in found.values():
+        assert layer.shape[0] == 4
+        assert layer.ndim in (2, 4)
+        assert layer.dtype == torch.float32
+        assert not torch.allclose(layer[0], layer[1])
+    one = model.activations(held.image, names[-1:], Noise(4, seed=1))
+    assert set(one) == {names[-1]}
+    assert torch.equal(one[names[-1]], found[names[-1]])
 
 
 @pytest.mark.parametrize("name", having(HasBaselines))

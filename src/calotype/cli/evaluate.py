@@ -38,10 +38,13 @@ class Options:
     are degraded, restored, and compared with the truth and with methods that need no training.
 
     A classifier is judged by the labelled images that its run held out, or by those of --holdout: accuracy with exact intervals, what is
-    taken for what, how far its probabilities are true, and which labels are doubtful.
+    taken for what, how far its probabilities are true, and which labels are doubtful. A model that draws and classifies is judged as both.
+
+    With --cas a model that can be asked for a class has its images teach a classifier, which is then asked for held-out real images.
 
     Examples:
     calotype evaluate runs/flow-matching-mnist5k-0001
+    calotype evaluate runs/flow-matching-mnist5k-0001 --cas
     calotype evaluate samples/ --data train/ --holdout test/ --out report/
     calotype evaluate runs/denoise-photos-0001 --data set12.zip
     """
@@ -54,6 +57,7 @@ class Options:
     size: Size = None  # height and width at which images are compared; that of the generated ones where none is given
     fit: FitOption = None  # how images that are no squares become so; crop where none is given
     out: Path | None = None  # folder for report.html and report.json, replaced where they exist; else RUN/report, or a new folder report
+    cas: bool = False  # of a model that draws classes: train a classifier on its images, and the same one on real images
     seed: Seed = 0  # of the noise that images are drawn from
     device: str = "auto"  # auto, cpu, cuda, mps
     json: bool = False  # print report.json
@@ -136,6 +140,7 @@ def _request(options: Options | CompareOptions, display: Shell) -> Request:
         fit=options.fit,
         seed=options.seed,
         device=options.device,
+        cas=isinstance(options, Options) and options.cas,
         say=display.show,
         tell=display.say,
     )

@@ -19,7 +19,8 @@ from calotype.types import Batch, Condition, ImageSpec, Noise, Source, mix
 
 _Own = tuple[Pixels | Coordinates, Labels | None, Mapping[str, NDArray[np.float32]]]  # images, their labels and targets
 _Rows = tuple[_Own, Pixels | Coordinates | None]  # the same, and the pixels of what they are made from
-_DEGRADE, _PARTNER = 3, 4  # streams of random numbers beside those of the sampler: what is degraded how, and put beside what
+# streams of random numbers beside those of the sampler: what is degraded how, put beside what, and which labels come when
+_DEGRADE, _PARTNER, _LABELLED = 3, 4, 5
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,8 @@ class Loader:
         batch: Images in a batch over all ranks together.
         seed: What decides order, cutting, mirroring and degrading.
         augmentation: What becomes of the images.
+        labelled: Where labels are hidden, the images whose labels are known, be they fewer than a batch: as many of them come with every
+            batch, in an order of their own (``Batch.labelled``).
         rank: The process that asks; it gets rows ``rank::world`` of each batch.
         world: The number of processes.
         device: Where batches go.
@@ -75,6 +78,7 @@ class Loader:
         seed: int,
         augmentation: Augmentation | None = None,
         *,
+        labelled: ImageSource | None = None,
         rank: int = 0,
         world: int = 1,
         device: torch.device | str = "cpu",
@@ -101,6 +105,7 @@ class Loader:
         if partner is not None or alone:
             own = seed if paired else mix(seed, _PARTNER)
             self._sources = _Stream(partner or images, own, self.augmentation, rank, world, half=1 if alone else None)
+        self._labelled = None if labelled is None else _Stream(labelled, mix(seed, _LABELLED), self.augmentation, rank, world)
         self._waits = images.waits
         self._thread: ThreadPoolExecutor | None = None
         self._ahead: tuple[int, Future[_Rows]] | None = None
@@ -119,7 +124,16 @@ class Loader:
             noise = Noise(len(image), mix(self.seed, _DEGRADE, self.rank), seen, self.device)
             source = self.augmentation.degrade(image if source is None else source, noise).source
         condition = Condition(None if labels is None else self._to_device(torch.from_numpy(labels)), source)
-        return Batch(image, condition, {name: self._to_device(torch.from_numpy(numbers)) for name, numbers in targets.items()})
+        told = {name: self._to_device(torch.from_numpy(numbers)) for name, numbers in targets.items()}
+        return Batch(image, condition, told, self._known_at(seen))
+
+    def _known_at(self, seen: int) -> Batch | None:
+        """The images with known labels that come with a batch, where labels are hidden."""
+        if self._labelled is None:
+            return None
+        pixels, labels, _ = self._labelled.rows(seen, self.batch)
+        assert labels is not None
+        return Batch(self._to_image(pixels), Condition(self._to_device(torch.from_numpy(labels))))
 
     def once(self, most: int, batch: int) -> Iterator[Batch]:
         """At most so many images, each once, as they are: none is varied, cut or mirrored. All processes get the same ones."""

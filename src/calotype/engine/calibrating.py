@@ -17,7 +17,7 @@ from calotype.files import read_json, write_json
 from calotype.metrics.confidence import COLDEST, FALSE_ALARMS, HOTTEST, energy, energy_limits, fit_temperature
 from calotype.metrics.predictions import predictions
 from calotype.settings import Finite, Whole, checked
-from calotype.types import Model
+from calotype.types import Classifies, Model
 
 FILE = "calibration.json"
 MOST = 5_000  # held-out images that are looked at
@@ -41,9 +41,9 @@ class BeliefCalibration:
 def calibrated(model: Model, holdout: Images, fit: Fit, device: torch.device) -> BeliefCalibration | None:
     """The calibration of a classifier by held-out images.
 
-    None for a model that draws images, and where none are held out.
+    None for a model that tells no classes apart, and where none are held out.
     """
-    if model.draws or not len(holdout) or holdout.labels is None:
+    if not isinstance(model, Classifies) or not len(holdout) or holdout.labels is None:
         return None
     some = looked_at(holdout)
     assert some.labels is not None

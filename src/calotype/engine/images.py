@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,9 @@ from calotype.engine.display import Display
 from calotype.engine.distributed import World
 from calotype.errors import UserError
 from calotype.files import expanded
-from calotype.models import blank
+from calotype.models import MODELS, blank
+
+_LABELS = 6  # the stream of random numbers by which labels are hidden
 
 
 def open_images(options: Data, progress: Progress | None = None) -> Split:
@@ -49,6 +52,55 @@ def set_aside(options: Data, train: Images) -> tuple[Images, Images | None]:
         return train, None
     order = holdout_order(len(train), train.labels)
     return train.take(np.sort(order[count:])), train.take(order[:count])
+
+
+def labelled(config: Config, train: Images) -> Images:
+    """The training images whose labels are known: all of them, or as many as ``data.labels`` says.
+
+    Classes take turns, so that each has as many, and one image more or less where they do not divide evenly; a class without images left
+    is passed over. Which images are drawn follows from ``train.seed``.
+
+    Raises:
+        UserError: for images without classes, for more labels than there are images, and for fewer than there are classes.
+    """
+    count, labels, classes = config.data.labels, train.labels, len(train.classes)
+    if count is None:
+        return train
+    if labels is None or classes < 2:
+        what = "no labels" if labels is None else "one class only"
+        raise UserError(f"`data.labels` says how many labels are known, and {train.name} has {what}: give data with class subfolders")
+    if count > len(train):
+        raise UserError(f"{train.name} has {some(len(train), 'image')} to train on, of which {count:,} labels cannot be known: give fewer")
+    if count < classes:
+        raise UserError(f"{some(count, 'label')} cannot be one of each of {classes} classes: give `data.labels={classes}` or more")
+    rng = np.random.RandomState([config.train.seed & 0xFFFFFFFF, config.train.seed >> 32, _LABELS])
+    order, turn = rng.permutation(len(train)), np.empty(len(train), np.int64)
+    lots = rng.permutation(classes)  # who comes first where the last round is not whole
+    for label in range(classes):
+        (mine,) = np.nonzero(labels[order] == label)
+        turn[mine] = np.arange(len(mine)) * classes + lots[label]
+    return train.take(np.sort(order[np.argsort(turn)[:count]]))
+
+
+def hidden(config: Config, train: Images) -> tuple[Images, Images | None]:
+    """What is trained on where ``data.labels`` hides labels, and the images whose labels stay known; None where nothing is hidden.
+
+    Raises:
+        UserError: as `labelled`, for a model that learns nothing from labels, and beside images set aside.
+    """
+    kind: Any = MODELS[type(config.model)]
+    if config.data.labels is None:
+        return train, None
+    if config.data.validation:
+        raise UserError("`data.validation` sets images aside by their labels, which `data.labels` hides: leave out one of them")
+    if kind.learns_unlabelled:
+        return replace(train, labels=None), labelled(config, train)
+    if kind.draws:
+        raise UserError(
+            f"`data.labels` hides labels, and a model of the kind {config.model.kind} learns nothing from images without: leave it out, "
+            "or take `calotype train sgan`"
+        )
+    return labelled(config, train), None
 
 
 def _require_bare(options: Data) -> None:
@@ -120,7 +172,7 @@ def load_images(config: Config, display: Display, world: World) -> Split:
 
 def fit_config(config: Config, split: Split, world: World, display: Display) -> Config:
     """The configuration with a batch that there are images for; said where it is not that of the recipe."""
-    count = len(split.train) - aside(config.data, len(split.train))
+    count = len(hidden(config, split.train)[0]) - aside(config.data, len(split.train))
     found = feasible.fitting(config, count, world.size * config.train.accumulate)
     if found.train.batch != config.train.batch:
         images, batch = some(count, "image"), found.train.batch

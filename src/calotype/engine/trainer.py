@@ -18,7 +18,7 @@ from calotype.engine.batches import batches_at, batches_before
 from calotype.engine.checkpoint import Checkpoint
 from calotype.engine.distributed import World
 from calotype.engine.gradients import Owned, norm_of
-from calotype.engine.images import augmentation_of, judging, set_aside
+from calotype.engine.images import augmentation_of, hidden, judging, set_aside
 from calotype.engine.optim import EMA_EVERY, betas_at, ema_decay, ema_share, make_optimizer, memory, rate, update_average
 from calotype.engine.run import Resolved
 from calotype.errors import DamagedError, TrainingError, UserError, printable
@@ -80,7 +80,8 @@ class Trainer:
         self.config, self.device, self.world, self.progress = config, device, world, progress
         machine.reseed(torch.device("cpu"), mix(config.train.seed, WEIGHTS))
         train, self.validation = set_aside(config.data, split.train)
-        self.loader = _loader(config, train, device, world)
+        train, known = hidden(config, train)
+        self.loader = _loader(config, train, known, device, world)
         model = build(config.model, self.loader.spec)
         self.held_out = split.holdout
         self.holdout = _holdout(config, split.holdout, device, model.least_batch)
@@ -316,12 +317,21 @@ def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
 
 
-def _loader(config: Config, images: Images, device: torch.device, world: World) -> Loader:
+def _loader(config: Config, images: Images, known: Images | None, device: torch.device, world: World) -> Loader:
     if config.train.batch % (world.size * config.train.accumulate):
         parts = f"{world.size} processes" if config.train.accumulate == 1 else f"{world.size * config.train.accumulate} parts"
         raise UserError(f"batch {config.train.batch} cannot be shared by {parts}: give a multiple with `train.batch`")
     augmentation = augmentation_of(config.data)
-    return Loader(images, config.train.batch, config.train.seed, augmentation, rank=world.rank, world=world.size, device=device)
+    return Loader(
+        images,
+        config.train.batch,
+        config.train.seed,
+        augmentation,
+        labelled=known,
+        rank=world.rank,
+        world=world.size,
+        device=device,
+    )
 
 
 def _shown(loader: Loader, most: int, progress: Progress | None) -> Iterator[Batch]:

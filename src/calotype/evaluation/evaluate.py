@@ -22,6 +22,7 @@ from calotype.diagnose.verdict import Verdict, conclude, fitting
 from calotype.engine.display import Say, Terminal
 from calotype.errors import UserError
 from calotype.evaluation import evidence, generation, points, recognition, restoration, result, translation
+from calotype.evaluation.both import DrawingClassifierTarget
 from calotype.evaluation.next_step import agreeing, next_step
 from calotype.evaluation.request import LONGEST, Request
 from calotype.evaluation.target import EvaluationTarget, Subject, run_of
@@ -47,6 +48,7 @@ def evaluate(
     short: bool = False,
     slow: bool | None = None,
     longest: float = LONGEST,
+    cas: bool = False,
     say: Say | None = None,
 ) -> result.Report:
     """Judge a run, a model or a folder of images.
@@ -64,6 +66,7 @@ def evaluate(
         short: Leave out the planted ladder and the extrapolation.
         slow: Ask for likelihoods that take long, and draw with several numbers of function evaluations; not in a short report.
         longest: Seconds that the latter may take.
+        cas: Train a classifier on images that the model draws by class, and the same one on real images, and test both on held-out ones.
         say: Called with (what, done, total) as the work goes on; a bar or lines on stderr where none is given.
 
     Raises:
@@ -71,7 +74,7 @@ def evaluate(
     """
     slow = not short if slow is None else slow
     with closing(Terminal()) as display:
-        wanted = Request(data, holdout, count, features, size, fit, True, seed, device, short, slow, longest, say or display.show)
+        wanted = Request(data, holdout, count, features, size, fit, True, seed, device, short, slow, cas, longest, say or display.show)
         return opened(path, wanted)()
 
 
@@ -94,10 +97,12 @@ def _with_next(report: result.Report, path: Path, subject: Subject) -> result.Re
 def _target(path: Path, request: Request) -> EvaluationTarget:
     """What is at a path, by what its model makes, and from what."""
     modes = modes_of(path)
+    if request.cas and (modes is not None or not draws(path) or starts_from(path) is not None):
+        raise UserError(f"{path} draws no images of classes, from which a classifier could learn: leave out `cas`")
     if modes is not None:
         return points.open_target(path, load(path, request.device), modes, request)
     if classifies(path):
-        return _recognizing(path, request)
+        return _recognizing(path, request) if not draws(path) else _both(path, request)
     if starts_from(path) is None:
         return generation.open_target(path, request)
     generator = _restoring(path, request)
@@ -133,6 +138,12 @@ def _recognizing(path: Path, request: Request) -> EvaluationTarget:
     return recognition.open_target(path, open_classifier(path, request.device), request)
 
 
+def _both(path: Path, request: Request) -> EvaluationTarget:
+    """The model at ``path``, which draws images and tells their classes apart."""
+    drawing = generation.open_target(path, request)
+    return DrawingClassifierTarget(drawing, recognition.open_target(path, open_classifier(path, request.device), request))
+
+
 def judge(target: EvaluationTarget, request: Request) -> result.Report:
     """The report on a target, with the verdicts that all findings come to together."""
     subject, outcome = target.subject, target.measure(request)
@@ -164,7 +175,8 @@ def _command(path: str | Path, request: Request) -> str:
     """What repeats the evaluation, and makes the full report of a short one."""
     named = ("data", "holdout", "features", "count", "size", "fit", "seed")
     asked = [(option(name), str(value)) for name in named if (value := getattr(request, name)) is not None]
-    return shlex.join(["calotype", "evaluate", str(path), *(word for pair in asked for word in pair)])
+    more = [option("cas")] * request.cas
+    return shlex.join(["calotype", "evaluate", str(path), *(word for pair in asked for word in pair), *more])
 
 
 def starts_from(path: Path) -> Source | None:
@@ -187,6 +199,11 @@ def classifies(path: Path) -> bool:
     return issubclass(kind, Classifies)
 
 
+def draws(path: Path) -> bool:
+    """Whether what is at a path makes images: all but classifiers do."""
+    return stored.folder_of(path) is None or MODELS[type(stored.find(path).config)].draws
+
+
 def require_alike(paths: Sequence[Path], data: str | None = None) -> None:
     """Raise `UserError` for subjects that no comparison can hold together, before any of them is judged. ``data`` is named for all."""
     if len(paths) < 2:
@@ -194,7 +211,7 @@ def require_alike(paths: Sequence[Path], data: str | None = None) -> None:
     places = [path.resolve() for path in paths]
     if twice := next((path for path, place in zip(paths, places, strict=True) if places.count(place) > 1), None):
         raise UserError(f"{twice} is named twice: a comparison is of different models")
-    if recognizer := next((path for path in paths if classifies(path)), None):
+    if recognizer := next((path for path in paths if not draws(path)), None):
         raise UserError(f"{recognizer} is a classifier, and comparisons are of models that make images: judge it by calotype evaluate")
     modes = [modes_of(path) for path in paths]
     if other := next((path for path, one in zip(paths, modes, strict=True) if (one is None) != (modes[0] is None)), None):

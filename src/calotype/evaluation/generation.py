@@ -15,7 +15,7 @@ from calotype.diagnose.modes import estimated_shares
 from calotype.diagnose.remedy import Judged, model_settings
 from calotype.diagnose.training import History
 from calotype.engine.display import progress
-from calotype.evaluation import cost, evidence, likelihoods, result
+from calotype.evaluation import cas, cost, evidence, likelihoods, result
 from calotype.evaluation.generator import Candidate, Pixels, draw, open_candidate
 from calotype.evaluation.pairs import pairs_of
 from calotype.evaluation.reference_set import TooFewReals, drawn_in, reference_set, spaces_for
@@ -72,6 +72,8 @@ class GeneratorTarget:
         report = found.report
         if request.slow:
             report = replace(report, evaluations=cost.curve(candidate, against, request.seed, request.longest, request.say))
+        if request.cas:
+            report = replace(report, cas=cas.score(candidate, request))
         return EvaluationResult(report, [*found.findings, *known])
 
 
@@ -82,6 +84,8 @@ def open_target(path: Path, request: Request) -> GeneratorTarget:
         UserError: where there is nothing to judge, and for too few images for the feature space.
     """
     candidate = open_candidate(path, request)
+    if request.cas:
+        cas.require(candidate)
     try:
         if candidate.train is not None:
             spaces_for(candidate.train, candidate.holdout, candidate.count, request.features, candidate.through)

@@ -15,7 +15,7 @@ from calotype.diagnose.checks import answers
 from calotype.diagnose.recognition import RecognitionEvidence
 from calotype.diagnose.training import History
 from calotype.engine.calibrating import looked_at
-from calotype.engine.images import set_aside
+from calotype.engine.images import labelled, set_aside
 from calotype.errors import UserError
 from calotype.evaluation import evidence, result
 from calotype.evaluation.beside import Beside, duplicates, fresh, gone, vanished, without_overlap
@@ -40,7 +40,8 @@ from calotype.metrics.confidence import (
     softmax,
 )
 from calotype.metrics.inputs import Beliefs
-from calotype.metrics.predictions import Predictions, predictions
+from calotype.metrics.paired_accuracy import ComparedAccuracy, compared
+from calotype.metrics.predictions import Predictions, labels_only, predictions
 from calotype.metrics.recognition import FEWEST, Suspects, suspects
 from calotype.tasks.classify import TrainedClassifier
 from calotype.tasks.model_inputs import labels_for
@@ -98,10 +99,19 @@ class RecognitionTarget:
                 train_threads=known.threads,
                 **training(known.records, known.steps),
             ),
-            recognition=self._recognition(seen.logits, held, train, wrong, doubtful),
+            recognition=replace(
+                self._recognition(seen.logits, held, train, wrong, doubtful),
+                labels=None if known.config is None else known.config.data.labels,
+                labels_only=self._beside_labels_only(held),
+            ),
         )
         findings = answers(RecognitionEvidence(held, classes, train, doubtful, request.seed))
-        return EvaluationResult(report, [*findings, *(answers(History(known.records, of="classifier")) if known.records else ())])
+        alone = known.records and not generator.model.draws  # else its log is asked what that of a generator is
+        return EvaluationResult(report, [*findings, *(answers(History(known.records, of="classifier")) if alone else ())])
+
+    def _beside_labels_only(self, held: Beliefs) -> ComparedAccuracy | None:
+        named = labels_only(self.trained.generator.model, self.held.pixels, self.trained.generator.device)
+        return None if named is None else compared("labels only", held.right, named == held.labels)
 
     def _temperature(self, logits: Doubles, labels: Labels) -> float:
         stored = self.trained.calibration
@@ -187,7 +197,9 @@ def open_target(path: Path, trained: TrainedClassifier, request: Request) -> Rec
     numbers = labels_for(held, spec)
     if numbers is None:
         _refuse(held, trained)
-    train = None if split is None or known.config is None else _some(set_aside(known.config.data, split.train)[0], max(1, most // 2))
+    train = None
+    if split is not None and known.config is not None:
+        train = _some(labelled(known.config, set_aside(known.config.data, split.train)[0]), max(1, most // 2))
     own = request.holdout is None
     if not own and split is not None and trained.calibration is not None:
         same = int((~fresh(looked_at(split.holdout), held)).sum())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from calotype.metrics.confidence import Reliability
+from calotype.metrics.paired_accuracy import ComparedAccuracy
 from calotype.metrics.score import Interval
 
 
@@ -51,3 +52,41 @@ class Recognition:
     suspects: tuple[NamedImage, ...]  # training images whose labels are doubtful, the most doubtful first
     suspected: int  # of them in all
     checked: int  # training images that were looked at for that; 0 where they are not known
+    labels: int | None = None  # training images whose labels it knew, where the others' were hidden
+    labels_only: ComparedAccuracy | None = None  # the same network trained on these alone, where the model learned from the others, too
+
+
+@dataclass(frozen=True)
+class TaughtRecall:
+    """Held-out images of one class that are recognized by what generated images teach, and by what real ones do. Intervals are exact."""
+
+    name: str
+    n: int  # held-out images of it
+    generated: int  # recognized by the classifier that saw generated images alone
+    generated_interval: Interval  # 95%, of the share
+    real: int  # by the one that saw real images
+    real_interval: Interval
+
+    @property
+    def lost(self) -> bool:
+        """Whether generated images teach this class worse than real ones beyond doubt: the intervals lie apart."""
+        return self.generated_interval[1] < self.real_interval[0]
+
+
+@dataclass(frozen=True)
+class ClassificationAccuracyScore:
+    """How much of the real images a classifier recognizes that was trained on generated ones; and the same one, trained on real images."""
+
+    right: int  # held-out real images that it names rightly
+    n: int  # of so many
+    interval: Interval  # of the share, exact, 95%
+    real: ComparedAccuracy  # the same network, trained in as many steps on as many real images
+    images: int  # that either was trained on, as many of each class
+    steps: int
+    classifier: str  # its recipe
+    classes: tuple[TaughtRecall, ...]
+
+    @property
+    def accuracy(self) -> float:
+        """The share that is named rightly: the score."""
+        return self.right / self.n

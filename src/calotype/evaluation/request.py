@@ -27,6 +27,7 @@ class Request:
     device: str = "auto"  # where a model draws
     short: bool = False  # without the planted ladder, the extrapolation and what takes long
     slow: bool = True  # ask for likelihoods that take long, and draw with several numbers of function evaluations
+    cas: bool = False  # train a classifier on drawn images, and the same one on real ones (`calotype.evaluation.cas`)
     longest: float = LONGEST  # seconds that the latter may take
     say: Say | None = None  # called as the work goes on
     tell: Callable[[str], None] | None = None  # called with lines that are better known before the work begins

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from calotype.diagnose.checks import by_name
 from calotype.diagnose.verdict import Status, Verdict, worst_first
-from calotype.evaluation.recognized import Recognition
+from calotype.evaluation.recognized import ClassificationAccuracyScore, Recognition
 from calotype.metrics.score import Estimate, Interval, Score
 from calotype.spelling import as_options, spelled
 
@@ -267,6 +267,7 @@ class Report:
     units: Units | None = None  # of a model with an encoder
     restoration: Restoration | None = None  # of a model that makes images from images
     recognition: Recognition | None = None  # of a classifier
+    cas: ClassificationAccuracyScore | None = None  # of a model that draws classes, where it was asked for
     next: NextStep | None = None  # of a run: what to do about the worst trouble, or with what it can do
 
     @property
@@ -290,7 +291,7 @@ class Report:
 
 
 _TEXTS = ("subject", "about", "protocol", "versions", "seed", "command", "short", "recipe", "settings", "train_seed", "notes")
-_PARTS = ("data", "spectrum", "classes", "extrapolation", "cost", "units", "restoration", "recognition", "next")
+_PARTS = ("data", "spectrum", "classes", "extrapolation", "cost", "units", "restoration", "recognition", "cas", "next")
 
 
 def to_json(report: Report) -> dict[str, Any]:

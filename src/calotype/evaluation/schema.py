@@ -46,6 +46,7 @@ def schema() -> Schema:
         "units": _or_null(_units()),
         "restoration": _or_null(_restoration()),
         "recognition": _said(_or_null(_recognition()), "of a classifier"),
+        "cas": _said(_or_null(_cas()), "what a classifier learns from drawn images, where that was asked for"),
         "neighbors": _said(_or_null(_near()), "the first generated images and the real ones nearest to them"),
         "copies": _said(_or_null(_near()), "the generated images closest to a training image, closest first"),
         "ladder": _list(_object({"name": _TEXT, "scores": {"type": "object", "additionalProperties": _MAYBE}})),
@@ -223,6 +224,49 @@ def _recognition() -> Schema:
             "suspects": _said(_list(image), "training images whose labels are doubtful, the most doubtful first"),
             "suspected": _COUNT,
             "checked": _said(_COUNT, "training images whose labels were checked"),
+            "labels": _said({"type": ["integer", "null"], "minimum": 0}, "training images with known labels, where others' were hidden"),
+            "labels_only": _said(_or_null(_compared()), "the same network trained on the labelled images alone"),
+        }
+    )
+
+
+def _compared() -> Schema:
+    share: Schema = {"type": "number", "minimum": 0, "maximum": 1}
+    return _object(
+        {
+            "name": _said(_TEXT, "of the other judge of the same images"),
+            "right": _COUNT,
+            "n": _COUNT,
+            "interval": _said(_pair(share), "of right / n, exact, 95%"),
+            "difference": _said(_NUMBER, "accuracy of what is judged minus that of the other"),
+            "difference_interval": _said(_pair(_NUMBER), "paired, 95%"),
+            "p": _said(share, "McNemar's test, exact"),
+        }
+    )
+
+
+def _cas() -> Schema:
+    span = _pair(_NUMBER)
+    one = _object(
+        {
+            "name": _TEXT,
+            "n": _said(_COUNT, "held-out images of the class"),
+            "generated": _said(_COUNT, "recognized by the classifier that saw generated images"),
+            "generated_interval": _said(span, "of the share, exact, 95%"),
+            "real": _said(_COUNT, "recognized by the one that saw real images"),
+            "real_interval": span,
+        }
+    )
+    return _object(
+        {
+            "right": _said(_COUNT, "held-out real images named rightly by what generated images teach"),
+            "n": _COUNT,
+            "interval": _said(span, "of right / n, exact, 95%"),
+            "real": _said(_compared(), "the same classifier, trained equally long on as many real images"),
+            "images": _said(_COUNT, "that either was trained on"),
+            "steps": _said(_COUNT, "of either training"),
+            "classifier": _said(_TEXT, "its recipe"),
+            "classes": _list(one),
         }
     )
 

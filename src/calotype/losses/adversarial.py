@@ -105,6 +105,13 @@ LOSSES: dict[LossName, Adversarial] = {
 }
 
 
+def ranked_above(above: Tensor, below: Tensor) -> Tensor:
+    """The share of pairs in which a logit of the first kind, (N,) or (N, K), is the larger one; ties count half."""
+    above, below = (logits.flatten(1).mean(1) if logits.ndim > 1 else logits for logits in (above, below))
+    gap = above[:, None] - below[None, :]
+    return 0.5 * (1 + gap.sign().mean())
+
+
 def _cross_entropy(fake: Tensor, real: Tensor, target: float) -> Tensor:
     # -[t log s(r) + (1 - t) log(1 - s(r))] = softplus(-r) + (1 - t) r
     of_real = softplus(-real).mean()

@@ -23,6 +23,7 @@ from calotype.models.hvae import HVAE, HVAEConfig, HVAESampling
 from calotype.models.pix2pix import Pix2Pix, Pix2PixConfig
 from calotype.models.recognition import DenseNetClassifier, DenseNetConfig, ResNetClassifier, ResNetConfig
 from calotype.models.restorer import Restorer, RestorerConfig
+from calotype.models.semi_supervised import SemiSupervisedGAN, SGANConfig
 from calotype.models.tarflow import TarFlow, TarFlowConfig, TarFlowSampling
 from calotype.models.transfer import TransferClassifier, TransferConfig
 from calotype.models.vae import VAE, VAEConfig
@@ -41,6 +42,7 @@ ModelConfig = Annotated[
     | ResNetConfig
     | DenseNetConfig
     | TransferConfig
+    | SGANConfig
     | VAEConfig
     | HVAEConfig
     | VQVAEConfig
@@ -63,6 +65,7 @@ MODELS: dict[Any, type[Any]] = {
     ResNetConfig: ResNetClassifier,
     DenseNetConfig: DenseNetClassifier,
     TransferConfig: TransferClassifier,
+    SGANConfig: SemiSupervisedGAN,
     VAEConfig: VAE,
     HVAEConfig: HVAE,
     VQVAEConfig: VQVAE,
@@ -140,6 +143,8 @@ __all__ = [
     "ResNetConfig",
     "Restorer",
     "RestorerConfig",
+    "SGANConfig",
+    "SemiSupervisedGAN",
     "TarFlow",
     "TarFlowConfig",
     "TarFlowSampling",

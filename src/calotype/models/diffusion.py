@@ -22,8 +22,8 @@ from calotype.diffusion.samplers import SOLVERS, Denoiser, SolverName, ddim, heu
 from calotype.diffusion.times import normal_half_log_snr, uniform_half_log_snr
 from calotype.errors import UserError
 from calotype.losses.transforms import TOLD, augmented_and_told
-from calotype.networks.blocks import evaluating
-from calotype.networks.dit import DiT
+from calotype.networks.blocks import captured, evaluating
+from calotype.networks.dit import DiT, as_maps
 from calotype.networks.unet import Join, UNet
 from calotype.parallel import whole
 from calotype.settings import WIDEST, Finite, Levels, NotNegative, Part, Positive, Share, SolverSteps, Width, unless
@@ -33,6 +33,7 @@ ODE_STEPS = 40  # of the equation between image and noise, two evaluations each
 INVERSION_STEPS = (8, 64)  # fewest and most places that lead back from an image to its noise
 BOUND_EVALUATIONS = 16  # of the network for each image
 SMALL = 32  # pixels a side up to which a smaller network learns more in the same minutes
+PROBED = (0.03, 0.1, 0.3)  # standard deviations of the noise, relative to the share of the image, at which layers are looked at
 GUIDE_HALF_LIFE = 0.05  # of the weights that become the guide, as a share of the steps so far
 
 
@@ -221,6 +222,30 @@ class Diffusion(Model):
         levels = self.timesteps(min(max(self.config.steps, fewest), most))
         return starting_noise(self.denoiser(), x, levels).flatten(1)
 
+    def layers(self) -> Sequence[str]:
+        """Those of the network, each at each of three noise levels."""
+        return tuple(_at_noise(layer, share) for share in PROBED for layer in self.network.named_layers())  # type: ignore[operator]
+
+    @torch.no_grad()
+    def activations(self, x: Tensor, layers: Sequence[str], noise: Noise) -> dict[str, Tensor]:
+        """What layers of the network make of images (N, C, H, W) with some noise, by name, in float32 (Baranchuk et al. 2022)."""
+        every: dict[str, nn.Module] = self.network.named_layers()  # type: ignore[operator]
+        normal = noise.normal(*x.shape[1:])
+        told: dict[str, Tensor] = {}
+        for share in PROBED:
+            wanted = {_at_noise(name, share): layer for name, layer in every.items() if _at_noise(name, share) in layers}
+            if not wanted:
+                continue
+            place = x.new_full((len(x),), -math.log(share))
+            with captured(wanted) as found:
+                self._expected(add_noise(x, normal, *self.path.scales(place)), place, None)
+            told |= {name: as_maps(t, self._rows(x)) if t.ndim == 3 else t for name, t in found.items()}
+        return told
+
+    def _rows(self, x: Tensor) -> int:
+        """Patches in a column of images."""
+        return -(-x.shape[2] // int(self.network.patch))  # type: ignore[arg-type]
+
     @property
     def needs_label(self) -> bool:
         """Whether no label was ever hidden in training."""
@@ -351,6 +376,11 @@ def _network(config: DiffusionConfig, spec: ImageSpec, classes: int) -> nn.Modul
         told=TOLD if config.augment_share else 0,
         join=config.join,
     )
+
+
+def _at_noise(layer: str, share: float) -> str:
+    """The name of a layer that is looked at where the state has so much noise."""
+    return f"{layer}, noise {share:g}"
 
 
 def _unshuffle_for(size: int) -> int:

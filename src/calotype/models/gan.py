@@ -14,14 +14,14 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from calotype.losses import regularizers
-from calotype.losses.adversarial import LOSSES
+from calotype.losses.adversarial import LOSSES, ranked_above
 from calotype.losses.augmentation import augmented
 from calotype.losses.regularizers import Lazy
 from calotype.losses.schedules import cosine
 from calotype.losses.transforms import adaptive
 from calotype.models.gan_config import GANConfig, GANSampling, check, check_truncation
 from calotype.models.gan_networks import discriminator_of, generator_of
-from calotype.networks.blocks import evaluating
+from calotype.networks.blocks import captured, evaluating
 from calotype.networks.truncation import standing_statistics, truncated_normal
 from calotype.parallel import average, processes
 from calotype.types import Batch, Condition, ImageSpec, Model, Noise, Player, SamplingOptions, Step, chosen
@@ -170,6 +170,19 @@ class GAN(Model):
         """Images (N, C, H, W) in [-1, 1] of styles (N, layers, styles), or (N, styles) for all layers."""
         return self.generator.of_styles(styles)
 
+    def layers(self) -> Sequence[str]:
+        """Those of the discriminator."""
+        return tuple(self.discriminator.named_layers())
+
+    @torch.no_grad()
+    def activations(self, x: Tensor, layers: Sequence[str], noise: Noise) -> dict[str, Tensor]:
+        """What layers of the discriminator make of images (N, C, H, W), by name, in float32; each image is packed with itself."""
+        every = self.discriminator.named_layers()
+        blank = torch.zeros(len(x), dtype=torch.int64, device=x.device) if self.conditional else None  # labels join in the head alone
+        with captured({name: every[name] for name in layers}) as found:
+            self.discriminator(self.discriminator.look(x.repeat(1, self.config.pack, 1, 1)), blank)
+        return found
+
     @torch.no_grad()
     def watch(self, train: Batch, holdout: Batch, step: Step) -> dict[str, Tensor]:
         """What the discriminator makes of real images it trains on, real images it never saw, and generated ones.
@@ -193,7 +206,7 @@ class GAN(Model):
             "d_holdout": self._belief(on_holdout),
             "d_accuracy": accuracy,
             "d_sign": (on_real - boundary).sign().mean(),
-            "d_auc": _auc(on_real, on_holdout),
+            "d_auc": ranked_above(on_real, on_holdout),
         }
 
     def _discriminate(self, batch: Batch, step: Step) -> dict[str, Tensor]:
@@ -394,10 +407,3 @@ class GAN(Model):
 
     def _told(self, judged: Logits) -> dict[str, Tensor]:
         return {"d_real": self._belief(judged.real), "d_fake": self._belief(judged.fake)}
-
-
-def _auc(above: Tensor, below: Tensor) -> Tensor:
-    """The share of pairs in which a logit of the first kind is the larger one; ties count half."""
-    above, below = (logits.flatten(1).mean(1) if logits.ndim > 1 else logits for logits in (above, below))
-    gap = above[:, None] - below[None, :]
-    return 0.5 * (1 + gap.sign().mean())

@@ -14,9 +14,12 @@ from calotype.errors import UserError
 from calotype.losses.divergence import kl_standard, log_normal
 from calotype.models.variational import Inference, ObjectiveConfig, Variational
 from calotype.networks.autoencoder import Autoencoder, ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder, SharedScale
+from calotype.networks.blocks import captured
 from calotype.networks.posterior import ClassPrior
 from calotype.settings import DEEPEST, Width
 from calotype.types import Condition, ImageSpec, Noise, Player, SamplingOptions
+
+MEAN = "posterior mean"  # among the layers of an encoder
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,23 @@ class VAE(Variational):
             UserError: where a conditional model is given no labels.
         """
         return self._picture(z, self.needed(condition))
+
+    def layers(self) -> Sequence[str]:
+        """The maps of a convolutional encoder, and the posterior mean, in which no prior of a class has a say."""
+        return (*self._maps(), MEAN)
+
+    @torch.no_grad()
+    def activations(self, x: Tensor, layers: Sequence[str], noise: Noise) -> dict[str, Tensor]:
+        """Maps of the encoder, and the posterior mean (N, z), of images (N, C, H, W), by name, in float32."""
+        every = self._maps()
+        with captured({name: every[name] for name in layers if name in every}) as found:
+            mean, _ = self.network.encode(x)
+        return {**found, MEAN: mean.float()} if MEAN in layers else found
+
+    def _maps(self) -> dict[str, nn.Module]:
+        encoder = self.network.encoder
+        levels = encoder.backbone.levels if isinstance(encoder, ConvEncoder) else ()
+        return {f"level {number}": level for number, level in enumerate(levels, 1)}
 
     def _picture(self, latent: Tensor, label: Tensor | None) -> Tensor:
         return self.observation.mean(self.network.decode(latent, label))

@@ -42,6 +42,10 @@ class ImageDiscriminator(nn.Module):
         """Its blocks from the image on, each as the modules that it is made of, without the head; none where it is not made of blocks."""
         return []
 
+    def named_layers(self) -> dict[str, nn.Module]:
+        """Its layers that a probe may look at, by name, from the image on: each maps (N, C, h, w) or vectors (N, d); none by itself."""
+        return {f"block {number}": block[-1] for number, block in enumerate(self.early(), 1)}
+
     def ready(self) -> None:
         """Find what it needs before anything is trained.
 

@@ -63,8 +63,18 @@ class DiT(nn.Module):
             tokens = block(tokens, embedding)
         shift, scale = self.modulate(embedding)[:, None].chunk(2, dim=-1)
         tokens = self.out(torch.addcmul(shift, self.norm(tokens), 1 + scale))
-        out: Tensor = F.pixel_shuffle(tokens.transpose(1, 2).unflatten(2, (rows, columns)), self.patch)
+        out: Tensor = F.pixel_shuffle(as_maps(tokens, rows), self.patch)
         return out[..., :height, :width]
+
+    def named_layers(self) -> dict[str, nn.Module]:
+        """Its blocks, by name: tokens (N, places, width) each, which `as_maps` makes maps of."""
+        return {f"block {number}": block for number, block in enumerate(self.blocks, 1)}
+
+
+def as_maps(tokens: Tensor, rows: int) -> Tensor:
+    """Tokens (N, rows * columns, C) as maps (N, C, rows, columns)."""
+    n, places, width = tokens.shape
+    return tokens.transpose(1, 2).reshape(n, width, rows, places // rows)
 
 
 def positions(rows: int, columns: int, width: int, device: torch.device | str = "cpu") -> Tensor:

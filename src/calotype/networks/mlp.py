@@ -111,6 +111,11 @@ class MLPDiscriminator(ImageDiscriminator):
         logits: Tensor = self.head(self.mix(self.spread(self.hidden(image.flatten(1)))), label)
         return logits
 
+    def named_layers(self) -> dict[str, nn.Module]:
+        """As `ImageDiscriminator` has it: its hidden layers."""
+        linear = [layer for layer in self.hidden if isinstance(layer, nn.Linear)]
+        return {f"layer {number}": layer for number, layer in enumerate(linear, 1)}
+
 
 def _layer(fan_in: int, units: int, activation: ActivationName, norm: Callable[[int], nn.Module] = nn.Identity) -> list[nn.Module]:
     """A linear map of whatever an activation takes for so many units."""

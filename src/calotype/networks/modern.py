@@ -118,6 +118,10 @@ class ModernDiscriminator(ImageDiscriminator):
         logits: Tensor = self.head(self.stages(self.first(image)), label)
         return logits
 
+    def named_layers(self) -> dict[str, nn.Module]:
+        """As `ImageDiscriminator` has it: its stages."""
+        return {f"stage {number}": stage for number, stage in enumerate(self.stages, 1)}
+
 
 class PlaceHead(nn.Module):
     """Logits of the smallest maps, (N, C, side, side) to (N,) float32, by linear layers alone and without a bias.

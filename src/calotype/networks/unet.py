@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -125,6 +125,15 @@ class UNet(nn.Module):
         hidden = self._levels(hidden, self.embed(time, label, told))
         out: Tensor = F.pixel_shuffle(self.out(F.silu(self.norm(hidden))), self.unshuffle)
         return out[..., :height, :width]
+
+    def named_layers(self) -> dict[str, nn.Module]:
+        """The last block of each level, down and up again, and the attention between, by name: maps (N, C, h, w) each."""
+        down: list[Any] = list(self.encoder)
+        up: list[Any] = list(self.decoder)
+        found: dict[str, nn.Module] = {f"down {level}": blocks[-1] for level, blocks in enumerate(down, 1) if len(blocks)}
+        if not isinstance(self.attention, nn.Identity):
+            found["attention"] = self.attention
+        return found | {f"up {level}": blocks[-1] for level, blocks in reversed(list(enumerate(up, 1))) if len(blocks)}
 
     def _levels(self, hidden: Tensor, embedding: Tensor) -> Tensor:
         skips = []

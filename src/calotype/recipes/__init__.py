@@ -64,6 +64,7 @@ RECIPES: dict[str, Callable[[], Config]] = {
     "resnet": recognition.resnet,
     "densenet": recognition.densenet,
     "transfer": recognition.transfer,
+    "sgan": recognition.sgan,
     "denoise": restoration.denoise,
     "upscale": restoration.upscale,
     "deblur": restoration.deblur,

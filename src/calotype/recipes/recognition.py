@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from calotype.config import Config, Data, Optimizer, Schedule, Training
 from calotype.models.recognition import DenseNetConfig, ResNetConfig
+from calotype.models.semi_supervised import SGANConfig
 from calotype.models.transfer import TransferConfig
 
 PAPER_SHIFT = 0.125  # 4 of 32 pixels, as the papers pad and crop
@@ -43,6 +44,17 @@ def transfer() -> Config:
         optimizer=Optimizer("adamw", lr=3e-4, betas=(0.9, 0.99), weight_decay=0.02),
         schedule=Schedule("cosine", warmup=0.05),
         train=Training(batch=32, minutes=8.0),
+    )
+
+
+def sgan() -> Config:
+    """A semi-supervised GAN: few labels, and images without, which generated ones tell apart (Salimans et al. 2016)."""
+    return Config(
+        recipe="sgan",
+        model=SGANConfig(),
+        optimizer=Optimizer("adam", lr=3e-3, betas=(0.5, 0.999)),
+        schedule=Schedule("linear", hold=0.5),
+        train=Training(batch=64, minutes=4.0),
     )
 
 

@@ -67,6 +67,8 @@ WORDS = {
     "checkerboard": "A pattern of a period of two or four pixels that some ways of making images larger leave behind.",
     "checkpoint": "The state of a training, saved now and then.",
     "class": "A kind of images that has a name, such as a digit.",
+    "classification accuracy score": "How much of the real images a classifier recognizes that was trained on generated ones alone (CAS, "
+    "Ravuri and Vinyals 2019). The same classifier, trained on real images, shows how much could be reached.",
     "cluster": "A group of real images that look alike, found where there are no classes.",
     "confusion matrix": "How many images of each class were taken for each class.",
     "cycle": "There and back again: a picture translated to the other kind and then back.",
@@ -91,6 +93,9 @@ WORDS = {
     "that the report asks (Holm's method).",
     "parameters": "The numbers that a network learned.",
     "precision of a class": "The share of the images taken for a class that are of it.",
+    "paired difference": "The difference of two accuracies on the same images, with the interval of Agresti and Min (2005) and the p-value "
+    "of McNemar's test: only images about which one of both is right and the other wrong tell them apart.",
+    "labels only": "The same network as the one that is judged, trained on the images with known labels and on nothing else.",
     "posterior mean": "The value of a latent unit that the encoder finds most fitting for an image.",
     "power": "The strength of detail of one size, the square of its contrast.",
     "prior": "How latent variables are distributed before an image is seen.",

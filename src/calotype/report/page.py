@@ -15,7 +15,7 @@ from calotype.evaluation.result import Neighbors, NextStep, Pixels, Report, Seri
 from calotype.metrics.quality import GAIN
 from calotype.metrics.score import Score
 from calotype.metrics.wording import number, space_in_words
-from calotype.report import page_points, page_recognition, page_restoration, plots, plots_models
+from calotype.report import page_cas, page_points, page_recognition, page_restoration, plots, plots_models
 from calotype.report.compare import compare_html
 from calotype.report.drawing import BETTER, text
 from calotype.report.glossary import STATUSES
@@ -391,6 +391,7 @@ _PICTURES: Mapping[Shows, Callable[[Report, Verdict, Check[Any]], str]] = {
 
 _SECTIONS: Sequence[tuple[str, str, Callable[[Report], str]]] = (
     ("verdicts", "What was found", _verdicts),
+    ("labels-only", "What images without labels are worth", page_recognition.labels_only),
     ("by-class", "Class by class", page_recognition.classes),
     ("confusion", "What is taken for what", page_recognition.confusion),
     ("reliability", "How far its probabilities are true", page_recognition.reliability),
@@ -407,6 +408,7 @@ _SECTIONS: Sequence[tuple[str, str, Callable[[Report], str]]] = (
     ("ladder", "A scale to read the scores on", _ladder),
     ("sample-size", "Number of images", _extrapolation),
     ("classes", "Classes", _classes),
+    ("taught", "What its images teach a classifier", page_cas.taught),
     ("detail", "Fine detail", _spectrum),
     ("latents", "Latents", _latents),
     ("cost", "What it takes", _cost),

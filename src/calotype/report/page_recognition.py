@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 from calotype.evaluation.recognized import NamedImage
 from calotype.evaluation.result import Pixels, Report
+from calotype.metrics.paired_accuracy import said
 from calotype.metrics.score import Interval
 from calotype.report import plots_recognition
 from calotype.report.drawing import text
 from calotype.report.html import linked, picture, sheet, shrunk, table, tag, term
-from calotype.report.text_recognition import calibration_in_words, percent
+from calotype.report.text_recognition import calibration_in_words, known_labels, percent
 
 _SMALL = 96  # pixels: the side of an image in a row
 _MOST_ROWS = 60  # classes of the table
@@ -30,6 +31,23 @@ def classes(report: Report) -> str:
     ]
     lead = tag("p", linked(f"On held-out images, with exact 95% intervals (Clopper and Pearson).{more}"), kind="quiet")
     return lead + table(["Class", "Images", term("Recall of a class"), term("Precision of a class")], rows)
+
+
+def labels_only(report: Report) -> str:
+    """Beside the same network that learned from the labelled images alone."""
+    found = report.recognition
+    if found is None or found.labels_only is None:
+        return ""
+    lead = (
+        f"The same network, trained in the same steps on {known_labels(found)} and nothing else, shows what the images without labels are "
+        "worth. Both name the same held-out images."
+    )
+    own = found.right / found.n
+    rows = [
+        ["this model", _share(own, found.interval), ""],
+        ["labels only", _share(found.labels_only.accuracy, found.labels_only.interval), said(found.labels_only)],
+    ]
+    return tag("p", linked(lead), kind="quiet") + table(["", term("accuracy"), term("Paired difference")], rows, marked=0)
 
 
 def confusion(report: Report) -> str:

@@ -16,7 +16,7 @@ from calotype.metrics.table import METRICS, metric_of
 from calotype.metrics.wording import number, space_in_words
 from calotype.report.drawing import BETTER
 from calotype.report.glossary import LIKELIHOODS, QUESTIONS, SCORES, term_of
-from calotype.report.text_recognition import accuracy_in_words, recognized
+from calotype.report.text_recognition import accuracy_in_words, cas_lines, recognized
 from calotype.spelling import as_options
 
 SYMBOLS: dict[Status, str] = {"FAIL": "\u00d7", "WARN": "!", "CANNOT TELL": "?", "PASS": "✓", "NOT APPLICABLE": "\u2013"}
@@ -201,6 +201,8 @@ def text(report: Report, page: str = "") -> str:
     lines += [f"  {line}" for line in _measured(report)]
     if report.cost is not None:
         lines += [f"  {name}: {said}" for name, said in cost_in_words(report.cost).items()]
+    if report.cas is not None:
+        lines += [f"  {line}" for line in cas_lines(report.cas)]
     if len(report.evaluations) > 1:
         lines.append(f"  {evaluations_in_words(report.evaluations)}")
     if report.next is not None:
