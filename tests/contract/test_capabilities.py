@@ -19,10 +19,12 @@ from calotype.types import (
     Denoises,
     Discriminates,
     HasBaselines,
+    HasDecoder,
     HasEncoder,
     HasFeatures,
     HasLatents,
     HasPosterior,
+    HasStyles,
     LearnsFirst,
     LocatesLikelihood,
     Model,
@@ -35,11 +37,11 @@ from tests.small import from_source, in_pairs, small, spec_of, split_of
 _LATENTS = {HasLatents, HasEncoder}
 _RECOGNIZES = {HasFeatures, Classifies}
 CAN: dict[type, set[type]] = {
-    models.GANConfig: {HasLatents, Discriminates},
-    models.CoupledGANConfig: {HasLatents},
+    models.GANConfig: {HasLatents, HasDecoder, HasStyles, Discriminates},
+    models.CoupledGANConfig: {HasLatents, HasDecoder},
     models.DiffusionConfig: {*_LATENTS, Denoises},
-    models.VAEConfig: {*_LATENTS, HasPosterior},
-    models.HVAEConfig: {*_LATENTS, HasPosterior},
+    models.VAEConfig: {*_LATENTS, HasDecoder, HasPosterior},
+    models.HVAEConfig: {*_LATENTS, HasDecoder, HasPosterior},
     models.VQVAEConfig: _LATENTS,
     models.FlowConfig: {*_LATENTS, LocatesLikelihood},
     models.TarFlowConfig: {*_LATENTS, LocatesLikelihood},
@@ -85,8 +87,8 @@ def held() -> Batch:
 @pytest.mark.parametrize("name", [name for name in RECIPES if type(named(name).model) in CAN])
 def test_a_family_can_do_what_it_is_known_for_and_nothing_else(name: str) -> None:
     model, kind = build(small(name).model, spec_of(name)), type(named(name).model)
-    every = (Classifies, LearnsFirst, Completes, Denoises, HasBaselines, HasEncoder, HasFeatures, HasLatents, HasPosterior)
-    every += (LocatesLikelihood, Discriminates)
+    every = (Classifies, LearnsFirst, Completes, Denoises, HasBaselines, HasDecoder, HasEncoder, HasFeatures)
+    every = (*every, HasLatents, HasPosterior, HasStyles, LocatesLikelihood, Discriminates)
     assert {capability for capability in every if isinstance(model, capability)} == CAN[kind]
     assert bool(model.likelihoods()) == (kind in LIKELY)
 

@@ -100,17 +100,8 @@ def run(words: list[str]) -> int:
     if options.json:
         print(json.dumps(to_json(found) | {"written": written}))
     else:
-        print(
-            "\n".join(
-                printable_lines(
-                    [
-                        *(f"{one.title}: {one.name}" for one in found.sections),
-                        f"page: {written[0]}",
-                        *(f"animation: {path}" for path in written[1:]),
-                    ]
-                )
-            )
-        )
+        parts = "; ".join(one.title for one in found.sections)
+        print(printable_lines([parts, *(f"{what}: {path}" for what, path in zip(("page", "animation"), written, strict=False))]))
     return 0
 
 

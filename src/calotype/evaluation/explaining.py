@@ -21,6 +21,7 @@ from calotype.errors import UserError
 from calotype.evaluation import explaining_families
 from calotype.evaluation.beside import named, of_run
 from calotype.evaluation.neighbors import beside_each, neighbors
+from calotype.evaluation.reference_set import known
 from calotype.evaluation.request import Request
 from calotype.evaluation.target import run_of
 from calotype.explanation.ablation import unit_ablation
@@ -31,11 +32,11 @@ from calotype.explanation.inversion import STEPS, Inversion, Inverted, error_rat
 from calotype.explanation.layers import inner_layers
 from calotype.explanation.named import Labelled, named_directions
 from calotype.explanation.nearest import NearestTraining
-from calotype.explanation.section import Explanation, Section
+from calotype.explanation.section import Explanation, Pixels, Section
 from calotype.explanation.traversal import BASES
 from calotype.explanation.unsupervised import SHOWN, unsupervised
 from calotype.files import name_of
-from calotype.metrics.features import FeatureSpace, default, pick
+from calotype.metrics.features import FeatureSpace, default, pick, second
 from calotype.settings import Count, value
 from calotype.tasks import latents
 from calotype.tasks.model_inputs import Given, given, labels_for, to_tensor
@@ -47,6 +48,7 @@ SAMPLES, SLOW_SAMPLES = 2_000, 300
 INVERTED = 24  # training images, and as many held-out ones, that are sought
 GIVEN = 32  # images of each source
 NEIGHBORS, DRAWN = 5, 8
+NEAR_AT_FIRST = 100  # training images for each drawn one, of which a slow network finds the nearest
 FEWEST = 50  # labelled images of a class
 DIGITS = "digits"  # the recognizer of digits that the package carries, where a model is asked for and no folder is called so
 
@@ -202,9 +204,23 @@ def _nearest(one: Explained) -> Section | None:
     labels = torch.arange(DRAWN) % max(1, len(one.generator.spec.classes)) if one.generator.model.conditional else None
     labels = labels if labels is None or one.label is None else torch.full((DRAWN,), one.label)
     images = pictures.to_uint8(latents.draw_each(one.generator, DRAWN, one.seed, labels))
-    found = neighbors(images, one.train, NEIGHBORS, one.request)
-    names = [[one.train.name_of(row) for row in near] for near in found.index]
-    return NearestTraining(beside_each(images, one.train, found.index), found.distance, names, found.space, len(one.train))
+    some, first = _likely_neighbors(images, one.train, one), ""
+    if len(some) < len(one.train):
+        first = f", of those the {NEAR_AT_FIRST} nearest of each by coarse pictures"
+    found = neighbors(images, some, NEIGHBORS, one.request)
+    names = [[some.name_of(row) for row in near] for near in found.index]
+    return NearestTraining(beside_each(images, some, found.index), found.distance, names, found.space, len(one.train), first)
+
+
+def _likely_neighbors(images: Pixels, train: Images, one: Explained) -> Images:
+    """The training images that can be near: where the network that says so is slow, those whose coarse pictures are, as copies' are."""
+    (space, *_) = pick(None, train.spec)
+    if not space.slow or len(train) <= NEAR_AT_FIRST * len(images):
+        return train
+    coarse = second(space, train.spec)
+    there = known(train, (), coarse, one.progress("coarse pictures of training images")).confirm.features
+    far = torch.cdist(torch.from_numpy(coarse.of(images).features), torch.from_numpy(there))
+    return train.take(np.unique(far.topk(NEAR_AT_FIRST, dim=1, largest=False).indices.numpy()))
 
 
 def _interpolation(one: Explained) -> Section | None:

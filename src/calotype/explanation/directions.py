@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +13,7 @@ from calotype.explanation.codes import Codes
 from calotype.explanation.layers import inner_layers, recorded
 from calotype.types import HasDecoder
 
+AT_ONCE = 256  # codes
 LINEAR = 1e-3  # relative error up to which a layer counts as linear in the codes
 
 
@@ -57,14 +59,14 @@ def pca(codes: Tensor, activations: Tensor, count: int) -> list[Direction]:
         activations: (N, A), of the same rows.
         count: how many at most.
     """
-    y, z = (x.double() - x.double().mean(0) for x in (activations, codes))
+    y, z = activations.float() - activations.double().mean(0).float(), codes.double() - codes.double().mean(0)
     # coordinates are rows of U S, whose columns are orthogonal, so that least squares are projections: U and S of the smaller Gram matrix
     if len(y) <= y.shape[1]:
-        squares, left = torch.linalg.eigh(y @ y.T)
+        squares, left = torch.linalg.eigh((y @ y.T).double())
     else:
-        squares, right = torch.linalg.eigh(y.T @ y)
-        left = y @ right / squares.clamp_min(1e-300).sqrt()
-    kept = int((squares > 1e-10 * squares.max()).sum())
+        squares, right = torch.linalg.eigh((y.T @ y).double())
+        left = y.double() @ right[:, -count:] / squares[-count:].clamp_min(1e-300).sqrt()
+    kept = int((squares > 1e-6 * squares.max()).sum())  # of single precision
     return _ranked("pca", squares.flip(0).clamp_min(0), (left.flip(1).T @ z)[:kept], count)
 
 
@@ -85,7 +87,8 @@ def first_weights(codes: Codes, label: int | None = None) -> Tensor | None:
     """The weights (F, d) by which the layers multiply codes that codes meet first; None for a network that cannot be looked into.
 
     Of a generator with styles these are the layers that turn styles into scales, together; else the first layer, or several, where each
-    takes a part of the latents. They are found by what they do: layers with weights that are given a vector which is linear in the code.
+    takes a part of the latents. They are found by what they do: layers with weights that are given a
+    vector which is linear in the code, be it brought to one length first.
     """
     model = codes.generator.model
     if not isinstance(model, HasDecoder):
@@ -116,7 +119,8 @@ def _linear(out: Tensor, d: int) -> bool:
     """Whether what came of the probes depends on the codes, and is linear in them."""
     slopes = _slopes(out, d)
     size = float(slopes.abs().max())
-    twice = (out[d + 1] - out[0] - 2 * slopes[:, 0]).abs().max()
+    # networks that bring latents to one length first (Karras et al. 2018) are linear in what comes of them
+    twice = torch.minimum(*((out[d + 1] - out[0] - times * slopes[:, 0]).abs().max() for times in (1, 2)))
     together = (out[d + 2] - out[0] - slopes.sum(1) / d**0.5).abs().max()
     return size > 0 and float(torch.maximum(twice, together)) <= LINEAR * size * d**0.5
 
@@ -134,7 +138,13 @@ def first_activations(codes: Codes, z: Tensor, label: Tensor | None = None) -> T
     def keep(module: nn.Module, given: object, out: object) -> None:
         assert isinstance(out, Tensor)
         parts.append(out.flatten(1).float().cpu())
+        raise _SeenError  # what comes behind the layer costs most, and is not needed
 
-    with recorded([layers[0].module], keep):
-        codes.images(z, label)
+    for at in range(0, len(z), AT_ONCE):
+        with recorded([layers[0].module], keep), suppress(_SeenError):
+            codes.on_device(z[at : at + AT_ONCE].to(codes.generator.device), None if label is None else label[at : at + AT_ONCE])
     return torch.cat(parts)
+
+
+class _SeenError(Exception):
+    """A layer has put out what was asked for."""

@@ -62,7 +62,7 @@ class NamedDirections:
     title = "Directions that have names"
     says = (
         "Which way must the numbers move that an image is made from, for it to lean more, or to get thicker strokes? Those with much and "
-        "with little of an attribute were told apart by a plane; its normal is the direction. The plots say whether the attribute follows, and "
+        "with little of an attribute were told apart by a plane; its normal is the direction. The plots say if the attribute follows, and "
         "the second rows move only in what no other named direction shares."
     )
 
@@ -209,7 +209,9 @@ def _learned(
 
 def spanned(found: Estimate) -> str:
     """A number with its interval below."""
-    return f"{found.value:+.2f}" + ("" if found.interval is None else f"\n{found.interval[0]:+.2f} to {found.interval[1]:+.2f}")
+    low, high = found.interval or (0.0, 0.0)
+    value, low, high = (round(x, 2) + 0.0 for x in (found.value, low, high))  # no -0
+    return f"{value:+.2f}" + ("" if found.interval is None else f"\n{low:+.2f} to {high:+.2f}")
 
 
 def estimated(found: Estimate) -> dict[str, Any]:

@@ -22,6 +22,7 @@ class NearestTraining:
     names: Sequence[Sequence[str]]  # of the neighbors
     space: str  # in which they are near
     pool: int  # training images that were looked through
+    first: str = ""  # how those were chosen that the space looked at, where not at all
 
     name = "nearest-training-images"
     title = "The training images most like its own"
@@ -35,7 +36,7 @@ class NearestTraining:
         columns = 1 + self.distance.shape[1]
         near = [f"nearest {d:.2f}" for d in self.distance[:, 0]]
         caption = (
-            f"Each row: a drawn image, then the nearest of {self.pool:,} training images by {space_in_words(self.space)}. 1 is the "
+            f"Each row: a drawn image, the nearest of {self.pool:,} training images by {space_in_words(self.space)}{self.first}. 1 is the "
             "usual distance of two training images, copies are near 0."
         )
         return [Strip(caption, self.images, columns, tuple(near), ("drawn", *map(str, range(1, columns))))]

@@ -16,7 +16,7 @@ from calotype.explanation.section import Exhibit, Strip, Table
 from calotype.explanation.traversal import BASES, REACH, STEPS, Walk, walk
 from calotype.types import HasDecoder
 
-SAMPLES, SLOW_SAMPLES = 1_000, 200
+SAMPLES, SLOW_SAMPLES = 4_000, 200
 """Codes whose activations principal components are taken of; the latter where each image takes many passes of a network."""
 SHOWN = 5  # directions of each kind
 
