@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 PACKAGED = "digits recognizer"
 PATHS = 64  # images whose way from noise is followed
 HELD = 500  # images that likelihoods, units and skills are measured by, as many as a full report asks of
-JUDGED, JUDGED_BY_GAN = 8, 4  # images that are explained; of a discriminator real and drawn ones each
+JUDGED, FEWER = 8, 4  # images that are explained, and of large ones; of a discriminator half of them are drawn
+LARGE = 64  # pixels a side above which images are large
 RANKED = 100  # images of either kind by which a discriminator is judged
 
 
@@ -108,14 +109,15 @@ def cam(one: Explained) -> Attribution | None:
 
 def _judged(one: Explained) -> Judged | None:
     model, device = one.generator.model, one.generator.device
+    count = JUDGED if one.generator.spec.size <= LARGE else FEWER
     if isinstance(model, Classifies):
         held = None if one.holdout is None else _labelled(one.holdout, one)
         if one.given is not None:
-            return judged_by_classifier(model, one.given.image[:JUDGED].to(device), one.given.names[:JUDGED], held, one.label)
+            return judged_by_classifier(model, one.given.image[:count].to(device), one.given.names[:count], held, one.label)
         images = one.holdout if one.holdout is not None and len(one.holdout) else one.train
         if images is None or not len(images):
             return None
-        rows = _spread(images, one.label)
+        rows = _spread(images, one.label, count)
         x = to_tensor(np.asarray(images.pixels[rows])).to(device)
         return judged_by_classifier(model, x, tuple(images.name_of(int(row)) for row in rows), held, one.label)
     if isinstance(model, Discriminates) and model.draws and one.holdout is not None and len(one.holdout):
@@ -127,21 +129,21 @@ def _judged(one: Explained) -> Judged | None:
         names = tuple(one.holdout.name_of(row) for row in range(len(known[0])))
         x, y = known[0].to(device), drawn.to(device)
         of_both = (None if known[1] is None else known[1].to(device), None if label is None else label.to(device))
-        return judged_by_discriminator(model, x, names, y, of_both, JUDGED_BY_GAN)
+        return judged_by_discriminator(model, x, names, y, of_both, count // 2)
     return None
 
 
-def _spread(images: Images, label: int | None) -> list[int]:
+def _spread(images: Images, label: int | None, count: int) -> list[int]:
     """Images to be explained: of each class in turn, or of the one that is asked for."""
     if images.labels is None:
-        return list(range(min(JUDGED, len(images))))
+        return list(range(min(count, len(images))))
     if label is not None:
-        return [int(row) for row in np.flatnonzero(images.labels == label)[:JUDGED]]
+        return [int(row) for row in np.flatnonzero(images.labels == label)[:count]]
     place = np.zeros(len(images), np.int64)  # of each image among those of its class
     for k in range(len(images.classes)):
         rows = np.flatnonzero(images.labels == k)
         place[rows] = np.arange(len(rows))
-    return [int(row) for row in np.lexsort((images.labels, place))[:JUDGED]]
+    return [int(row) for row in np.lexsort((images.labels, place))[:count]]
 
 
 def _labelled(images: Images, one: Explained) -> tuple[Tensor, Tensor] | None:

@@ -15,6 +15,7 @@ ImageScore = Callable[[Tensor, Tensor], Tensor]
 
 COMPLETE = 0.01  # of the difference between image and baseline that attributions may miss
 FEWEST, MOST = 16, 1024  # intervals of the path
+AT_ONCE = 8  # of them that are halved before the whole is looked at again
 PIXELS = 64 * 32 * 32  # of the images that are differentiated at once
 SIDE = 7  # places a side that a map of Grad-CAM has at least, as those of the ResNets of Selvaraju et al. (2017)
 
@@ -35,44 +36,51 @@ def integrated_gradients(
     """The gradients of a score along the straight way from a baseline to the image, times their difference.
 
     Sundararajan et al. (2017), equation 1: (x - x0) times the mean of dF/dx over x0 + a (x - x0), a in [0, 1]. The sum over all numbers of
-    an image is F(x) - F(x0) (completeness, proposition 1). The integral is computed by the trapezoidal rule, whose intervals are halved
-    until the sum is right to ``tolerance``; nothing is computed twice.
+    an image is F(x) - F(x0) (completeness, proposition 1). The integral is computed by the trapezoidal rule. Of every interval it is known
+    what the gradients along the way should add up to, which is the difference of the scores at its ends: those that miss most are halved
+    until the whole is right to ``tolerance``. Near the baseline scores bend most, so that even intervals would take many times as many.
 
     Args:
         score: what is explained.
         x: images (N, C, H, W).
         target: what is asked of each, (N,) int64.
-        baseline: broadcastable to ``x``: what counts as nothing to be seen.
+        baseline: broadcastable to an image: what counts as nothing to be seen.
         tolerance: the share of F(x) - F(x0) that may be missing; 0 takes ``most`` intervals.
-        most: intervals, a power of two: who is not complete then says so in ``remaining``.
-
-    Raises:
-        ValueError: where ``most`` is no power of two.
+        most: intervals: who is not complete then says so in ``remaining``.
     """
-    if most < 1 or most & (most - 1):
-        raise ValueError(f"the intervals are halved: give a power of two, not {most}")
+    found = [_integrated(score, x[i : i + 1], target[i : i + 1], baseline, tolerance, most) for i in range(len(x))]
+    maps, gained, missing, steps = zip(*found, strict=True)
+    gains, shares = torch.tensor(gained, dtype=torch.float64), torch.tensor(missing, dtype=torch.float64)
+    return IntegratedGradients(torch.cat(maps), gains, shares, torch.tensor(steps, dtype=torch.int64))
+
+
+def _integrated(
+    score: ImageScore, x: Tensor, target: Tensor, baseline: Tensor, tolerance: float, most: int
+) -> tuple[Tensor, float, float, int]:
+    """Of one image: the attributions, what they should add up to, the share that is missing, and the intervals."""
     way = x - baseline
-    ends = _scores(score, torch.cat([x, (x - way).expand_as(x)]), target.repeat(2)).view(2, -1)
-    gained = ends[0] - ends[1]
-    total = torch.zeros(x.shape, dtype=torch.float64, device=x.device)
-    steps, missed = torch.zeros_like(target), torch.full_like(gained, torch.inf)
-    open_ = torch.arange(len(x), device=x.device)
-    intervals = min(FEWEST, most)
-    # the ends count half; those between are added as the intervals are halved
-    shares, weights = torch.linspace(0, 1, intervals + 1), torch.ones(intervals + 1)
-    weights[[0, -1]] = 0.5
+    places = torch.linspace(0, 1, min(FEWEST, most) + 1, dtype=torch.float64)
+    scores, gradients = _at(score, x, way, target, places)
     while True:
-        total[open_] += _along(score, x[open_], way[open_], target[open_], shares, weights)
-        sums = (total[open_] / intervals * way[open_]).flatten(1).sum(1)
-        missed[open_] = (sums - gained[open_]).abs() / gained[open_].abs().clamp(min=1e-12)
-        steps[open_] = intervals
-        open_ = open_[missed[open_] > tolerance]
-        if intervals == most or not len(open_):
+        slopes = (gradients.double() * way.double()).flatten(1).sum(1)  # of the score along the way
+        widths = places.diff().to(slopes.device)
+        errors = scores.diff() - (slopes[1:] + slopes[:-1]) / 2 * widths
+        gained = float(scores[-1] - scores[0])
+        missing = abs(float(errors.sum())) / max(abs(gained), 1e-12)
+        if missing <= tolerance or len(errors) >= most:
             break
-        intervals *= 2
-        shares, weights = (torch.arange(intervals // 2) + 0.5) / (intervals // 2), torch.ones(intervals // 2)
-    found = total / steps.view(-1, 1, 1, 1) * way
-    return IntegratedGradients(found.float(), gained, missed, steps)
+        worst = errors.abs().topk(min(AT_ONCE, len(errors), most - len(errors))).indices.cpu().sort().values
+        middles = (places[worst] + places[worst + 1]) / 2
+        more, sloped = _at(score, x, way, target, middles)
+        order = torch.cat([places, middles]).argsort()
+        places = torch.cat([places, middles])[order]
+        order = order.to(x.device)
+        scores, gradients = torch.cat([scores, more])[order], torch.cat([gradients, sloped])[order]
+    weights = torch.zeros(len(places), dtype=torch.float64)
+    weights[1:] += places.diff() / 2
+    weights[:-1] += places.diff() / 2
+    mean = torch.einsum("k,kchw->chw", weights.to(x.device), gradients.double())
+    return (mean * way).float(), gained, missing, len(places) - 1
 
 
 def grad_cam(score: ImageScore, layer: nn.Module, x: Tensor, target: Tensor) -> Tensor:
@@ -136,32 +144,18 @@ def spatial_layer(network: nn.Module, run: Callable[[], object], side: int = SID
     return fine[-1] if fine else max(reversed(seen), key=lambda one: min(one[2]))
 
 
-def _scores(score: ImageScore, x: Tensor, target: Tensor) -> Tensor:
-    with torch.no_grad():
-        return torch.cat([score(x[rows], target[rows]).double() for rows in _parts(x)])
-
-
-def _along(score: ImageScore, x: Tensor, way: Tensor, target: Tensor, shares: Tensor, weights: Tensor) -> Tensor:
-    """The sum of the gradients (N, C, H, W) at shares of the way, each times its weight; as many at once as fit."""
-    total = torch.zeros(x.shape, dtype=torch.float64, device=x.device)
-    step = max(1, PIXELS // (len(x) * x.shape[2] * x.shape[3]))
-    for first in range(0, len(shares), step):
-        share, weight = (part[first : first + step].to(x.device).view(-1, 1, 1, 1, 1) for part in (shares, weights))
-        points = (x - (1 - share) * way).flatten(0, 1)
-        gradients = _gradients(score, points, target.repeat(len(share))).view(len(share), *x.shape)
-        total += (weight * gradients).sum(0)
-    return total
-
-
-def _gradients(score: ImageScore, x: Tensor, target: Tensor) -> Tensor:
-    """Of each score by its own image, (N, C, H, W) float64."""
-    found = []
-    for rows in _parts(x):
+def _at(score: ImageScore, x: Tensor, way: Tensor, target: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
+    """The scores (K,) float64 of places on the way to one image, and their gradients (K, C, H, W)."""
+    back = (1 - places).to(way).view(-1, 1, 1, 1)
+    points, asked = x - back * way, target.expand(len(places))
+    scores, gradients = [], []
+    for rows in _parts(points):
         with torch.enable_grad():
-            at = x[rows].detach().requires_grad_()
-            (gradient,) = torch.autograd.grad(score(at, target[rows]).sum(), at)
-        found.append(gradient.double())
-    return torch.cat(found)
+            at = points[rows].detach().requires_grad_()
+            found = score(at, asked[rows])
+            gradients.append(torch.autograd.grad(found.sum(), at)[0])
+        scores.append(found.detach().double())
+    return torch.cat(scores), torch.cat(gradients)
 
 
 def _parts(x: Tensor) -> list[slice]:

@@ -11,11 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from calotype import pictures
-from calotype.explanation.attribution import COMPLETE, FEWEST, MOST, SIDE, ImageScore, grad_cam, integrated_gradients, spatial_layer
+from calotype.explanation.attribution import COMPLETE, MOST, SIDE, ImageScore, grad_cam, integrated_gradients, spatial_layer
 from calotype.explanation.colors import enlarged, heat, over, rgb, signed
-from calotype.explanation.sanity import SURVIVES, Sanity, cascade, layers_of, shuffled
+from calotype.explanation.sanity import LAYERS, SURVIVES, Sanity, cascade, layers_of, shuffled
 from calotype.explanation.section import Curves, Exhibit, Pixels, Strip, Table
 from calotype.metrics.wording import number
+
+COARSE = 8  # intervals of the path of maps that are only compared
+SMALL, FEW_LAYERS = 64, 5  # pixels a side of images of which all steps of the sanity check are made, and those of larger ones
 
 Progress = Callable[[int, int], None]
 
@@ -114,7 +117,7 @@ def gradients_part(judged: Judged, seed: int = 0, progress: Progress | None = No
     found = integrated_gradients(judged.score, judged.x, judged.target, black)
 
     def again() -> Tensor:
-        made = integrated_gradients(judged.score, judged.x, judged.target, black, tolerance=0, most=FEWEST)
+        made = integrated_gradients(judged.score, judged.x, judged.target, black, tolerance=0, most=COARSE)
         return made.map.sum(1).cpu()
 
     sanity, without = _checked(judged, again, seed, progress)
@@ -213,7 +216,8 @@ def cam_part(judged: Judged, seed: int = 0, progress: Progress | None = None) ->
 def _checked(judged: Judged, again: Callable[[], Tensor], seed: int, progress: Progress | None) -> tuple[Sanity, Tensor]:
     """The sanity check, and the maps of the network whose top layer is shuffled."""
     layers = layers_of(judged.network, judged.run)
-    sanity = cascade(layers, again, seed=seed, progress=progress)
+    most = LAYERS if judged.x.shape[-1] <= SMALL else FEW_LAYERS
+    sanity = cascade(layers, again, seed=seed, most=most, progress=progress)
     with shuffled(layers[0][1], seed):
         return sanity, again()
 

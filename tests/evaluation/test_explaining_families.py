@@ -1,0 +1,105 @@
+"""The parts of an explanation by family, asked of small models that were opened."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from calotype.data import Images, load
+from calotype.data.images import make_images
+from calotype.errors import UserError
+from calotype.evaluation import explaining_families as families
+from calotype.evaluation.explaining import PARTS, Explained, explain
+from calotype.evaluation.request import Request
+from calotype.explanation.section import Section, Strip
+from calotype.metrics.features import pick
+from calotype.tasks.model_inputs import given
+from calotype.tasks.sample import Generator
+from tests.contract.test_models import trainer_of
+from tests.small import small, split_of
+
+HELD = 40
+
+
+@lru_cache(maxsize=2)
+def model_of(name: str) -> Generator:
+    trainer = trainer_of(small(name), split_of(name))
+    for _ in range(2):
+        trainer.step()
+    return Generator(trainer.model.eval(), name, torch.device("cpu"))
+
+
+def held(count: int = HELD) -> Images:
+    return load("mnist5k").holdout.take(slice(0, count))
+
+
+def opened(generator: Generator, *, named: str | None = None, holdout: Images | None = None) -> Explained:
+    images = None if named is None else given((named,), generator.spec, 2)
+    judge = pick("digits", generator.spec)[0]
+    return Explained("it", generator, None, holdout or held(), images, judge, None, (), 100, 1, Request(seed=3))
+
+
+def checked(part: Section | None, name: str) -> Section:
+    assert part is not None
+    assert part.name == name in {one.name for one in PARTS}
+    json.dumps(part.data())
+    for one in part.exhibits():
+        if isinstance(one, Strip):
+            assert len(one.images) % one.columns == 0
+            assert one.images.dtype == np.uint8
+    return part
+
+
+def test_denoising_is_of_diffusion_and_of_no_other() -> None:
+    found = checked(families.denoising(opened(model_of("flow-matching"))), "denoising").data()
+    assert found["images"] == families.PATHS
+    assert len(found["shares_of_the_image"]) == len(found["decided"]["fine"]) == len(found["class_as_in_the_end"]) == 32
+    assert found["class_given"]
+    assert families.denoising(opened(model_of("vae"))) is None
+
+
+def test_latent_units_are_of_vaes() -> None:
+    found = checked(families.latent_units(opened(model_of("vae"))), "latent-units").data()
+    assert found["images"] == HELD
+    assert len(found["units"]) == model_of("vae").model.config.latent  # type: ignore[union-attr]
+    assert families.latent_units(opened(model_of("flow-matching"))) is None
+
+
+def test_surprise_is_of_held_out_images_or_of_those_that_are_named() -> None:
+    one = opened(model_of("pixelcnn"))
+    found = checked(families.pixel_surprise(one), "surprise").data()
+    assert found["held_out"]["images"] == HELD
+    assert found["drawn"]["images"] == 8
+    assert np.mean(found["held_out"]["of_each"]) == pytest.approx(found["held_out"]["bits_per_dim"])
+    named = checked(families.pixel_surprise(opened(model_of("pixelcnn"), named="mnist5k")), "surprise").data()
+    assert named["given"]["images"] == 2
+    assert families.pixel_surprise(opened(model_of("vae"))) is None
+
+
+def test_a_discriminator_is_explained_by_real_and_drawn_images() -> None:
+    found = checked(families.gradients(opened(model_of("hinge"))), "integrated-gradients").data()
+    assert [image["says"].split(":")[0] for image in found["images"]] == ["real"] * 4 + ["drawn"] * 4
+    assert families.cam(opened(model_of("vae"))) is None
+
+
+def test_images_of_each_class_in_turn_are_explained() -> None:
+    labels = np.array([0, 0, 0, 2, 1, 1, 2, 0])
+    images = make_images(np.zeros((8, 28, 28, 1), np.uint8), labels, ("a", "b", "c"), "x")
+    assert families._spread(images, None, 4) == [0, 4, 3, 1]
+    assert families._spread(images, 2, 4) == [3, 6]
+    assert families._spread(make_images(np.zeros((3, 28, 28, 1), np.uint8), None, (), "x"), None, 2) == [0, 1]
+
+
+def test_the_packaged_recognizer_can_be_explained(runs: Path) -> None:
+    found = explain("digits", parts=["grad-cam"], label="7")
+    (part,) = found.sections
+    told = checked(part, "grad-cam").data()
+    assert told["status"] == "SHOWN"
+    assert {image["says"].split(",")[0] for image in told["images"]} == {"7"}
+    with pytest.raises(UserError, match="unknown label"):
+        explain("digits", parts=["grad-cam"], label="12")
