@@ -53,7 +53,12 @@ class Sanity:
 
 
 def cascade(
-    layers: list[tuple[str, list[nn.Module]]], maps: Maps, *, seed: int = 0, progress: Callable[[int, int], None] | None = None
+    layers: list[tuple[str, list[nn.Module]]],
+    maps: Maps,
+    *,
+    seed: int = 0,
+    most: int = LAYERS,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Sanity:
     """Randomize a network layer by layer from the top and see what becomes of its maps (Adebayo et al. 2018, section 3.1).
 
@@ -64,11 +69,12 @@ def cascade(
         layers: as `layers_of` finds them, from the top down.
         maps: draws the maps (N, ...).
         seed: of the shuffles.
+        most: steps, where there are more layers.
         progress: told how many of how many sets of maps are drawn.
     """
     original = maps()
     count = max(DRAWS, -(-MAPS // len(original)))
-    places = np.unique(np.linspace(0, len(layers) - 1, min(len(layers), LAYERS)).round().astype(int)).tolist()
+    places = np.unique(np.linspace(0, len(layers) - 1, min(len(layers), most)).round().astype(int)).tolist()
     found, total = [], count + len(places) - 1
     for number, place in enumerate(places):
         pairs = []
