@@ -6,6 +6,7 @@
 """
 
 from calotype.detect.detector import Detector, load
+from calotype.detect.score import Judgement, score
 from calotype.detect.train import train
 
-__all__ = ["Detector", "load", "train"]
+__all__ = ["Detector", "Judgement", "load", "score", "train"]

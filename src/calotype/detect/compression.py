@@ -15,7 +15,9 @@ from calotype.data.opening import opened
 from calotype.data.reading import reading
 
 # the luminance table of the JPEG standard (ITU-T T.81, table K.1), row by row, which is quality 50
-_BASE = "16 11 10 16 24 40 51 61 12 12 14 19 26 58 60 55 14 13 16 24 40 57 69 56 14 17 22 29 51 87 80 62 18 22 37 56 68 109 103 77 24 35 55 64"
+_BASE = (
+    "16 11 10 16 24 40 51 61 12 12 14 19 26 58 60 55 14 13 16 24 40 57 69 56 14 17 22 29 51 87 80 62 18 22 37 56 68 109 103 77 24 35 55 64"
+)
 _BASE += " 81 104 113 92 49 64 78 87 103 121 120 101 72 92 95 98 112 100 103 99"
 BASE = np.array(_BASE.split(), np.float64)
 _JPEG = ("JPEG", "MPO")
@@ -40,7 +42,7 @@ class Compression:
         return float(np.clip(5000 / scale if scale > 100 else (200 - scale) / 2, 1, 100))
 
     def of(self, image: Image.Image) -> Image.Image:
-        """An image (mode L or RGB) as it comes back from a file compressed like this; the image itself where nothing is known to be lost."""
+        """An image (mode L or RGB) as it comes back from such a file; the image itself where nothing is known to be lost."""
         if not self.tables:
             return image
         options: dict[str, Any] = {"qtables": [list(table) for table in self.tables]}

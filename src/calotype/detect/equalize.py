@@ -9,24 +9,25 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFilter
 from pydantic import Field
 
 from calotype.data.fit import fit_image
 from calotype.data.images import Pixels
-from calotype.detect.compression import LOSSLESS, Compression, qualities, recompressed
+from calotype.detect.compression import LOSSLESS, Compression, recompressed
 from calotype.errors import UserError
-from calotype.settings import Channels, CompressionQuality
+from calotype.settings import Channels, CompressionQuality, NotNegative
 
 POOL = 64  # compressions that are kept of each side
 SMALLEST, LARGEST = 16, 256  # pixels a side that images are brought to
 SHRINK = 0.75  # of the smallest images where sizes differ: then every image is resampled, and what one program's resampling left is cut off
 SMALL = 0.02  # the share of a set that may be smaller than the size, and is left out
 LAST = (70, 95)  # qualities of the compression that comes last, of every image
+SOFT = (0.0, 0.8)  # standard deviations in pixels of a blur where sizes differ: programs shrink more or less sharply, and their users blur
 
 Side = Annotated[int, Field(ge=1)]
 Compressions = Annotated[tuple[Compression, ...], Field(max_length=POOL)]
@@ -41,6 +42,7 @@ class Equalizer:
     real: Compressions = ()  # JPEG compressions of the real images; none where their files lose nothing
     generated: Compressions = ()
     last: tuple[CompressionQuality, CompressionQuality] | None = LAST  # None, and nothing is compressed at all: for comparisons
+    soft: tuple[NotNegative, NotNegative] | None = None  # of a Gaussian blur behind the resampling, its standard deviation drawn from it
     equal: bool = True  # whether images are made alike; with False the size is all that is brought together
 
     def __call__(self, image: Image.Image, own: Compression = LOSSLESS) -> Pixels:
@@ -50,22 +52,32 @@ class Equalizer:
         """
         image = image.convert("L" if self.channels == 1 else "RGB")
         if self.equal:
-            draw = _draws(image)
-            for pool in self._missing(own):
-                image = pool[int(draw.integers(len(pool)))].of(image)
+            for compression in self._missing(own, _draws(image)):
+                image = compression.of(image)
         image = fit_image(image, self.size, "crop")
+        if self.equal and self.soft is not None:
+            image = image.filter(ImageFilter.GaussianBlur(float(_draws(image).uniform(*self.soft))))
         if self.equal and self.last is not None:
             low, high = self.last
             image = recompressed(image, int(_draws(image).integers(low, high + 1)))
         return np.asarray(image).reshape(self.size, self.size, self.channels)
 
-    def _missing(self, own: Compression) -> list[Compressions]:
-        """The sides whose compression an image lacks. A JPEG file has that of the side whose qualities are nearer to its own."""
+    def _missing(self, own: Compression, draw: np.random.Generator) -> list[Compression]:
+        """The compressions that an image lacks, in their order.
+
+        Where one side alone has JPEG files, the images that are none get one like them. Where both sides have, such an image gets one of
+        either; then each image gets the weaker of both sides' and the stronger one, so that all end alike.
+        """
         sides = [pool for pool in (self.real, self.generated) if pool]
-        if (quality := own.quality) is None or not sides:
-            return sides
-        nearest = min(sides, key=lambda pool: min(abs(quality - other) for other in qualities(pool)))
-        return [pool for pool in sides if pool is not nearest]
+        drawn = [pool[int(draw.integers(len(pool)))] for pool in sides]
+        if len(drawn) < 2:
+            return drawn if own.quality is None else []
+        first = [drawn[int(draw.integers(2))]] if own.quality is None else []
+        return [*first, *sorted(drawn, key=lambda one: -(one.quality or 0))]
+
+    def plain(self, image: Image.Image, own: Compression) -> Pixels:
+        """The same without what is drawn for each image by itself, where copies of one picture are most alike."""
+        return replace(self, soft=None, last=None)(image, own)
 
 
 def plan(
@@ -79,23 +91,25 @@ def plan(
 ) -> Equalizer:
     """The equalizer of two sides, of which the shorter side in pixels and the compression of each image are known.
 
-    Images of one and the same size keep it (up to 256 pixels). Where sizes differ, all are brought to three quarters of the smallest.
+    Images of one and the same size keep it (up to 256 pixels). Where sizes differ, or both sides have JPEG files of other qualities, all
+    are brought to three quarters of the smallest and blurred a little, each by a width of its own: how sharply a program had shrunk
+    some of them, and in which order they were compressed, is then a small part of what differs.
 
     Raises:
         UserError: for images that are too small to be brought to one size, and for a size that some of them do not have.
     """
     sides = np.array([side for side, _ in (*real, *generated)])
-    least = int(np.quantile(sides, SMALL, method="lower"))
-    same = bool((sides == sides[0]).all())
-    chosen = size or min(LARGEST, least if same or not equal else int(SHRINK * least))
+    least, same = int(np.quantile(sides, SMALL, method="lower")), bool((sides == sides[0]).all())
+    pools = (_pool(real, seed), _pool(generated, seed)) if equal else ((), ())
+    alike = not equal or (same and (not all(pools) or set(pools[0]) == set(pools[1])))
+    chosen = size or min(LARGEST, least if alike else int(SHRINK * least))
     if size is not None and size > least:
         raise UserError(f"images of {least} pixels cannot be brought to {size}, for enlarging shows: give a smaller `size`")
     if chosen < SMALLEST:
         what = f"images of {least} pixels" if same else f"images of {least} to {int(sides.max())} pixels"
-        said = f"{what} cannot be equalized: {chosen} pixels, {SHRINK:.0%} of the smallest, are fewer than {SMALLEST}"
-        raise UserError(said if not same else f"{what} are too small: a detector needs {SMALLEST}" + "; leave out the small ones" * (not same))
-    pools = [_pool(side, seed) for side in (real, generated)] if equal else [(), ()]
-    return Equalizer(chosen, channels, pools[0], pools[1], LAST if equal else None, equal)
+        kept = "" if alike else f", {SHRINK:.0%} of the smallest,"
+        raise UserError(f"{what} cannot be equalized: {chosen} pixels{kept} are fewer than {SMALLEST}; leave out the small ones")
+    return Equalizer(chosen, channels, pools[0], pools[1], LAST if equal else None, None if alike else SOFT, equal)
 
 
 def _pool(side: Sequence[tuple[int, Compression]], seed: int) -> tuple[Compression, ...]:

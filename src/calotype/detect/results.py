@@ -70,7 +70,9 @@ class Limits:
     offset: Finite
     above: float | None  # GENERATED above this; None: never
     below: float | None  # REAL below this
-    unlike: Annotated[tuple[float | None, ...], Field(max_length=1000)]  # the distance from the images of each set beyond which one is unlike
+    unlike: Annotated[
+        tuple[float | None, ...], Field(max_length=1000)
+    ]  # the distance from the images of each set beyond which one is unlike
     false_alarms: Annotated[float, Field(gt=0, lt=0.5)]  # the rate that all of these were chosen for
 
 
@@ -113,7 +115,8 @@ class DetectorFacts:
         worst = min(rows, key=lambda row: row.area)
         missed = max(rows, key=lambda row: row.generated.real.share)
         areas = f"AUC {min(r.area for r in rows):.2f} to {max(r.area for r in rows):.2f}"
+        share = f"{100 * missed.generated.real.share:.0f}%"
         return (
-            f"Of generators that it had never seen it told {areas} (worst: {worst.name}), and called up to "
-            f"{100 * missed.generated.real.share:.0f}% of their images REAL ({missed.name}): REAL means unlike the generators that it knows."
+            f"Generators that were left out of its training it told from real images with {areas} (worst: {worst.name}), and called up to "
+            f"{share} of their images REAL ({missed.name}): REAL means unlike the generators that it knows."
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from calotype.detect.sets import ImageSet
 from calotype.engine.display import Say, progress
 from calotype.metrics.confidence import Labels
 from calotype.metrics.residuals import residual_features
+from calotype.pictures import to_picture
 
 Singles = NDArray[np.float32]
 TRAIN, CALIBRATION, TEST = 0, 1, 2
@@ -48,12 +50,12 @@ def equalized(images: ImageSet, equalizer: Equalizer, say: Say | None) -> Table:
             image = images.opened(row)
         except UnusableError:  # it was readable a moment ago
             continue
-        mark, mini = miniature(image)
         rows.append(row)
-        hashes.append(mark)
-        minis.append(mini)
         digests += hashlib.sha256(f"{image.mode} {image.size}".encode() + image.tobytes()).digest()
         pixels.append(equalizer(image, images.compressions[row]))
+        mark, mini = miniature(to_picture(equalizer.plain(image, images.compressions[row])))
+        hashes.append(mark)
+        minis.append(mini)
         if said is not None:
             said(row + 1, len(images))
     return Table(np.array(rows, np.int64), np.stack(pixels), np.array(hashes, np.uint64), np.stack(minis), digests)
@@ -104,7 +106,7 @@ def divided(tables: Sequence[Table], seed: int) -> list[Labels]:
         chosen = int(np.argmax(lack))
         part[there] = chosen
         filled[:, chosen] += counts
-    return [part[first:last] for first, last in zip(ends, ends[1:], strict=False)]
+    return [part[first:last] for first, last in pairwise(ends)]
 
 
 def features_of(pixels: Pixels, groups: Sequence[str], say: Say | None, what: str) -> Singles:

@@ -71,6 +71,7 @@ def train(
     seed: int = 0,
     groups: Sequence[str] = tuple(GROUPS),
     equalize: bool = True,
+    degradations: Sequence[str] = TABLE,
     device: str = "auto",
     display: Display | None = None,
 ) -> Detector:
@@ -86,6 +87,7 @@ def train(
         seed: Of the drawn images, of the choice of images and of their parts.
         groups: What the detector looks at (`calotype.metrics.residuals.GROUPS`).
         equalize: With False images are only brought to one size: what is then told apart may be files and no images. For comparisons.
+        degradations: What the images of the test are put through for the table of robustness (`calotype.detect.perturb.TABLE`).
         device: Where models draw.
         display: Told how far it has come; a bar or lines on stderr where none is given.
 
@@ -111,7 +113,7 @@ def train(
         limits = calibrated(work.numbers(judge, 0, CALIBRATION), [work.numbers(judge, p, CALIBRATION) for p in places], false_alarms)
         tested = [work.numbers(judge, p, TEST) for p in places]
         outside = _left_out(work, false_alarms)
-        robust = _robustness(work, judge, limits)
+        robust = _robustness(work, judge, limits, degradations)
         counts = tuple(sum(int((part == which).sum()) for part in work.parts) for which in (TRAIN, CALIBRATION, TEST))
         named = [(work.sets[p].name, numbers) for p, numbers in zip(places, tested, strict=True)]
         found = results(
@@ -168,6 +170,8 @@ def _gathered(
         notes.append(f"what {', '.join(lossy)} files lost cannot be added to others: it may be what is told apart")
     sides = [[(side, own) for one in part for side, own in zip(one.sides, one.compressions, strict=True)] for part in (sets[:1], sets[1:])]
     equalizer = plan(sides[0], sides[1], channels, size, seed=seed, equal=equalize)
+    if all(pools := (set(equalizer.real), set(equalizer.generated))) and pools[0] != pools[1]:
+        notes.append("real and generated images are JPEG files of other qualities: a part of what is told apart may be these")
     tables = []
     for one in sets:
         _require(one, sum(side >= equalizer.size for side in one.sides), f" of {equalizer.size} pixels or more")
@@ -203,26 +207,26 @@ def _left_out(work: _Work, rate: float) -> list[Separation]:
     for place in range(1, len(work.sets)):
         others = [other for other in range(1, len(work.sets)) if other != place]
         judge = work.learn(others)
-        limits = calibrated(
-            work.numbers(judge, 0, CALIBRATION), [work.numbers(judge, other, CALIBRATION) for other in others], rate
-        )
+        limits = calibrated(work.numbers(judge, 0, CALIBRATION), [work.numbers(judge, other, CALIBRATION) for other in others], rate)
         found.append(separation(work.sets[place].name, limits, work.numbers(judge, 0, TEST), [work.numbers(judge, place, None)]))
         if said is not None:
             said(place, len(work.sets) - 1)
     return found
 
 
-def _robustness(work: _Work, judge: Judge, limits: Limits) -> list[Separation]:
+def _robustness(work: _Work, judge: Judge, limits: Limits, degradations: Sequence[str]) -> list[Separation]:
     """The test once more, on images that were degraded first."""
+    if not degradations:
+        return []
     said, found = progress(work.display.show, "testing on degraded images"), []
-    for row, spec in enumerate(TABLE):
+    for row, spec in enumerate(degradations):
         numbers = []
         for place, one in enumerate(work.sets):
             made = degraded(one, work.tables[place].places[work.rows(place, TEST)], work.equalizer, spec, work.seed + 1)
             numbers.append(Numbers.of(judge, features_of(made, work.groups, None, "")))
         found.append(separation(spec, limits, numbers[0], numbers[1:]))
         if said is not None:
-            said(row + 1, len(TABLE))
+            said(row + 1, len(degradations))
     return found
 
 

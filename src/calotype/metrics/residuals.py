@@ -76,7 +76,8 @@ def levels(pixels: Pixels) -> Singles:
         bins = np.clip(((plane - low) * (BINS / 256)).astype(np.int64), 0, BINS - 1).reshape(len(plane), -1)
         ends = [np.isclose(plane, end).mean((1, 2))[:, None] for end in ((0, 255) if place == 0 else (0,))]
         parts += [_counted(bins, BINS) / bins.shape[1], *ends]
-    return np.sqrt(np.concatenate(parts, 1)).astype(np.float32)
+    found: Singles = np.sqrt(np.concatenate(parts, 1)).astype(np.float32)
+    return found
 
 
 def content(pixels: Pixels) -> Singles:
@@ -140,7 +141,8 @@ def _shares(steps: NDArray[np.int16]) -> Singles:
         for offset in range(ORDER):
             place = place * base + moved[:, :, offset : offset + length]
         total += _counted(table[place].reshape(len(steps), -1), kinds) / place[0].size
-    return total / 2
+    half: Singles = (total / 2).astype(np.float32)
+    return half
 
 
 def _counted(bins: NDArray[np.int64], kinds: int) -> Singles:
