@@ -83,7 +83,7 @@ class ScoreOptions:
 
     With --out FILE.csv a line for each image: file, answer, probability, unlike, reason, marker, evidence, error. With --json, and in --out
     FILE.json: {"files": [{"file", "answer", "probability", "unlike", "reason", "marker", "evidence"}], "failed": [{"file", "error"}],
-    "trust"}. The exit code is 1 where some files could not be read.
+    "trust", "doubt"}. The exit code is 1 where some files could not be read.
 
     Examples:
     calotype detect score detector new.jpg
@@ -164,7 +164,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {"train": _train, "score": _sc
 def _tree(found: Sequence[Judgement], detector: Detector) -> dict[str, object]:
     rows = facts(found)
     parts = {"files": [row for row in rows if "error" not in row], "failed": [row for row in rows if "error" in row]}
-    return parts | {"trust": detector.facts.trust}
+    return parts | {"trust": detector.facts.trust, "doubt": detector.facts.doubt}
 
 
 def _csv(found: Sequence[Judgement]) -> str:
@@ -193,7 +193,7 @@ def _said(found: Sequence[Judgement], detector: Detector, out: Path | None) -> l
         lines.append(
             f"percentages are for as many generated as real images; of images like its own at most {rate:.3g}% get the wrong answer"
         )
-        lines.append(detector.facts.trust)
+        lines += filter(None, [detector.facts.trust, detector.facts.doubt])
     return lines
 
 

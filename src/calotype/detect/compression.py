@@ -22,7 +22,7 @@ _BASE += " 81 104 113 92 49 64 78 87 103 121 120 101 72 92 95 98 112 100 103 99"
 BASE = np.array(_BASE.split(), np.float64)
 _JPEG = ("JPEG", "MPO")
 _LOSSY = ("WEBP", "AVIF", "JPEG2000", "HEIF")
-Step = Annotated[int, Field(ge=1, le=65_535)]
+TableStep = Annotated[int, Field(ge=1, le=65_535)]
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Compression:
     """What the file of an image says of what was lost. ``format`` is empty for a file that loses nothing."""
 
     format: Annotated[str, Field(pattern="^(JPEG|WEBP|AVIF|JPEG2000|HEIF)?$")] = ""
-    tables: Annotated[tuple[Annotated[tuple[Step, ...], Field(min_length=64, max_length=64)], ...], Field(max_length=4)] = ()
+    tables: Annotated[tuple[Annotated[tuple[TableStep, ...], Field(min_length=64, max_length=64)], ...], Field(max_length=4)] = ()
     sampling: Annotated[int, Field(ge=-1, le=2)] = -1  # of color in a JPEG file: 0 whole, 1 half of the columns, 2 a quarter; -1 unknown
 
     @property

@@ -13,7 +13,7 @@ from safetensors.torch import load as parse_tensors
 from safetensors.torch import save as tensor_bytes
 
 from calotype.detect.compression import Compression
-from calotype.detect.judge import Judge
+from calotype.detect.judge import LinearJudge
 from calotype.detect.judging import Numbers
 from calotype.detect.results import DetectorFacts
 from calotype.errors import DamagedError, UserError
@@ -31,7 +31,7 @@ class Detector:
     """A trained detector: what is known of it, and its tensors."""
 
     facts: DetectorFacts
-    judge: Judge
+    judge: LinearJudge
 
     def numbers(self, images: Sequence[tuple[Image.Image, Compression]]) -> Numbers:
         """What it makes of images (mode L or RGB), each with the compression of its file."""
@@ -82,7 +82,7 @@ def load(folder: str | Path) -> Detector:
             raise DamagedError(f"it looks at {odd}, which is unknown")
         if len(facts.limits.unlike) != 1 + len(facts.generated):
             raise DamagedError("it has not one limit for each set")
-        judge = Judge.of(parse_tensors(read_bytes(place / TENSORS, LARGEST)), 1 + len(facts.generated))
+        judge = LinearJudge.of(parse_tensors(read_bytes(place / TENSORS, LARGEST)), 1 + len(facts.generated))
     except OSError as error:
         raise UserError(f"{place / TENSORS} cannot be read ({error.strerror or error})") from None
     except (UserError, ValueError, SafetensorError) as error:

@@ -29,7 +29,6 @@ SMALL = 0.02  # the share of a set that may be smaller than the size, and is lef
 LAST = (70, 95)  # qualities of the compression that comes last, of every image
 SOFT = (0.0, 0.8)  # standard deviations in pixels of a blur where sizes differ: programs shrink more or less sharply, and their users blur
 
-Side = Annotated[int, Field(ge=1)]
 Compressions = Annotated[tuple[Compression, ...], Field(max_length=POOL)]
 
 

@@ -24,7 +24,7 @@ NAMES = ("center", "scale", "weight", "bias", "basis", "means", "inverse", "rest
 
 
 @dataclass(frozen=True)
-class Judge:
+class LinearJudge:
     """Logistic regression on standardized features, and a Gaussian of the features of each set of images."""
 
     center: Singles  # (d,)
@@ -62,7 +62,7 @@ class Judge:
         return {name: torch.from_numpy(np.ascontiguousarray(getattr(self, name), np.float32)) for name in NAMES}
 
     @staticmethod
-    def of(tensors: Mapping[str, Tensor], sets: int) -> Judge:
+    def of(tensors: Mapping[str, Tensor], sets: int) -> LinearJudge:
         """The judge that was saved. Raises `DamagedError` for tensors that are none."""
         if set(tensors) != set(NAMES):
             raise DamagedError("it does not hold the tensors of a detector")
@@ -75,14 +75,14 @@ class Judge:
                 raise DamagedError(f"{name} is no float32 {list(shapes[name])} of finite numbers")
         if not (held["scale"] > 0).all() or not (held["rest"] > 0).all():
             raise DamagedError("it holds scales that are not positive")
-        return Judge(**held)
+        return LinearJudge(**held)
 
     def _standardized(self, features: Singles) -> Singles:
         found: Singles = np.clip((features - self.center) / self.scale, -REACH, REACH)
         return found
 
 
-def learned(real: Singles, generated: Sequence[Singles], decay: float = DECAY) -> Judge:
+def learned(real: Singles, generated: Sequence[Singles], decay: float = DECAY) -> LinearJudge:
     """A judge from features (N, d) of real images and of those of each generator: both sides weigh the same, and so do all generators."""
     sets = [real, *generated]
     x = np.concatenate(sets)
@@ -96,7 +96,7 @@ def learned(real: Singles, generated: Sequence[Singles], decay: float = DECAY) -
     rows = np.split(z, np.cumsum([len(one) for one in sets])[:-1])
     fits = [_gaussian(one, basis) for one in rows]
     means, inverse, rest = (np.stack(part).astype(np.float32) for part in zip(*fits, strict=True))
-    return Judge(
+    return LinearJudge(
         center.astype(np.float32),
         scale.astype(np.float32),
         (weight[1] - weight[0]).numpy(),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from calotype.detect.judge import Judge, Singles
+from calotype.detect.judge import LinearJudge, Singles
 from calotype.detect.results import Answers, Limits, Rate, Results, Separation, Verdict3
 from calotype.metrics.confidence import Doubles, exact_interval, expected_errors, reliability
 from calotype.metrics.detection import Platt, auc, platt, roc, upper_limit
@@ -26,7 +26,7 @@ class Numbers:
     distances: Doubles  # (N, sets)
 
     @staticmethod
-    def of(judge: Judge, features: Singles) -> Numbers:
+    def of(judge: LinearJudge, features: Singles) -> Numbers:
         """Of features (N, d)."""
         return Numbers(judge.logits(features), judge.distances(features))
 

@@ -14,7 +14,7 @@ from calotype.settings import Finite, NotNegative, Share, Text, Whole
 
 Verdict3 = Literal["REAL", "GENERATED", "CANNOT TELL"]
 Ends = tuple[Share, Share]
-Rows = Annotated[int, Field(ge=0, le=10_000_000)]
+ImageCount = Annotated[int, Field(ge=0, le=10_000_000)]
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Rate:
 
     share: Share
     interval: Ends
-    n: Rows
+    n: ImageCount
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Tested:
+class TestedFiles:
     """Files beyond which nothing was tested."""
 
     sides: tuple[Whole, Whole]  # of the shorter side in pixels
@@ -97,7 +97,7 @@ class DetectorFacts:
     generated: Annotated[tuple[SetFacts, ...], Field(min_length=1, max_length=1000)]
     seed: Whole
     limits: Limits
-    tested: Tested
+    tested: TestedFiles
     results: Results
     notes: Annotated[tuple[Text, ...], Field(max_length=100)] = ()
 
@@ -105,6 +105,19 @@ class DetectorFacts:
     def useful(self) -> bool:
         """Whether it tells generated images from real ones at all, beyond doubt."""
         return self.results.overall.interval[0] > 0.5
+
+    @property
+    def doubt(self) -> str:
+        """What no file tells and makes the detector call real images GENERATED, in one sentence; empty where nothing was seen to."""
+        seen = [row for row in self.results.robustness if row.name.partition(":")[0] in ("blur", "noise")]
+        false = [row for row in seen if row.real.generated.interval[0] > self.limits.false_alarms]
+        if not false:
+            return ""
+        worst = max(false, key=lambda row: row.real.generated.share)
+        return (
+            f"No file tells whether it was blurred or has noise: of real images degraded by {worst.name} "
+            f"{100 * worst.real.generated.share:.0f}% were called GENERATED."
+        )
 
     @property
     def trust(self) -> str:

@@ -26,7 +26,7 @@ from calotype.pictures import to_picture
 from calotype.settings import Finite, Seed, Text, Whole
 from calotype.tasks.sample import draw, load
 
-Kind = Literal["files", "arrays", "model"]
+SetKind = Literal["files", "arrays", "model"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class SetFacts:
     """What a detector keeps of a set of images."""
 
     name: Text
-    kind: Kind
+    kind: SetKind
     source: Text  # as it was named
     images: Whole
     sides: tuple[Whole, Whole]  # the smallest and the largest shorter side in pixels
@@ -52,7 +52,7 @@ class ImageSet:
     """Some images, decoded when they are asked for."""
 
     name: str
-    kind: Kind
+    kind: SetKind
     source: str
     names: tuple[str, ...]
     sides: tuple[int, ...]  # the shorter side of each in pixels

@@ -15,10 +15,10 @@ from calotype import __version__
 from calotype.detect.compression import qualities
 from calotype.detect.detector import Detector
 from calotype.detect.equalize import Equalizer, plan
-from calotype.detect.judge import Judge, Singles, learned
+from calotype.detect.judge import LinearJudge, Singles, learned
 from calotype.detect.judging import Numbers, calibrated, results, separation
 from calotype.detect.perturb import TABLE
-from calotype.detect.results import DetectorFacts, Limits, Separation, Tested
+from calotype.detect.results import DetectorFacts, Limits, Separation, TestedFiles
 from calotype.detect.sets import ImageSet, distinct_names, generated_set, real_set
 from calotype.detect.tables import CALIBRATION, TEST, TRAIN, Table, degraded, divided, equalized, features_of
 from calotype.engine.display import Display, Terminal, progress
@@ -52,12 +52,12 @@ class _Work:
         (found,) = np.nonzero(self.parts[place] == part)
         return found.astype(np.int64)
 
-    def learn(self, places: Sequence[int]) -> Judge:
+    def learn(self, places: Sequence[int]) -> LinearJudge:
         """A judge from the training images of the real set and of some others, each with its degraded copy."""
         sets = [np.concatenate([self.features[place][self.rows(place, TRAIN)], self.varied[place]]) for place in (0, *places)]
         return learned(sets[0], sets[1:])
 
-    def numbers(self, judge: Judge, place: int, part: int | None) -> Numbers:
+    def numbers(self, judge: LinearJudge, place: int, part: int | None) -> Numbers:
         """What a judge makes of the images of a set in a part, or of all of them."""
         return Numbers.of(judge, self.features[place] if part is None else self.features[place][self.rows(place, part)])
 
@@ -214,7 +214,7 @@ def _left_out(work: _Work, rate: float) -> list[Separation]:
     return found
 
 
-def _robustness(work: _Work, judge: Judge, limits: Limits, degradations: Sequence[str]) -> list[Separation]:
+def _robustness(work: _Work, judge: LinearJudge, limits: Limits, degradations: Sequence[str]) -> list[Separation]:
     """The test once more, on images that were degraded first."""
     if not degradations:
         return []
@@ -235,7 +235,7 @@ def holds(row: Separation, rate: float) -> bool:
     return row.interval[0] > 0.5 and row.real.generated.interval[0] <= rate and row.generated.real.interval[0] <= rate
 
 
-def _tested(work: _Work, robust: Sequence[Separation], rate: float) -> Tested:
+def _tested(work: _Work, robust: Sequence[Separation], rate: float) -> TestedFiles:
     """The files that the sets are made of, and what the table adds to them where it holds."""
     kept = [side for one in work.sets for side in one.sides if side >= work.equalizer.size]
     low, high = min(kept), max(kept)
@@ -245,7 +245,7 @@ def _tested(work: _Work, robust: Sequence[Separation], rate: float) -> Tested:
     found = [q for one in work.sets for q in qualities(one.compressions)]
     found += [float(name[5:]) for name in held if name.startswith("jpeg:")]
     formats = sorted({c.format for one in work.sets for c in one.compressions if c.format} | ({"JPEG"} if found else set()))
-    return Tested((int(smallest * low), int(largest * high)), min(found, default=None), tuple(formats))
+    return TestedFiles((int(smallest * low), int(largest * high)), min(found, default=None), tuple(formats))
 
 
 __all__ = ["COUNT", "FALSE_ALARMS", "FEWEST", "holds", "train"]

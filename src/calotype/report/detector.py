@@ -33,7 +33,7 @@ def told(known: DetectorFacts) -> list[str]:
     lines += ["", *_lines("left out of training", found.left_out)] if found.left_out else []
     lines += ["", *_lines("degraded", found.robustness, known.limits.false_alarms)] if found.robustness else []
     lines += ["", f"calibration error  {found.before.error:.3f} as learned, {found.after.error:.3f} calibrated; {_chance(known)}"]
-    return [*lines, known.trust, *known.notes]
+    return [*lines, *filter(None, [known.trust, known.doubt]), *known.notes]
 
 
 def headline(known: DetectorFacts) -> str:
@@ -59,7 +59,8 @@ def page(known: DetectorFacts) -> str:
         ("images", "What it learned from", _sets(known)),
     ]
     header = f'<p class="eyebrow">Calotype detector</p><h1>{text(", ".join(one.name for one in known.generated))}</h1>'
-    header += tag("p", linked(headline(known)), kind="lead") + tag("p", linked(known.trust), kind="lead")
+    header += tag("p", linked(headline(known)), kind="lead")
+    header += "".join(tag("p", linked(said)) for said in (known.trust, known.doubt) if said)
     notes = "".join(tag("p", prose(sentence(note))) for note in known.notes)
     header += f'<div class="notes">{notes}</div>' if notes else ""
     body = "".join(section(name, title, inside) for name, title, inside in parts if inside)
@@ -74,7 +75,7 @@ def _curve(known: DetectorFacts) -> str:
     caption = f"ROC curve of {found.overall.real.real.n:,} real and {found.overall.generated.real.n:,} generated images of the test."
     drawing = f"<figure><figcaption>{linked(caption)}</figcaption>{plots_detector.roc(found)}</figure>"
     rows = [found.overall, *(found.each if len(found.each) > 1 else ())]
-    return f'<div class="pair">{drawing}<figure>{_table("Generator", rows)}</figure></div>'
+    return drawing + _table("Generator", rows)
 
 
 def _left_out(known: DetectorFacts) -> str:
