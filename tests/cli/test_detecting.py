@@ -19,7 +19,7 @@ from tests.detect.test_detectors import scenes, soft, write
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A detector of digits, the VAE that it learned from, and files."""
     folder = tmp_path_factory.mktemp("detect")
-    words = ["--steps", "20", "--train.batch", "16", "--train.threads", "1", "--report", "False", "--log.grid", "0"]
+    words = ["--steps", "20", "--train.batch", "16", "--train.threads", "1", "--report", "False"]
     assert main(["train", "vae", *words, "--model.width", "8", "--out", str(folder / "vae")]) == 0
     write(folder / "real", scenes(100, 0, 28))
     write(folder / "soft", soft(scenes(100, 1, 28)))

@@ -26,7 +26,7 @@ def judge_of(*shifts: float) -> LinearJudge:
 
 def test_the_judge_finds_the_planted_direction_whatever_the_numbers_of_images() -> None:
     judge = judge_of(2, 2)
-    weight = judge.weight / judge.scale
+    weight = (judge.weight[1] - judge.weight[0]) / judge.scale
     assert abs(weight[0]) / np.linalg.norm(weight) > 0.98
     assert judge.logits(np.zeros((1, 12), np.float32) + np.eye(12, dtype=np.float32)[0]) == pytest.approx(0, abs=0.2)  # halfway
 
@@ -78,7 +78,7 @@ def test_tensors_come_back_and_damaged_ones_do_not() -> None:
     back, x = LinearJudge.of(tensors, 2), planted(5, 1, 3)
     assert np.array_equal(back.logits(x), judge.logits(x))
     assert np.array_equal(back.distances(x), judge.distances(x))
-    for name, other in (("bias", torch.zeros(2)), ("scale", -judge_tensor(judge, "scale")), ("rest", tensors["rest"] * torch.nan)):
+    for name, other in (("bias", torch.zeros(3)), ("scale", -judge_tensor(judge, "scale")), ("rest", tensors["rest"] * torch.nan)):
         with pytest.raises(DamagedError):
             LinearJudge.of({**tensors, name: other}, 2)
     with pytest.raises(DamagedError):

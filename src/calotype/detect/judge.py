@@ -25,20 +25,24 @@ NAMES = ("center", "scale", "weight", "bias", "basis", "means", "inverse", "rest
 
 @dataclass(frozen=True)
 class LinearJudge:
-    """Logistic regression on standardized features, and a Gaussian of the features of each set of images."""
+    """Multinomial logistic regression of standardized features on the sets of images, and a Gaussian of the features of each set.
+
+    One class for each generator, and not one for all: what a generator leaves lies in a direction of its own.
+    """
 
     center: Singles  # (d,)
     scale: Singles  # (d,)
-    weight: Singles  # (d,)
-    bias: Singles  # (1,)
+    weight: Singles  # (sets, d), the real images first
+    bias: Singles  # (sets,)
     basis: Singles  # (d, k)
     means: Singles  # (sets, d)
     inverse: Singles  # (sets, k, k) inverses of covariances
     rest: Singles  # (sets,) the mean variance beyond the basis
 
     def logits(self, features: Singles) -> Doubles:
-        """The logit (N,) of "generated" of features (N, d), not calibrated yet."""
-        found: Doubles = self._standardized(features).astype(np.float64) @ self.weight.astype(np.float64) + float(self.bias[0])
+        """The logit (N,) of "by one of the generators" of features (N, d), not calibrated yet."""
+        each = self._standardized(features).astype(np.float64) @ self.weight.T.astype(np.float64) + self.bias
+        found: Doubles = np.logaddexp.reduce(each[:, 1:], axis=1) - each[:, 0]
         return found
 
     def distances(self, features: Singles) -> Doubles:
@@ -68,7 +72,7 @@ class LinearJudge:
             raise DamagedError("it does not hold the tensors of a detector")
         held = {name: tensors[name].numpy() for name in NAMES}
         d, k = held["basis"].shape if held["basis"].ndim == 2 else (0, 0)
-        shapes = {"center": (d,), "scale": (d,), "weight": (d,), "bias": (1,), "basis": (d, k), "means": (sets, d)}
+        shapes = {"center": (d,), "scale": (d,), "weight": (sets, d), "bias": (sets,), "basis": (d, k), "means": (sets, d)}
         shapes |= {"inverse": (sets, k, k), "rest": (sets,)}
         for name, array in held.items():
             if array.shape != shapes[name] or array.dtype != np.float32 or not np.isfinite(array).all():
@@ -90,8 +94,8 @@ def learned(real: Singles, generated: Sequence[Singles], decay: float = DECAY) -
     center, spread = x.mean(0), x.std(0)
     scale = spread + FLOOR * float(np.median(spread)) + 1e-6
     z = np.clip((x - center) / scale, -REACH, REACH).astype(np.float32)
-    label = np.concatenate([np.zeros(len(real), np.int64), np.ones(len(x) - len(real), np.int64)])
-    weight, bias = logistic(torch.from_numpy(z), torch.from_numpy(label), 2, decay, torch.from_numpy(share.astype(np.float32)))
+    label = np.repeat(np.arange(len(sets)), [len(one) for one in sets])
+    weight, bias = logistic(torch.from_numpy(z), torch.from_numpy(label), len(sets), decay, torch.from_numpy(share.astype(np.float32)))
     basis = _axes(z, share)
     rows = np.split(z, np.cumsum([len(one) for one in sets])[:-1])
     fits = [_gaussian(one, basis) for one in rows]
@@ -99,8 +103,8 @@ def learned(real: Singles, generated: Sequence[Singles], decay: float = DECAY) -
     return LinearJudge(
         center.astype(np.float32),
         scale.astype(np.float32),
-        (weight[1] - weight[0]).numpy(),
-        (bias[1] - bias[0]).reshape(1).numpy(),
+        weight.numpy(),
+        bias.numpy(),
         basis.astype(np.float32),
         means,
         inverse,
