@@ -37,6 +37,8 @@ from calotype.cli import (
     translate,
 )
 from calotype.cli.main import COMMANDS
+from calotype.detect import train as train_detector
+from calotype.engine.display import Display
 from tests.cli.test_cli import TINY
 from tests.fuzz import attempt
 
@@ -53,8 +55,7 @@ LINES: dict[str, tuple[type, str]] = {
     "upscale": (restore.Upscale, "upscale upscale pictures/0.png NEW.png"),
     "translate": (translate.Options, "translate cyclegan pictures/0.png NEW.png"),
     "classify": (classify.Options, "classify resnet pictures/0.png --out NEW.csv"),
-    "detect": (detect.TrainOptions, "detect train mnist5k gan --count 100 --out NEW"),
-    "score": (detect.ScoreOptions, "detect score detector pictures/0.png --out NEW.csv"),
+    "detect": (detect.ScoreOptions, "detect score detector pictures/0.png --out NEW.csv"),
     "degrade": (degrade.Options, "degrade noise:25 pictures/0.png NEW.png"),
     "reconstruct": (latents.ReconstructOptions, "latents reconstruct vae --label 0 --images pictures --out NEW.png"),
     "interpolate": (latents.InterpolateOptions, "latents interpolate vae --seeds 1 2 3 --out NEW.png"),
@@ -115,7 +116,7 @@ def edges(hint: Any) -> tuple[str, ...]:
     return (*WORDS, *NUMBERS, *PATHS)
 
 
-KEPT = {"pictures", "twins", "others", "empty", "text.txt", "cache", *RUNS}
+KEPT = {"detector", "pictures", "twins", "others", "empty", "text.txt", "cache", *RUNS}
 
 
 @pytest.fixture(scope="module")
@@ -154,6 +155,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
                     ]
                 )
             assert code == 0, said.getvalue()
+        train_detector("mnist5k", "clothing", count=100, degradations=(), groups=("spectra",), display=Display()).save("detector")
     return root
 
 
