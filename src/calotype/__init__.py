@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from calotype import config, data, pictures, recipes
+    from calotype import config, data, detect, pictures, recipes
     from calotype.config import More
     from calotype.engine.display import Display
     from calotype.engine.train import resume, train
@@ -48,7 +48,7 @@ _HOMES = {
     "save_images": "pictures",
     "trace": "tasks.trace",
 }
-_MODULES = ("config", "data", "pictures", "recipes")
+_MODULES = ("config", "data", "detect", "pictures", "recipes")
 
 __all__ = [
     "Display",
@@ -59,6 +59,7 @@ __all__ = [
     "classify",
     "config",
     "data",
+    "detect",
     "evaluate",
     "explain",
     "load",

@@ -22,6 +22,7 @@ from calotype.cli import (
     complete,
     data,
     degrade,
+    detect,
     evaluate,
     latents,
     main,
@@ -37,6 +38,8 @@ from calotype.cli import (
     translate,
 )
 from calotype.cli.main import COMMANDS
+from calotype.detect import train as train_detector
+from calotype.engine.display import Display
 from tests.cli.test_cli import TINY
 from tests.fuzz import attempt
 
@@ -53,6 +56,7 @@ LINES: dict[str, tuple[type, str]] = {
     "upscale": (restore.Upscale, "upscale upscale pictures/0.png NEW.png"),
     "translate": (translate.Options, "translate cyclegan pictures/0.png NEW.png"),
     "classify": (classify.Options, "classify resnet pictures/0.png --out NEW.csv"),
+    "detect": (detect.ScoreOptions, "detect score detector pictures/0.png --out NEW.csv"),
     "degrade": (degrade.Options, "degrade noise:25 pictures/0.png NEW.png"),
     "probe": (probe.Options, "probe vae --data mnist5k --count 50"),
     "reconstruct": (latents.ReconstructOptions, "latents reconstruct vae --label 0 --images pictures --out NEW.png"),
@@ -114,7 +118,7 @@ def edges(hint: Any) -> tuple[str, ...]:
     return (*WORDS, *NUMBERS, *PATHS)
 
 
-KEPT = {"pictures", "twins", "others", "empty", "text.txt", "cache", *RUNS}
+KEPT = {"detector", "pictures", "twins", "others", "empty", "text.txt", "cache", *RUNS}
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +157,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
                     ]
                 )
             assert code == 0, said.getvalue()
+        train_detector("mnist5k", "clothing", count=100, degradations=(), groups=("spectra",), display=Display()).save("detector")
     return root
 
 

@@ -18,7 +18,7 @@ import calotype
 from calotype import models
 
 ROOT = Path(calotype.__file__).parent
-ROOMS = ("cli", "diagnose", "engine", "explanation", "metrics", "report", "tasks")
+ROOMS = ("cli", "detect", "diagnose", "engine", "explanation", "metrics", "report", "tasks")
 FAMILIES = {model.__name__ for model in models.MODELS.values()} | {config.__name__ for config in models.MODELS}
 NEUTRAL = {
     "calotype.models",  # builds what a configuration describes, whatever that is; of it no names of families, see below
@@ -37,6 +37,7 @@ WEIGHTS = {  # who reads files of tensors, and of what
     "networks/published.py": "published weights that a package carries",
     "metrics/features_pretrained.py": "published weights, known by their SHA-256",
     "metrics/features_cache.py": "features of real images",
+    "detect/detector.py": "detectors",
     "engine/checkpoint.py": "checkpoints",
     "engine/distributed.py": "tensors that another process of the same training sent, in memory",
 }

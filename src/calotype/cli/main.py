@@ -32,6 +32,7 @@ COMMANDS = {
     "upscale": Command("restore", "run_upscale", "make pictures larger"),
     "translate": Command("translate", "run", "turn pictures of one kind into another"),
     "classify": Command("classify", "run", "say what images show, with probabilities"),
+    "detect": Command("detect", "run", "tell generated images from real ones, as far as that can be told"),
     "degrade": Command("degrade", "run", "degrade pictures, for tests of restoration; color to gray"),
     "trace": Command("trace", "run", "read what pictures say of their making, and draw samples anew"),
     "watermark": Command("watermark", "run", "make a key for invisible watermarks: calotype sample --watermark draws, trace reads"),

@@ -9,7 +9,7 @@ from torch.nn import functional
 ITERATIONS = 100
 
 
-def logistic(features: Tensor, labels: Tensor, classes: int, decay: float) -> tuple[Tensor, Tensor]:
+def logistic(features: Tensor, labels: Tensor, classes: int, decay: float, share: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Weights (K, d) and biases (K,) of the linear map of features to logits with the smallest cross entropy plus penalty, by L-BFGS.
 
     The problem is convex, so that it has one solution whatever the start. Features are standardized within, which the result takes back.
@@ -19,6 +19,7 @@ def logistic(features: Tensor, labels: Tensor, classes: int, decay: float) -> tu
         labels: (N,) int64 in [0, K).
         classes: K.
         decay: half of this times the sum of the squared weights, of standardized features, is added to the mean cross entropy.
+        share: (N,) of each row in the cross entropy, with a sum of 1; all alike where none are given.
     """
     x = features.detach().float()
     center, scale = x.mean(0), x.std(0, correction=0).clamp_min(1e-6)
@@ -29,7 +30,12 @@ def logistic(features: Tensor, labels: Tensor, classes: int, decay: float) -> tu
 
     def loss() -> Tensor:
         optimizer.zero_grad()
-        found = functional.cross_entropy(functional.linear(x, weight, bias), labels) + 0.5 * decay * weight.square().sum()
+        logits = functional.linear(x, weight, bias)
+        if share is None:
+            entropy = functional.cross_entropy(logits, labels)
+        else:
+            entropy = (share * functional.cross_entropy(logits, labels, reduction="none")).sum()
+        found = entropy + 0.5 * decay * weight.square().sum()
         found.backward()  # type: ignore[no-untyped-call]
         return found
 

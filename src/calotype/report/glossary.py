@@ -61,6 +61,8 @@ WORDS = {
     "a2b": "The direction from sources to images, which the model was trained for.",
     "b2a": "The way back, from images to sources.",
     "95% interval": "Where the true number lies with 95% certainty: few images make it wide.",
+    "AUC": "The area under the ROC curve: the probability that a generated image gets a larger number than a real one; 0.5 where the "
+    "detector knows nothing, 1 where it is never wrong (interval: DeLong et al. 1988).",
     "beyond doubt": "So clear that chance would show it in fewer than one of a hundred reports.",
     "bits": "The unit of surprise: one bit is a choice between two. Images that a model predicts well take few bits to store.",
     "chance": "What a difference would be only because some images were taken and not others.",
@@ -76,6 +78,7 @@ WORDS = {
     "discriminator": "The part of a GAN that learns to tell generated images from real ones, and teaches the generator by that.",
     "drift": "How far images of the same noise moved from one checkpoint to the next, relative to what chance does.",
     "encoder": "The part of a model that turns an image into latent variables.",
+    "false alarm": "A real image that is called GENERATED.",
     "fine detail": "What changes within two to four pixels: the highest octave of spatial frequencies, from a quarter to half a cycle per "
     "pixel.",
     "real-vs-real baseline": "The same score of other real images: what a perfect generator would get.",
@@ -103,6 +106,7 @@ WORDS = {
     "where it knows them all (Karras et al. 2020).",
     "recall of a class": "The share of the images of a class that are taken for it.",
     "reference": "The real images that scores compare with.",
+    "ROC curve": "The share of generated images that are found, for every share of real images that may be called generated with them.",
     "seed": "The number that random choices follow from: the same seed, the same result.",
     "SHA-256": "A fingerprint of data: equal fingerprints, equal data.",
     "sigma": "The standard deviation of noise, in levels of 255.",

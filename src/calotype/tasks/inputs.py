@@ -58,6 +58,10 @@ class Inputs(ABC):
         """Its file, where it has one of its own."""
         return None
 
+    def data(self, name: str) -> bytes | None:
+        """The whole content of its file; None where it has none. Raises ``UnusableError``."""
+        return None
+
     def _read(self, path: Path) -> bytes:
         """A whole file, which may hold as many pixels as it likes, up to `most`."""
         limit = _largest(self.most)
@@ -93,6 +97,10 @@ class One(Inputs):
         """The file."""
         return self._path
 
+    def data(self, name: str) -> bytes:
+        """What the file holds."""
+        return self._read(self._path)
+
 
 class Many(Inputs):
     """A folder with everything under it, or a zip archive."""
@@ -114,13 +122,11 @@ class Many(Inputs):
 
     def picture(self, name: str) -> Picture:
         """One of them."""
-        own = self.path(name)
-        return open_picture(self._files.read(name) if own is None else self._read(own), name, self.most)
+        return open_picture(self.data(name), name, self.most)
 
     def fitted(self, name: str, size: int, channels: int, fit: Fit) -> Pixels:
         """One of them."""
-        own = self.path(name)
-        return decode_fitted(self._files.read(name) if own is None else self._read(own), name, size, channels, fit)
+        return decode_fitted(self.data(name), name, size, channels, fit)
 
     def size(self, name: str) -> tuple[int, int] | None:
         """Of one of them."""
@@ -130,6 +136,11 @@ class Many(Inputs):
     def path(self, name: str) -> Path | None:
         """Its file, in a folder."""
         return self._files.path / name if isinstance(self._files, Folder) else None
+
+    def data(self, name: str) -> bytes:
+        """What one of them holds."""
+        own = self.path(name)
+        return self._files.read(name) if own is None else self._read(own)
 
 
 class Set(Inputs):
