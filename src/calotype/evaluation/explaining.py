@@ -201,9 +201,7 @@ def _inversion(one: Explained) -> Section | None:
 def _nearest(one: Explained) -> Section | None:
     if one.train is None or not one.generator.model.draws or one.generator.model.from_source:
         return None
-    labels = torch.arange(DRAWN) % max(1, len(one.generator.spec.classes)) if one.generator.model.conditional else None
-    labels = labels if labels is None or one.label is None else torch.full((DRAWN,), one.label)
-    images = pictures.to_uint8(latents.draw_each(one.generator, DRAWN, one.seed, labels))
+    images = pictures.to_uint8(one.generator.sample(DRAWN, seed=one.seed, label=one.label))
     some, first = _likely_neighbors(images, one.train, one), ""
     if len(some) < len(one.train):
         first = f", of those the {NEAR_AT_FIRST} nearest of each by coarse pictures"
