@@ -39,7 +39,7 @@ class Skill:
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedImages:
     """Images that a network judged, and how it can be asked again."""
 
     who: str  # "the classifier", "the discriminator"
@@ -107,7 +107,7 @@ class Attribution:
         }
 
 
-def gradients_part(judged: Judged, seed: int = 0, progress: Progress | None = None) -> Attribution:
+def gradients_part(judged: JudgedImages, seed: int = 0, progress: Progress | None = None) -> Attribution:
     """Integrated gradients of every image from black, complete to 1%, with their sanity check.
 
     The check compares the maps as they are shown: summed over the colors, with their signs. Sizes alone follow the ink of a digit, whatever
@@ -170,7 +170,7 @@ def gradients_part(judged: Judged, seed: int = 0, progress: Progress | None = No
     )
 
 
-def cam_part(judged: Judged, seed: int = 0, progress: Progress | None = None) -> Attribution:
+def cam_part(judged: JudgedImages, seed: int = 0, progress: Progress | None = None) -> Attribution:
     """Grad-CAM of every image, with its sanity check at the size of the maps, which are not below zero and so compared as they are."""
     layer_name, layer, (height, width) = spatial_layer(judged.network, judged.run)
 
@@ -213,7 +213,7 @@ def cam_part(judged: Judged, seed: int = 0, progress: Progress | None = None) ->
     )
 
 
-def _checked(judged: Judged, again: Callable[[], Tensor], seed: int, progress: Progress | None) -> tuple[Sanity, Tensor]:
+def _checked(judged: JudgedImages, again: Callable[[], Tensor], seed: int, progress: Progress | None) -> tuple[Sanity, Tensor]:
     """The sanity check, and the maps of the network whose top layer is shuffled."""
     layers = layers_of(judged.network, judged.run)
     most = LAYERS if judged.x.shape[-1] <= SMALL else FEW_LAYERS
@@ -222,7 +222,7 @@ def _checked(judged: Judged, again: Callable[[], Tensor], seed: int, progress: P
         return sanity, again()
 
 
-def _refusal(judged: Judged, sanity: Sanity) -> str:
+def _refusal(judged: JudgedImages, sanity: Sanity) -> str:
     """Why maps are no explanation; empty where nothing speaks against them."""
     skill = judged.skill
     if sanity.refused:
@@ -239,7 +239,7 @@ def _refusal(judged: Judged, sanity: Sanity) -> str:
     return ""
 
 
-def _in_words(judged: Judged, sanity: Sanity) -> str:
+def _in_words(judged: JudgedImages, sanity: Sanity) -> str:
     top, skill = sanity.top, judged.skill
     fell = (
         f"with the top layer ({top.layer}) shuffled, the maps as they are shown keep a rank correlation of {number(top.correlation)}; "
