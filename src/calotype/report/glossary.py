@@ -223,8 +223,8 @@ def anchor(term: str) -> str:
 def text() -> str:
     """The file docs/glossary.md."""
     head = (
-        "# Words of the reports\n\nEvery page of `calotype evaluate`, `calotype compare` and `calotype explain` explains those that it uses at "
-        "its foot.\n"
+        "# Words of the reports\n\nEvery page of `calotype evaluate`, `calotype compare` and `calotype explain` explains those that "
+        "it uses at its foot.\n"
     )
     parts = (f"\n## {title}\n\n" + "".join(f"- **{term}**: {said}\n" for term, said in group.items()) for title, group in GLOSSARY.items())
     return head + "".join(parts)
