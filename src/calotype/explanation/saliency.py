@@ -14,7 +14,7 @@ from calotype import pictures
 from calotype.explanation.attribution import COMPLETE, MOST, SIDE, ImageScore, grad_cam, integrated_gradients, spatial_layer
 from calotype.explanation.colors import enlarged, heat, over, rgb, signed
 from calotype.explanation.sanity import LAYERS, SURVIVES, Sanity, cascade, layers_of, shuffled
-from calotype.explanation.section import Curves, Exhibit, Pixels, Strip, Table
+from calotype.explanation.section import LinePlot, Exhibit, Pixels, Strip, Table
 from calotype.metrics.wording import number
 
 COARSE = 8  # intervals of the path of maps that are only compared
@@ -251,7 +251,7 @@ def _in_words(judged: JudgedImages, sanity: Sanity) -> str:
     return f"{fell} As for {judged.who}, {skill.measured} is {number(skill.value)}; guessing gives {number(skill.guessing)}."
 
 
-def _fall(sanity: Sanity) -> Curves:
+def _fall(sanity: Sanity) -> LinePlot:
     places = [0.0, *(float(k + 1) for k in range(len(sanity.cascade)))]
     lines = {
         "maps as they are shown": (places, [1.0, *(one.correlation for one in sanity.cascade)]),
@@ -259,7 +259,7 @@ def _fall(sanity: Sanity) -> Curves:
         "refused above": ([places[0], places[-1]], [SURVIVES, SURVIVES]),
     }
     caption = "How like the original the maps stay as layers are shuffled from the top down (Adebayo et al. 2018); the first one decides."
-    return Curves(caption, "layers shuffled, from the top", "rank correlation", lines)
+    return LinePlot(caption, "layers shuffled, from the top", "rank correlation", lines)
 
 
 def _skill(skill: Skill | None) -> dict[str, Any] | None:
