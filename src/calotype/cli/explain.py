@@ -37,7 +37,9 @@ class Options:
 
     Of models with latents (GANs, VAEs, flows, diffusion): directions in which images change and what changes along them in numbers; units
     that a class needs; how well it makes images that are given, its training images and others; the way from one image to another; the
-    training images most like its own. What a model has not is left out.
+    training images most like its own. Of diffusion what is decided when; of VAEs which latents say something; of autoregressive models and
+    flows the bits of each pixel; of classifiers and discriminators which pixels speak for what they say (integrated gradients, Grad-CAM),
+    refused where the map is none of the network. What a model has not is left out.
 
     Directions are called by what is measured (slant, thickness, brightness, colorfulness), by a class (class-7), or by how they were
     found without labels (sefa-1, pca-2). --images are sought among what the model can make.
@@ -48,14 +50,17 @@ class Options:
     calotype explain runs/hinge-mnist5k-0001
     calotype explain runs/vae-mnist5k-0001 --parts named-directions --directions slant thickness
     calotype explain runs/hinge-photos-0001 --classifier runs/resnet-photos-0001 --images mine.png --animation walk.webp
+    calotype explain runs/resnet-photos-0001 --images cat.jpg --parts integrated-gradients grad-cam
     """
 
-    model: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]  # a run, or a model/ folder
+    model: Annotated[
+        Path, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")
+    ]  # a run, or a model/ folder; digits: the packaged recognizer
     images: tuple[str, ...] = ()  # images to explain: files, folders, zips or data sets (of those, held-out images)
     classifier: str | None = None  # who says what images show: digits, or the run of a classifier; digits for digits where none is given
     data: str | None = None  # the images it was trained on, where it does not know them itself
     holdout: str | None = None  # real images that it never saw, likewise
-    label: str | None = None  # the one class to explain (conditional models)
+    label: str | None = None  # the one class to explain (conditional models and classifiers)
     parts: tuple[str, ...] = ()  # of the page, by name; all that the model has where none is given
     directions: tuple[str, ...] = ()  # to explain, by name; all that are known where none is given
     count: Count | None = None  # images that directions are learned from; 2,000 where none is given, fewer of slow models

@@ -39,7 +39,9 @@ COMMANDS = {
     "sign": Command("sign", "run", "sign pictures that were made here with a key of your own (C2PA)"),
     "neighbors": Command("neighbors", "run", "find the real images nearest to generated ones, by name"),
     "latents": Command("latents", "run", "reconstruct, interpolate, find neighbors: look into the latents of a model"),
-    "explain": Command("explain", "run", "tell why a model makes what it makes: directions, units, inversion, on one page"),
+    "explain": Command(
+        "explain", "run", "tell why a model makes what it makes, or sees what it sees: directions, units, attributions, on one page"
+    ),
     "probe": Command("probe", "run", "say how well what a generator has learned tells classes apart"),
     "evaluate": Command("evaluate", "run", "judge a run, a model or a folder of images: scores, verdicts, a page"),
     "compare": Command("evaluate", "run_compare", "judge several of them alike, on one page"),

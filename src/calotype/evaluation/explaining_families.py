@@ -13,7 +13,7 @@ from calotype.data import Images
 from calotype.engine.device import pick_device
 from calotype.explanation.denoising import DenoisingPath, denoising_path
 from calotype.explanation.judging import judged_by_classifier, judged_by_discriminator
-from calotype.explanation.saliency import Attribution, Judged, cam_part, gradients_part
+from calotype.explanation.saliency import Attribution, JudgedImages, cam_part, gradients_part
 from calotype.explanation.surprise import SHOWN, PixelSurprise, surprise
 from calotype.explanation.units import LatentUnits, moves_single_units, traversal, unit_activity
 from calotype.metrics.features_kinds import embedded_digits
@@ -107,7 +107,7 @@ def cam(one: Explained) -> Attribution | None:
     return None if judged is None else cam_part(judged, one.seed, one.progress("Grad-CAM and its sanity check"))
 
 
-def _judged(one: Explained) -> Judged | None:
+def _judged(one: Explained) -> JudgedImages | None:
     model, device = one.generator.model, one.generator.device
     count = JUDGED if one.generator.spec.size <= LARGE else FEWER
     if isinstance(model, Classifies):

@@ -5,7 +5,7 @@ A part is a frozen dataclass that keeps to the protocol `calotype.explanation.se
     name        of the part in ``explanation.json`` and in addresses of the page: "directions"
     title       its heading
     says        one sentence for somebody who never did this: what is to be seen and what follows from it
-    exhibits()  what is to be seen, in order: `Strip` (images in rows), `Curves` (numbers over numbers), `Table` (words and numbers)
+    exhibits()  what is to be seen, in order: `Strip` (images in rows), `LinePlot` (numbers over numbers), `Table` (words and numbers)
     data()      its numbers as plain data, for ``--json``; no pictures
 
 It is the result of a function ``(arrays or a model, ...) -> Part`` in a module of this room, which draws nothing, opens nothing and prints

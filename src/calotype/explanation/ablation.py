@@ -15,7 +15,7 @@ from calotype import pictures
 from calotype.data.images import Progress
 from calotype.explanation.codes import Codes
 from calotype.explanation.layers import InnerLayer, without
-from calotype.explanation.section import Curves, Exhibit, Pixels, Strip, Table
+from calotype.explanation.section import Exhibit, LinePlot, Pixels, Strip, Table
 from calotype.metrics.score import Estimate
 
 PER_CLASS = 8  # images of each class that units are ranked by; as many others judge
@@ -27,7 +27,7 @@ SURE = 0.5  # belief from which an image counts as one of a class
 UNITS = 512  # of a layer at most, those that put out most
 
 Doubles = NDArray[np.float64]
-Beliefs = Callable[[Tensor], Tensor]
+_Beliefs = Callable[[Tensor], Tensor]
 """Images (N, C, H, W) in [-1, 1] to what a classifier believes of them, (N, classes)."""
 
 
@@ -99,7 +99,7 @@ class UnitAblation:
         mean = {kind: np.mean([getattr(one, kind) for one in self.classes], 0) for kind in ("after", "random")}
         start = float(np.mean([one.before.value for one in self.classes]))
         x = [0.0, *map(float, self.steps)]
-        curves = Curves(
+        curves = LinePlot(
             "The classifier's belief in the class, the mean over classes, without units that it needs, and without as many at random.",
             "units switched off",
             "belief in the class",
@@ -160,7 +160,7 @@ def _units(units: Sequence[int]) -> str:
     return ", ".join(map(str, units[:8])) + (" ..." if len(units) > 8 else "")
 
 
-def codes_of_classes(codes: Codes, beliefs: Beliefs, classes: int, label: Tensor | None, seed: int, each: int = PER_CLASS) -> ClassCodes:
+def codes_of_classes(codes: Codes, beliefs: _Beliefs, classes: int, label: Tensor | None, seed: int, each: int = PER_CLASS) -> ClassCodes:
     """Up to ``each`` codes for each class of the classifier, drawn from ``seed``, whose images it takes for that class.
 
     ``label`` (classes,) is what the model calls these classes, -1 for those that it does not know; None for a model that is told none.
@@ -183,7 +183,7 @@ def codes_of_classes(codes: Codes, beliefs: Beliefs, classes: int, label: Tensor
 
 
 def responses(
-    codes: Codes, layer: InnerLayer, beliefs: Beliefs, some: ClassCodes, classes: int, progress: Progress | None = None
+    codes: Codes, layer: InnerLayer, beliefs: _Beliefs, some: ClassCodes, classes: int, progress: Progress | None = None
 ) -> LayerResponse:
     """Ablate the units of a layer one by one (Bau et al. 2019, GAN dissection, section 3.2, with a classifier in place of a segmentation).
 
@@ -203,7 +203,7 @@ def responses(
 
 
 def damage(
-    codes: Codes, layer: InnerLayer, response: LayerResponse, beliefs: Beliefs, fresh: ClassCodes, names: Sequence[str], seed: int = 0
+    codes: Codes, layer: InnerLayer, response: LayerResponse, beliefs: _Beliefs, fresh: ClassCodes, names: Sequence[str], seed: int = 0
 ) -> tuple[list[ClassDamage], Pixels, tuple[int, ...]]:
     """What is left of each class of ``fresh`` images without the units that it needs; images before and after; how many units were gone."""
     steps = tuple(n for n in TOGETHER if n <= max(1, len(response.units) // 2))
@@ -239,12 +239,12 @@ def damage(
     return found, np.concatenate(shown), steps
 
 
-def _without(codes: Codes, layer: InnerLayer, beliefs: Beliefs, some: ClassCodes, units: NDArray[np.int64]) -> Tensor:
+def _without(codes: Codes, layer: InnerLayer, beliefs: _Beliefs, some: ClassCodes, units: NDArray[np.int64]) -> Tensor:
     with without(layer, units.tolist()):
         return _own(beliefs, codes.images(some.codes, some.labels), some.of)
 
 
-def _own(beliefs: Beliefs, images: Tensor, of: Tensor) -> Tensor:
+def _own(beliefs: _Beliefs, images: Tensor, of: Tensor) -> Tensor:
     """The belief (N,) in the class of each image."""
     return beliefs(images).gather(1, of[:, None])[:, 0]
 
@@ -252,7 +252,7 @@ def _own(beliefs: Beliefs, images: Tensor, of: Tensor) -> Tensor:
 def unit_ablation(
     codes: Codes,
     layers: Sequence[InnerLayer],
-    beliefs: Beliefs,
+    beliefs: _Beliefs,
     names: Sequence[str],
     label: Tensor | None,
     *,

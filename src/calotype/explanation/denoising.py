@@ -13,7 +13,7 @@ from calotype import pictures
 from calotype.diffusion.path import NoiseLevel
 from calotype.diffusion.samplers import dpm_plus_plus
 from calotype.errors import UserError
-from calotype.explanation.section import Curves, Exhibit, Strip, Table
+from calotype.explanation.section import LinePlot, Exhibit, Strip, Table
 from calotype.types import Denoises, Model, Noise
 
 STEPS = 32  # of the solver
@@ -82,7 +82,7 @@ class DenoisingPath:
         rows_ = tuple((name, "never" if at is None else f"{100 * at:.0f}%") for name, at in self.halves.items())
         return (
             shown,
-            Curves(caption, "share of the image in the mixture", "decided", lines),
+            LinePlot(caption, "share of the image in the mixture", "decided", lines),
             Table("Half of the variance is decided from this share of the image on.", ("forms", "share of the image"), rows_),
         )
 

@@ -18,7 +18,7 @@ LINEAR = 1e-3  # relative error up to which a layer counts as linear in the code
 
 
 @dataclass(frozen=True)
-class Direction:
+class LatentDirection:
     """A direction among the codes."""
 
     name: str  # "sefa-1", "pca-3", "slant"
@@ -26,7 +26,7 @@ class Direction:
     weight: float = 0.0  # what it was ranked by: an eigenvalue, relative to the sum of all
 
 
-def sefa(weights: Tensor, count: int) -> list[Direction]:
+def sefa(weights: Tensor, count: int) -> list[LatentDirection]:
     """The directions along which the first layer changes most (closed-form factorization, Shen & Zhou 2021, eq. 7).
 
     They are the eigenvectors of A A^T with the largest eigenvalues. A is (d, F): column f is what output f multiplies codes by, of length
@@ -48,7 +48,7 @@ def sefa(weights: Tensor, count: int) -> list[Direction]:
     return _ranked("sefa", values.flip(0), vectors.flip(1).T, count)
 
 
-def pca(codes: Tensor, activations: Tensor, count: int) -> list[Direction]:
+def pca(codes: Tensor, activations: Tensor, count: int) -> list[LatentDirection]:
     """The directions that lead along the principal components of what codes become (GANSpace, Härkönen et al. 2020, section 2.2).
 
     Activations y_j of codes z_j are reduced to coordinates x_j = V^T (y_j - mean); the directions are the columns of the U that minimizes
@@ -70,10 +70,10 @@ def pca(codes: Tensor, activations: Tensor, count: int) -> list[Direction]:
     return _ranked("pca", squares.flip(0).clamp_min(0), (left.flip(1).T @ z)[:kept], count)
 
 
-def _ranked(kind: str, values: Tensor, vectors: Tensor, count: int) -> list[Direction]:
+def _ranked(kind: str, values: Tensor, vectors: Tensor, count: int) -> list[LatentDirection]:
     """The first of some vectors (K, d) as directions, with their shares of the sum of all values."""
     shares = values / values.sum()
-    return [Direction(f"{kind}-{k + 1}", _signed(v), float(shares[k])) for k, v in enumerate(vectors[:count])]
+    return [LatentDirection(f"{kind}-{k + 1}", _signed(v), float(shares[k])) for k, v in enumerate(vectors[:count])]
 
 
 def _signed(vector: Tensor) -> Tensor:

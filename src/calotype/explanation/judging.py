@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from calotype.errors import UserError
-from calotype.explanation.saliency import Judged, Skill
+from calotype.explanation.saliency import JudgedImages, Skill
 from calotype.types import Classifies, Condition, Discriminates, HasFeatures, Model
 
 SURE = 3.0  # standard errors above guessing from which a network knows something
@@ -19,7 +19,7 @@ SOFTMAX = "Shares are the softmax of the logits as they are: calotype classify t
 
 def judged_by_classifier(
     model: Model, x: Tensor, names: tuple[str, ...], held: tuple[Tensor, Tensor] | None = None, label: int | None = None
-) -> Judged:
+) -> JudgedImages:
     """A classifier's own words for images (N, C, H, W): the class that it names, or the one that is asked for.
 
     The score is the logit of the class less the mean logit of all: logits are known up to a constant of the image, which must not be
@@ -54,12 +54,12 @@ def judged_by_classifier(
     network = model.backbone if isinstance(model, HasFeatures) else model
     heads = tuple(classes[k] for k in target.tolist())
     words = "the logit of the class less the mean logit of all classes"
-    return Judged("the classifier", network, score, words, x, target, names, said, heads, _accuracy(logits, held), of_said=SOFTMAX)
+    return JudgedImages("the classifier", network, score, words, x, target, names, said, heads, _accuracy(logits, held), of_said=SOFTMAX)
 
 
 def judged_by_discriminator(
     model: Model, real: Tensor, real_names: tuple[str, ...], drawn: Tensor, labels: tuple[Tensor | None, Tensor | None], shown: int
-) -> Judged:
+) -> JudgedImages:
     """A discriminator's opinion of real images (M, C, H, W) and drawn ones (K, C, H, W), of which the first ``shown`` each are explained.
 
     The score is its logit that an image is real. Its skill is how often it ranks a real image above a drawn one.
@@ -101,7 +101,7 @@ def judged_by_discriminator(
     said = tuple(f"{kind}: {opinion:+.2f}" for kind, opinion in zip(kinds, opinions, strict=True))
     words = "its logit that the image is real"
     skill = Skill(measured, value, 0.5, 0.5 + SURE * error)
-    return Judged(
+    return JudgedImages(
         "the discriminator",
         teller.discriminator,
         score,

@@ -14,7 +14,7 @@ from calotype.data.images import Progress
 from calotype.errors import UserError
 from calotype.explanation.attributes import Attribute
 from calotype.explanation.codes import Codes
-from calotype.explanation.section import Curves, Exhibit, Strip, Table
+from calotype.explanation.section import Exhibit, LinePlot, Strip, Table
 from calotype.explanation.separation import Separation, from_labels, held, separate
 from calotype.explanation.traversal import BASES, REACH, STEPS, Walk, walk
 from calotype.metrics.score import Estimate
@@ -61,9 +61,9 @@ class NamedDirections:
     name = "named-directions"
     title = "Directions that have names"
     says = (
-        "Which way must the numbers move that an image is made from, for it to lean more, or to get thicker strokes? Those with much and "
-        "with little of an attribute were told apart by a plane; its normal is the direction. The plots say if the attribute follows, and "
-        "the second rows move only in what no other named direction shares."
+        "Which way must the numbers move that an image is made from, for it to get brighter, or to lean more? The numbers of images with "
+        "much of it and of those with little were told apart by a plane; its normal is the direction. The plots say whether it works. Rows "
+        "where others are held move only in what no other named direction shares."
     )
 
     def exhibits(self) -> Sequence[Exhibit]:
@@ -219,7 +219,7 @@ def estimated(found: Estimate) -> dict[str, Any]:
     return {"value": found.value, "interval": None if found.interval is None else list(found.interval)}
 
 
-def _curves(one: NamedDirection, attribute: Attribute) -> Curves:
+def _curves(one: NamedDirection, attribute: Attribute) -> LinePlot:
     lines, spans = {}, {}
     for kind, way in (("as it is", one.plain), ("others held", one.held)):
         if way is not None:
@@ -229,7 +229,7 @@ def _curves(one: NamedDirection, attribute: Attribute) -> Curves:
     own = one.plain.correlation(one.name)
     caption = f"{one.name}, {attribute.says}, along its direction: correlation {number(own.value)}. Shaded: the 95% interval of the mean."
     unit = f"{one.name}, {attribute.unit}" if attribute.unit else one.name
-    return Curves(caption, "position, standard deviations", unit, lines, spans)
+    return LinePlot(caption, "position, standard deviations", unit, lines, spans)
 
 
 def _within_class(values: Tensor, labels: Tensor | None) -> Tensor:

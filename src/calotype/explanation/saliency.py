@@ -14,7 +14,7 @@ from calotype import pictures
 from calotype.explanation.attribution import COMPLETE, MOST, SIDE, ImageScore, grad_cam, integrated_gradients, spatial_layer
 from calotype.explanation.colors import enlarged, heat, over, rgb, signed
 from calotype.explanation.sanity import LAYERS, SURVIVES, Sanity, cascade, layers_of, shuffled
-from calotype.explanation.section import Curves, Exhibit, Pixels, Strip, Table
+from calotype.explanation.section import LinePlot, Exhibit, Pixels, Strip, Table
 from calotype.metrics.wording import number
 
 COARSE = 8  # intervals of the path of maps that are only compared
@@ -39,7 +39,7 @@ class Skill:
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedImages:
     """Images that a network judged, and how it can be asked again."""
 
     who: str  # "the classifier", "the discriminator"
@@ -107,7 +107,7 @@ class Attribution:
         }
 
 
-def gradients_part(judged: Judged, seed: int = 0, progress: Progress | None = None) -> Attribution:
+def gradients_part(judged: JudgedImages, seed: int = 0, progress: Progress | None = None) -> Attribution:
     """Integrated gradients of every image from black, complete to 1%, with their sanity check.
 
     The check compares the maps as they are shown: summed over the colors, with their signs. Sizes alone follow the ink of a digit, whatever
@@ -170,7 +170,7 @@ def gradients_part(judged: Judged, seed: int = 0, progress: Progress | None = No
     )
 
 
-def cam_part(judged: Judged, seed: int = 0, progress: Progress | None = None) -> Attribution:
+def cam_part(judged: JudgedImages, seed: int = 0, progress: Progress | None = None) -> Attribution:
     """Grad-CAM of every image, with its sanity check at the size of the maps, which are not below zero and so compared as they are."""
     layer_name, layer, (height, width) = spatial_layer(judged.network, judged.run)
 
@@ -213,7 +213,7 @@ def cam_part(judged: Judged, seed: int = 0, progress: Progress | None = None) ->
     )
 
 
-def _checked(judged: Judged, again: Callable[[], Tensor], seed: int, progress: Progress | None) -> tuple[Sanity, Tensor]:
+def _checked(judged: JudgedImages, again: Callable[[], Tensor], seed: int, progress: Progress | None) -> tuple[Sanity, Tensor]:
     """The sanity check, and the maps of the network whose top layer is shuffled."""
     layers = layers_of(judged.network, judged.run)
     most = LAYERS if judged.x.shape[-1] <= SMALL else FEW_LAYERS
@@ -222,7 +222,7 @@ def _checked(judged: Judged, again: Callable[[], Tensor], seed: int, progress: P
         return sanity, again()
 
 
-def _refusal(judged: Judged, sanity: Sanity) -> str:
+def _refusal(judged: JudgedImages, sanity: Sanity) -> str:
     """Why maps are no explanation; empty where nothing speaks against them."""
     skill = judged.skill
     if sanity.refused:
@@ -239,7 +239,7 @@ def _refusal(judged: Judged, sanity: Sanity) -> str:
     return ""
 
 
-def _in_words(judged: Judged, sanity: Sanity) -> str:
+def _in_words(judged: JudgedImages, sanity: Sanity) -> str:
     top, skill = sanity.top, judged.skill
     fell = (
         f"with the top layer ({top.layer}) shuffled, the maps as they are shown keep a rank correlation of {number(top.correlation)}; "
@@ -251,7 +251,7 @@ def _in_words(judged: Judged, sanity: Sanity) -> str:
     return f"{fell} As for {judged.who}, {skill.measured} is {number(skill.value)}; guessing gives {number(skill.guessing)}."
 
 
-def _fall(sanity: Sanity) -> Curves:
+def _fall(sanity: Sanity) -> LinePlot:
     places = [0.0, *(float(k + 1) for k in range(len(sanity.cascade)))]
     lines = {
         "maps as they are shown": (places, [1.0, *(one.correlation for one in sanity.cascade)]),
@@ -259,7 +259,7 @@ def _fall(sanity: Sanity) -> Curves:
         "refused above": ([places[0], places[-1]], [SURVIVES, SURVIVES]),
     }
     caption = "How like the original the maps stay as layers are shuffled from the top down (Adebayo et al. 2018); the first one decides."
-    return Curves(caption, "layers shuffled, from the top", "rank correlation", lines)
+    return LinePlot(caption, "layers shuffled, from the top", "rank correlation", lines)
 
 
 def _skill(skill: Skill | None) -> dict[str, Any] | None:

@@ -21,7 +21,7 @@ MAPS = 24  # pairs of maps that a verdict is of at least, where more draws can m
 SETTLING = 15  # uses after which the spectral norm of shuffled weights is known well enough
 LAYERS = 10  # steps of the cascade at most
 
-Maps = Callable[[], Tensor]
+MapsAnew = Callable[[], Tensor]
 """Draws the maps (N, ...) of the same images anew, of the network as it is now, as readers see them: signed where they see signs."""
 
 
@@ -54,7 +54,7 @@ class Sanity:
 
 def cascade(
     layers: list[tuple[str, list[nn.Module]]],
-    maps: Maps,
+    maps: MapsAnew,
     *,
     seed: int = 0,
     most: int = LAYERS,

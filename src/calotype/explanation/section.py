@@ -25,7 +25,7 @@ class Strip:
 
 
 @dataclass(frozen=True)
-class Curves:
+class LinePlot:
     """Numbers over numbers, as lines in one plot."""
 
     caption: str
@@ -46,7 +46,7 @@ class Table:
     ]  # the first cell of each names it; behind the end of a line stands what matters less, such as an interval
 
 
-Exhibit = Strip | Curves | Table
+Exhibit = Strip | LinePlot | Table
 
 
 class Section(Protocol):

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from calotype import pictures
 from calotype.errors import UserError
-from calotype.explanation.section import Curves, Exhibit, Strip, Table
+from calotype.explanation.section import LinePlot, Exhibit, Strip, Table
 from calotype.metrics.likelihood import ACTIVE, active_units
 from calotype.types import Condition, HasEncoder, HasPosterior, Model
 
@@ -78,13 +78,13 @@ class LatentUnits:
                     ("half of it in", f"{int((found.nats[order].cumsum() < found.nats.sum() / 2).sum()) + 1} units"),
                 ),
             ),
-            Curves(
+            LinePlot(
                 "The divergence of each unit, that of the largest first: what it says of an image, in nats.",
                 "unit, by rank",
                 "nats",
                 {"divergence from the prior": (ranks, found.nats[order].tolist())},
             ),
-            Curves(
+            LinePlot(
                 "How much the posterior mean of the same units varies between images; 1 is all that the prior allows.",
                 "unit, by rank of its divergence",
                 "variance",

@@ -10,7 +10,7 @@ import numpy as np
 
 from calotype.explanation.attributes import Attribute
 from calotype.explanation.codes import Codes
-from calotype.explanation.directions import Direction, first_activations, first_weights, pca, sefa
+from calotype.explanation.directions import LatentDirection, first_activations, first_weights, pca, sefa
 from calotype.explanation.named import estimated, spanned
 from calotype.explanation.section import Exhibit, Strip, Table
 from calotype.explanation.traversal import BASES, REACH, STEPS, Walk, walk
@@ -31,7 +31,7 @@ class UnsupervisedDirections:
     """What moving along directions that nobody named does."""
 
     space: str  # "latents" or "styles"
-    directions: Sequence[Direction]
+    directions: Sequence[LatentDirection]
     walks: Sequence[Walk]  # one for each; the first row of images is shown
     spread: Mapping[str, float]  # the standard deviation of each attribute among drawn images
 

@@ -84,6 +84,7 @@ WORDS = {
     "real-vs-real baseline": "The same score of other real images: what a perfect generator would get.",
     "function evaluations": "How often an image passes through the network while it is drawn.",
     "generated images": "Those that are judged: drawn from the model, or found in the folder.",
+    "GANSpace": "Directions among latents along which a layer of the network varies most (principal components).",
     "generator": "What makes the images: a model, or a part of one.",
     "gradient": "What a network learns from: the direction in which its weights should move, and how far.",
     "held-out images": "Real images that the model never saw in training (the holdout).",
@@ -107,6 +108,7 @@ WORDS = {
     "recall of a class": "The share of the images of a class that are taken for it.",
     "reference": "The real images that scores compare with.",
     "ROC curve": "The share of generated images that are found, for every share of real images that may be called generated with them.",
+    "SeFa": "Directions among latents along which the first layer of the network changes most: closed-form factorization.",
     "seed": "The number that random choices follow from: the same seed, the same result.",
     "SHA-256": "A fingerprint of data: equal fingerprints, equal data.",
     "sigma": "The standard deviation of noise, in levels of 255.",
@@ -229,6 +231,9 @@ def anchor(term: str) -> str:
 
 def text() -> str:
     """The file docs/glossary.md."""
-    head = "# Words of the reports\n\nEvery page of `calotype evaluate` and `calotype compare` explains those that it uses at its foot.\n"
+    head = (
+        "# Words of the reports\n\nEvery page of `calotype evaluate`, `calotype compare` and `calotype explain` explains those that "
+        "it uses at its foot.\n"
+    )
     parts = (f"\n## {title}\n\n" + "".join(f"- **{term}**: {said}\n" for term, said in group.items()) for title, group in GLOSSARY.items())
     return head + "".join(parts)

@@ -7,7 +7,7 @@ from itertools import cycle
 from typing import TYPE_CHECKING
 
 from calotype.data.images import some
-from calotype.explanation.section import Curves, Exhibit, Explanation, Section, Strip
+from calotype.explanation.section import Exhibit, Explanation, LinePlot, Section, Strip
 from calotype.metrics.wording import number
 from calotype.pictures import SAMPLE
 from calotype.report.drawing import ALERT, MADE, MUTED, OTHER, REAL, WIDTH, calm, draw, text
@@ -17,7 +17,7 @@ from calotype.report.text import sentence
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_SIDE = 56  # CSS pixels of an image in a row, about
+_SIDE = 72  # CSS pixels of an image in a row, about
 _COLORS = (MADE, REAL, OTHER, ALERT, MUTED)
 
 
@@ -43,7 +43,7 @@ def _inside(one: Section) -> str:
     parts, found = list(one.exhibits()), ""
     while parts:
         first = parts.pop(0)
-        if isinstance(first, Strip) and parts and isinstance(parts[0], Curves):
+        if isinstance(first, Strip) and parts and isinstance(parts[0], LinePlot):
             found += f'<div class="pair">{_exhibit(first)}{_exhibit(parts.pop(0))}</div>'
         else:
             found += _exhibit(first)
@@ -53,7 +53,7 @@ def _inside(one: Section) -> str:
 def _exhibit(one: Exhibit) -> str:
     if isinstance(one, Strip):
         return _strip(one)
-    if isinstance(one, Curves):
+    if isinstance(one, LinePlot):
         return f"<figure><figcaption>{linked(one.caption)}</figcaption>{_curves(one)}</figure>"
     return table(map(text, one.head), [map(_cell, row) for row in one.rows], linked(one.caption))
 
@@ -78,7 +78,7 @@ def _strip(one: Strip) -> str:
     return f'<figure><figcaption>{linked(one.caption)}</figcaption><div class="strip">{cells}</div></figure>'
 
 
-def _curves(one: Curves) -> str:
+def _curves(one: LinePlot) -> str:
     def fill(figure: Figure) -> None:
         axes = figure.add_subplot()
         for (name, (x, y)), color in zip(one.lines.items(), cycle(_COLORS), strict=False):
