@@ -36,6 +36,7 @@ from calotype.cli import (
     trace,
     train,
     translate,
+    watermark,
 )
 from calotype.cli.main import COMMANDS
 from calotype.detect import train as train_detector
@@ -71,6 +72,7 @@ LINES: dict[str, tuple[type, str]] = {
     "check": (data.CheckOptions, "data check pictures"),
     "prepare": (data.PrepareOptions, "data prepare pictures NEW"),
     "recipes": (recipes.Options, "recipes"),
+    "watermark": (watermark.KeyOptions, "watermark key NEW"),
 }
 """The options of each command, and a short line that does its work; NEW is the name of a result."""
 

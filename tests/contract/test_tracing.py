@@ -45,7 +45,8 @@ def test_watermarked_samples_are_drawn_anew_with_the_key_alone(name: str, runs: 
     model = generator(name)
     marked, plain = (model.sample(3, seed=3, watermark=key) for key in (KEY, None))
     assert not torch.allclose(marked, plain, atol=1e-2)
-    assert torch.allclose(marked[2:], model.sample(1, seed=3, start=2, watermark=KEY), atol=5e-3)
+    alone = model.sample(1, seed=3, start=2, watermark=KEY)
+    assert float((marked[2:] - alone).abs().mean()) < 1e-3  # a chain of random weights enlarges what sums round otherwise
     paths = calotype.save_images(marked, "each", marker=model.marker(3, seed=3, watermark=KEY))
     (found,) = calotype.trace(paths[1], model, watermark=KEY)
     assert found.remade == "the same", found
