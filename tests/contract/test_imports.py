@@ -28,7 +28,7 @@ EXCEPTIONS = {
     # the digits recognizer that the package carries is a classifier whose weights are read from a resource, not from a run
     ("metrics/features_kinds.py", "calotype.models.classifier"),
 }
-BLOCKS = {"backbone", "blocks", "body", "norms", "posterior", "transformer"}  # of networks/: what several networks are made of
+BLOCKS = {"backbone", "blocks", "body", "hooks", "norms", "posterior", "transformer"}  # of networks/: what several networks are made of
 BLOCKS |= {"adversary", "conditional_norm", "equalized", "resampling", "residual", "self_attention"}
 BLOCKS |= {"efficientnet", "published", "recognizer"}  # and whole ones that nobody trains, through which others see
 WEIGHTS = {  # who reads files of tensors, and of what

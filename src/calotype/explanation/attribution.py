@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from calotype.explanation.layers import recorded
+from calotype.networks.hooks import recorded
 
 ImageScore = Callable[[Tensor, Tensor], Tensor]
 """Images (N, C, H, W) and what is asked of each, such as a class, (N,) int64, to scores (N,), each of its image alone."""

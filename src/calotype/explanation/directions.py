@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from calotype.errors import UserError
 from calotype.explanation.codes import Codes
-from calotype.explanation.layers import inner_layers, recorded
+from calotype.explanation.layers import inner_layers
+from calotype.networks.hooks import recorded
 from calotype.types import HasDecoder
 
 AT_ONCE = 256  # codes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from calotype.explanation.codes import Codes
+from calotype.networks.hooks import recorded
 from calotype.types import HasDecoder
 
 FEWEST = 4  # channels that an inner map has
@@ -24,21 +25,6 @@ class InnerLayer:
     module: nn.Module
     channels: int
     side: int  # 1 for vectors
-
-
-@contextmanager
-def recorded(modules: Sequence[nn.Module], look: Callable[[nn.Module, tuple[object, ...], object], object]) -> Iterator[None]:
-    """Within it, ``look`` is called after each of the modules with what it was given and what it put out; what it returns is dropped."""
-
-    def hook(module: nn.Module, given: tuple[object, ...], out: object) -> None:
-        look(module, given, out)
-
-    handles = [module.register_forward_hook(hook) for module in modules]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ from scipy.stats import rankdata
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import ParametrizationList, is_parametrized
 
-from calotype.explanation.layers import recorded
+from calotype.networks.hooks import recorded
 
 SURVIVES = 0.5  # rank correlation above which a map does not depend on the layer that tells classes apart
 DRAWS = 3  # of random weights of the top layer

@@ -22,8 +22,9 @@ from calotype.diffusion.samplers import SOLVERS, Denoiser, SolverName, ddim, heu
 from calotype.diffusion.times import normal_half_log_snr, uniform_half_log_snr
 from calotype.errors import UserError
 from calotype.losses.transforms import TOLD, augmented_and_told
-from calotype.networks.blocks import captured, evaluating
+from calotype.networks.blocks import evaluating
 from calotype.networks.dit import DiT, as_maps
+from calotype.networks.hooks import captured
 from calotype.networks.unet import Join, UNet
 from calotype.parallel import whole
 from calotype.settings import WIDEST, Finite, Levels, NotNegative, Part, Positive, Share, SolverSteps, Width, unless

@@ -21,7 +21,8 @@ from calotype.losses.schedules import cosine
 from calotype.losses.transforms import adaptive
 from calotype.models.gan_config import GANConfig, GANSampling, check, check_truncation
 from calotype.models.gan_networks import discriminator_of, generator_of
-from calotype.networks.blocks import captured, evaluating
+from calotype.networks.blocks import evaluating
+from calotype.networks.hooks import captured
 from calotype.networks.truncation import standing_statistics, truncated_normal
 from calotype.parallel import average, processes
 from calotype.types import Batch, Condition, ImageSpec, Model, Noise, Player, SamplingOptions, Step, chosen

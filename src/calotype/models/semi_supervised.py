@@ -14,9 +14,10 @@ from torch.nn import functional as F
 from calotype.errors import UserError
 from calotype.losses.adversarial import ranked_above
 from calotype.models.recognition import Varying, accuracy, labels_in, varied
-from calotype.networks.blocks import captured, evaluating
+from calotype.networks.blocks import evaluating
 from calotype.networks.class_discriminator import ClassDiscriminator
 from calotype.networks.dcgan import DCGANGenerator
+from calotype.networks.hooks import captured
 from calotype.settings import NotNegative, Part, Share, Width
 from calotype.types import Batch, Condition, ImageSpec, Model, Noise, Player, SamplingOptions, Step
 

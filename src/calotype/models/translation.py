@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from calotype.errors import UserError
-from calotype.losses.adversarial import least_squares
+from calotype.losses.adversarial import least_squares, ranked_above
 from calotype.networks.patchgan import PatchGAN, halvings_for
 from calotype.types import ImageSpec, Source
 
@@ -60,11 +60,10 @@ def taken_for_real(discriminator: nn.Module, fake: Tensor) -> Tensor:
 def watched(on_real: Tensor, on_fake: Tensor, on_holdout: Tensor, boundary: float) -> dict[str, Tensor]:
     """What a discriminator makes of training, translated and held-out pictures, from its logits (N, h, w)."""
     real, fake, holdout = (logits.float().flatten(1).mean(1) for logits in (on_real, on_fake, on_holdout))
-    gap = real[:, None] - holdout[None, :]
     return {
         "d_real": real.mean(),
         "d_fake": fake.mean(),
         "d_holdout": holdout.mean(),
         "d_accuracy": 0.5 * ((on_real > boundary).float().mean() + (on_fake < boundary).float().mean()),
-        "d_auc": 0.5 * (1 + gap.sign().mean()),
+        "d_auc": ranked_above(real, holdout),
     }

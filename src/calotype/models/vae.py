@@ -14,7 +14,7 @@ from calotype.errors import UserError
 from calotype.losses.divergence import kl_standard, log_normal
 from calotype.models.variational import Inference, ObjectiveConfig, Variational
 from calotype.networks.autoencoder import Autoencoder, ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder, SharedScale
-from calotype.networks.blocks import captured
+from calotype.networks.hooks import captured
 from calotype.networks.posterior import ClassPrior
 from calotype.settings import DEEPEST, Width
 from calotype.types import Condition, ImageSpec, Noise, Player, SamplingOptions

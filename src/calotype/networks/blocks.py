@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal, TypeVar
 
@@ -262,25 +262,6 @@ def evaluating(*modules: nn.Module) -> Iterator[None]:
     finally:
         for part, mode in modes:
             part.training = mode
-
-
-@contextmanager
-def captured(layers: Mapping[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
-    """What modules put out while the block runs, by the names they are given: copies in float32 of the last outputs."""
-    found: dict[str, Tensor] = {}
-
-    def keeper(name: str) -> Callable[..., None]:
-        def keep(module: nn.Module, given: object, output: Tensor) -> None:
-            found[name] = output.detach().float().clone()  # a later layer may work in place
-
-        return keep
-
-    handles = [layer.register_forward_hook(keeper(name)) for name, layer in layers.items()]
-    try:
-        yield found
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def known(label: Tensor | None) -> Tensor:
