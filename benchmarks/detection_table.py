@@ -133,7 +133,7 @@ def strange(given: argparse.Namespace) -> dict[str, Callable[[], Row]]:
             "clothes": load("clothing", size=28, channels=1, holdout=0).train.pixels[:100],
             "digits, black on white": 255 - held,
             "digits, turned by 180 degrees": held[:, ::-1, ::-1],
-            "digits, other ones": held,
+            "digits of the same set": held,
             "noise": rng.integers(0, 256, held.shape).astype(np.uint8),
         }
         rows = {}
