@@ -38,7 +38,7 @@ COMMANDS = {
     "neighbors": Command("neighbors", "run", "find the real images nearest to generated ones, by name"),
     "latents": Command("latents", "run", "reconstruct, interpolate, find neighbors: look into the latents of a model"),
     "explain": Command(
-        "explain", "run", "tell why a model makes what it makes, or sees what it sees: directions, units, attributions, on one page"
+        "explain", "run", "tell why a model makes or sees what it does, on one page: directions, attributions, surprise ..."
     ),
     "evaluate": Command("evaluate", "run", "judge a run, a model or a folder of images: scores, verdicts, a page"),
     "compare": Command("evaluate", "run_compare", "judge several of them alike, on one page"),

@@ -13,7 +13,7 @@ from calotype import pictures
 from calotype.diffusion.path import NoiseLevel
 from calotype.diffusion.samplers import dpm_plus_plus
 from calotype.errors import UserError
-from calotype.explanation.section import LinePlot, Exhibit, Strip, Table
+from calotype.explanation.section import Exhibit, LinePlot, Strip, Table
 from calotype.types import Denoises, Model, Noise
 
 STEPS = 32  # of the solver

@@ -14,7 +14,7 @@ from calotype import pictures
 from calotype.explanation.attribution import COMPLETE, MOST, SIDE, ImageScore, grad_cam, integrated_gradients, spatial_layer
 from calotype.explanation.colors import enlarged, heat, over, rgb, signed
 from calotype.explanation.sanity import LAYERS, SURVIVES, Sanity, cascade, layers_of, shuffled
-from calotype.explanation.section import LinePlot, Exhibit, Pixels, Strip, Table
+from calotype.explanation.section import Exhibit, LinePlot, Pixels, Strip, Table
 from calotype.metrics.wording import number
 
 COARSE = 8  # intervals of the path of maps that are only compared

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from calotype import pictures
 from calotype.errors import UserError
-from calotype.explanation.section import LinePlot, Exhibit, Strip, Table
+from calotype.explanation.section import Exhibit, LinePlot, Strip, Table
 from calotype.metrics.likelihood import ACTIVE, active_units
 from calotype.types import Condition, HasEncoder, HasPosterior, Model
 
