@@ -40,7 +40,7 @@ COMMANDS = {
     "neighbors": Command("neighbors", "run", "find the real images nearest to generated ones, by name"),
     "latents": Command("latents", "run", "reconstruct, interpolate, find neighbors: look into the latents of a model"),
     "explain": Command(
-        "explain", "run", "tell why a model makes what it makes, or sees what it sees: directions, units, attributions, on one page"
+        "explain", "run", "tell why a model makes or sees what it does, on one page: directions, attributions, surprise ..."
     ),
     "probe": Command("probe", "run", "say how well what a generator has learned tells classes apart"),
     "evaluate": Command("evaluate", "run", "judge a run, a model or a folder of images: scores, verdicts, a page"),
