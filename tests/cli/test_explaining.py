@@ -15,7 +15,7 @@ from calotype.evaluation.explaining import PARTS
 from tests.small import small
 
 LATENT = {"named-directions", "unsupervised-directions", "unit-ablation", "inversion", "interpolation", "nearest-training-images"}
-QUICK = ("--count", "300", "--steps", "2")
+QUICK = ("--count", "200", "--steps", "2")
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +33,9 @@ def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]
     return code, told.out, told.err
 
 
-@pytest.mark.parametrize("name", ["hinge", "vae"])
-def test_a_page_and_its_numbers(root: Path, runs: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
-    parts = ("named-directions", "unsupervised-directions", "inversion", "interpolation")
-    code, out, err = run(capsys, str(root / name), "--parts", *parts, "--json", *QUICK)
+def test_a_page_and_its_numbers(root: Path, runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    parts = ("named-directions", "unsupervised-directions", "interpolation")
+    code, out, err = run(capsys, str(root / "hinge"), "--parts", *parts, "--json", *QUICK)
     assert code == 0, err
     found = json.loads(out)
     assert set(found["sections"]) == set(parts)
@@ -46,8 +45,6 @@ def test_a_page_and_its_numbers(root: Path, runs: Path, capsys: pytest.CaptureFi
     for one in directions:
         assert sum(x**2 for x in one["vector"]) == pytest.approx(1, abs=1e-4)
         assert set(one["plain"]["change"]) == {"slant", "thickness", "brightness"}
-    assert len(found["sections"]["inversion"]["sets"]["training images"]["psnr"]) == 24
-    assert found["sections"]["inversion"]["memorized"] in (False, True)
     page = Path("explanation.html").read_text(encoding="utf-8")
     assert page.count("<h2>") == len(parts) + 1  # and the words
     assert not re.search(r"(src|href)=\"(?!data:|#)", page)  # nothing is loaded from anywhere
@@ -68,7 +65,10 @@ def test_images_of_ones_own_are_sought_in_any_shape(root: Path, runs: Path, caps
     Image.new("RGB", (40, 30), (200, 10, 10)).save("mine.png")
     code, out, err = run(capsys, str(root / "vae"), "--images", "mine.png", "--parts", "inversion", "--json", *QUICK)
     assert code == 0, err
-    sets = json.loads(out)["sections"]["inversion"]["sets"]
+    found = json.loads(out)["sections"]["inversion"]
+    assert found["memorized"] is False
+    sets = found["sets"]
+    assert len(sets["training images"]["psnr"]) == len(sets["held-out images"]["psnr"]) == 24
     assert sets["images given"]["names"] == ["mine.png"]
     Path("broken.png").write_bytes(b"no picture")
     code, _, err = run(capsys, str(root / "vae"), "--images", "broken.png", *QUICK)
