@@ -8,9 +8,9 @@ Images are drawn with a key, brought to 8 bits and damaged; each is then read by
 
     found           the share of damaged images whose p-value is at most 0.001, with its 95% interval, and the median of the p-values
     false positives the same of images without the watermark: unmarked samples, real images, and marked samples read with other keys
-    averages        Tree-Ring's removal (Yang et al. 2024, "Steganalysis on digital watermarking"): the mean of many marked images less that
-                    of as many unmarked ones is subtracted from each, and for forging added to unmarked ones; beside it what the mean of
-                    other unmarked ones does, which knows nothing of a watermark
+    averages        Tree-Ring's removal (Yang et al. 2024, "Can simple averaging defeat modern watermarks?"): the mean of many marked images
+                    less that of as many unmarked ones is subtracted from each, and for forging added to unmarked ones; beside it what the
+                    mean of other unmarked ones does, which knows nothing of a watermark
     copied noise    forging with the model: the noise that is found in a marked image, at its size, is drawn from once more
     --ways          ways back to the noise, on unmarked samples: how many standard deviations the sum of the weights of signs that are read
                     rightly lies above that of chance, mean and least of --damaged images; with 16 bits of nonce 5.5 are needed

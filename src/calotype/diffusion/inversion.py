@@ -11,8 +11,8 @@ from calotype.diffusion.path import NoiseLevel
 from calotype.diffusion.samplers import Denoiser, trapezoid
 
 CORRECTIONS = 1
-"""Evaluations that the last step is inverted with. Most of the noise is in what that step leaves of it, a few levels of 255: more of
-them read a clean image better still, and one that was compressed worse."""
+"""Evaluations that the last step is inverted with: more of them read a clean image better, and one that was compressed worse
+(docs/watermark.md)."""
 
 
 def starting_noise(denoise: Denoiser, image: Tensor, levels: Sequence[NoiseLevel], corrections: int = CORRECTIONS) -> Tensor:
