@@ -19,10 +19,16 @@ from calotype.metrics.confidence import (
     expected_errors,
     fit_temperature,
     halves,
-    negative_log_likelihood,
+    log_softmax,
     reliability,
     softmax,
 )
+from calotype.metrics.inputs import Beliefs
+from calotype.metrics.recognition import log_loss
+
+
+def log_loss_at(logits: np.ndarray, labels: np.ndarray, temperature: float) -> float:
+    return log_loss(Beliefs(labels, log_softmax(logits, temperature))).value
 
 
 def drawn(n: int, true: float, seed: int = 0, classes: int = 5) -> tuple[np.ndarray, np.ndarray]:
@@ -39,12 +45,12 @@ def test_the_temperature_is_the_best_of_a_grid_and_where_the_gradient_is_zero(tr
     found = fit_temperature(logits, labels)
     assert found == pytest.approx(true, rel=0.25)
     grid = np.exp(np.linspace(np.log(0.1), np.log(10), 2001))
-    losses = [negative_log_likelihood(logits, labels, t) for t in grid]
+    losses = [log_loss_at(logits, labels, t) for t in grid]
     assert found == pytest.approx(grid[int(np.argmin(losses))], rel=0.003)
     t = torch.tensor(found, dtype=torch.float64, requires_grad=True)
     loss = functional.cross_entropy(torch.from_numpy(logits) / t, torch.from_numpy(labels))
     loss.backward()
-    assert loss.item() == pytest.approx(negative_log_likelihood(logits, labels, found))
+    assert loss.item() == pytest.approx(log_loss_at(logits, labels, found))
     assert t.grad is not None
     assert abs(t.grad.item()) < 1e-6
 

@@ -18,12 +18,13 @@ from calotype.engine.images import aside, augmentation_of
 from calotype.engine.run import Run
 from calotype.engine.trainer import Trainer
 from calotype.errors import UserError
-from calotype.metrics.confidence import negative_log_likelihood
+from calotype.metrics.confidence import log_softmax
 from calotype.metrics.features import cached, for_selection
 from calotype.metrics.frechet import FD, Moments, bias, check_count, frechet
+from calotype.metrics.inputs import Beliefs
 from calotype.metrics.predictions import predictions
 from calotype.metrics.quality import PSNR
-from calotype.metrics.recognition import ACCURACY, LOG_LOSS
+from calotype.metrics.recognition import ACCURACY, LOG_LOSS, log_loss, share_right
 from calotype.models import MODELS
 from calotype.types import Noise, mix
 
@@ -122,7 +123,8 @@ class ModelSelector:
         logits = predictions(self.trainer.best, images.pixels, self.trainer.device).logits
         if not np.isfinite(logits).all():
             return math.inf, math.nan
-        return negative_log_likelihood(logits, images.labels), float((logits.argmax(1) == images.labels).mean())
+        beliefs = Beliefs(images.labels, log_softmax(logits))
+        return log_loss(beliefs).value, share_right(beliefs).value
 
     def _psnr(self) -> tuple[float, float]:
         """Minus the mean PSNR in dB of held-out patches, all channels, infinite for results that are not finite; and their number."""

@@ -36,6 +36,7 @@ from calotype.metrics.confidence import (
     exact_interval,
     fit_temperature,
     halves,
+    log_softmax,
     reliability,
     softmax,
 )
@@ -79,7 +80,7 @@ class RecognitionTarget:
         doubtful: Suspects | None = None
         if self.training is not None:
             taught = _asked(self, self.training, request, "recognizing training images")
-            train = Beliefs(_labels(self.training), softmax(taught.logits, self._temperature(seen.logits, labels)))
+            train = Beliefs(_labels(self.training), log_softmax(taught.logits, self._temperature(seen.logits, labels)))
             if len(self.training) >= FEWEST and len(np.unique(train.labels)) > 1:
                 doubtful = suspects(taught.features, train.labels, len(classes), request.seed)
         wrong = _mistakes(held)
@@ -108,9 +109,9 @@ class RecognitionTarget:
         return fit_temperature(logits, labels) if stored is None else stored.temperature
 
     def _calibrated(self, logits: Doubles, labels: Labels) -> Doubles:
-        """Beliefs at a temperature that has not seen the label of the image: each half of them at that of the other, or the stored one."""
+        """Log-probabilities at a temperature that has not seen the label of the image: each half at that of the other, or the stored one."""
         stored = self.trained.calibration
-        return crossed_temperature(logits, labels) if self.own or stored is None else softmax(logits, stored.temperature)
+        return crossed_temperature(logits, labels) if self.own or stored is None else log_softmax(logits, stored.temperature)
 
     def _recognition(self, logits: Doubles, held: Beliefs, train: Beliefs | None, wrong: Labels, doubtful: Suspects | None) -> Recognition:
         classes, right = self.trained.spec.classes, int(held.right.sum())

@@ -20,21 +20,16 @@ DRAWS = 300  # of labels from the beliefs themselves
 _HALVES_SEED = 5  # constant forever: it decides which images judge each other
 
 
-def log_softmax(logits: Doubles) -> Doubles:
-    """Log-probabilities (N, K) of logits (N, K)."""
-    shifted = logits - logits.max(1, keepdims=True)
+def log_softmax(logits: Doubles, temperature: float = 1.0) -> Doubles:
+    """Log-probabilities (N, K) of logits (N, K) at a temperature."""
+    shifted = (logits - logits.max(1, keepdims=True)) / temperature
     found: Doubles = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
     return found
 
 
 def softmax(logits: Doubles, temperature: float = 1.0) -> Doubles:
     """Probabilities (N, K) of logits (N, K) at a temperature."""
-    return np.exp(log_softmax(logits / temperature))
-
-
-def negative_log_likelihood(logits: Doubles, labels: Labels, temperature: float = 1.0) -> float:
-    """The mean of -log p of the labels (N,), in nats."""
-    return float(-log_softmax(logits / temperature)[np.arange(len(labels)), labels].mean())
+    return np.exp(log_softmax(logits, temperature))
 
 
 def fit_temperature(logits: Doubles, labels: Labels) -> float:
@@ -66,11 +61,11 @@ def halves(count: int) -> tuple[Labels, Labels]:
 
 
 def crossed_temperature(logits: Doubles, labels: Labels) -> Doubles:
-    """Probabilities (N, K), those of each half at the temperature that the other gives: none has been fitted to its own label."""
+    """Log-probabilities (N, K), those of each half at the temperature that the other gives: none has been fitted to its own label."""
     found = np.empty_like(logits)
     one, two = halves(len(labels))
     for half, other in ((one, two), (two, one)):
-        found[half] = softmax(logits[half], fit_temperature(logits[other], labels[other]) if len(labels) > 1 else 1.0)
+        found[half] = log_softmax(logits[half], fit_temperature(logits[other], labels[other]) if len(labels) > 1 else 1.0)
     return found
 
 
