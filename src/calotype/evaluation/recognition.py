@@ -109,7 +109,7 @@ class RecognitionTarget:
         return fit_temperature(logits, labels) if stored is None else stored.temperature
 
     def _calibrated(self, logits: Doubles, labels: Labels) -> Doubles:
-        """Log-probabilities at a temperature that has not seen the label of the image: half of them at that of the others, or the stored one."""
+        """Log-probabilities at a temperature without a part of the image: each half of them at that of the other, or the stored one."""
         stored = self.trained.calibration
         return crossed_temperature(logits, labels) if self.own or stored is None else log_softmax(logits, stored.temperature)
 
