@@ -77,10 +77,8 @@ def main() -> None:
         right = judged(way, patches, labels, options.seed)
         low, high = exact_interval(int(right.sum()), len(right))
         wrong = [f"{(~right[labels == k]).sum()} of 100 {name}" for k, name in enumerate(CLASSES)]
-        print(
-            f"{way:9} {100 * right.mean():.1f}% of {len(right)} ({100 * low:.1f}% to {100 * high:.1f}%); wrong: {', '.join(wrong)}",
-            flush=True,
-        )
+        share = f"{100 * right.mean():.1f}% of {len(right)} ({100 * low:.1f}% to {100 * high:.1f}%)"
+        print(f"{way:9} {share}; wrong: {', '.join(wrong)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,165 @@
+"""How many strange images a trained classifier calls unlike those that it knows, by several measures, at the same false alarms.
+
+    calotype train resnet --minutes 2 --train.threads 1
+    python benchmarks/unlike.py runs/resnet-mnist5k-0001 --strange letters inverted CIFAR.zip clothing noise
+
+The limits of every measure are set on half of the images that the run held out, by lot, so that 5% of such images are called unlike; the
+other half is counted as false alarms. ``now`` is what `calotype classify` does. Strange images are brought to the shape of the
+classifier: a name of `calotype.data`, a path, or one of
+  letters    A to Z in the typefaces of matplotlib, white on black, a little turned and moved
+  inverted   the held-out images themselves with black and white exchanged
+  noise      every pixel by itself
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from matplotlib import font_manager
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from calotype.data import load
+from calotype.evaluation.request import Request
+from calotype.evaluation.run_info import RunInfo
+from calotype.metrics.confidence import FALSE_ALARMS, energy, energy_limits, halves, softmax
+from calotype.metrics.predictions import Predictions, predictions
+from calotype.tasks.classify import open_classifier
+from calotype.types import ImageSpec
+
+Features = NDArray[np.float64]
+FONTS = ("DejaVu Sans", "DejaVu Serif", "DejaVu Sans Mono", "STIXGeneral", "cmr10", "cmss10")
+COUNT = 300  # images of each strange kind at most
+NEIGHBORS = 10
+
+
+def letters(spec: ImageSpec, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """(COUNT, H, W, C): drawn large, then turned, moved and made smaller."""
+    found, side = [], 4 * spec.size
+    for row in range(COUNT):
+        font = ImageFont.truetype(font_manager.findfont(FONTS[row % len(FONTS)]), round(side * rng.uniform(0.6, 0.75)))
+        picture = Image.new("L", (side, side))
+        place = tuple(side / 2 + side * rng.uniform(-0.05, 0.05, 2))
+        ImageDraw.Draw(picture).text(place, chr(ord("A") + row % 26), fill=255, font=font, anchor="mm")
+        small = picture.rotate(rng.uniform(-10, 10), Image.Resampling.BICUBIC).resize((spec.size, spec.size), Image.Resampling.LANCZOS)
+        found.append(np.repeat(np.asarray(small)[:, :, None], spec.channels, 2))
+    return np.stack(found)
+
+
+def strange(name: str, held: NDArray[np.uint8], spec: ImageSpec) -> NDArray[np.uint8]:
+    """Images of a kind, in the shape of the classifier."""
+    rng = np.random.default_rng(7)
+    if name == "letters":
+        return letters(spec, rng)
+    if name == "inverted":
+        return 255 - held[:COUNT]
+    if name == "noise":
+        return rng.integers(0, 256, (COUNT, *held.shape[1:]), dtype=np.uint8)
+    split = load(name, size=spec.size, channels=spec.channels)
+    pixels = split.train.pixels
+    return np.asarray(pixels[np.sort(rng.permutation(len(pixels))[:COUNT])])
+
+
+class Known:
+    """What measures know of the training images: their features by class."""
+
+    def __init__(self, features: Features, labels: NDArray[np.int64], classes: int) -> None:
+        self.labels, self.features = labels, features
+        self.means = np.stack([features[labels == k].mean(0) for k in range(classes) if (labels == k).any()])
+        place = np.searchsorted(np.unique(labels), labels)
+        self.center, apart = features.mean(0), features - self.means[place]
+        self.within, self.whole = _precision(apart), _precision(features - self.center)
+        self.unit = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
+
+    def mahalanobis(self, x: Features) -> Features:
+        """The squared distance to the nearest class mean (Lee et al. 2018)."""
+        return np.min([_squared(x - mean, self.within) for mean in self.means], 0)
+
+    def relative(self, x: Features) -> Features:
+        """The same less the distance to all images as one class (Ren et al. 2021)."""
+        return self.mahalanobis(x) - _squared(x - self.center, self.whole)
+
+    def neighbor(self, x: Features) -> Features:
+        """The distance to the tenth nearest training image, features at length 1 (Sun et al. 2022)."""
+        unit = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+        near = np.partition(-(unit @ self.unit.T), NEIGHBORS - 1, axis=1)[:, NEIGHBORS - 1]
+        return np.sqrt(np.maximum(0, 2 + 2 * near))
+
+    def residual(self, x: Features) -> Features:
+        """The part of the features in the directions in which training images vary least (Wang et al. 2022, ViM), a share of the whole."""
+        values, vectors = np.linalg.eigh(np.cov(self.features.T))
+        small = vectors[:, np.cumsum(values) <= 0.05 * values.sum()]
+        return np.linalg.norm((x - self.center) @ small, axis=1)
+
+
+def _precision(apart: Features) -> Features:
+    """The inverse of the covariance of (N, d), shrunk towards a multiple of the unit matrix (Ledoit & Wolf 2004)."""
+    n, d = apart.shape
+    covariance = apart.T @ apart / n
+    mean = np.trace(covariance) / d
+    spread = ((covariance - mean * np.eye(d)) ** 2).sum() / d
+    noise = min(spread, ((apart**2).sum(1) ** 2).mean() / d / n - (covariance**2).sum() / d / n)
+    share = noise / spread if spread > 0 else 1.0
+    return np.linalg.inv((1 - share) * covariance + max(share, 1e-6) * mean * np.eye(d))
+
+
+def _squared(apart: Features, precision: Features) -> Features:
+    return np.einsum("ni,ij,nj->n", apart, precision, apart, optimize=True)
+
+
+def measures(known: Known) -> dict[str, Callable[[Predictions], Features]]:
+    """Each a number that is large for strange images."""
+
+    def of(measure: Callable[[Features], Features]) -> Callable[[Predictions], Features]:
+        return lambda found: measure(found.features.astype(np.float64))
+
+    return {
+        "belief": lambda found: -softmax(found.logits).max(1),
+        "energy": lambda found: energy(found.logits),
+        "mahalanobis": of(known.mahalanobis),
+        "relative": of(known.relative),
+        "neighbor": of(known.neighbor),
+        "residual": of(known.residual),
+    }
+
+
+def main() -> None:
+    """Ask, count, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--strange", nargs="+", required=True)
+    parser.add_argument("--train", type=int, default=2_000, help="training images that the measures know")
+    parser.add_argument("--keep", type=Path, help="an .npz file for the features")
+    options = parser.parse_args()
+    trained = open_classifier(options.run)
+    split = RunInfo.of(options.run, Request()).split
+    assert split is not None and split.train.labels is not None
+    model, spec, device = trained.generator.model, trained.spec, trained.generator.device
+    rows = np.sort(np.random.default_rng(0).permutation(len(split.train))[: options.train])
+    taught = predictions(model, split.train.pixels[rows], device)
+    known = Known(taught.features.astype(np.float64), split.train.labels[rows], len(spec.classes))
+    held = predictions(model, split.holdout.pixels, device)
+    sets = {Path(name).stem: predictions(model, strange(name, split.holdout.pixels, spec), device) for name in options.strange}
+    if options.keep:
+        found = {"train": taught, "held": held, **sets}
+        arrays = {f"{kind}/{name}": getattr(p, kind) for name, p in found.items() for kind in ("features", "logits")}
+        np.savez(options.keep, labels=split.train.labels[rows], held_labels=split.holdout.labels, **arrays)
+    one, two = halves(len(held))
+    print(f"{'':14}{'false alarms':>14}" + "".join(f"{name[:14]:>16}" for name in sets))
+    for name, measure in measures(known).items():
+        of_held = measure(held)
+        limit = np.sort(of_held[one])[-max(1, int(FALSE_ALARMS * (len(one) + 1)))]
+        caught = [(of_held[two] > limit).mean(), *((measure(found) > limit).mean() for found in sets.values())]
+        print(f"{name:14}{caught[0]:14.1%}" + "".join(f"{share:16.1%}" for share in caught[1:]))
+    low, high = energy_limits(energy(held.logits[one])) or (-np.inf, np.inf)
+    shares = [
+        ((e := energy(found.logits)) < low) | (e > high) for found in (Predictions(held.logits[two], held.features[two]), *sets.values())
+    ]
+    print(f"{'both energies':14}{shares[0].mean():14.1%}" + "".join(f"{share.mean():16.1%}" for share in shares[1:]))
+
+
+if __name__ == "__main__":
+    main()
