@@ -136,7 +136,8 @@ def main() -> None:
     options = parser.parse_args()
     trained = open_classifier(options.run)
     split = RunInfo.of(options.run, Request()).split
-    assert split is not None and split.train.labels is not None
+    assert split is not None
+    assert split.train.labels is not None
     model, spec, device = trained.generator.model, trained.spec, trained.generator.device
     rows = np.sort(np.random.default_rng(0).permutation(len(split.train))[: options.train])
     taught = predictions(model, split.train.pixels[rows], device)
@@ -155,10 +156,11 @@ def main() -> None:
         caught = [(of_held[two] > limit).mean(), *((measure(found) > limit).mean() for found in sets.values())]
         print(f"{name:14}{caught[0]:14.1%}" + "".join(f"{share:16.1%}" for share in caught[1:]))
     low, high = energy_limits(energy(held.logits[one])) or (-np.inf, np.inf)
-    shares = [
-        ((e := energy(found.logits)) < low) | (e > high) for found in (Predictions(held.logits[two], held.features[two]), *sets.values())
-    ]
-    print(f"{'both energies':14}{shares[0].mean():14.1%}" + "".join(f"{share.mean():16.1%}" for share in shares[1:]))
+    shares = []
+    for found in (Predictions(held.logits[two], held.features[two]), *sets.values()):
+        energies = energy(found.logits)
+        shares.append(float(((energies < low) | (energies > high)).mean()))
+    print(f"{'both energies':14}{shares[0]:14.1%}" + "".join(f"{share:16.1%}" for share in shares[1:]))
 
 
 if __name__ == "__main__":
