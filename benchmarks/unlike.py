@@ -4,7 +4,7 @@
     python benchmarks/unlike.py runs/resnet-mnist5k-0001 --strange letters inverted CIFAR.zip clothing noise
 
 The limits of every measure are set on half of the images that the run held out, by lot, so that 5% of such images are called unlike; the
-other half is counted as false alarms. ``now`` is what `calotype classify` does. Strange images are brought to the shape of the
+other half is counted as false alarms. ``neighbor`` is what `calotype classify` does. Strange images are brought to the shape of the
 classifier: a name of `calotype.data`, a path, or one of
   letters    A to Z in the typefaces of matplotlib, white on black, a little turned and moved
   inverted   the held-out images themselves with black and white exchanged
@@ -25,15 +25,15 @@ from PIL import Image, ImageDraw, ImageFont
 from calotype.data import load
 from calotype.evaluation.request import Request
 from calotype.evaluation.run_info import RunInfo
-from calotype.metrics.confidence import FALSE_ALARMS, energy, energy_limits, halves, softmax
-from calotype.metrics.predictions import Predictions, predictions
+from calotype.metrics.confidence import halves, softmax
+from calotype.metrics.familiar import FALSE_ALARMS, KnownImages, distance_limit
+from calotype.metrics.predictions import Predictions
 from calotype.tasks.classify import open_classifier
 from calotype.types import ImageSpec
 
 Features = NDArray[np.float64]
 FONTS = ("DejaVu Sans", "DejaVu Serif", "DejaVu Sans Mono", "STIXGeneral", "cmr10", "cmss10")
 COUNT = 300  # images of each strange kind at most
-NEIGHBORS = 10
 
 
 def letters(spec: ImageSpec, rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -72,7 +72,6 @@ class Known:
         place = np.searchsorted(np.unique(labels), labels)
         self.center, apart = features.mean(0), features - self.means[place]
         self.within, self.whole = _precision(apart), _precision(features - self.center)
-        self.unit = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
 
     def mahalanobis(self, x: Features) -> Features:
         """The squared distance to the nearest class mean (Lee et al. 2018)."""
@@ -81,12 +80,6 @@ class Known:
     def relative(self, x: Features) -> Features:
         """The same less the distance to all images as one class (Ren et al. 2021)."""
         return self.mahalanobis(x) - _squared(x - self.center, self.whole)
-
-    def neighbor(self, x: Features) -> Features:
-        """The distance to the tenth nearest training image, features at length 1 (Sun et al. 2022)."""
-        unit = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
-        near = np.partition(-(unit @ self.unit.T), NEIGHBORS - 1, axis=1)[:, NEIGHBORS - 1]
-        return np.sqrt(np.maximum(0, 2 + 2 * near))
 
     def residual(self, x: Features) -> Features:
         """The part of the features in the directions in which training images vary least (Wang et al. 2022, ViM), a share of the whole."""
@@ -110,7 +103,13 @@ def _squared(apart: Features, precision: Features) -> Features:
     return np.einsum("ni,ij,nj->n", apart, precision, apart, optimize=True)
 
 
-def measures(known: Known) -> dict[str, Callable[[Predictions], Features]]:
+def energy(logits: Features) -> Features:
+    """The energy -log sum_k exp(z_k) of each image (Liu et al. 2020)."""
+    top = logits.max(1)
+    return -(top + np.log(np.exp(logits - top[:, None]).sum(1)))
+
+
+def measures(known: Known, images: KnownImages) -> dict[str, Callable[[Predictions], Features]]:
     """Each a number that is large for strange images."""
 
     def of(measure: Callable[[Features], Features]) -> Callable[[Predictions], Features]:
@@ -121,7 +120,7 @@ def measures(known: Known) -> dict[str, Callable[[Predictions], Features]]:
         "energy": lambda found: energy(found.logits),
         "mahalanobis": of(known.mahalanobis),
         "relative": of(known.relative),
-        "neighbor": of(known.neighbor),
+        "neighbor": lambda found: images.distances(found.features),
         "residual": of(known.residual),
     }
 
@@ -138,28 +137,30 @@ def main() -> None:
     split = RunInfo.of(options.run, Request()).split
     assert split is not None
     assert split.train.labels is not None
-    model, spec, device = trained.generator.model, trained.spec, trained.generator.device
+    spec = trained.spec
     rows = np.sort(np.random.default_rng(0).permutation(len(split.train))[: options.train])
-    taught = predictions(model, split.train.pixels[rows], device)
+    taught = trained.predictions(split.train.pixels[rows])
     known = Known(taught.features.astype(np.float64), split.train.labels[rows], len(spec.classes))
-    held = predictions(model, split.holdout.pixels, device)
-    sets = {Path(name).stem: predictions(model, strange(name, split.holdout.pixels, spec), device) for name in options.strange}
+    held = trained.predictions(split.holdout.pixels)
+    sets = {Path(name).stem: trained.predictions(strange(name, split.holdout.pixels, spec)) for name in options.strange}
     if options.keep:
         found = {"train": taught, "held": held, **sets}
         arrays = {f"{kind}/{name}": getattr(p, kind) for name, p in found.items() for kind in ("features", "logits")}
         np.savez(options.keep, labels=split.train.labels[rows], held_labels=split.holdout.labels, **arrays)
     one, two = halves(len(held))
     print(f"{'':14}{'false alarms':>14}" + "".join(f"{name[:14]:>16}" for name in sets))
-    for name, measure in measures(known).items():
+    for name, measure in measures(known, KnownImages.of(taught.features)).items():
         of_held = measure(held)
-        limit = np.sort(of_held[one])[-max(1, int(FALSE_ALARMS * (len(one) + 1)))]
+        limit = distance_limit(of_held[one])
+        assert limit is not None
         caught = [(of_held[two] > limit).mean(), *((measure(found) > limit).mean() for found in sets.values())]
         print(f"{name:14}{caught[0]:14.1%}" + "".join(f"{share:16.1%}" for share in caught[1:]))
-    low, high = energy_limits(energy(held.logits[one])) or (-np.inf, np.inf)
+    energies = energy(held.logits[one])
+    low, high = np.quantile(energies, FALSE_ALARMS / 2), np.quantile(energies, 1 - FALSE_ALARMS / 2)
     shares = []
-    for found in (Predictions(held.logits[two], held.features[two]), *sets.values()):
-        energies = energy(found.logits)
-        shares.append(float(((energies < low) | (energies > high)).mean()))
+    for logits in (held.logits[two], *(found.logits for found in sets.values())):
+        outside = (energy(logits) < low) | (energy(logits) > high)
+        shares.append(float(outside.mean()))
     print(f"{'both energies':14}{shares[0]:14.1%}" + "".join(f"{share:16.1%}" for share in shares[1:]))
 
 

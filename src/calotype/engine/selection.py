@@ -98,7 +98,7 @@ class ModelSelector:
         at.since += 1
         if better := value < (math.inf if at.best is None else at.best):  # infinity is no score to remember
             at.best, at.since = value, 0
-            known = calibrated(model, trainer.held_out, config.data.fit, trainer.device)
+            known = calibrated(model, trainer.loader.images, trainer.held_out, config.data, trainer.device)
             self.run.export(model, config, model.spec, at.step, self.run.best, known)
         at.early = config.log.patience is not None and at.since >= config.log.patience
         return {"event": "score", "step": at.step, **facts, "best": better}
@@ -120,7 +120,8 @@ class ModelSelector:
         images = self.trainer.validation
         assert images is not None
         assert images.labels is not None
-        logits = predictions(self.trainer.best, images.pixels, self.trainer.device).logits
+        mirrored = bool(self.trainer.config.data.flip)
+        logits = predictions(self.trainer.best, images.pixels, self.trainer.device, mirrored=mirrored).logits
         if not np.isfinite(logits).all():
             return math.inf, math.nan
         beliefs = Beliefs(images.labels, log_softmax(logits))

@@ -247,7 +247,7 @@ def _save(run: Run, trainer: Trainer) -> None:
     at, best = trainer.progress, trainer.best
     best.eval()
     finished = at.early or at.step >= at.steps
-    known = calibrated(best, trainer.held_out, trainer.config.data.fit, trainer.device) if finished else None
+    known = calibrated(best, trainer.loader.images, trainer.held_out, trainer.config.data, trainer.device) if finished else None
     run.export(best, trainer.config, best.spec, at.step, calibration=known)
     points = best.spec.points
     if best.draws and (at.step or points) and trainer.config.log.grid:

@@ -31,8 +31,6 @@ from calotype.metrics.confidence import (
     Labels,
     confusion,
     crossed_temperature,
-    energy,
-    energy_limits,
     exact_interval,
     fit_temperature,
     halves,
@@ -40,8 +38,9 @@ from calotype.metrics.confidence import (
     reliability,
     softmax,
 )
+from calotype.metrics.familiar import distance_limit
 from calotype.metrics.inputs import Beliefs
-from calotype.metrics.predictions import Predictions, predictions
+from calotype.metrics.predictions import Predictions
 from calotype.metrics.recognition import FEWEST, Suspects, suspects
 from calotype.tasks.classify import TrainedClassifier
 from calotype.tasks.model_inputs import labels_for
@@ -99,21 +98,24 @@ class RecognitionTarget:
                 train_threads=known.threads,
                 **training(known.records, known.steps),
             ),
-            recognition=self._recognition(seen.logits, held, train, wrong, doubtful),
+            recognition=self._recognition(seen, held, train, wrong, doubtful),
         )
         findings = answers(RecognitionEvidence(held, classes, train, doubtful, request.seed))
         return EvaluationResult(report, [*findings, *(answers(History(known.records, of="classifier")) if known.records else ())])
 
     def _temperature(self, logits: Doubles, labels: Labels) -> float:
-        stored = self.trained.calibration
-        return fit_temperature(logits, labels) if stored is None else stored.temperature
+        stored = self.trained.temperature
+        return fit_temperature(logits, labels) if stored is None else stored
 
     def _calibrated(self, logits: Doubles, labels: Labels) -> Doubles:
         """Log-probabilities at a temperature without a part of the image: each half of them at that of the other, or the stored one."""
-        stored = self.trained.calibration
-        return crossed_temperature(logits, labels) if self.own or stored is None else log_softmax(logits, stored.temperature)
+        stored = self.trained.temperature
+        return crossed_temperature(logits, labels) if self.own or stored is None else log_softmax(logits, stored)
 
-    def _recognition(self, logits: Doubles, held: Beliefs, train: Beliefs | None, wrong: Labels, doubtful: Suspects | None) -> Recognition:
+    def _recognition(
+        self, seen: Predictions, held: Beliefs, train: Beliefs | None, wrong: Labels, doubtful: Suspects | None
+    ) -> Recognition:
+        logits = seen.logits
         classes, right = self.trained.spec.classes, int(held.right.sum())
         table = confusion(held.labels, held.named, len(classes))
         return Recognition(
@@ -128,7 +130,7 @@ class RecognitionTarget:
             own_temperature=self.own or self.trained.calibration is None,
             before=reliability(softmax(logits), held.labels),
             after=reliability(held.probabilities, held.labels),
-            unlike=self._unlike(energy(logits)),
+            unlike=self._unlike(seen),
             mistakes=tuple(
                 NamedImage(
                     self.held.name_of(int(row)),
@@ -143,20 +145,21 @@ class RecognitionTarget:
             checked=0 if doubtful is None else doubtful.checked,
         )
 
-    def _unlike(self, energies: Doubles) -> float | None:
-        """The share of held-out images that are called unlike: each half by limits of the other, or all by the stored ones."""
+    def _unlike(self, seen: Predictions) -> float | None:
+        """The share of held-out images that are called unlike: each half by the limit of the other, or all by the stored one."""
         stored = self.trained.calibration
-        if not self.own and stored is not None and stored.energies is not None:
-            return float(np.mean([stored.unlike(e) for e in energies.tolist()]))
-        alarms = 0
-        one, two = halves(len(energies))
+        if stored is None or stored.known is None:
+            return None
+        if not self.own and (unlike := stored.unlike(seen)) is not None:
+            return float(unlike.mean())
+        alarms, distances = 0, stored.known.distances(seen.features)
+        one, two = halves(len(distances))
         for half, other in ((one, two), (two, one)):
-            limits = energy_limits(energies[other])
-            if limits is None:
+            limit = distance_limit(distances[other])
+            if limit is None:
                 return None
-            asked = energies[half]
-            alarms += int(((asked < limits[0]) | (asked > limits[1])).sum())
-        return alarms / len(energies)
+            alarms += int((distances[half] > limit).sum())
+        return alarms / len(distances)
 
 
 def open_target(path: Path, trained: TrainedClassifier, request: Request) -> RecognitionTarget:
@@ -245,8 +248,7 @@ def _labels(images: Images) -> Labels:
 
 
 def _asked(target: RecognitionTarget, images: Images, request: Request, what: str) -> Predictions:
-    generator = target.trained.generator
-    return predictions(generator.model, images.pixels, generator.device, request.progress(what))
+    return target.trained.predictions(images.pixels, request.progress(what))
 
 
 def _mistakes(held: Beliefs) -> Labels:

@@ -1,4 +1,4 @@
-"""How far a classifier's beliefs can be trusted: temperature, calibration error, unlike images, exact intervals. Functions of arrays."""
+"""How far a classifier's beliefs can be trusted: temperature, calibration error, exact intervals. Functions of arrays."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ Labels = NDArray[np.int64]
 
 COLDEST, HOTTEST = 0.05, 20.0  # temperatures that are searched: where every image is right, none is cold enough
 BINS = 15  # of beliefs, as Guo et al. 2017 count
-FALSE_ALARMS = 0.05  # the share of images of the known kinds that are called unlike them
 DRAWS = 300  # of labels from the beliefs themselves
 _HALVES_SEED = 5  # constant forever: it decides which images judge each other
 
@@ -104,28 +103,6 @@ def expected_errors(probabilities: Doubles, seed: int, bins: int = BINS) -> Doub
         right = np.bincount(place, rng.random(len(belief)) < belief, bins)
         found[draw] = np.abs(total - right).sum() / len(belief)
     return found
-
-
-def energy(logits: Doubles) -> Doubles:
-    """The energy -log sum_k exp(z_k) of each image, (N,): a density of the known images up to a constant (Liu et al. 2020)."""
-    top = logits.max(1)
-    found: Doubles = -(top + np.log(np.exp(logits - top[:, None]).sum(1)))
-    return found
-
-
-def energy_limits(energies: Doubles, false_alarms: float = FALSE_ALARMS) -> Interval | None:
-    """The energies between which an image counts as like the known ones: ``false_alarms`` of such images at most lie outside on average.
-
-    Liu et al. call images of high energy unlike. A network that learned small gray pictures answers a photograph with larger logits than it
-    ever gave, and so with an energy that is far too low: half of the alarms watch that side. The limits are the k-th smallest and the k-th
-    largest of N held-out energies with k = floor(a (N + 1) / 2), which holds whatever their distribution (split conformal prediction,
-    Vovk et al. 2005). None where there are too few for that.
-    """
-    place = math.floor(false_alarms * (len(energies) + 1) / 2)
-    if place < 1:
-        return None
-    ordered = np.sort(energies)
-    return float(ordered[place - 1]), float(ordered[-place])
 
 
 def confusion(labels: Labels, named: Labels, classes: int) -> Labels:

@@ -27,8 +27,12 @@ class Predictions:
 
 
 @torch.no_grad()
-def predictions(model: Model, pixels: Pixels, device: torch.device | str, progress: Progress | None = None) -> Predictions:
+def predictions(
+    model: Model, pixels: Pixels, device: torch.device | str, progress: Progress | None = None, *, mirrored: bool = False
+) -> Predictions:
     """What a classifier on ``device`` makes of images (N, H, W, C) uint8 of its own shape, in batches; they vary in nothing.
+
+    Where ``mirrored``, the features of an image are the mean of its own and those of its mirror image, and so are its logits.
 
     Raises:
         TypeError: for a model that tells no classes apart.
@@ -42,6 +46,8 @@ def predictions(model: Model, pixels: Pixels, device: torch.device | str, progre
             rows = torch.from_numpy(np.array(pixels[first : first + step])).to(device)
             image = rows.permute(0, 3, 1, 2).float().sub_(127.5).mul_(1 / 127.5)  # as `calotype.data.Loader` does
             found = model.features(image)
+            if mirrored:
+                found = (found + model.features(image.flip(3))) / 2
             features.append(found.float().cpu().numpy())
             logits.append(model.logits_of(found).double().cpu().numpy())
             if progress is not None:
