@@ -33,7 +33,7 @@ def config_of(way: str, data: Path, seed: int) -> Config:
     recipe, steps = {"probe": ("transfer", 1), "transfer": ("transfer", 40), "resnet": ("resnet", 200)}[way]
     config = named(recipe)
     if way == "probe":
-        config = replace(config, model=replace(config.model, tune=0))
+        config = replace(config, model=replace(config.model, tune=0))  # type: ignore[arg-type]
     train = replace(config.train, minutes=None, steps=steps, seed=seed, threads=1, batch=min(32, config.train.batch))
     return replace(config, data=replace(config.data, source=str(data), channels=1), train=train)
 
@@ -71,7 +71,7 @@ def main() -> None:
     parser.add_argument("--recipes", nargs="+", default=["probe", "transfer", "resnet"], choices=["probe", "transfer", "resnet"])
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    patches = (lfw_subset() * 255).round().astype(np.uint8)
+    patches = (np.asarray(lfw_subset()) * 255).round().astype(np.uint8)  # type: ignore[no-untyped-call]
     labels = np.repeat([0, 1], 100)
     for way in options.recipes:
         right = judged(way, patches, labels, options.seed)

@@ -50,7 +50,7 @@ def main() -> None:
             config = named("transfer")
             config = replace(
                 config,
-                model=replace(config.model, tune=tune),
+                model=replace(config.model, tune=tune),  # type: ignore[arg-type]
                 data=replace(config.data, source=f"{place}/data"),
                 train=replace(config.train, minutes=None, steps=steps, threads=1, seed=options.seed),
             )

@@ -64,7 +64,8 @@ def by_resnet(train: Images, asked: Images, seconds: float) -> NDArray[np.bool_]
         assert asked.labels is not None
         names = sorted(asked.classes)
         label = np.array([names.index(asked.classes[k]) for k in asked.labels.tolist()])
-        return predictions(model, asked.pixels, "cpu").logits.argmax(1) == label
+        found: NDArray[np.bool_] = predictions(model, asked.pixels, "cpu").logits.argmax(1) == label
+        return found
 
 
 def by_photographs(train: Images, asked: Images, counts: list[int]) -> list[NDArray[np.bool_]]:

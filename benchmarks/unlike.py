@@ -75,7 +75,8 @@ class Known:
 
     def mahalanobis(self, x: Features) -> Features:
         """The squared distance to the nearest class mean (Lee et al. 2018)."""
-        return np.min([_squared(x - mean, self.within) for mean in self.means], 0)
+        found: Features = np.min(np.stack([_squared(x - mean, self.within) for mean in self.means]), 0)
+        return found
 
     def relative(self, x: Features) -> Features:
         """The same less the distance to all images as one class (Ren et al. 2021)."""
@@ -85,7 +86,8 @@ class Known:
         """The part of the features in the directions in which training images vary least (Wang et al. 2022, ViM), a share of the whole."""
         values, vectors = np.linalg.eigh(np.cov(self.features.T))
         small = vectors[:, np.cumsum(values) <= 0.05 * values.sum()]
-        return np.linalg.norm((x - self.center) @ small, axis=1)
+        found: Features = np.linalg.norm((x - self.center) @ small, axis=1)
+        return found
 
 
 def _precision(apart: Features) -> Features:
@@ -96,17 +98,20 @@ def _precision(apart: Features) -> Features:
     spread = ((covariance - mean * np.eye(d)) ** 2).sum() / d
     noise = min(spread, ((apart**2).sum(1) ** 2).mean() / d / n - (covariance**2).sum() / d / n)
     share = noise / spread if spread > 0 else 1.0
-    return np.linalg.inv((1 - share) * covariance + max(share, 1e-6) * mean * np.eye(d))
+    found: Features = np.linalg.inv((1 - share) * covariance + max(share, 1e-6) * mean * np.eye(d))
+    return found
 
 
 def _squared(apart: Features, precision: Features) -> Features:
-    return np.einsum("ni,ij,nj->n", apart, precision, apart, optimize=True)
+    found: Features = np.einsum("ni,ij,nj->n", apart, precision, apart, optimize=True)
+    return found
 
 
 def energy(logits: Features) -> Features:
     """The energy -log sum_k exp(z_k) of each image (Liu et al. 2020)."""
     top = logits.max(1)
-    return -(top + np.log(np.exp(logits - top[:, None]).sum(1)))
+    found: Features = -(top + np.log(np.exp(logits - top[:, None]).sum(1)))
+    return found
 
 
 def measures(known: Known, images: KnownImages) -> dict[str, Callable[[Predictions], Features]]:
@@ -146,7 +151,7 @@ def main() -> None:
     if options.keep:
         found = {"train": taught, "held": held, **sets}
         arrays = {f"{kind}/{name}": getattr(p, kind) for name, p in found.items() for kind in ("features", "logits")}
-        np.savez(options.keep, labels=split.train.labels[rows], held_labels=split.holdout.labels, **arrays)
+        np.savez(options.keep, labels=split.train.labels[rows], **arrays)
     one, two = halves(len(held))
     print(f"{'':14}{'false alarms':>14}" + "".join(f"{name[:14]:>16}" for name in sets))
     for name, measure in measures(known, KnownImages.of(taught.features)).items():

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from calotype.engine.train import resume, train
     from calotype.evaluation.evaluate import evaluate
     from calotype.pictures import save_grid, save_images
+    from calotype.tasks.calibrate import calibrate
     from calotype.tasks.classify import classify
     from calotype.tasks.restore import restore_pixels
     from calotype.tasks.restoring import restore
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 # The names above are imported at their first use, so that importing the package stays fast.
 _HOMES = {
+    "calibrate": "tasks.calibrate",
     "classify": "tasks.classify",
     "Display": "engine.display",
     "train": "engine.train",
@@ -48,6 +50,7 @@ __all__ = [
     "Generator",
     "More",
     "__version__",
+    "calibrate",
     "classify",
     "config",
     "data",

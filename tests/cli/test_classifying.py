@@ -243,3 +243,28 @@ def test_the_best_weights_are_those_of_the_smallest_log_loss(capsys: pytest.Capt
     assert all(0 <= line["accuracy"] <= 1 for line in scores)
     assert [line["best"] for line in scores] == [loss == min(losses[: i + 1]) for i, loss in enumerate(losses)]
     assert (tmp_path / "run/best/calibration.json").is_file()
+
+
+def test_a_classifier_is_calibrated_anew_in_python_as_by_its_training(trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained / "run", tmp_path / "run")
+    model = tmp_path / "run/model"
+    kept, known = json.loads((model / "calibration.json").read_text()), (model / "known.safetensors").read_bytes()
+    for name in ("calibration.json", "known.safetensors"):
+        (model / name).unlink()
+    calotype.calibrate(tmp_path / "run")
+    assert (model / "known.safetensors").read_bytes() == known
+    found = json.loads((model / "calibration.json").read_text())
+    assert found == {**kept, "temperature": pytest.approx(kept["temperature"]), "distance": pytest.approx(kept["distance"])}
+
+
+def test_a_model_by_itself_is_calibrated_by_images_that_are_named(trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained / "run/model", tmp_path / "model")
+    with pytest.raises(UserError, match="name labelled images that it never saw with `images`"):
+        calotype.calibrate(tmp_path / "model")
+    with pytest.raises(UserError, match="24 images are too few"):
+        calotype.calibrate(tmp_path / "model", trained / "digits")
+    found = calotype.calibrate(tmp_path / "model", "mnist5k")
+    assert found.facts.images == 250
+    assert found.known is not None
+    assert len(found.known.directions) == 250
+    assert calotype.classify(tmp_path / "model", "mnist5k", count=1, display=calotype.Display())[0].unlike is not None

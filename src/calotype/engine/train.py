@@ -24,6 +24,7 @@ from calotype import pictures, scatter
 from calotype.config import Config, More, from_json, to_json, with_one_budget
 from calotype.data import Images, Split
 from calotype.data.images import some, told
+from calotype.data.load import namesake
 from calotype.data.mirror import may_flip
 from calotype.diagnose.training import Watcher
 from calotype.engine import checkpoint, distributed, feasible, resuming, selection, starting, timing
@@ -366,6 +367,8 @@ def _load(config: Config, display: Display, world: World) -> Split:
             split = open_images(config.data, lambda done, total: display.show("reading images", done, total))
         world.all(None)
     assert split is not None
+    if (note := namesake(config.data.source)) is not None:
+        display.say(note)
     if len(found := set(world.all(split.fingerprint))) > 1:
         raise UserError(f"{len(found)} different sets of images go by the name of {config.data.source} on the machines of this training")
     if skipped := split.train.skipped:

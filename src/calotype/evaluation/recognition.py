@@ -83,11 +83,12 @@ class RecognitionTarget:
             if len(self.training) >= FEWEST and len(np.unique(train.labels)) > 1:
                 doubtful = suspects(taught.features, train.labels, len(classes), request.seed)
         wrong = _mistakes(held)
+        views = {"views": "each image and its mirror image, whose logits are averaged"} if self.trained.mirrored else {}
         report = result.Report(
             name_of(self.path),
             scores=tuple(scored([held], [], f"images of {self.held.name}", len(held.labels), 0)),
             data=known.data,
-            protocol={"held-out images": f"{len(held.labels):,} of {self.held.name}"},
+            protocol={"held-out images": f"{len(held.labels):,} of {self.held.name}"} | views,
             notes=(*self.notes, *_notes(held)),
             pictures=_pictures(self, wrong, doubtful),
             curves=evidence.curves(known.records) if known.records else None,

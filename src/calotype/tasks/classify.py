@@ -32,7 +32,7 @@ TOP = 3  # classes that are told of each image
 _AT_ONCE = 32  # images in memory
 UNCALIBRATED = (
     "its probabilities are as it learned them, and no image is called unlike the others: a classifier is calibrated when its training "
-    "ends, by held-out images (`data.holdout`)"
+    "ends, by held-out images (`data.holdout`), or later by calotype.calibrate in Python"
 )
 
 
