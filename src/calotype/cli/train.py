@@ -122,8 +122,8 @@ def _trained(words: list[str], display: Shell, world: World) -> tuple[Options, R
         return None
     if options.dry_run:
         if options.resume is not None:
-            raise UserError("--dry-run foretells a new training: leave out --resume")
-        _foretold(cost(config, display), display, options.json)
+            raise UserError("--dry-run predicts what a new training takes: leave out --resume")
+        _predicted(cost(config, display), display, options.json)
         return None
     if options.resume is None:
         return options, train(config, out=options.out, display=display, world=world)
@@ -144,7 +144,7 @@ def _more(options: Options, asked: list[str]) -> More | None:
     return options.more
 
 
-def _foretold(found: TrainingCost, display: Shell, as_json: bool) -> None:
+def _predicted(found: TrainingCost, display: Shell, as_json: bool) -> None:
     """What a training would take."""
     display.close()
     if as_json:
