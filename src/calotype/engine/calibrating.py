@@ -22,7 +22,7 @@ from calotype.data.images import holdout_order
 from calotype.errors import DamagedError, UserError
 from calotype.files import read_json, write_atomic, write_json
 from calotype.metrics.confidence import COLDEST, HOTTEST, fit_temperature
-from calotype.metrics.familiar import FALSE_ALARMS, REMEMBERED, KnownImages, distance_limit
+from calotype.metrics.familiar import FALSE_ALARMS, OF_CLASS, REMEMBERED, KnownImages, distance_limit
 from calotype.metrics.predictions import Predictions, predictions
 from calotype.settings import NotNegative, Whole, checked
 from calotype.types import Model
@@ -64,9 +64,10 @@ def calibrated(model: Model, train: ImageSource, holdout: Images, options: Data,
     """
     if model.draws or not len(holdout) or holdout.labels is None:
         return None
-    some, mirrored = looked_at(holdout), bool(options.flip)
+    some, mirrored = looked_at(holdout), bool(options.flip) and model.mirror_pays
     assert some.labels is not None
-    rows = np.sort(np.random.RandomState(0).permutation(len(train))[:REMEMBERED])
+    most = max(REMEMBERED, OF_CLASS * len(model.spec.classes))
+    rows = np.sort(np.random.RandomState(0).permutation(len(train))[:most])
     pixels = train.pixels_at(rows)
     assert pixels.dtype == np.uint8  # points have no classifiers
     known = KnownImages.of(predictions(model, pixels.astype(np.uint8, copy=False), device, mirrored=mirrored).features)

@@ -120,7 +120,7 @@ class ModelSelector:
         images = self.trainer.validation
         assert images is not None
         assert images.labels is not None
-        mirrored = bool(self.trainer.config.data.flip)
+        mirrored = bool(self.trainer.config.data.flip) and self.trainer.best.mirror_pays
         logits = predictions(self.trainer.best, images.pixels, self.trainer.device, mirrored=mirrored).logits
         if not np.isfinite(logits).all():
             return math.inf, math.nan

@@ -14,7 +14,7 @@ Features = NDArray[np.float32]
 
 FALSE_ALARMS = 0.05  # the share of images of the known kinds that are called unlike them
 NEIGHBOR = 10  # the nearest training image that counts: a single one may be an outlier itself
-REMEMBERED = 2_000  # training images whose features are kept
+REMEMBERED, OF_CLASS = 1_000, 20  # training images whose features are kept, or so many times the classes where that is more
 _CHUNK = 500  # images that are compared at a time
 
 
