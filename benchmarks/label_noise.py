@@ -29,7 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source")
     parser.add_argument("--share", type=float, default=0.05)
-    parser.add_argument("--steps", type=int, default=100, help="of the tuned network")
+    parser.add_argument("--steps", type=int, default=100, help="of the tuned network; 0 for the linear probe alone")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     split = load(options.source, size=160, holdout=0.2)
@@ -47,6 +47,8 @@ def main() -> None:
                 folder.mkdir(parents=True, exist_ok=True)
                 Image.fromarray(image).save(folder / f"{row:05d}.png")
         for way, tune, steps in (("linear probe", 0, 1), (f"tuned, {options.steps} steps", 3, options.steps)):
+            if not steps:
+                continue
             config = named("transfer")
             config = replace(
                 config,
