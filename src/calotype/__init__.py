@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from calotype import config, data, pictures, recipes
     from calotype.config import More
     from calotype.engine.display import Display
+    from calotype.engine.expected import training_cost
     from calotype.engine.train import resume, train
     from calotype.evaluation.evaluate import evaluate
     from calotype.pictures import save_grid, save_images
@@ -42,6 +43,7 @@ _HOMES = {
     "save_grid": "pictures",
     "save_images": "pictures",
     "trace": "tasks.trace",
+    "training_cost": "engine.expected",
 }
 _MODULES = ("config", "data", "pictures", "recipes")
 
@@ -65,6 +67,7 @@ __all__ = [
     "save_images",
     "trace",
     "train",
+    "training_cost",
 ]
 
 

@@ -37,6 +37,7 @@ WEIGHTS = {  # who reads files of tensors, and of what
     "networks/published.py": "published weights that a package carries",
     "metrics/features_pretrained.py": "published weights, known by their SHA-256",
     "metrics/features_cache.py": "features of real images",
+    "engine/calibrating.py": "the directions of images that a classifier knows, beside its weights",
     "engine/checkpoint.py": "checkpoints",
     "engine/distributed.py": "tensors that another process of the same training sent, in memory",
 }

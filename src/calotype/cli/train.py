@@ -22,7 +22,7 @@ from calotype.data.images import some
 from calotype.engine import distributed, starting
 from calotype.engine.display import duration, progress
 from calotype.engine.distributed import World
-from calotype.engine.expected import TrainingCost, cost
+from calotype.engine.expected import TrainingCost, training_cost
 from calotype.engine.images import open_images
 from calotype.engine.run import Run
 from calotype.engine.train import Result, resume, train
@@ -123,7 +123,7 @@ def _trained(words: list[str], display: Shell, world: World) -> tuple[Options, R
     if options.dry_run:
         if options.resume is not None:
             raise UserError("--dry-run predicts what a new training takes: leave out --resume")
-        _predicted(cost(config, display), display, options.json)
+        _predicted(training_cost(config, display), display, options.json)
         return None
     if options.resume is None:
         return options, train(config, out=options.out, display=display, world=world)

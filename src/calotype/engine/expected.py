@@ -41,7 +41,7 @@ class TrainingCost:
         return self.steps * self.seconds_per_step / 60
 
 
-def cost(config: Config, display: Display | None = None) -> TrainingCost:
+def training_cost(config: Config, display: Display | None = None) -> TrainingCost:
     """The steps of a training and the seconds of each, by taking its first ones for a few seconds; nothing is written.
 
     Raises:
