@@ -26,10 +26,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source")
     parser.add_argument("--share", type=float, default=0.05)
+    parser.add_argument("--count", type=int, help="training images, by lot; all where none is given")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     split = load(options.source, size=160, holdout=0.2)
-    train, rng = split.train, np.random.default_rng(options.seed)
+    train = split.train.take(np.random.default_rng(0).permutation(len(split.train))[: options.count])
+    rng = np.random.default_rng(options.seed)
     assert train.labels is not None
     swapped = np.zeros(len(train), bool)
     swapped[rng.permutation(len(train))[: round(options.share * len(train))]] = True
