@@ -16,11 +16,13 @@ if TYPE_CHECKING:
     from calotype import config, data, detect, pictures, recipes
     from calotype.config import More
     from calotype.engine.display import Display
+    from calotype.engine.expected import training_cost
     from calotype.engine.train import resume, train
     from calotype.evaluation.evaluate import evaluate
     from calotype.evaluation.explaining import explain
     from calotype.pictures import save_grid, save_images
     from calotype.provenance.watermark import make_watermark_key
+    from calotype.tasks.calibrate import calibrate
     from calotype.tasks.classify import classify
     from calotype.tasks.probe import ProbeResult, probe
     from calotype.tasks.restore import restore_pixels
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 # The names above are imported at their first use, so that importing the package stays fast.
 _HOMES = {
+    "calibrate": "tasks.calibrate",
     "classify": "tasks.classify",
     "Display": "engine.display",
     "train": "engine.train",
@@ -47,6 +50,7 @@ _HOMES = {
     "save_grid": "pictures",
     "save_images": "pictures",
     "trace": "tasks.trace",
+    "training_cost": "engine.expected",
 }
 _MODULES = ("config", "data", "detect", "pictures", "recipes")
 
@@ -56,6 +60,7 @@ __all__ = [
     "More",
     "ProbeResult",
     "__version__",
+    "calibrate",
     "classify",
     "config",
     "data",
@@ -74,6 +79,7 @@ __all__ = [
     "save_images",
     "trace",
     "train",
+    "training_cost",
 ]
 
 

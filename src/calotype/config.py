@@ -86,6 +86,7 @@ class Optimizer:
     betas: tuple[Part, Part] = (0.5, 0.999)  # adam, adamw and, of all but hidden layers, muon
     beta2_end: Part | None = None  # where the second of the betas ends, which follows a cosine over the budget; it stays where not given
     momentum: Share = 0.0  # sgd and rmsprop
+    nesterov: bool = False  # sgd: look a step of the momentum ahead
     weight_decay: NotNegative = 0.0  # L2; decoupled in adamw and muon
     l1: NotNegative = 0.0  # L1 penalty on the weights
     clip: Positive | None = None  # largest norm of a player's whole gradient
@@ -95,6 +96,7 @@ class Optimizer:
         return {
             **unless(self.name in ("adam", "adamw", "muon"), "`optimizer.name=adam`, adamw or muon", "betas", "beta2_end"),
             **unless(self.name in ("sgd", "rmsprop"), "`optimizer.name=sgd` or rmsprop", "momentum"),
+            **unless(self.name == "sgd" and self.momentum, "`optimizer.name=sgd` with a momentum", "nesterov"),
         }
 
 

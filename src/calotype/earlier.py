@@ -38,6 +38,13 @@ def record(facts: dict[str, Any]) -> dict[str, Any]:
     return {**facts, "event": "rollback"} if facts.get("event") == "retreat" else facts
 
 
+def calibration(facts: Any) -> Any:
+    """A ``calibration.json``: limits of energies, by which images were once called unlike, are none of distances."""
+    if not isinstance(facts, Mapping) or "energies" not in facts:
+        return facts
+    return {name: value for name, value in facts.items() if name != "energies"} | {"distance": None}
+
+
 def _data(facts: Any) -> Any:
     return {_DATA.get(name, name): value for name, value in facts.items()} if isinstance(facts, Mapping) else facts
 

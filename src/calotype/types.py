@@ -254,6 +254,7 @@ class Model(nn.Module):
     spec: ImageSpec
     sampling: type[SamplingOptions] = SamplingOptions  # the options that ``sample`` takes
     bf16_pays: bool = True  # whether autocast to bfloat16 was measured to be faster on processors that have it
+    mirror_pays: bool = True  # whether a classifier is worth asking about mirror images, too, which takes twice as long
     draws: bool = True  # whether it makes images: a classifier does not
     makes_points: bool = False  # whether it can be built for points (`ImageSpec.points`), which are one pixel and no 8-bit colors
     conditional: bool = False  # whether it can be asked for a label

@@ -16,6 +16,7 @@ from PIL import Image
 import calotype
 from calotype.cli.main import main
 from calotype.data import Images, load
+from calotype.errors import UserError
 from calotype.evaluation.schema import schema
 
 WORDS = ["--steps", "30", "--train.batch", "32", "--train.threads", "1", "--log.every", "10", "--model.width", "4", "--model.scale", "0"]
@@ -62,7 +63,7 @@ def test_folders_zips_files_and_data_sets_in_one_table(trained: Path, capsys: py
     with (tmp_path / "x.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert len(rows) == 16
-    assert list(rows[0]) == ["file", "class_1", "probability_1", "class_2", "probability_2", "unlike", "energy", "error"]
+    assert list(rows[0]) == ["file", "class_1", "probability_1", "class_2", "probability_2", "unlike", "distance", "error"]
     folder, archive = rows[:5], rows[5:10]
     assert folder == archive
     alone = next(row for row in folder if row["file"].endswith("00.png")) if any(r["file"].endswith("00.png") for r in folder) else None
@@ -90,13 +91,19 @@ def test_probabilities_are_at_the_temperature_that_stands_beside_the_weights(tra
     facts = json.loads((copy / "calibration.json").read_text())
     assert facts["images"] == 500
     before = calotype.classify(copy, "mnist5k", count=4, top=10, display=calotype.Display())
-    (copy / "calibration.json").write_text(json.dumps({**facts, "temperature": 2 * facts["temperature"], "energies": [0, 1]}))
+    (copy / "calibration.json").write_text(json.dumps({**facts, "temperature": 2 * facts["temperature"], "distance": 0.0}))
     after = calotype.classify(copy, "mnist5k", count=4, top=10, display=calotype.Display())
     for one, other in zip(before, after, strict=True):
         assert [name for name, _ in one.classes] == [name for name, _ in other.classes]
         p, q = (np.array([value for _, value in each.classes]) for each in (one, other))
         assert q == pytest.approx(p**0.5 / (p**0.5).sum(), rel=1e-6)
         assert other.unlike
+    (copy / "calibration.json").write_text(json.dumps({**facts, "energies": [-9, -1]}))  # of a version that looked at energies
+    assert calotype.classify(copy, "mnist5k", count=1, display=calotype.Display())[0].unlike is None
+    (copy / "calibration.json").write_text(json.dumps(facts))
+    (copy / "known.safetensors").write_bytes(b"damaged")
+    with pytest.raises(UserError, match=r"known\.safetensors is damaged"):
+        calotype.classify(copy, "mnist5k", count=1, display=calotype.Display())
     (copy / "calibration.json").unlink()
     assert calotype.classify(copy, "mnist5k", count=1, display=calotype.Display())[0].unlike is None
 
@@ -236,3 +243,28 @@ def test_the_best_weights_are_those_of_the_smallest_log_loss(capsys: pytest.Capt
     assert all(0 <= line["accuracy"] <= 1 for line in scores)
     assert [line["best"] for line in scores] == [loss == min(losses[: i + 1]) for i, loss in enumerate(losses)]
     assert (tmp_path / "run/best/calibration.json").is_file()
+
+
+def test_a_classifier_is_calibrated_anew_in_python_as_by_its_training(trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained / "run", tmp_path / "run")
+    model = tmp_path / "run/model"
+    kept, known = json.loads((model / "calibration.json").read_text()), (model / "known.safetensors").read_bytes()
+    for name in ("calibration.json", "known.safetensors"):
+        (model / name).unlink()
+    calotype.calibrate(tmp_path / "run")
+    assert (model / "known.safetensors").read_bytes() == known
+    found = json.loads((model / "calibration.json").read_text())
+    assert found == {**kept, "temperature": pytest.approx(kept["temperature"]), "distance": pytest.approx(kept["distance"])}
+
+
+def test_a_model_by_itself_is_calibrated_by_images_that_are_named(trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained / "run/model", tmp_path / "model")
+    with pytest.raises(UserError, match="name labelled images that it never saw with `images`"):
+        calotype.calibrate(tmp_path / "model")
+    with pytest.raises(UserError, match="24 images are too few"):
+        calotype.calibrate(tmp_path / "model", trained / "digits")
+    found = calotype.calibrate(tmp_path / "model", "mnist5k")
+    assert found.facts.images == 250
+    assert found.known is not None
+    assert len(found.known.directions) == 250
+    assert calotype.classify(tmp_path / "model", "mnist5k", count=1, display=calotype.Display())[0].unlike is not None

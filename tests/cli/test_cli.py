@@ -355,3 +355,16 @@ def test_ctrl_c_saves_and_prints_the_command_that_resumes(runs: Path) -> None:
 def test_importing_the_package_does_not_import_torch() -> None:
     code = "import sys, calotype; assert 'torch' not in sys.modules; import calotype.cli; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_dry_run_says_what_a_training_would_take_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["train", "resnet", "--model.width", "4", "--train.batch", "8", "--train.threads", "1", "--dry-run"]
+    assert main([*words, "--epochs", "2", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["steps"], facts["batch"], facts["threads"]) == (1125, 8, 1)
+    assert facts["minutes"] == pytest.approx(1125 * facts["seconds_per_step"] / 60, abs=0.006)
+    assert facts["seconds_per_step"] > 0
+    assert list(tmp_path.iterdir()) == []

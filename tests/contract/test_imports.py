@@ -38,6 +38,7 @@ WEIGHTS = {  # who reads files of tensors, and of what
     "metrics/features_pretrained.py": "published weights, known by their SHA-256",
     "metrics/features_cache.py": "features of real images",
     "detect/detector.py": "detectors",
+    "engine/calibrating.py": "the directions of images that a classifier knows, beside its weights",
     "engine/checkpoint.py": "checkpoints",
     "engine/distributed.py": "tensors that another process of the same training sent, in memory",
 }

@@ -13,6 +13,7 @@ from PIL import Image
 from calotype.cli.check_text import describe
 from calotype.data import Loader, check, load, prepare
 from calotype.data.duplicates import PAIRS, Near, exact_groups, miniature, near_pairs
+from calotype.data.load import namesake
 from calotype.errors import UserError
 from calotype.recipes import choice, named
 from calotype.recipes.choice import of_check
@@ -268,3 +269,11 @@ def test_a_folder_of_copies_says_so_first_and_counts_as_what_it_is(write_tree: W
     assert found.different == 2
     assert described(copies)[1] == "  WARNING   these are 2 images, repeated: a generator can learn no more than that"
     assert of_check(found).batch == 2
+
+
+def test_a_folder_that_is_called_as_a_data_set_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "clothing").mkdir()
+    assert namesake("clothing") is None
+    monkeypatch.chdir(tmp_path)
+    assert namesake("clothing") == "clothing is the data set of that name; for what lies here under the same name give ./clothing"
+    assert namesake("./clothing") is None

@@ -8,7 +8,7 @@ import pytest
 from calotype.diagnose.checks import answers
 from calotype.diagnose.recognition import RecognitionEvidence, label_noise, miscalibration, overfitting, unpredicted
 from calotype.diagnose.verdict import Finding, Verdict, conclude
-from calotype.metrics.confidence import softmax
+from calotype.metrics.confidence import log_softmax, softmax
 from calotype.metrics.inputs import Beliefs
 from calotype.metrics.recognition import Suspects
 
@@ -20,7 +20,7 @@ def beliefs(n: int, hard: float = 1.0, stated: float = 1.0, seed: int = 0) -> Be
     rng = np.random.default_rng(seed)
     logits = rng.normal(0, 3, (n, 4)) / hard
     labels = np.array([rng.choice(4, p=p) for p in softmax(logits)])
-    return Beliefs(labels, softmax(logits, stated))
+    return Beliefs(labels, log_softmax(logits, stated))
 
 
 def status(found: Finding | Verdict) -> str:
@@ -52,8 +52,8 @@ def test_true_beliefs_raise_an_alarm_in_fewer_than_one_of_twenty_reports() -> No
 def test_a_class_that_is_never_named() -> None:
     held = beliefs(400)
     assert status(unpredicted(held, CLASSES)) == "PASS"
-    silent = held.probabilities.copy()
-    silent[:, 2] = 0
+    silent = held.log_probabilities.copy()
+    silent[:, 2] = -np.inf
     verdict = conclude([unpredicted(Beliefs(held.labels, silent), CLASSES)])[0]
     assert verdict.status == "FAIL"
     assert verdict.data == {"classes": ["c"]}

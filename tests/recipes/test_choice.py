@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from calotype.cli import main
-from calotype.cli.check_text import command, reasons
+from calotype.cli.check_text import command, reasons, recognition_command
 from calotype.data import load
 from calotype.recipes import RECIPES, choice, named
-from calotype.recipes.choice import Material, choose, configured, of_split
+from calotype.recipes.choice import MANY, Material, choose, configured, of_split, to_recognize
 
 PHOTOS = Material(64, "half of them are larger", 3, 3_000, 10, 0.52)
 DIGITS = Material(28, "all are", 1, 4_500, 10, 0.95)
@@ -66,6 +66,34 @@ def test_classes_are_promised_where_the_recipe_learns_them() -> None:
         assert advice.conditional == learns
         assert ("the 10 classes" in advice.reasons["recipe"]) == learns
         assert not choose(replace(material, classes=0)).conditional
+
+
+def test_classes_of_photographs_are_told_apart_by_what_knows_photographs(weights: bool) -> None:
+    advice = to_recognize(PHOTOS)
+    assert advice is not None
+    assert advice.recipe == ("transfer" if weights else "resnet")
+    assert ("is to be installed" in advice.reason) != weights
+    started = "--from photos --data 'my photos'" if weights else "resnet --data 'my photos' --size 64"
+    assert recognition_command(advice, "my photos") == f"calotype train {started} --minutes 10"
+    assert to_recognize(replace(PHOTOS, classes=0)) is None
+
+
+@pytest.mark.parametrize(
+    ("material", "recipe"),
+    [
+        (DIGITS, "resnet"),
+        (replace(DIGITS, train=150), "resnet"),
+        (replace(PHOTOS, size=32, train=MANY), "resnet"),
+        (replace(PHOTOS, size=32, train=MANY - 1), "transfer"),
+        (replace(PHOTOS, train=MANY), "transfer"),
+    ],
+)
+def test_many_small_images_and_writing_are_learned_from_nothing(material: Material, recipe: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choice, "file_of", lambda weights: "there")
+    advice = to_recognize(material)
+    assert advice is not None
+    assert advice.recipe == recipe
+    assert advice.size == (material.size if recipe == "resnet" else None)
 
 
 def test_a_configuration_holds_what_was_advised_and_the_command_says_the_same() -> None:

@@ -10,12 +10,12 @@ from calotype.data.duplicates import PAIRS
 from calotype.data.images import some, told
 from calotype.engine.display import duration
 from calotype.errors import printable
-from calotype.recipes.choice import Advice
+from calotype.recipes.choice import FROM_PHOTOGRAPHS, Advice, RecognitionAdvice
 from calotype.spelling import as_options
 
 
-def describe(found: DataCheck, advice: Advice, expected: float | None = None) -> list[str]:
-    """The lines: counts, what is wrong, what to train with; ``expected`` are the minutes that this takes."""
+def describe(found: DataCheck, advice: Advice, expected: float | None = None, recognition: RecognitionAdvice | None = None) -> list[str]:
+    """The lines: counts, what is wrong, what to train with, to draw and to recognize; ``expected`` are the minutes that drawing takes."""
     counts = f"{some(found.images, 'usable image')}, {len(found.skipped):,} unusable, {some(found.others, 'other file')}"
     head = f"{printable(found.source)} ({found.kind}): {counts}"
     return [
@@ -26,6 +26,7 @@ def describe(found: DataCheck, advice: Advice, expected: float | None = None) ->
         *_unusable(found),
         *(f"  note      {as_options(note)}" for note in found.notes),
         *_advice(found, advice, expected),
+        *_recognition(found, recognition),
     ]
 
 
@@ -90,6 +91,19 @@ def command(advice: Advice, source: str, expected: float | None = None) -> str:
     options = {"size": advice.size, "channels": advice.channels, "train.batch": advice.batch, "data.flip": advice.flip}
     options["minutes"] = max(1, math.ceil(advice.minutes if expected is None else expected))
     return f"calotype train {advice.recipe} --data {shlex.quote(printable(source))} " + " ".join(f"--{k} {v}" for k, v in options.items())
+
+
+def recognition_command(advice: RecognitionAdvice, source: str) -> str:
+    """The command that trains a classifier as advised."""
+    first = "calotype train --from photos" if advice.recipe == FROM_PHOTOGRAPHS else f"calotype train {advice.recipe}"
+    size = "" if advice.size is None else f" --size {advice.size}"
+    return f"{first} --data {shlex.quote(printable(source))}{size} --minutes {advice.minutes:g}"
+
+
+def _recognition(found: DataCheck, advice: RecognitionAdvice | None) -> list[str]:
+    if advice is None:
+        return []
+    return [f"  classify  {recognition_command(advice, found.source)}", f"    recipe    {advice.recipe}: {as_options(advice.reason)}"]
 
 
 def reasons(advice: Advice) -> list[str]:

@@ -33,8 +33,8 @@ class Options:
     Probabilities are calibrated by the images that the training held out: of those that are 80% sure, four in five are right. Images that
     are unlike all that the model knows get a warning, and so do 5 of 100 that are like them.
 
-    With --out FILE.csv a line for each image: file, class_1, probability_1, class_2, ..., unlike, energy, error. With --json, and in
-    --out FILE.json: {"files": [{"file", "classes": [{"name", "probability"}], "unlike", "energy"}], "failed": [{"file", "error"}]}. The
+    With --out FILE.csv a line for each image: file, class_1, probability_1, class_2, ..., unlike, distance, error. With --json, and in
+    --out FILE.json: {"files": [{"file", "classes": [{"name", "probability"}], "unlike", "distance"}], "failed": [{"file", "error"}]}. The
     exit code is 1 where some files could not be read.
 
     Examples:
@@ -98,7 +98,7 @@ def _told(found: Sequence[Classification], model: TrainedClassifier, out: Path |
     if unlike and known is not None:
         lines.append(
             f"{unlike} of {some(len(done), 'image')} {'is' if unlike == 1 else 'are'} unlike the training images: believe no class of "
-            f"theirs; of images like them {100 * known.false_alarms:.0f}% are called so, too"
+            f"theirs; of images like them {100 * known.facts.false_alarms:.0f}% are called so, too"
         )
     return lines
 

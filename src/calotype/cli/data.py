@@ -21,7 +21,7 @@ from calotype.data.prepared import prepared_path
 from calotype.engine.display import progress
 from calotype.engine.expected import minutes
 from calotype.errors import UserError
-from calotype.recipes.choice import Advice, configured, of_check
+from calotype.recipes.choice import Advice, RecognitionAdvice, configured, of_check, recognition_of_check
 from calotype.settings import ImageSize
 from calotype.spelling import spelled
 
@@ -46,7 +46,8 @@ SourceArgument = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SOU
 class CheckOptions:
     """Look at every image of a source before training on it.
 
-    Reports sizes, modes, classes, exact and near duplicates and files that cannot be used, and recommends size, recipe and batch.
+    Reports sizes, modes, classes, exact and near duplicates and files that cannot be used, and recommends size, recipe and batch; where
+    there are classes, what learns to tell them apart, too.
 
     Example:
     calotype data check photos/
@@ -93,16 +94,23 @@ def _check(words: list[str]) -> int:
         return 0
     with closing(Shell()) as display:
         found = check(options.source, progress=progress(display.show, "looking"), compared=partial(display.show, "comparing"))
-        advice = of_check(found)
+        advice, recognition = of_check(found), recognition_of_check(found)
         display.say("timing the recipe that is advised ...")
         expected = minutes(configured(advice), len(found.classes))
-    print(json.dumps(_as_json(found, advice, expected)) if options.json else "\n".join(describe(found, advice, expected)))
+    if options.json:
+        print(json.dumps(_as_json(found, advice, expected, recognition)))
+    else:
+        print("\n".join(describe(found, advice, expected, recognition)))
     return 0
 
 
-def _as_json(found: DataCheck, advice: Advice, expected: float | None) -> dict[str, Any]:
+def _as_json(found: DataCheck, advice: Advice, expected: float | None, recognition: RecognitionAdvice | None) -> dict[str, Any]:
     advised = asdict(advice) | {"reasons": spelled(advice.reasons), "minutes": None if expected is None else round(expected, 1)}
-    return found.to_dict() | {"notes": spelled(found.notes), "advice": advised}
+    return (
+        found.to_dict()
+        | {"notes": spelled(found.notes), "advice": advised}
+        | ({} if recognition is None else {"recognition": asdict(recognition)})
+    )
 
 
 def _prepare(words: list[str]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shlex
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -18,9 +18,11 @@ from calotype.cli.recipe_shortcuts import OPTIONS, degraded
 from calotype.cli.shell import Shell
 from calotype.config import BUDGETS, Config, Data, Logging, More, Optimizer, Schedule, Training, from_json, to_json, with_one_budget
 from calotype.data import suggested_size, toy
+from calotype.data.images import some
 from calotype.engine import distributed, starting
 from calotype.engine.display import duration, progress
 from calotype.engine.distributed import World
+from calotype.engine.expected import TrainingCost, training_cost
 from calotype.engine.images import open_images
 from calotype.engine.run import Run
 from calotype.engine.train import Result, resume, train
@@ -70,6 +72,7 @@ class Options:
     resume: Path | None = None  # continue this run from its newest checkpoint
     config: Path | None = None  # take all settings from this JSON file instead of a recipe
     show_config: bool = False  # print the settings as JSON and stop
+    dry_run: bool = False  # take the first steps, say how long all of them would take on this machine, and stop; nothing is written
     report: tyro.conf.FlagConversionOff[bool] = True  # judge the result by a short report, as calotype evaluate does at length
     json: bool = False  # print the result as JSON
     more: More = field(default_factory=More)
@@ -117,6 +120,11 @@ def _trained(words: list[str], display: Shell, world: World) -> tuple[Options, R
         if world.is_main:
             print(to_json(config), end="")
         return None
+    if options.dry_run:
+        if options.resume is not None:
+            raise UserError("--dry-run predicts what a new training takes: leave out --resume")
+        _predicted(training_cost(config, display), display, options.json)
+        return None
     if options.resume is None:
         return options, train(config, out=options.out, display=display, world=world)
     if options.out is not None:
@@ -134,6 +142,16 @@ def _more(options: Options, asked: list[str]) -> More | None:
     if asked:
         raise UserError(f"{option} goes on from where the run is, and --{asked[0]} counts from its beginning: give one of them")
     return options.more
+
+
+def _predicted(found: TrainingCost, display: Shell, as_json: bool) -> None:
+    """What a training would take."""
+    display.close()
+    if as_json:
+        print(json.dumps(asdict(found) | {"minutes": round(found.minutes, 2)}))
+        return
+    speed = f"{found.seconds_per_step:.3g} seconds a step on {some(found.threads, 'thread')}"
+    print(f"{found.steps:,} steps of {some(found.batch, 'image')}, {speed}: about {duration(60 * found.minutes)}; nothing was written")
 
 
 def _judged(result: Result, device: str, display: Shell) -> Report | None:

@@ -21,7 +21,7 @@ from calotype.data.duplicates import NEAR, SEARCHED, exact_groups, miniature, ne
 from calotype.data.files import Files
 from calotype.data.folder_layout import STRAY, Tree, arrange
 from calotype.data.images import Pixels, Progress, Skipped, holdout_count, some
-from calotype.data.load import as_arrays, find
+from calotype.data.load import as_arrays, find, namesake
 from calotype.data.mirror import told_apart
 from calotype.data.parallel import Room, ordered
 from calotype.data.prepare import nothing_usable
@@ -219,7 +219,7 @@ def _report(
         across=len(across),
         across_examples=tuple((seen[a].name, seen[b].name) for a, b in across[: 100 * SHOWN]),
         told=round(told_apart(np.stack([row.small for row in seen])), 4),
-        notes=tuple(_notes(seen, classes, len(unique), len(held), bool(close))),
+        notes=(*filter(None, (namesake(source),)), *_notes(seen, classes, len(unique), len(held), bool(close))),
     )
 
 

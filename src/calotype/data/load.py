@@ -150,6 +150,13 @@ def has_a_name(source: str) -> bool:
     return source in NAMED
 
 
+def namesake(source: str) -> str | None:
+    """What to say where a file or folder here is called as the data set that a name stands for; None where nothing is."""
+    if not has_a_name(source) or not expanded(source).exists():
+        return None
+    return f"{source} is the data set of that name; for what lies here under the same name give ./{source}"
+
+
 def require_images(source: str) -> None:
     """Raise `UserError` for the name of a testbed of points, where images are wanted."""
     if source in toy.POINTS:

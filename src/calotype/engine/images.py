@@ -11,6 +11,7 @@ from calotype import data, degrade
 from calotype.config import Config, Data
 from calotype.data import Augmentation, Images, Progress, Split, partner, toy
 from calotype.data.images import holdout_count, holdout_order, some, told
+from calotype.data.load import namesake
 from calotype.data.mirror import may_flip
 from calotype.degrade import Degradation
 from calotype.engine import feasible
@@ -158,6 +159,8 @@ def load_images(config: Config, display: Display, world: World) -> Split:
             split = open_images(config.data, lambda done, total: display.show("reading images", done, total))
         world.all(None)
     assert split is not None
+    if (note := namesake(config.data.source)) is not None:
+        display.say(note)
     if len(found := set(world.all(split.fingerprint))) > 1:
         raise UserError(f"{len(found)} different sets of images go by the name of {config.data.source} on the machines of this training")
     if skipped := split.train.skipped:

@@ -22,7 +22,8 @@ def make_optimizer(config: Optimizer, parameters: Sequence[nn.Parameter], hidden
     lr, decay = config.lr, config.weight_decay
     match config.name:
         case "sgd":
-            return torch.optim.SGD(parameters, momentum=config.momentum, fused=fused, lr=lr, weight_decay=decay)
+            ahead = config.nesterov and config.momentum > 0
+            return torch.optim.SGD(parameters, momentum=config.momentum, nesterov=ahead, fused=fused, lr=lr, weight_decay=decay)
         case "adam":
             return torch.optim.Adam(parameters, betas=config.betas, fused=fused, lr=lr, weight_decay=decay)
         case "adamw":

@@ -18,12 +18,13 @@ from calotype.engine.images import aside, augmentation_of
 from calotype.engine.run import Run
 from calotype.engine.trainer import Trainer
 from calotype.errors import UserError
-from calotype.metrics.confidence import negative_log_likelihood
+from calotype.metrics.confidence import log_softmax
 from calotype.metrics.features import cached, for_selection
 from calotype.metrics.frechet import FD, Moments, bias, check_count, frechet
+from calotype.metrics.inputs import Beliefs
 from calotype.metrics.predictions import predictions
 from calotype.metrics.quality import PSNR
-from calotype.metrics.recognition import ACCURACY, LOG_LOSS
+from calotype.metrics.recognition import ACCURACY, LOG_LOSS, log_loss, share_right
 from calotype.models import MODELS
 from calotype.types import Noise, mix
 
@@ -97,7 +98,7 @@ class ModelSelector:
         at.since += 1
         if better := value < (math.inf if at.best is None else at.best):  # infinity is no score to remember
             at.best, at.since = value, 0
-            known = calibrated(model, trainer.held_out, config.data.fit, trainer.device)
+            known = calibrated(model, trainer.loader.images, trainer.held_out, config.data, trainer.device)
             self.run.export(model, config, model.spec, at.step, self.run.best, known)
         at.early = config.log.patience is not None and at.since >= config.log.patience
         return {"event": "score", "step": at.step, **facts, "best": better}
@@ -119,10 +120,12 @@ class ModelSelector:
         images = self.trainer.validation
         assert images is not None
         assert images.labels is not None
-        logits = predictions(self.trainer.best, images.pixels, self.trainer.device).logits
+        mirrored = bool(self.trainer.config.data.flip) and self.trainer.best.mirror_pays
+        logits = predictions(self.trainer.best, images.pixels, self.trainer.device, mirrored=mirrored).logits
         if not np.isfinite(logits).all():
             return math.inf, math.nan
-        return negative_log_likelihood(logits, images.labels), float((logits.argmax(1) == images.labels).mean())
+        beliefs = Beliefs(images.labels, log_softmax(logits))
+        return log_loss(beliefs).value, share_right(beliefs).value
 
     def _psnr(self) -> tuple[float, float]:
         """Minus the mean PSNR in dB of held-out patches, all channels, infinite for results that are not finite; and their number."""

@@ -237,7 +237,7 @@ def _save(run: Run, trainer: Trainer) -> None:
     at, best = trainer.progress, trainer.best
     best.eval()
     finished = at.early or at.step >= at.steps
-    known = calibrated(best, trainer.held_out, trainer.config.data.fit, trainer.device) if finished else None
+    known = calibrated(best, trainer.loader.images, trainer.held_out, trainer.config.data, trainer.device) if finished else None
     run.export(best, trainer.config, best.spec, at.step, calibration=known)
     shown.save(run, trainer)
     checkpoint.save(run.checkpoints, at.step, trainer.state(), asdict(at))

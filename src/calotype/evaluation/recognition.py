@@ -31,17 +31,17 @@ from calotype.metrics.confidence import (
     Labels,
     confusion,
     crossed_temperature,
-    energy,
-    energy_limits,
     exact_interval,
     fit_temperature,
     halves,
+    log_softmax,
     reliability,
     softmax,
 )
+from calotype.metrics.familiar import distance_limit
 from calotype.metrics.inputs import Beliefs
 from calotype.metrics.paired_accuracy import ComparedAccuracy, compared
-from calotype.metrics.predictions import Predictions, labels_only, predictions
+from calotype.metrics.predictions import Predictions, labels_only
 from calotype.metrics.recognition import FEWEST, Suspects, suspects
 from calotype.tasks.classify import TrainedClassifier
 from calotype.tasks.model_inputs import labels_for
@@ -80,15 +80,16 @@ class RecognitionTarget:
         doubtful: Suspects | None = None
         if self.training is not None:
             taught = _asked(self, self.training, request, "recognizing training images")
-            train = Beliefs(_labels(self.training), softmax(taught.logits, self._temperature(seen.logits, labels)))
+            train = Beliefs(_labels(self.training), log_softmax(taught.logits, self._temperature(seen.logits, labels)))
             if len(self.training) >= FEWEST and len(np.unique(train.labels)) > 1:
                 doubtful = suspects(taught.features, train.labels, len(classes), request.seed)
         wrong = _mistakes(held)
+        views = {"views": "each image and its mirror image, whose logits are averaged"} if self.trained.mirrored else {}
         report = result.Report(
             name_of(self.path),
             scores=tuple(scored([held], [], f"images of {self.held.name}", len(held.labels), 0)),
             data=known.data,
-            protocol={"held-out images": f"{len(held.labels):,} of {self.held.name}"},
+            protocol={"held-out images": f"{len(held.labels):,} of {self.held.name}"} | views,
             notes=(*self.notes, *_notes(held)),
             pictures=_pictures(self, wrong, doubtful),
             curves=evidence.curves(known.records) if known.records else None,
@@ -100,7 +101,7 @@ class RecognitionTarget:
                 **training(known.records, known.steps),
             ),
             recognition=replace(
-                self._recognition(seen.logits, held, train, wrong, doubtful),
+                self._recognition(seen, held, train, wrong, doubtful),
                 labels=None if known.config is None else known.config.data.labels,
                 labels_only=self._beside_labels_only(held),
             ),
@@ -114,15 +115,18 @@ class RecognitionTarget:
         return None if named is None else compared("labels only", held.right, named == held.labels)
 
     def _temperature(self, logits: Doubles, labels: Labels) -> float:
-        stored = self.trained.calibration
-        return fit_temperature(logits, labels) if stored is None else stored.temperature
+        stored = self.trained.temperature
+        return fit_temperature(logits, labels) if stored is None else stored
 
     def _calibrated(self, logits: Doubles, labels: Labels) -> Doubles:
-        """Beliefs at a temperature that has not seen the label of the image: each half of them at that of the other, or the stored one."""
-        stored = self.trained.calibration
-        return crossed_temperature(logits, labels) if self.own or stored is None else softmax(logits, stored.temperature)
+        """Log-probabilities at a temperature without a part of the image: each half of them at that of the other, or the stored one."""
+        stored = self.trained.temperature
+        return crossed_temperature(logits, labels) if self.own or stored is None else log_softmax(logits, stored)
 
-    def _recognition(self, logits: Doubles, held: Beliefs, train: Beliefs | None, wrong: Labels, doubtful: Suspects | None) -> Recognition:
+    def _recognition(
+        self, seen: Predictions, held: Beliefs, train: Beliefs | None, wrong: Labels, doubtful: Suspects | None
+    ) -> Recognition:
+        logits = seen.logits
         classes, right = self.trained.spec.classes, int(held.right.sum())
         table = confusion(held.labels, held.named, len(classes))
         return Recognition(
@@ -137,7 +141,7 @@ class RecognitionTarget:
             own_temperature=self.own or self.trained.calibration is None,
             before=reliability(softmax(logits), held.labels),
             after=reliability(held.probabilities, held.labels),
-            unlike=self._unlike(energy(logits)),
+            unlike=self._unlike(seen),
             mistakes=tuple(
                 NamedImage(
                     self.held.name_of(int(row)),
@@ -152,20 +156,21 @@ class RecognitionTarget:
             checked=0 if doubtful is None else doubtful.checked,
         )
 
-    def _unlike(self, energies: Doubles) -> float | None:
-        """The share of held-out images that are called unlike: each half by limits of the other, or all by the stored ones."""
+    def _unlike(self, seen: Predictions) -> float | None:
+        """The share of held-out images that are called unlike: each half by the limit of the other, or all by the stored one."""
         stored = self.trained.calibration
-        if not self.own and stored is not None and stored.energies is not None:
-            return float(np.mean([stored.unlike(e) for e in energies.tolist()]))
-        alarms = 0
-        one, two = halves(len(energies))
+        if stored is None or stored.known is None:
+            return None
+        if not self.own and (unlike := stored.unlike(seen)) is not None:
+            return float(unlike.mean())
+        alarms, distances = 0, stored.known.distances(seen.features)
+        one, two = halves(len(distances))
         for half, other in ((one, two), (two, one)):
-            limits = energy_limits(energies[other])
-            if limits is None:
+            limit = distance_limit(distances[other])
+            if limit is None:
                 return None
-            asked = energies[half]
-            alarms += int(((asked < limits[0]) | (asked > limits[1])).sum())
-        return alarms / len(energies)
+            alarms += int((distances[half] > limit).sum())
+        return alarms / len(distances)
 
 
 def open_target(path: Path, trained: TrainedClassifier, request: Request) -> RecognitionTarget:
@@ -256,8 +261,7 @@ def _labels(images: Images) -> Labels:
 
 
 def _asked(target: RecognitionTarget, images: Images, request: Request, what: str) -> Predictions:
-    generator = target.trained.generator
-    return predictions(generator.model, images.pixels, generator.device, request.progress(what))
+    return target.trained.predictions(images.pixels, request.progress(what))
 
 
 def _mistakes(held: Beliefs) -> Labels:

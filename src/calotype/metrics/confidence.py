@@ -1,4 +1,4 @@
-"""How far a classifier's beliefs can be trusted: temperature, calibration error, unlike images, exact intervals. Functions of arrays."""
+"""How far a classifier's beliefs can be trusted: temperature, calibration error, exact intervals. Functions of arrays."""
 
 from __future__ import annotations
 
@@ -15,26 +15,20 @@ Labels = NDArray[np.int64]
 
 COLDEST, HOTTEST = 0.05, 20.0  # temperatures that are searched: where every image is right, none is cold enough
 BINS = 15  # of beliefs, as Guo et al. 2017 count
-FALSE_ALARMS = 0.05  # the share of images of the known kinds that are called unlike them
 DRAWS = 300  # of labels from the beliefs themselves
 _HALVES_SEED = 5  # constant forever: it decides which images judge each other
 
 
-def log_softmax(logits: Doubles) -> Doubles:
-    """Log-probabilities (N, K) of logits (N, K)."""
-    shifted = logits - logits.max(1, keepdims=True)
+def log_softmax(logits: Doubles, temperature: float = 1.0) -> Doubles:
+    """Log-probabilities (N, K) of logits (N, K) at a temperature."""
+    shifted = (logits - logits.max(1, keepdims=True)) / temperature
     found: Doubles = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
     return found
 
 
 def softmax(logits: Doubles, temperature: float = 1.0) -> Doubles:
     """Probabilities (N, K) of logits (N, K) at a temperature."""
-    return np.exp(log_softmax(logits / temperature))
-
-
-def negative_log_likelihood(logits: Doubles, labels: Labels, temperature: float = 1.0) -> float:
-    """The mean of -log p of the labels (N,), in nats."""
-    return float(-log_softmax(logits / temperature)[np.arange(len(labels)), labels].mean())
+    return np.exp(log_softmax(logits, temperature))
 
 
 def fit_temperature(logits: Doubles, labels: Labels) -> float:
@@ -66,11 +60,11 @@ def halves(count: int) -> tuple[Labels, Labels]:
 
 
 def crossed_temperature(logits: Doubles, labels: Labels) -> Doubles:
-    """Probabilities (N, K), those of each half at the temperature that the other gives: none has been fitted to its own label."""
+    """Log-probabilities (N, K), those of each half at the temperature that the other gives: none has been fitted to its own label."""
     found = np.empty_like(logits)
     one, two = halves(len(labels))
     for half, other in ((one, two), (two, one)):
-        found[half] = softmax(logits[half], fit_temperature(logits[other], labels[other]) if len(labels) > 1 else 1.0)
+        found[half] = log_softmax(logits[half], fit_temperature(logits[other], labels[other]) if len(labels) > 1 else 1.0)
     return found
 
 
@@ -109,28 +103,6 @@ def expected_errors(probabilities: Doubles, seed: int, bins: int = BINS) -> Doub
         right = np.bincount(place, rng.random(len(belief)) < belief, bins)
         found[draw] = np.abs(total - right).sum() / len(belief)
     return found
-
-
-def energy(logits: Doubles) -> Doubles:
-    """The energy -log sum_k exp(z_k) of each image, (N,): a density of the known images up to a constant (Liu et al. 2020)."""
-    top = logits.max(1)
-    found: Doubles = -(top + np.log(np.exp(logits - top[:, None]).sum(1)))
-    return found
-
-
-def energy_limits(energies: Doubles, false_alarms: float = FALSE_ALARMS) -> Interval | None:
-    """The energies between which an image counts as like the known ones: ``false_alarms`` of such images at most lie outside on average.
-
-    Liu et al. call images of high energy unlike. A network that learned small gray pictures answers a photograph with larger logits than it
-    ever gave, and so with an energy that is far too low: half of the alarms watch that side. The limits are the k-th smallest and the k-th
-    largest of N held-out energies with k = floor(a (N + 1) / 2), which holds whatever their distribution (split conformal prediction,
-    Vovk et al. 2005). None where there are too few for that.
-    """
-    place = math.floor(false_alarms * (len(energies) + 1) / 2)
-    if place < 1:
-        return None
-    ordered = np.sort(energies)
-    return float(ordered[place - 1]), float(ordered[-place])
 
 
 def confusion(labels: Labels, named: Labels, classes: int) -> Labels:

@@ -67,12 +67,18 @@ class Beliefs(Once):
     """What a classifier believes of images whose classes are known."""
 
     labels: NDArray[np.int64]  # (N,) in [0, K)
-    probabilities: NDArray[np.float64]  # (N, K)
+    log_probabilities: NDArray[np.float64]  # (N, K); of probabilities themselves the smallest would be lost
+
+    @property
+    def probabilities(self) -> NDArray[np.float64]:
+        """The same as probabilities, rows summing to 1, (N, K)."""
+        found: NDArray[np.float64] = np.exp(self.log_probabilities)
+        return found
 
     @property
     def named(self) -> NDArray[np.int64]:
         """The class that each image is taken for, (N,)."""
-        found: NDArray[np.int64] = self.probabilities.argmax(1)
+        found: NDArray[np.int64] = self.log_probabilities.argmax(1)
         return found
 
     @property

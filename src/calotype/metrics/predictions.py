@@ -54,8 +54,12 @@ def labels_only(model: Model, pixels: Pixels, device: torch.device | str) -> NDA
 
 
 @torch.no_grad()
-def predictions(model: Model, pixels: Pixels, device: torch.device | str, progress: Progress | None = None) -> Predictions:
+def predictions(
+    model: Model, pixels: Pixels, device: torch.device | str, progress: Progress | None = None, *, mirrored: bool = False
+) -> Predictions:
     """What a classifier on ``device`` makes of images (N, H, W, C) uint8 of its own shape, in batches; they vary in nothing.
+
+    Where ``mirrored``, the features of an image are the mean of its own and those of its mirror image, and so are its logits.
 
     Raises:
         TypeError: for a model that tells no classes apart.
@@ -66,6 +70,8 @@ def predictions(model: Model, pixels: Pixels, device: torch.device | str, progre
     with evaluating(model):
         for image in in_batches(pixels, device, progress):
             found = model.features(image)
+            if mirrored:
+                found = (found + model.features(image.flip(3))) / 2
             features.append(found.float().cpu().numpy())
             logits.append(model.logits_of(found).double().cpu().numpy())
     if not logits:

@@ -27,9 +27,8 @@ def share_right(beliefs: Beliefs) -> Estimate:
 
 
 def log_loss(beliefs: Beliefs) -> Estimate:
-    """The mean of -log p of the true class, in nats."""
-    p = beliefs.probabilities[np.arange(len(beliefs.labels)), beliefs.labels]
-    return Estimate.mean(-np.log(np.maximum(p, 1e-12)))
+    """The mean of -log p of the true class, in nats: of log-probabilities, so that no belief is too small to count."""
+    return Estimate.mean(-beliefs.log_probabilities[np.arange(len(beliefs.labels)), beliefs.labels])
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from torch.nn import functional
 from calotype.errors import UserError
 from calotype.networks.blocks import evaluating
 from calotype.networks.densenet import DenseNet
-from calotype.networks.resnet import ResNet
-from calotype.settings import Depth, Part, Width
+from calotype.networks.resnet import ResNet, ResNet9
+from calotype.settings import Depth, Part, Width, unless
 from calotype.types import Batch, Condition, ImageSpec, Model, Noise, Player, SamplingOptions, Step
 
 
@@ -28,6 +28,7 @@ class Varying:
     shift: Part = 0.1  # largest move of a training image, as a share of its side
     rotate: Annotated[float, Field(ge=0, le=45)] = 0.0  # largest turn in degrees
     scale: Annotated[float, Field(ge=0, le=0.5)] = 0.1  # largest enlargement or reduction
+    erase: Part = 0.0  # side of a square of each training image that is made gray, as a share of its side
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,13 @@ class ResNetConfig(Varying):
     """A residual network and how its training images are varied."""
 
     kind: Literal["resnet"] = "resnet"
-    depth: Depth = 8  # layers: 6n + 2, of which three stages have 2n each
-    width: Annotated[Width, Field(ge=4)] = 24  # channels of the first stage; the others have twice and four times as many
+    network: Literal["basic", "resnet9"] = "basic"  # of many narrow layers (He et al. 2016), or of nine wide ones (Page 2018)
+    depth: Depth = 8  # layers of the basic one: 6n + 2, of which three stages have 2n each
+    width: Annotated[Width, Field(ge=4)] = 24  # channels of the first map; they double wherever maps are halved
+
+    def idle(self, spec: ImageSpec) -> dict[str, str]:
+        """As `calotype.types.MayIdle` says."""
+        return unless(self.network == "basic", "`model.network=basic`", "depth")
 
 
 @dataclass(frozen=True)
@@ -126,7 +132,7 @@ class ImageClassifier(Model):
 
     def _varied(self, batch: Batch, step: Step) -> Tensor:
         c = self.config
-        return varied(batch.image, step.rng, c.shift, c.rotate, c.scale)
+        return erased(varied(batch.image, step.rng, c.shift, c.rotate, c.scale), step.rng, c.erase)
 
     def _loss(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         label = labels_in(batch)
@@ -138,12 +144,16 @@ class ImageClassifier(Model):
 
 
 class ResNetClassifier(ImageClassifier):
-    """A residual network (He et al. 2016) trained by cross entropy."""
+    """A residual network (He et al. 2016; Page 2018) trained by cross entropy."""
 
     def __init__(self, config: ResNetConfig, spec: ImageSpec) -> None:
         super().__init__(spec)
         self.config = config
-        self.network = ResNet(spec.channels, len(spec.classes), spec.size, depth=config.depth, width=config.width)
+        shape = spec.channels, len(spec.classes), spec.size
+        if config.network == "basic":
+            self.network = ResNet(*shape, depth=config.depth, width=config.width)
+        else:
+            self.network = ResNet9(*shape, width=config.width)
 
 
 class DenseNetClassifier(ImageClassifier):
@@ -166,6 +176,8 @@ class DenseNetClassifier(ImageClassifier):
 def varied(image: Tensor, rng: torch.Generator, shift: float, rotate: float, scale: float) -> Tensor:
     """Images (N, C, H, W), each moved, turned and scaled at random, bilinear, the border continued outwards.
 
+    What is only moved is moved by whole pixels, as papers pad and crop: nothing is blurred.
+
     Args:
         image: float32; not changed.
         rng: of the step, on the device of the images.
@@ -176,13 +188,27 @@ def varied(image: Tensor, rng: torch.Generator, shift: float, rotate: float, sca
     if not (shift or rotate or scale):
         return image
     u = torch.rand(4, len(image), generator=rng, device=image.device) * 2 - 1
+    moved, side = shift * u[2:], image.shape[-1]
+    if not (rotate or scale):
+        moved = (moved * side).round() / side
     angle, zoom = u[0] * math.radians(rotate), 1 + u[1] * scale
     cos, sin = angle.cos() / zoom, angle.sin() / zoom
     # the map from where a pixel goes to where it comes from, in coordinates in which the image spans [-1, 1]
-    rows = torch.stack([cos, -sin, 2 * shift * u[2], sin, cos, 2 * shift * u[3]], 1).view(-1, 2, 3)
+    rows = torch.stack([cos, -sin, 2 * moved[0], sin, cos, 2 * moved[1]], 1).view(-1, 2, 3)
     with torch.autocast(image.device.type, enabled=False):  # bfloat16 cannot tell neighboring pixels of a large image apart
         grid = functional.affine_grid(rows, list(image.shape), align_corners=False)
         return functional.grid_sample(image, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def erased(image: Tensor, rng: torch.Generator, share: float) -> Tensor:
+    """Images (N, C, H, H), each with a square of ``share`` of its side at zero, anywhere within it (DeVries & Taylor 2017, cutout)."""
+    side = image.shape[-1]
+    if not (hole := round(share * side)):
+        return image
+    corner = (torch.rand(2, len(image), 1, generator=rng, device=image.device) * (side - hole + 1)).floor()
+    places = torch.arange(side, device=image.device)
+    down, across = ((places >= start) & (places < start + hole) for start in corner)
+    return image.masked_fill((down[:, :, None] & across[:, None])[:, None], 0.0)
 
 
 def accuracy(logits: Tensor, label: Tensor) -> Tensor:

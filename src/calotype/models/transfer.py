@@ -76,6 +76,7 @@ class TransferClassifier(ImageClassifier):
     """
 
     bf16_pays = False  # depthwise convolutions go backward more slowly in it
+    mirror_pays = False  # what photographs taught hardly changes with it
 
     def __init__(self, config: TransferConfig, spec: ImageSpec) -> None:
         super().__init__(spec)

@@ -13,13 +13,16 @@ from calotype.data.check import DataCheck, batch_for
 from calotype.data.images import Pixels, Split, some
 from calotype.data.mirror import ENOUGH, mirrors, told_apart
 from calotype.data.prepare import size_for
-from calotype.networks.published import LITE1, file_of
+from calotype.networks.published import LITE0, LITE1, file_of
 from calotype.recipes import DEFAULT, named
 from calotype.types import ImageSpec, small_gray
 
 POINTS = "points"  # the recipe of testbeds whose points lie in the plane
 PHOTOGRAPHS, WITHOUT = "projected", "dcgan"  # the recipe of photographs, and where its weights are not installed
 SMALL = 32  # pixels a side up to which flow matching draws better photographs in the same minutes
+FROM_NOTHING, FROM_PHOTOGRAPHS = "resnet", "transfer"  # the recipes that tell classes apart
+MANY = 10_000  # labelled images that are enough to learn from nothing what photographs show
+TO_RECOGNIZE = 10.0  # minutes
 MINUTES = 20.0  # of photographs: a minute, which does for digits, leaves fog
 
 
@@ -49,15 +52,52 @@ class Advice:
     reasons: dict[str, str]  # why, by what is chosen
 
 
+@dataclass(frozen=True)
+class RecognitionAdvice:
+    """A recipe that tells the classes of labelled images apart; docs/recognition.md has what it rests on."""
+
+    recipe: str
+    size: int | None  # None for the recipe's own
+    minutes: float
+    reason: str
+
+
 def of_check(found: DataCheck) -> Advice:
     """What to train on images that were looked at one by one."""
+    return choose(_material(found))
+
+
+def recognition_of_check(found: DataCheck) -> RecognitionAdvice | None:
+    """What tells the classes of images apart that were looked at one by one; None where they have no two."""
+    return to_recognize(_material(found))
+
+
+def to_recognize(material: Material) -> RecognitionAdvice | None:
+    """The rule of recognition: what knows photographs, unless there are many of them or they are none."""
+    if not material.classes:
+        return None
+    if small_gray(ImageSpec(material.size, material.channels)):
+        return RecognitionAdvice(
+            FROM_NOTHING, material.size, TO_RECOGNIZE, "small and gray, like digits, of which photographs teach little"
+        )
+    if material.train >= MANY and material.size <= SMALL:
+        why = f"{material.train:,} small images are enough to learn all of it from them"
+        return RecognitionAdvice(FROM_NOTHING, material.size, TO_RECOGNIZE, why)
+    if file_of(LITE0) is None:
+        why = f"{FROM_PHOTOGRAPHS} learns more from so few photographs, for which {LITE0.distribution} is to be installed"
+        return RecognitionAdvice(FROM_NOTHING, material.size, TO_RECOGNIZE, why)
+    why = f"{some(material.train, 'photograph')} to train on: it starts from a network that knows photographs"
+    return RecognitionAdvice(FROM_PHOTOGRAPHS, None, TO_RECOGNIZE, why)
+
+
+def _material(found: DataCheck) -> Material:
     sizes = found.sizes
     short = sizes.shorter
     own = size_for(short, square=sizes.different == 1 and sizes.oblong == 0)
     why = f"all images are {short}x{short}" if own is None else f"half of the images are at least {short} pixels on their shorter side"
     channels: Literal[1, 3] = 1 if found.gray == found.images else 3
     classes = len(found.classes) if len(found.classes) > 1 else 0
-    return choose(Material(short if own is None else own, why, channels, min(found.train, found.different), classes, found.told))
+    return Material(short if own is None else own, why, channels, min(found.train, found.different), classes, found.told)
 
 
 def of_split(split: Split, why_size: str) -> Advice:

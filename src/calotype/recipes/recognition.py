@@ -14,10 +14,10 @@ PAPER_SHIFT = 0.125  # 4 of 32 pixels, as the papers pad and crop
 
 
 def resnet() -> Config:
-    """A residual network that tells the classes of labelled images apart (He et al. 2016), for calotype classify."""
+    """A residual network that tells the classes of labelled images apart (He et al. 2016; Page 2018), for calotype classify."""
     return Config(
         recipe="resnet",
-        model=ResNetConfig(),
+        model=ResNetConfig(network="resnet9", width=24),
         optimizer=Optimizer("muon", lr=8e-3, betas=(0.9, 0.99), weight_decay=0.05),
         schedule=Schedule("cosine", warmup=0.1),
         train=Training(batch=64, minutes=4.0),
@@ -59,14 +59,14 @@ def sgan() -> Config:
 
 
 def resnet_published() -> Config:
-    """ResNet-56 of 16 to 64 channels for color images of 32 pixels, .85 M parameters (He et al. 2016, section 4.2)."""
+    """ResNet-9 of 64 to 512 channels for color images of 32 pixels, 6.6 M parameters (Page 2018: 94% of CIFAR-10 in 24 epochs)."""
     return Config(
         recipe="resnet",
-        model=ResNetConfig(depth=56, width=16, smooth=0.0, shift=PAPER_SHIFT, scale=0.0),
+        model=ResNetConfig(network="resnet9", width=64, smooth=0.0, shift=PAPER_SHIFT, scale=0.0, erase=0.25),
         data=Data("cifar10"),
-        optimizer=Optimizer("sgd", lr=0.1, momentum=0.9, weight_decay=1e-4),
-        schedule=Schedule("cosine", warmup=0.01),
-        train=Training(batch=128, steps=64_000, ema=0.0),
+        optimizer=Optimizer("sgd", lr=0.4, momentum=0.9, nesterov=True, weight_decay=5e-4),
+        schedule=Schedule("linear", warmup=5 / 24),
+        train=Training(batch=512, epochs=24, ema=0.0),
     )
 
 

@@ -13,14 +13,14 @@ from pydantic import Field
 
 from calotype.data.decode import UnusableError
 from calotype.data.fit import Fit
-from calotype.data.images import Pixels
+from calotype.data.images import Pixels, Progress
 from calotype.engine import calibrating
 from calotype.engine.calibrating import BeliefCalibration
 from calotype.engine.display import Display, Terminal
 from calotype.errors import UserError, printable
 from calotype.files import name_of
-from calotype.metrics.confidence import energy, softmax
-from calotype.metrics.predictions import predictions
+from calotype.metrics.confidence import softmax
+from calotype.metrics.predictions import Predictions, predictions
 from calotype.models import MODELS, stored
 from calotype.settings import Count, value
 from calotype.tasks.batch import reason_of
@@ -32,7 +32,7 @@ TOP = 3  # classes that are told of each image
 _AT_ONCE = 32  # images in memory
 UNCALIBRATED = (
     "its probabilities are as it learned them, and no image is called unlike the others: a classifier is calibrated when its training "
-    "ends, by held-out images (`data.holdout`)"
+    "ends, by held-out images (`data.holdout`), or later by calotype.calibrate in Python"
 )
 
 
@@ -42,8 +42,8 @@ class Classification:
 
     file: str
     classes: tuple[tuple[str, float], ...] = ()  # names with their probabilities, the likeliest first
-    energy: float | None = None  # -log sum exp of the logits, a density of the known images up to a constant (Liu et al. 2020)
-    unlike: bool | None = None  # whether its energy lies outside that of 95% of held-out images; None where that is not known
+    distance: float | None = None  # to the tenth nearest training image, between directions of features (Sun et al. 2022)
+    unlike: bool | None = None  # whether that is more than for 95% of held-out images; None where that is not known
     error: str = ""  # why nothing is known of it
 
 
@@ -63,21 +63,36 @@ class TrainedClassifier:
     @property
     def fit(self) -> Fit:
         """How images that are no squares become so."""
-        return "crop" if self.calibration is None or self.calibration.fit == "tile" else self.calibration.fit
+        return "crop" if self.calibration is None or self.calibration.facts.fit == "tile" else self.calibration.facts.fit
+
+    @property
+    def mirrored(self) -> bool:
+        """Whether images are judged together with their mirror images."""
+        return self.calibration is not None and self.calibration.facts.mirrored
+
+    @property
+    def temperature(self) -> float | None:
+        """That its logits are divided by; None where it is not calibrated."""
+        return None if self.calibration is None else self.calibration.facts.temperature
+
+    def predictions(self, pixels: Pixels, progress: Progress | None = None) -> Predictions:
+        """What it makes of images (N, H, W, C) uint8 of its shape."""
+        return predictions(self.generator.model, pixels, self.generator.device, progress, mirrored=self.mirrored)
 
     def of(self, names: Sequence[str], images: Sequence[Pixels], top: int) -> list[Classification]:
         """What it takes some images (H, W, C) uint8 of its shape for."""
         if not images:
             return []
-        logits = predictions(self.generator.model, np.stack(images), self.generator.device).logits
-        known = self.calibration
-        beliefs, energies = softmax(logits, 1.0 if known is None else known.temperature), energy(logits)
+        seen, known = self.predictions(np.stack(images)), self.calibration
+        beliefs = softmax(seen.logits, self.temperature or 1.0)
+        unlike = None if known is None else known.unlike(seen)
+        distances = None if known is None or known.known is None else known.known.distances(seen.features)
         found = []
-        for name, p, e in zip(names, beliefs, energies, strict=True):
+        for row, (name, p) in enumerate(zip(names, beliefs, strict=True)):
             likeliest = np.argsort(-p, kind="stable")[:top]
             classes = tuple((self.spec.classes[int(k)], float(p[k])) for k in likeliest)
-            unlike = None if known is None else known.unlike(float(e))
-            found.append(Classification(name, classes, float(e), unlike))
+            far = None if distances is None else float(distances[row])
+            found.append(Classification(name, classes, far, None if unlike is None else bool(unlike[row])))
         return found
 
 
@@ -152,11 +167,11 @@ def table(found: Sequence[Classification]) -> Iterator[list[str]]:
     """Rows of a table: the head, then one for each image."""
     most = max((len(one.classes) for one in found), default=0)
     head = [word for rank in range(1, most + 1) for word in (f"class_{rank}", f"probability_{rank}")]
-    yield ["file", *head, "unlike", "energy", "error"]
+    yield ["file", *head, "unlike", "distance", "error"]
     for one in found:
         cells = [word for name, p in one.classes for word in (name, f"{p:.6f}")]
         unlike = "" if one.unlike is None else str(one.unlike)
-        yield [one.file, *cells, *[""] * (2 * most - len(cells)), unlike, "" if one.energy is None else f"{one.energy:.6f}", one.error]
+        yield [one.file, *cells, *[""] * (2 * most - len(cells)), unlike, "" if one.distance is None else f"{one.distance:.6f}", one.error]
 
 
 def facts(found: Sequence[Classification]) -> list[dict[str, Any]]:
@@ -168,7 +183,7 @@ def facts(found: Sequence[Classification]) -> list[dict[str, Any]]:
             "file": one.file,
             "classes": [{"name": name, "probability": p} for name, p in one.classes],
             "unlike": one.unlike,
-            "energy": one.energy,
+            "distance": one.distance,
         }
         for one in found
     ]
