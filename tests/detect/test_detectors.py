@@ -19,7 +19,7 @@ from calotype import detect, pictures
 from calotype.data import load
 from calotype.detect.detector import Detector
 from calotype.detect.evidence import Evidence
-from calotype.detect.results import TestedFiles
+from calotype.detect.results import CoveredFiles
 from calotype.engine.display import Display
 from calotype.errors import DamagedError, UserError
 from calotype.provenance.marker import Marker
@@ -111,7 +111,7 @@ def test_new_images_get_answers_and_strange_ones_none(made: Detector, tmp_path: 
 
 
 def test_sizes_and_qualities_beyond_the_tested_ones_get_no_answer(made: Detector, tmp_path: Path) -> None:
-    known = replace(made, facts=replace(made.facts, tested=TestedFiles((18, 24), 80.0, ("JPEG",))))
+    known = replace(made, facts=replace(made.facts, tested=CoveredFiles((18, 24), 80.0, ("JPEG",))))
     image = scenes(1, 20, 96)[0]
     write(tmp_path / "a", [image])
     write(tmp_path / "b", [image.resize((12, 12))])

@@ -77,7 +77,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class TestedFiles:
+class CoveredFiles:
     """Files beyond which nothing was tested."""
 
     sides: tuple[Whole, Whole]  # of the shorter side in pixels
@@ -97,7 +97,7 @@ class DetectorFacts:
     generated: Annotated[tuple[SetFacts, ...], Field(min_length=1, max_length=1000)]
     seed: Whole
     limits: Limits
-    tested: TestedFiles
+    tested: CoveredFiles
     results: Results
     notes: Annotated[tuple[Text, ...], Field(max_length=100)] = ()
 

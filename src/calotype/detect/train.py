@@ -18,7 +18,7 @@ from calotype.detect.equalize import Equalizer, plan
 from calotype.detect.judge import LinearJudge, Singles, learned
 from calotype.detect.judging import Numbers, calibrated, results, separation
 from calotype.detect.perturb import TABLE
-from calotype.detect.results import DetectorFacts, Limits, Separation, TestedFiles
+from calotype.detect.results import CoveredFiles, DetectorFacts, Limits, Separation
 from calotype.detect.sets import ImageSet, distinct_names, generated_set, real_set
 from calotype.detect.tables import CALIBRATION, TEST, TRAIN, Table, degraded, divided, equalized, features_of
 from calotype.engine.display import Display, Terminal, progress
@@ -235,7 +235,7 @@ def holds(row: Separation, rate: float) -> bool:
     return row.interval[0] > 0.5 and row.real.generated.interval[0] <= rate and row.generated.real.interval[0] <= rate
 
 
-def _tested(work: _Work, robust: Sequence[Separation], rate: float) -> TestedFiles:
+def _tested(work: _Work, robust: Sequence[Separation], rate: float) -> CoveredFiles:
     """The files that the sets are made of, and what the table adds to them where it holds."""
     kept = [side for one in work.sets for side in one.sides if side >= work.equalizer.size]
     low, high = min(kept), max(kept)
@@ -245,7 +245,7 @@ def _tested(work: _Work, robust: Sequence[Separation], rate: float) -> TestedFil
     found = [q for one in work.sets for q in qualities(one.compressions)]
     found += [float(name[5:]) for name in held if name.startswith("jpeg:")]
     formats = sorted({c.format for one in work.sets for c in one.compressions if c.format} | ({"JPEG"} if found else set()))
-    return TestedFiles((int(smallest * low), int(largest * high)), min(found, default=None), tuple(formats))
+    return CoveredFiles((int(smallest * low), int(largest * high)), min(found, default=None), tuple(formats))
 
 
 __all__ = ["COUNT", "FALSE_ALARMS", "FEWEST", "holds", "train"]
