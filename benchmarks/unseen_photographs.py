@@ -24,6 +24,7 @@ from torch import Tensor
 
 import calotype
 from calotype import pictures
+from calotype.capabilities import HasBaselines
 from calotype.data import embedded
 from calotype.data.decode import decode
 from calotype.degrade import classical, parse
@@ -32,7 +33,7 @@ from calotype.metrics.quality import convention_for
 from calotype.tasks.model_inputs import to_tensor
 from calotype.tasks.restore import Applied, is_gray
 from calotype.tasks.score import like, missing_in
-from calotype.types import HasBaselines, Noise
+from calotype.types import Noise
 
 OWN = "this model"
 SHOWN = 256  # pixels a side of what is shown of a photograph

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from calotype.capabilities import DrawsPairs
 from calotype.config import Config, Data, Logging
 from calotype.data import Split
 from calotype.data.images import Images, make_images
@@ -37,7 +38,7 @@ from calotype.models import (
     VQVAEConfig,
 )
 from calotype.recipes import named
-from calotype.types import Condition, DrawsPairs, ImageSpec, Noise
+from calotype.types import Condition, ImageSpec, Noise
 
 PATCH = 24  # pixels a side that recipes which start from images are trained on here: a multiple of every scale
 

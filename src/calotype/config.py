@@ -92,7 +92,7 @@ class Optimizer:
     clip: Positive | None = None  # largest norm of a player's whole gradient
 
     def idle(self, spec: ImageSpec) -> dict[str, str]:
-        """As `calotype.types.MayIdle` says."""
+        """As `calotype.capabilities.MayIdle` says."""
         return {
             **unless(self.name in ("adam", "adamw", "muon"), "`optimizer.name=adam`, adamw or muon", "betas", "beta2_end"),
             **unless(self.name in ("sgd", "rmsprop"), "`optimizer.name=sgd` or rmsprop", "momentum"),
@@ -110,7 +110,7 @@ class Schedule:
     final: Share = 0.0  # where linear and cosine end, relative to the peak
 
     def idle(self, spec: ImageSpec) -> dict[str, str]:
-        """As `calotype.types.MayIdle` says."""
+        """As `calotype.capabilities.MayIdle` says."""
         return unless(self.kind != "constant", "`schedule.kind=linear` or cosine", "hold", "final")
 
 
@@ -137,7 +137,7 @@ class Training:
     retries: Annotated[int, Field(ge=0, le=DEEPEST)] = 3  # times that a run may go back to its last checkpoint after a non-finite number
 
     def idle(self, spec: ImageSpec) -> dict[str, str]:
-        """As `calotype.types.MayIdle` says."""
+        """As `calotype.capabilities.MayIdle` says."""
         return unless(self.ema, "`train.ema` above 0", "ema_images", "ema_ramp")
 
 
@@ -167,7 +167,7 @@ class Logging:
     patience: Annotated[Count | None, short("log.patience")] = None  # scores in a row without a better one that end the training
 
     def idle(self, spec: ImageSpec) -> dict[str, str]:
-        """As `calotype.types.MayIdle` says."""
+        """As `calotype.capabilities.MayIdle` says."""
         return unless(self.evaluate, "`log.evaluate=N`", "evaluate_images")
 
 

@@ -8,14 +8,9 @@ import pytest
 import torch
 
 from calotype import models
-from calotype.data import load
-from calotype.models import build
-from calotype.recipes import PUBLISHED, RECIPES, named
-from calotype.types import (
-    Batch,
+from calotype.capabilities import (
     Classifies,
     Completes,
-    Condition,
     Denoises,
     Discriminates,
     HasActivations,
@@ -30,10 +25,11 @@ from calotype.types import (
     Inverts,
     LearnsFirst,
     LocatesLikelihood,
-    Model,
-    Noise,
-    Step,
 )
+from calotype.data import load
+from calotype.models import build
+from calotype.recipes import PUBLISHED, RECIPES, named
+from calotype.types import Batch, Condition, Model, Noise, Step
 from tests.contract.test_models import scrambled, trainer_of
 from tests.small import from_source, in_pairs, small, spec_of, split_of
 

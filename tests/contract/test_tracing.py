@@ -8,9 +8,9 @@ import pytest
 import torch
 
 import calotype
+from calotype.capabilities import Inverts
 from calotype.models import build
 from calotype.provenance.watermark import WatermarkKey
-from calotype.types import Inverts
 from tests.contract.test_capabilities import having
 from tests.contract.test_models import from_noise
 from tests.small import small, spec_of

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from calotype.capabilities import Completes, HasEncoder
 from calotype.data.images import make_images
 from calotype.degrade import parse
 from calotype.engine.distributed import World
@@ -18,7 +19,7 @@ from calotype.precise import doubled, normal_quantile
 from calotype.recipes import RECIPES
 from calotype.tasks.prior import MethodName, restore_with_prior
 from calotype.tasks.sample import Generator
-from calotype.types import Completes, HasEncoder, ImageSpec, Noise
+from calotype.types import ImageSpec, Noise
 from tests.elsewhere import THERE, Elsewhere, elsewhere
 from tests.small import condition_for, small, split_of
 

@@ -15,6 +15,7 @@ from torch.nn.functional import softplus
 
 import calotype
 from calotype import models
+from calotype.capabilities import DrawsPairs
 from calotype.config import Config
 from calotype.engine.distributed import World
 from calotype.engine.images import open_images
@@ -23,7 +24,7 @@ from calotype.engine.trainer import Trainer, TrainState
 from calotype.errors import UserError
 from calotype.evaluation.evaluate import evaluate
 from calotype.models import GANConfig
-from calotype.types import Batch, Condition, DrawsPairs, ImageSpec, Model, Noise, Player, SamplingOptions, Step
+from calotype.types import Batch, Condition, ImageSpec, Model, Noise, Player, SamplingOptions, Step
 from tests.engine.test_resume import interrupt
 from tests.small import final_state, same, small
 

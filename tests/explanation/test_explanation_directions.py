@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from calotype.capabilities import HasDecoder
 from calotype.errors import UserError
 from calotype.explanation.attributes import Attribute, brightness
 from calotype.explanation.codes import Codes
@@ -16,7 +17,6 @@ from calotype.explanation.separation import from_labels, held, separate, support
 from calotype.models import build
 from calotype.recipes import RECIPES
 from calotype.tasks.sample import Generator
-from calotype.types import HasDecoder
 from tests.explanation.planted import STRENGTHS, Linear, alike, codes_of, orthogonal
 from tests.small import small, spec_of
 

@@ -10,11 +10,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
+from calotype.capabilities import Classifies
 from calotype.data import load
 from calotype.explanation.attribution import ImageScore, grad_cam, integrated_gradients, spatial_layer
 from calotype.explanation.sanity import cascade, layers_of, rank_correlation, shuffled
 from calotype.metrics.features_kinds import embedded_digits
-from calotype.types import Classifies, Model
+from calotype.types import Model
 
 BLACK = torch.tensor(-1.0)
 

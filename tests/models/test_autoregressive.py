@@ -9,11 +9,12 @@ import torch
 from scipy.stats import chisquare
 from torch.utils.flop_counter import FlopCounterMode
 
+from calotype.capabilities import Completes
 from calotype.errors import UserError
 from calotype.losses.discretized import images_of, levels
 from calotype.models.autoregressive import Autoregressive, AutoregressiveConfig, AutoregressiveSampling
 from calotype.recipes.autoregressive import pixel_transformer, pixel_transformer_published, pixelcnn, pixelcnn_published
-from calotype.types import Batch, Completes, Condition, ImageSpec, Noise, Step
+from calotype.types import Batch, Condition, ImageSpec, Noise, Step
 
 TINY = {"width": 8, "depth": 2, "heads": 2, "segment": 2, "dropout": 0.0}
 CLASSES = ("a", "b")

@@ -9,12 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from calotype.capabilities import DrawsPairs
 from calotype.engine.distributed import World
 from calotype.engine.trainer import Trainer, TrainState
 from calotype.errors import UserError
 from calotype.losses.adversarial import LOSSES
 from calotype.models import CoupledGAN, CoupledGANConfig, build
-from calotype.types import Batch, Condition, DrawsPairs, ImageSpec, Noise, Source, Step
+from calotype.types import Batch, Condition, ImageSpec, Noise, Source, Step
 from tests.small import changed, small, split_of
 
 EDGES = Source(1, degradation="edges", paired=False)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from calotype.capabilities import HasEncoder
 from calotype.diffusion.path import PATHS
 from calotype.diffusion.prediction import mix_of
 from calotype.diffusion.samplers import SOLVERS
@@ -13,7 +14,7 @@ from calotype.errors import UserError
 from calotype.models.diffusion import Diffusion, DiffusionConfig, DiffusionSampling
 from calotype.recipes import named
 from calotype.settings import checked
-from calotype.types import Batch, Condition, HasEncoder, ImageSpec, Noise, Step
+from calotype.types import Batch, Condition, ImageSpec, Noise, Step
 
 LABELED = ImageSpec(16, 1, ("a", "b", "c"))
 PLAIN = ImageSpec(16, 1)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
+from calotype.capabilities import HasEncoder, HasPosterior
 from calotype.errors import UserError
 from calotype.losses.discretized import images_of
 from calotype.losses.divergence import kl_standard
@@ -13,7 +14,7 @@ from calotype.metrics.likelihood import active_units, bits_per_dim
 from calotype.models.hvae import HVAE, HVAEConfig, HVAESampling
 from calotype.models.vae import VAE, VAEConfig
 from calotype.networks.posterior import moments
-from calotype.types import Batch, Condition, HasEncoder, HasPosterior, ImageSpec, Noise, Step
+from calotype.types import Batch, Condition, ImageSpec, Noise, Step
 
 PLAIN, LABELED = ImageSpec(8, 1), ImageSpec(8, 1, ("a", "b", "c"))
 NOBODY = Condition()

@@ -7,12 +7,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from calotype.capabilities import HasEncoder
 from calotype.errors import UserError
 from calotype.losses.discretized import images_of
 from calotype.models.vqvae import VQVAE, VQVAEConfig, VQVAESampling
 from calotype.networks.codeprior import CodePrior, invert, middles
 from calotype.networks.quantizer import Quantizer, perplexity, straight_through
-from calotype.types import Batch, Condition, HasEncoder, ImageSpec, Noise, Step
+from calotype.types import Batch, Condition, ImageSpec, Noise, Step
 
 LABELED = ImageSpec(8, 1, ("a", "b", "c"))
 TINY = {"width": 8, "codes": 6, "features": 4, "prior_width": 16, "prior_depth": 2, "prior_heads": 2}

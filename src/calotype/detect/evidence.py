@@ -18,6 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from calotype import pictures
+from calotype.capabilities import HasEncoder
 from calotype.data.fit import fit_image
 from calotype.detect.results import DetectorFacts
 from calotype.detect.sets import real_set
@@ -27,7 +28,7 @@ from calotype.metrics.confidence import Doubles
 from calotype.metrics.detection import auc
 from calotype.tasks.model_inputs import to_tensor
 from calotype.tasks.sample import Generator, load
-from calotype.types import Condition, HasEncoder, Likelihood, mix
+from calotype.types import Condition, Likelihood, mix
 
 MANY = 100  # samples and real images that an image is compared with
 SEED = 1  # of the samples: others than those that detectors learn from by default

@@ -15,6 +15,7 @@ from safetensors.numpy import load as parse_arrays
 from safetensors.numpy import save as pack_arrays
 
 from calotype import earlier
+from calotype.capabilities import Classifies
 from calotype.config import Data
 from calotype.data import Images, ImageSource
 from calotype.data.fit import Fit
@@ -25,7 +26,7 @@ from calotype.metrics.confidence import COLDEST, HOTTEST, fit_temperature
 from calotype.metrics.familiar import FALSE_ALARMS, OF_CLASS, REMEMBERED, KnownImages, distance_limit
 from calotype.metrics.predictions import Predictions, predictions
 from calotype.settings import NotNegative, Whole, checked
-from calotype.types import Classifies, Model
+from calotype.types import Model
 
 FILE, KNOWN = "calibration.json", "known.safetensors"
 MOST = 5_000  # held-out images that are looked at

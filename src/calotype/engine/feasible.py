@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from calotype.capabilities import MayIdle
 from calotype.config import Config, Optimizer
 from calotype.data.check import batch_for
 from calotype.engine.device import require_memory, trainable
@@ -17,7 +18,7 @@ from calotype.errors import SettingError, UserError
 from calotype.models import MODELS, blank
 from calotype.recipes import PUBLISHED, RECIPES
 from calotype.settings import checked
-from calotype.types import ImageSpec, MayIdle, Model
+from calotype.types import ImageSpec, Model
 
 SECTIONS = ("model", "optimizer", "schedule", "train", "log")
 PLAYERS = ("model.generator", "model.discriminator")  # of a GAN, which are configured by themselves

@@ -18,6 +18,7 @@ from safetensors.torch import save as pack_tensors
 
 import calotype
 from calotype import earlier
+from calotype.capabilities import DrawsPairs
 from calotype.config import Config
 from calotype.engine import calibrating
 from calotype.engine.calibrating import BeliefCalibration
@@ -29,7 +30,7 @@ from calotype.files import absent, not_linked, obstacle, read_json, safe_name, s
 from calotype.models import MODELS, stored
 from calotype.provenance.marker import Marker
 from calotype.settings import Count, NotNegative, checked
-from calotype.types import DrawsPairs, ImageSpec, Model
+from calotype.types import ImageSpec, Model
 
 _GRID = re.compile(r"step-([0-9]{9,18})\.png")
 _LEFT = re.compile(r"\.lock|\..*\.tmp")  # what a training leaves that was killed before it wrote anything else

@@ -11,10 +11,11 @@ from PIL import Image
 from torch import Tensor
 
 from calotype import pictures, scatter
+from calotype.capabilities import DrawsPairs
 from calotype.engine.run import Run
 from calotype.engine.trainer import Trainer
 from calotype.modes import PointModes
-from calotype.types import DrawsPairs, Noise
+from calotype.types import Noise
 
 PANELS = 6  # of points over time, from the first to the last
 POINTS = 2_500  # drawn for each of them

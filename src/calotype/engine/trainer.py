@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from calotype.capabilities import DrawsPairs, LearnsFirst
 from calotype.config import Config
 from calotype.data import Images, Loader, Progress, Split
 from calotype.engine import device as machine
@@ -25,7 +26,7 @@ from calotype.errors import DamagedError, TrainingError, UserError, printable
 from calotype.models import build
 from calotype.models.stored import finite
 from calotype.settings import Count, NotNegative, Positive, Whole, checked
-from calotype.types import Batch, DrawsPairs, LearnsFirst, Model, Player, Step, mix
+from calotype.types import Batch, Model, Player, Step, mix
 
 FIRST = 32  # images at a time of what is learned before the first step
 _COUNTER = torch.zeros(())  # of the steps of an optimizer

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 import calotype
+from calotype.capabilities import Classifies
 from calotype.data.fit import Fit
 from calotype.diagnose.checks import of_files
 from calotype.diagnose.sharpness import together
@@ -31,7 +32,7 @@ from calotype.modes import PointModes
 from calotype.spelling import option
 from calotype.tasks.classify import open_classifier
 from calotype.tasks.sample import Generator, load
-from calotype.types import Classifies, Source
+from calotype.types import Source
 
 
 def evaluate(

@@ -15,6 +15,7 @@ from pydantic import Field
 from torch import Tensor
 
 from calotype import pictures
+from calotype.capabilities import Classifies, HasDecoder, HasEncoder, HasLatents
 from calotype.data import Images
 from calotype.engine.display import Display, Terminal, progress
 from calotype.errors import UserError
@@ -41,7 +42,6 @@ from calotype.settings import Count, value
 from calotype.tasks import latents
 from calotype.tasks.model_inputs import Given, given, labels_for, to_tensor
 from calotype.tasks.sample import Generator, class_named, load
-from calotype.types import Classifies, HasDecoder, HasEncoder, HasLatents
 
 SAMPLES, SLOW_SAMPLES = 2_000, 300
 """Images that directions are learned from: of a model with a decoder, and of one that passes its network many times for an image."""

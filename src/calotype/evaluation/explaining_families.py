@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from calotype import pictures
+from calotype.capabilities import Classifies, Denoises, Discriminates, HasEncoder, HasPosterior, LocatesLikelihood
 from calotype.data import Images
 from calotype.engine.device import pick_device
 from calotype.explanation.denoising import DenoisingPath, denoising_path
@@ -20,7 +21,7 @@ from calotype.metrics.features_kinds import embedded_digits
 from calotype.tasks.latents import draw_each
 from calotype.tasks.model_inputs import labels_for, to_tensor
 from calotype.tasks.sample import Generator
-from calotype.types import Classifies, Denoises, Discriminates, HasEncoder, HasPosterior, LocatesLikelihood, Noise
+from calotype.types import Noise
 
 if TYPE_CHECKING:
     from calotype.evaluation.explaining import Explained

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from calotype.capabilities import HasPosterior
 from calotype.data import Images
 from calotype.diagnose import likelihood
 from calotype.diagnose.check import Findings
@@ -25,7 +26,7 @@ from calotype.metrics.score import LikelihoodKind, Score
 from calotype.metrics.wording import number
 from calotype.tasks.model_inputs import labels_for, to_tensor
 from calotype.tasks.sample import Generator
-from calotype.types import Condition, HasPosterior, Likelihood, mix
+from calotype.types import Condition, Likelihood, mix
 
 QUICK, SHORT, SLOW = 500, 250, 100  # held-out images that are asked of: in full, in a short report, and by what takes long
 LARGEST = 35 * 35  # pixels of an image from which on fewer are asked of

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from calotype import degrade, pictures
+from calotype.capabilities import DrawsPairs
 from calotype.degrade import Degradation
 from calotype.evaluation.generator import Candidate
 from calotype.evaluation.scores import scored
@@ -19,7 +20,7 @@ from calotype.metrics.features import FeatureSpace, pick
 from calotype.metrics.pairs import DrawnPairs, PairKinds, pixel_agreement
 from calotype.metrics.score import Score
 from calotype.tasks.model_inputs import to_tensor
-from calotype.types import DrawsPairs, ImageSpec, Noise, mix
+from calotype.types import ImageSpec, Noise, mix
 
 COUNT, BATCH = 300, 50  # pairs that are drawn, and at once
 LABELLED = 1_000  # training images that classifiers learn from

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from calotype import pictures as edge
+from calotype.capabilities import HasBaselines
 from calotype.degrade import Degradation, Degraded, parse
 from calotype.degrade.base import Identity
 from calotype.degrade.noise import BLIND, LEVEL
@@ -23,7 +24,7 @@ from calotype.metrics.spectrum import kept_detail
 from calotype.tasks.restore import Applied, Way, apply
 from calotype.tasks.sample import Generator
 from calotype.tasks.score import like
-from calotype.types import HasBaselines, Noise, mix
+from calotype.types import Noise, mix
 
 HIGHEST = 80.0  # dB: of images that are equal
 _DEGRADE = 5  # the stream of random numbers of the damage, apart from those of training

@@ -7,9 +7,10 @@ import math
 import torch
 from torch import Tensor
 
+from calotype.capabilities import HasLatents, HasStyles
 from calotype.tasks import latents
 from calotype.tasks.sample import Generator
-from calotype.types import Condition, HasLatents, HasStyles, Noise
+from calotype.types import Condition, Noise
 
 
 class Codes:

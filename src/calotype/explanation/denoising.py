@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from calotype import pictures
+from calotype.capabilities import Denoises
 from calotype.diffusion.path import NoiseLevel
 from calotype.diffusion.samplers import dpm_plus_plus
 from calotype.errors import UserError
 from calotype.explanation.section import Exhibit, LinePlot, Strip, Table
-from calotype.types import Denoises, Model, Noise
+from calotype.types import Model, Noise
 
 STEPS = 32  # of the solver
 COLUMNS, ROWS = 8, 6  # places and images that are shown
@@ -114,7 +115,7 @@ def denoising_path(
     an image begins with, and what the network expects of it shows how much of it the network can tell yet.
 
     Args:
-        model: of images, with a denoiser (`calotype.types.Denoises`).
+        model: of images, with a denoiser (`calotype.capabilities.Denoises`).
         noise: of the images.
         label: (N,) classes to draw, where the model knows them.
         guidance: of the denoiser.

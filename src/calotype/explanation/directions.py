@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from calotype.capabilities import HasDecoder
 from calotype.errors import UserError
 from calotype.explanation.codes import Codes
 from calotype.explanation.layers import inner_layers
 from calotype.networks.hooks import recorded
-from calotype.types import HasDecoder
 
 AT_ONCE = 256  # codes
 LINEAR = 1e-3  # relative error up to which a layer counts as linear in the codes

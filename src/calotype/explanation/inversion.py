@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from calotype import pictures
+from calotype.capabilities import HasEncoder
 from calotype.data.images import Progress, part
 from calotype.explanation.codes import Codes
 from calotype.explanation.section import Exhibit, Pixels, Strip, Table
 from calotype.losses.perceptual import SEED, SMALLEST, WIDTHS, feature_distance
 from calotype.metrics.score import Estimate
 from calotype.networks.recognizer import RandomNetwork
-from calotype.types import HasEncoder
 
 STEPS = 200
 LR = 0.1  # of Adam at first; it falls along a cosine

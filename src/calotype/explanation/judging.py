@@ -8,9 +8,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from calotype.capabilities import Classifies, Discriminates, HasFeatures
 from calotype.errors import UserError
 from calotype.explanation.saliency import JudgedImages, Skill
-from calotype.types import Classifies, Condition, Discriminates, HasFeatures, Model
+from calotype.types import Condition, Model
 
 SURE = 3.0  # standard errors above guessing from which a network knows something
 BATCH = 50

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from calotype.capabilities import HasDecoder
 from calotype.explanation.codes import Codes
 from calotype.networks.hooks import recorded
-from calotype.types import HasDecoder
 
 FEWEST = 4  # channels that an inner map has
 WEIGHTED = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)

@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from calotype.capabilities import LocatesLikelihood
 from calotype.errors import UserError
 from calotype.explanation.colors import heat, rgb
 from calotype.explanation.section import Exhibit, Pixels, Strip, Table
 from calotype.metrics.wording import number
-from calotype.types import Condition, LocatesLikelihood, Model, mix
+from calotype.types import Condition, Model, mix
 
 BATCH = 50  # images at once, as a report asks for likelihoods
 SHOWN = 8  # images of either kind whose maps are shown
@@ -29,7 +30,7 @@ class Surprise:
     bits: Tensor  # (N, H, W) float32 bits for each number of the pixel: the mean over an image is its bits per dimension
     parts: dict[str, float]  # the mean bits per dimension by the part of the model that they come from
     kind: str  # of the likelihood: "exact", "dequantized bound"
-    pixelwise: bool  # whether a number is the pixel's own, given those before it (`calotype.types.LocatesLikelihood`)
+    pixelwise: bool  # whether a number is the pixel's own, given those before it (`calotype.capabilities.LocatesLikelihood`)
 
     @property
     def bits_per_dim(self) -> float:

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from calotype import pictures
+from calotype.capabilities import HasEncoder, HasPosterior
 from calotype.errors import UserError
 from calotype.explanation.section import Exhibit, LinePlot, Strip, Table
 from calotype.metrics.likelihood import ACTIVE, active_units
-from calotype.types import Condition, HasEncoder, HasPosterior, Model
+from calotype.types import Condition, Model
 
 BATCH = 50
 REACH = 3.0  # standard deviations of the prior to either side

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from calotype.capabilities import HasDecoder
 from calotype.explanation.attributes import Attribute
 from calotype.explanation.codes import Codes
 from calotype.explanation.directions import LatentDirection, first_activations, first_weights, pca, sefa
 from calotype.explanation.named import estimated, spanned
 from calotype.explanation.section import Exhibit, Strip, Table
 from calotype.explanation.traversal import BASES, REACH, STEPS, Walk, walk
-from calotype.types import HasDecoder
 
 SAMPLES, SLOW_SAMPLES = 4_000, 200
 """Codes whose activations principal components are taken of; the latter where each image takes many passes of a network."""

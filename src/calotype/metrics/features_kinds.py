@@ -12,6 +12,7 @@ from safetensors.torch import load as parse_tensors
 from torch import Tensor
 from torch.nn import functional
 
+from calotype.capabilities import HasFeatures
 from calotype.data import Images
 from calotype.errors import UserError
 from calotype.files import name_of, parse_json
@@ -21,7 +22,7 @@ from calotype.models.classifier import Classifier, ClassifierConfig  # of the em
 from calotype.networks.recognizer import RandomNetwork
 from calotype.precise import pooled
 from calotype.settings import checked
-from calotype.types import HasFeatures, ImageSpec, Model
+from calotype.types import ImageSpec, Model
 
 DIGITS = ImageSpec(28, 1, tuple("0123456789"))
 RANDOM_SEEDS = (1841, 1844, 1851)  # constant forever: they name the random networks

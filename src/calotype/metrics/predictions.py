@@ -10,9 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from calotype.capabilities import Classifies, HasLabelsOnly
 from calotype.data.images import Pixels, Progress
 from calotype.networks.blocks import evaluating
-from calotype.types import Classifies, HasLabelsOnly, Model
+from calotype.types import Model
 
 _PIXELS = 250 * 32 * 32  # of the images that go through a network at a time
 

@@ -40,7 +40,7 @@ class AutoregressiveConfig:
     temperature: Positive = 1.0  # of the samples: below 1 for likelier and less varied images
 
     def idle(self, spec: ImageSpec) -> dict[str, str]:
-        """As `calotype.types.MayIdle` says."""
+        """As `calotype.capabilities.MayIdle` says."""
         return {
             **unless(self.network == "transformer", "`model.network=transformer`", "heads", "segment"),
             **unless(self.output == "mixture", "`model.output=mixture`", "components"),
@@ -95,7 +95,7 @@ class Autoregressive(Model):
 
     @torch.no_grad()
     def located(self, x: Tensor, condition: Condition, rng: torch.Generator) -> dict[str, Tensor]:
-        """As `calotype.types.LocatesLikelihood` says: exact, each pixel given those before it."""
+        """As `calotype.capabilities.LocatesLikelihood` says: exact, each pixel given those before it."""
         return {"pixels": self.network.located(x, self.needed(condition))}
 
     def likelihoods(self) -> Sequence[Likelihood]:

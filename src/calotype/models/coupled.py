@@ -33,12 +33,12 @@ class CoupledGANConfig:
     latent: Width = 100  # numbers that a pair is made from
 
     def idle(self, spec: ImageSpec) -> dict[str, str]:
-        """As `calotype.types.MayIdle` says."""
+        """As `calotype.capabilities.MayIdle` says."""
         return unless(self.network == "dcgan", "`model.network=dcgan`", "width", "spectral")
 
 
 class CoupledGAN(Model):
-    """Learns the joint distribution of two domains from their marginal ones (Liu and Tuzel 2016): as `calotype.types.DrawsPairs` says.
+    """Learns the joint distribution of two domains from their marginal ones (Liu and Tuzel 2016), as `DrawsPairs` has it.
 
     Both games are played at once and their losses added. That pairs show the same follows from the layers that the networks share alone.
 

@@ -39,7 +39,7 @@ class CycleGANConfig:
     noise: NotNegative = 0.0  # standard deviation of noise on translations before they are translated back, against hidden information
 
     def idle(self, spec: ImageSpec) -> dict[str, str]:
-        """As `calotype.types.MayIdle` says."""
+        """As `calotype.capabilities.MayIdle` says."""
         alike = spec.source is not None and spec.source.channels == spec.channels
         return unless(alike, "two sides with the same number of channels", "identity_weight")
 

@@ -77,7 +77,7 @@ class DequantizedFlow(Model):
 
     @torch.no_grad()
     def located(self, x: Tensor, condition: Condition, rng: torch.Generator) -> dict[str, Tensor]:
-        """As `calotype.types.LocatesLikelihood` says, by level; the terms of the pad are spread over the whole image."""
+        """As `calotype.capabilities.LocatesLikelihood` says, by level; the terms of the pad are spread over the whole image."""
         values = levels(x).to(x.dtype)
         noise, log_noise = self.dequantize.local(images_of(values).to(x.dtype), rng)  # type: ignore[operator]
         context = self._context(condition.label if self.conditional else None, len(x))
@@ -178,7 +178,7 @@ class DequantizedFlow(Model):
 
     @torch.no_grad()
     def invert(self, x: Tensor) -> Tensor:
-        """As `calotype.types.Inverts` says: the latents, up to their temperature."""
+        """As `calotype.capabilities.Inverts` says: the latents, up to their temperature."""
         return self.encode(x)
 
     @property

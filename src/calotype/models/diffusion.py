@@ -72,7 +72,7 @@ class DiffusionConfig:
     guidance_interval: tuple[Share, Share] = (0.3, 1.0)  # shares of the image, 0 in noise and 1 at the end, at which guidance acts
 
     def idle(self, spec: ImageSpec) -> dict[str, str]:
-        """As `calotype.types.MayIdle` says."""
+        """As `calotype.capabilities.MayIdle` says."""
         labels, known = self.conditional and spec.classes, "images with labels and `model.conditional=True`"
         return {
             **unless(self.solver == "ddim", "`model.solver=ddim`", "eta"),
@@ -218,7 +218,7 @@ class Diffusion(Model):
 
     @torch.no_grad()
     def invert(self, x: Tensor) -> Tensor:
-        """As `calotype.types.Inverts` says: back along the sampler's own places, without guidance and without labels."""
+        """As `calotype.capabilities.Inverts` says: back along the sampler's own places, without guidance and without labels."""
         fewest, most = INVERSION_STEPS
         levels = self.timesteps(min(max(self.config.steps, fewest), most))
         return starting_noise(self.denoiser(), x, levels).flatten(1)

@@ -41,7 +41,7 @@ class FlowConfig:
     temperature: NotNegative = 0.7  # of the latents when sampling: below 1 for clearer and less varied images
 
     def idle(self, spec: ImageSpec) -> dict[str, str]:
-        """As `calotype.types.MayIdle` says."""
+        """As `calotype.capabilities.MayIdle` says."""
         return {
             **unless(self.conditional and spec.classes, "images with labels and `model.conditional=True`", "embedding", "label_dropout"),
             **unless(self.blocks, "`model.blocks` above 0", "kernel"),

@@ -321,7 +321,7 @@ class GAN(Model):
         return self._asked(self._packed(self.discriminator.look(images)), label)[0]
 
     def realness(self, x: Tensor, condition: Condition | None = None) -> Tensor:
-        """As `calotype.types.Discriminates` says: the mean of the logits of an image's parts, of packs made of one image.
+        """As `calotype.capabilities.Discriminates` says: the mean of the logits of an image's parts, of packs made of one image.
 
         Raises:
             UserError: where a conditional model is given no labels.

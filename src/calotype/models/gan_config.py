@@ -70,7 +70,7 @@ class GANConfig:
     truncation: Positive | None = None  # when sampling: bound of latents, or share of a style's distance from the mean
 
     def idle(self, spec: ImageSpec) -> dict[str, str]:
-        """As `calotype.types.MayIdle` says."""
+        """As `calotype.capabilities.MayIdle` says."""
         return {
             **unless(spec.classes, "images with labels", "conditional", "auxiliary"),
             **unless(self.penalty != "none", "a `model.penalty`", "penalty_weight", "penalty_weight_end", "penalty_every"),

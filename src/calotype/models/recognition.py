@@ -41,7 +41,7 @@ class ResNetConfig(Varying):
     width: Annotated[Width, Field(ge=4)] = 24  # channels of the first map; they double wherever maps are halved
 
     def idle(self, spec: ImageSpec) -> dict[str, str]:
-        """As `calotype.types.MayIdle` says."""
+        """As `calotype.capabilities.MayIdle` says."""
         return unless(self.network == "basic", "`model.network=basic`", "depth")
 
 

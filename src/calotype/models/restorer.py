@@ -50,7 +50,7 @@ class RestorerConfig:
     )
 
     def idle(self, spec: ImageSpec) -> dict[str, str]:
-        """As `calotype.types.MayIdle` says."""
+        """As `calotype.capabilities.MayIdle` says."""
         return unless(self.perceptual, "`model.perceptual` above 0", "perceptual_features")
 
 

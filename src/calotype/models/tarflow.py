@@ -40,7 +40,7 @@ class TarFlowConfig:
     guidance: NotNegative = 0.5  # away from what is drawn without a class: 0 for none, more for clearer and less varied images
 
     def idle(self, spec: ImageSpec) -> dict[str, str]:
-        """As `calotype.types.MayIdle` says."""
+        """As `calotype.capabilities.MayIdle` says."""
         labels = self.conditional and spec.classes
         return unless(labels, "images with labels and `model.conditional=True`", "embedding", "label_dropout", "guidance")
 

@@ -91,7 +91,7 @@ class TransferClassifier(ImageClassifier):
 
     @torch.no_grad()
     def learn_first(self, batches: Iterable[Batch], *, started: bool = False) -> None:
-        """As `calotype.types.LearnsFirst` says: the network of photographs is the published one, or the one that another run tuned.
+        """As `calotype.capabilities.LearnsFirst` says: the network of photographs is the published one, or the one that another run tuned.
 
         Raises:
             UserError: where the published weights are needed and not installed, and for images that are all of one class.

@@ -44,7 +44,7 @@ class BigGANGeneratorConfig:
     spectral: ClassVar[bool] = True
 
     def idle(self, spec: ImageSpec) -> dict[str, str]:
-        """As `calotype.types.MayIdle` says."""
+        """As `calotype.capabilities.MayIdle` says."""
         return unless(spec.classes, "images with labels", "shared")
 
 

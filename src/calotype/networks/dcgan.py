@@ -50,7 +50,7 @@ class DCGANGeneratorConfig:
     condition: Literal["input", "norm"] = "input"  # where labels come in: beside the latents, or as gains and biases after normalizations
 
     def idle(self, spec: ImageSpec) -> dict[str, str]:
-        """As `calotype.types.MayIdle` says."""
+        """As `calotype.capabilities.MayIdle` says."""
         known = "images with labels and a `model.generator.norm`"
         return unless(spec.classes and self.norm != "none", known, "condition")
 

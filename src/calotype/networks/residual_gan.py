@@ -64,7 +64,7 @@ class ResNetDiscriminatorConfig:
     blocks: BlockKind = "residual"  # what leads past the convolutions of a block: its input, that and all others, or nothing
 
     def idle(self, spec: ImageSpec) -> dict[str, str]:
-        """As `calotype.types.MayIdle` says."""
+        """As `calotype.capabilities.MayIdle` says."""
         return {
             **unless(spec.classes, "images with labels", "head"),
             **unless(self.blocks != "dense", "`model.discriminator.blocks=residual` or plain", "hidden"),

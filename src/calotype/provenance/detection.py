@@ -45,7 +45,7 @@ def best_matches(noise: NDArray[np.float32], key: WatermarkKey, nonces: int = NO
     sign is hardly known. Of the largest of ``nonces`` independent sums of one distribution the p-value is exact.
 
     Args:
-        noise: (N, D) found in images, as `calotype.types.Inverts` gives it.
+        noise: (N, D) found in images, as `calotype.capabilities.Inverts` gives it.
         key: whose watermark is looked for.
         nonces: patterns that are tried, from 0 on.
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from calotype.capabilities import Classifies
 from calotype.config import Data
 from calotype.data import Images, load
 from calotype.data.images import holdout_order
@@ -17,7 +18,7 @@ from calotype.errors import UserError
 from calotype.models import MODELS, stored
 from calotype.tasks.model_inputs import labels_for
 from calotype.tasks.sample import load as load_model
-from calotype.types import Classifies, ImageSpec
+from calotype.types import ImageSpec
 
 FEWEST = 40  # images: half of them are remembered, and 19 of the others say what is unlike them
 

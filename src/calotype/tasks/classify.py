@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
+from calotype.capabilities import Classifies
 from calotype.data.decode import UnusableError
 from calotype.data.fit import Fit
 from calotype.data.images import Pixels, Progress
@@ -26,7 +27,7 @@ from calotype.settings import Count, value
 from calotype.tasks.batch import reason_of
 from calotype.tasks.inputs import Inputs, open_inputs
 from calotype.tasks.sample import Generator, load
-from calotype.types import Classifies, ImageSpec
+from calotype.types import ImageSpec
 
 TOP = 3  # classes that are told of each image
 _AT_ONCE = 32  # images in memory

@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from calotype.capabilities import Completes
 from calotype.data.images import Progress
 from calotype.errors import UserError
 from calotype.tasks.sample import Generator
-from calotype.types import Completes, Condition, Noise
+from calotype.types import Condition, Noise
 
 BATCH = 64  # images drawn at once
 

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from calotype.capabilities import HasLatents
 from calotype.diffusion.measurement import Measurement
 from calotype.diffusion.path import per_image
 from calotype.errors import UserError
-from calotype.types import Condition, HasLatents, Model, Noise
+from calotype.types import Condition, Model, Noise
 
 LR = 0.1  # of Adam at first; it falls along a cosine
 LOOSE = 0.1  # standard deviation that the first search allows for what no latents make, in units of [-1, 1]

@@ -12,10 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from calotype.capabilities import HasEncoder, HasLatents
 from calotype.data.images import Progress, part
 from calotype.errors import UserError
 from calotype.tasks.sample import Generator
-from calotype.types import Condition, HasEncoder, HasLatents, Noise
+from calotype.types import Condition, Noise
 
 Interpolation = Literal["spherical", "linear"]
 

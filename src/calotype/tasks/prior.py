@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from calotype.capabilities import Denoises
 from calotype.degrade import Operator
 from calotype.diffusion.measurement import Measurement
 from calotype.diffusion.posterior import ddrm, guided, proximal
@@ -17,7 +18,7 @@ from calotype.errors import UserError
 from calotype.metrics.calibration import Calibration, calibration
 from calotype.tasks.inversion import posterior_images, search_latents, with_latents
 from calotype.tasks.sample import Generator
-from calotype.types import Denoises, Noise, mix
+from calotype.types import Noise, mix
 
 MethodName = Literal["auto", "ddrm", "diffpir", "dps", "inversion"]
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
+from calotype.capabilities import HasActivations
 from calotype.data import Images, load
 from calotype.data.images import Pixels, Progress, holdout_order, some
 from calotype.data.load import require_images
@@ -30,7 +31,7 @@ from calotype.models import MODELS, build, stored
 from calotype.networks.blocks import evaluating
 from calotype.precise import pooled
 from calotype.settings import Count, Seed, value
-from calotype.types import HasActivations, Model, Noise
+from calotype.types import Model, Noise
 
 COUNT = 10_000  # labelled images that a probe is fitted to at most
 TESTED = 5_000  # held-out images that it is tested on at most

@@ -15,6 +15,7 @@ from pydantic import Field
 from torch import Tensor
 
 from calotype import pictures
+from calotype.capabilities import Inverts, MayIdle
 from calotype.data.images import some
 from calotype.engine.device import enough_memory, machine_of, pick_device, require_memory
 from calotype.engine.display import Say
@@ -25,7 +26,7 @@ from calotype.models import stored
 from calotype.provenance.marker import Making, Marker, Provenance
 from calotype.provenance.watermark import WatermarkedNoise, WatermarkKey, key_of
 from calotype.settings import Count, Seed, shown, value
-from calotype.types import Condition, Inverts, MayIdle, Model, Noise, SamplingOptions
+from calotype.types import Condition, Model, Noise, SamplingOptions
 
 Watermark = WatermarkKey | str | Path | None
 """A key whose watermark images carry, or the file of one."""

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from calotype.capabilities import HasBaselines
 from calotype.data.images import some
 from calotype.degrade import Degradation, Degraded
 from calotype.degrade.color import gray8
@@ -19,7 +20,7 @@ from calotype.metrics.perceptual import perceptual_distances, perceptual_name
 from calotype.metrics.quality import convention_for, published_bicubic
 from calotype.tasks.restore import Applied, is_gray
 from calotype.tasks.tiles import GRID
-from calotype.types import HasBaselines, Model, Noise
+from calotype.types import Model, Noise
 
 HIGHEST = 80.0  # dB: what a picture that is exact counts for in a mean
 LARGEST = 4 * 2**20  # pixels of a picture that are scored: what needs no training takes many times their memory
