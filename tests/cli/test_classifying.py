@@ -12,6 +12,7 @@ import jsonschema
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.numpy import save as packed
 
 import calotype
 from calotype.cli.main import main
@@ -268,3 +269,20 @@ def test_a_model_by_itself_is_calibrated_by_images_that_are_named(trained: Path,
     assert found.known is not None
     assert len(found.known.directions) == 250
     assert calotype.classify(tmp_path / "model", "mnist5k", count=1, display=calotype.Display())[0].unlike is not None
+
+
+def test_what_another_model_knows_is_refused_in_one_line(trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained / "run/model", tmp_path / "model")
+    (tmp_path / "model/known.safetensors").write_bytes(packed({"directions": np.eye(3, dtype=np.float16)}))
+    with pytest.raises(UserError, match="belongs to another model"):
+        calotype.classify(tmp_path / "model", "mnist5k", count=1, display=calotype.Display())
+
+
+def test_changed_data_are_no_obstacle_where_other_images_are_named(trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained / "run", tmp_path / "run")
+    facts = json.loads((tmp_path / "run/config.json").read_text())
+    facts["data"]["source"] = facts["config"]["data"]["source"] = str(tmp_path / "gone")
+    (tmp_path / "run/config.json").write_text(json.dumps(facts))
+    with pytest.raises(UserError):
+        calotype.calibrate(tmp_path / "run")
+    assert calotype.calibrate(tmp_path / "run", "mnist5k").facts.images == 250

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
 import pytest
+import torch
 
 import calotype
 from calotype.cli.main import main
 from calotype.evaluation.schema import schema
+from calotype.models import build
+from calotype.models.semi_supervised import SemiSupervisedGAN
+from calotype.recipes import named
+from calotype.types import ImageSpec, Step
 
 WORDS = ["train", "sgan", "--train.threads", "1", "--train.batch", "16", "--model.width", "8", "--model.discriminator-width", "4"]
 
@@ -78,3 +84,20 @@ def test_other_models_have_no_hidden_labels_and_no_score_of_classes(
     assert main(["evaluate", str(trained), "--cas", "--out", str(tmp_path / "report")]) == 2
     assert "cannot be asked for a class" in capsys.readouterr().err
     assert not (tmp_path / "report").exists()
+
+
+def test_without_held_out_labels_it_is_judged_as_a_generator(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert main([*WORDS, "--labels", "30", "--steps", "3", "--data.holdout", "0", "--report", "False", "--out", str(run)]) == 0
+    report = calotype.evaluate(run, count=60, short=True, say=lambda *_: None)
+    assert report.recognition is None
+    assert "FD" in {score.name for score in report.scores}
+    assert any("not judged as a classifier: " in note for note in report.notes)
+
+
+def test_erased_squares_reach_its_images() -> None:
+    config = replace(named("sgan").model, width=8, discriminator_width=4, shift=0.0, scale=0.0, rotate=0.0, erase=0.5)
+    model = build(config, ImageSpec(28, 1, ("a", "b")))
+    assert isinstance(model, SemiSupervisedGAN)
+    step = Step(0, torch.Generator().manual_seed(0))
+    assert 0.2 < float((model._varied(torch.ones(8, 1, 28, 28), step) == 0).float().mean()) <= 0.25

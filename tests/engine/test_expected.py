@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from calotype.engine import expected, timing
+from calotype.errors import UserError
 from tests.small import small
 
 
@@ -25,3 +26,14 @@ def test_minutes_follow_from_the_time_of_a_step(monkeypatch: pytest.MonkeyPatch)
 def test_nothing_is_said_of_recipes_that_were_never_measured() -> None:
     asked = small("dcgan")
     assert expected.minutes(replace(asked, data=replace(asked.data, size=28, channels=1)), 0) is None
+
+
+def test_a_cost_is_predicted_for_what_a_training_would_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = small("resnet")
+    config = replace(asked, data=replace(asked.data, labels=20), train=replace(asked.train, batch=64, steps=7, minutes=None))
+    monkeypatch.setattr(timing, "_seconds_per_step", lambda trainer, window, beaten: 0.6)
+    found = expected.training_cost(config)
+    assert (found.steps, found.minutes) == (7, pytest.approx(0.07))
+    assert found.batch < 20  # as a training fits it to so few images
+    with pytest.raises(UserError, match="labels"):
+        expected.training_cost(replace(config, data=replace(config.data, source="photos")))

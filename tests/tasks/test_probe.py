@@ -15,6 +15,7 @@ from torch import Tensor
 
 import calotype
 from calotype.cli.main import main
+from calotype.config import Data
 from calotype.data import load
 from calotype.engine.display import Display
 from calotype.tasks import probe
@@ -41,7 +42,7 @@ class Planted(Model):
 
 @pytest.fixture(scope="module")
 def digits() -> probe._Set:
-    return probe._divided("mnist5k", 28, 1, 500, None)
+    return probe._divided("mnist5k", 28, 1, Data(), 500, None)
 
 
 def test_the_parts_are_apart_and_the_holdout_tests(digits: probe._Set) -> None:

@@ -123,6 +123,8 @@ def _trained(words: list[str], display: Shell, world: World) -> tuple[Options, R
     if options.dry_run:
         if options.resume is not None:
             raise UserError("--dry-run predicts what a new training takes: leave out --resume")
+        if world.size > 1:
+            raise UserError("--dry-run predicts what one process takes: run it without torchrun")
         _predicted(training_cost(config, display), display, options.json)
         return None
     if options.resume is None:

@@ -14,7 +14,7 @@ from calotype.engine import timing
 from calotype.engine.budget import steps_of
 from calotype.engine.display import Display
 from calotype.engine.distributed import World
-from calotype.engine.images import open_images
+from calotype.engine.opening import opened
 from calotype.engine.trainer import Trainer, TrainState
 from calotype.types import ImageSpec, small_gray
 
@@ -45,12 +45,12 @@ def training_cost(config: Config, display: Display | None = None) -> TrainingCos
     """The steps of a training and the seconds of each, by taking its first ones for a few seconds; nothing is written.
 
     Raises:
-        UserError: for settings or data that a training would refuse.
+        UserError: for settings or data that a training would refuse, but for folders that are taken or full.
     """
     shown = display or Display()
     device, before = machine.take_device(config.train.device), torch.get_num_threads()
     threads = timing.most_threads(config)
-    split = open_images(config.data, lambda done, total: shown.show("reading images", done, total))
+    config, split = opened(config, device, shown, World())
     timed = replace(config, train=replace(config.train, minutes=TIMED, steps=None, epochs=None))
     try:
         torch.set_num_threads(1 if timing.settles_threads(config, device, World(), threads) else threads)

@@ -27,8 +27,9 @@ from calotype.engine.budget import steps_of
 from calotype.engine.calibrating import calibrated
 from calotype.engine.display import Display, Terminal
 from calotype.engine.distributed import Poll, World
-from calotype.engine.images import augmentation_of, fit_config, load_images
+from calotype.engine.images import augmentation_of, load_images
 from calotype.engine.log import Log
+from calotype.engine.opening import opened
 from calotype.engine.run import Run
 from calotype.engine.selection import ModelSelector
 from calotype.engine.trainer import Trainer, TrainState
@@ -75,13 +76,7 @@ def train(config: Config, *, out: str | Path | None = None, display: Display | N
         device = machine.take_device(config.train.device, world.local, world.size)
         threads = world.first(lambda: timing.most_threads(config))
         torch.set_num_threads(1 if timing.settles_threads(config, device, world, threads) else threads)
-        split = load_images(config, display, world)
-        config = fit_config(config, split, world, display)
-        spec = augmentation_of(config.data).spec(split.train)
-        starting.require(config, spec)
-        feasible.require_effect(config, spec, starting.usual(config))
-        feasible.require_room(config, spec, device, world)
-        selection.require(config, split)
+        config, split = opened(config, device, display, world)
         own = torch.get_num_threads()
         torch.set_num_threads(threads)
         trainer = Trainer(config, split, TrainState(steps=1), device, world)  # how many they are its first steps tell

@@ -21,7 +21,7 @@ from calotype.diagnose.checks import of_files
 from calotype.diagnose.sharpness import together
 from calotype.diagnose.verdict import Verdict, conclude, fitting
 from calotype.engine.display import Say, Terminal
-from calotype.errors import UserError
+from calotype.errors import DamagedError, UserError
 from calotype.evaluation import evidence, generation, points, recognition, restoration, result, translation
 from calotype.evaluation.both import DrawingClassifierTarget
 from calotype.evaluation.next_step import agreeing, next_step
@@ -140,9 +140,16 @@ def _recognizing(path: Path, request: Request) -> EvaluationTarget:
 
 
 def _both(path: Path, request: Request) -> EvaluationTarget:
-    """The model at ``path``, which draws images and tells their classes apart."""
+    """The model at ``path``, which draws images and tells classes apart; judged as a generator alone where no held-out labels are known."""
     drawing = generation.open_target(path, request)
-    return DrawingClassifierTarget(drawing, recognition.open_target(path, open_classifier(path, request.device), request))
+    try:
+        naming = recognition.open_target(path, open_classifier(path, request.device), request)
+    except DamagedError:
+        raise
+    except UserError as error:
+        notes = (*drawing.candidate.notes, f"It was not judged as a classifier: {error}.")
+        return replace(drawing, candidate=replace(drawing.candidate, notes=notes))
+    return DrawingClassifierTarget(drawing, naming)
 
 
 def judge(target: EvaluationTarget, request: Request) -> result.Report:

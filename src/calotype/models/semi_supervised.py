@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from calotype.errors import UserError
 from calotype.losses.adversarial import ranked_above
-from calotype.models.recognition import Varying, accuracy, labels_in, varied
+from calotype.models.recognition import Varying, accuracy, erased, labels_in, varied
 from calotype.networks.blocks import evaluating
 from calotype.networks.class_discriminator import ClassDiscriminator
 from calotype.networks.dcgan import DCGANGenerator
@@ -210,9 +210,9 @@ class SemiSupervisedGAN(Model):
         return {"loss": named, "accuracy": accuracy(logits, label)}
 
     def _varied(self, images: Tensor, step: Step) -> Tensor:
-        """Images moved, turned and scaled at random; generated ones too (Zhao et al. 2020), or the generator would learn it."""
+        """Images moved, turned, scaled and erased at random; generated ones too (Zhao et al. 2020), or the generator would learn it."""
         c = self.config
-        return varied(images.float(), step.rng, c.shift, c.rotate, c.scale)
+        return erased(varied(images.float(), step.rng, c.shift, c.rotate, c.scale), step.rng, c.erase)
 
     def _latents(self, n: int, step: Step) -> Tensor:
         return torch.randn(n, self.config.latent, generator=step.rng, device=step.rng.device)

@@ -12,7 +12,7 @@ from calotype.data.images import holdout_order
 from calotype.data.load import has_a_name, require_images
 from calotype.engine import calibrating
 from calotype.engine.calibrating import BeliefCalibration, calibrated
-from calotype.engine.images import open_images, set_aside
+from calotype.engine.images import hidden, open_images, set_aside
 from calotype.engine.run import Run
 from calotype.errors import UserError
 from calotype.models import MODELS, stored
@@ -41,21 +41,20 @@ def calibrate(path: str | Path, images: str | Path | None = None, *, device: str
     if not issubclass(MODELS[type(found.config)], Classifies):
         raise UserError(f"{path} is of the family {found.config.kind}, which tells no classes apart")
     run = Run(Path(path)) if found.folder != Path(path) else None
-    options, train, held = Data(), None, None
+    before = calibrating.read(found.folder)
+    options = Data() if before is None else Data(fit=before.facts.fit, flip=before.facts.mirrored)
+    train, held = None, None
     if run is not None:
-        config, facts = run.read_config()
-        options = config.data
-        split = open_images(options)
-        if split.fingerprint != facts["data"]["fingerprint"]:
-            raise UserError(f"the images of {options.source} changed since the run began: restore them, or name others with `images`")
-        train, held = set_aside(options, split.train)[0], split.holdout
+        options = run.read_config()[0].data
+        train, held = _of_run(run, wanted=images is None)
     if images is not None:
         held = _labelled(str(images), found.spec, options)
     if held is None or not len(held):
         raise UserError(f"{path} held no images out: name labelled images that it never saw with `images`")
+    least = FEWEST if train is None else FEWEST // 2
+    if len(held) < least:
+        raise UserError(f"{len(held)} images are too few to calibrate {path} by: give {least} or more")
     if train is None:
-        if len(held) < FEWEST:
-            raise UserError(f"{len(held)} images are too few to calibrate {path} by: give {FEWEST} or more")
         order = holdout_order(len(held), held.labels)
         train, held = held.take(order[::2]), held.take(order[1::2])
     generator = load_model(path, device)
@@ -63,6 +62,22 @@ def calibrate(path: str | Path, images: str | Path | None = None, *, device: str
     assert known is not None
     calibrating.write(found.folder, known)
     return known
+
+
+def _of_run(run: Run, *, wanted: bool) -> tuple[Images | None, Images | None]:
+    """What a run learned from and what it held out; nothing where they are gone or changed, and not ``wanted``."""
+    config, facts = run.read_config()
+    try:
+        split = open_images(config.data)
+    except UserError:
+        if wanted:
+            raise
+        return None, None
+    if split.fingerprint != facts["data"]["fingerprint"]:
+        if wanted:
+            raise UserError(f"the images of {config.data.source} changed since the run began: restore them, or name others with `images`")
+        return None, None
+    return hidden(config, set_aside(config.data, split.train)[0])[0], split.holdout
 
 
 def _labelled(source: str, spec: ImageSpec, options: Data) -> Images:

@@ -18,7 +18,7 @@ from calotype.data.images import Pixels, Progress
 from calotype.engine import calibrating
 from calotype.engine.calibrating import BeliefCalibration
 from calotype.engine.display import Display, Terminal
-from calotype.errors import UserError, printable
+from calotype.errors import DamagedError, UserError, printable
 from calotype.files import name_of
 from calotype.metrics.confidence import softmax
 from calotype.metrics.predictions import Predictions, predictions
@@ -35,6 +35,7 @@ UNCALIBRATED = (
     "its probabilities are as it learned them, and no image is called unlike the others: a classifier is calibrated when its training "
     "ends, by held-out images (`data.holdout`), or later by calotype.calibrate in Python"
 )
+NO_LIMIT = "no image is called unlike the others, for what that takes is not known: calotype.calibrate in Python learns it"
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,8 @@ def classify(
     with closing(display or Terminal()) as shown:
         if trained.calibration is None:
             shown.say(f"calotype: {trained.name}: {UNCALIBRATED}")
+        elif trained.calibration.known is None or trained.calibration.facts.distance is None:
+            shown.say(f"calotype: {trained.name}: {NO_LIMIT}")
         return [one for source in sources for one in _of(trained, str(source), top, count, shown, alone=len(sources) == 1)]
 
 
@@ -135,7 +138,13 @@ def open_classifier(path: str | Path, device: str = "auto") -> TrainedClassifier
     if not issubclass(kind, Classifies):
         family = found.config.kind
         raise UserError(f"{path} is of the family {family}, which tells no classes apart: calotype train resnet makes a model that does")
-    return TrainedClassifier(name_of(Path(path)), load(path, device), calibrating.read(found.folder))
+    generator, calibration = load(path, device), calibrating.read(found.folder)
+    if calibration is not None and calibration.known is not None:
+        blank = np.zeros((1, *found.spec.shape[1:], found.spec.channels), np.uint8)
+        width = predictions(generator.model, blank, generator.device).features.shape[1]
+        if calibration.known.directions.shape[1] != width:
+            raise DamagedError(f"{found.folder / calibrating.KNOWN} belongs to another model: restore it from a copy")
+    return TrainedClassifier(name_of(Path(path)), generator, calibration)
 
 
 def _of(trained: TrainedClassifier, source: str, top: int, count: int | None, display: Display, *, alone: bool) -> list[Classification]:

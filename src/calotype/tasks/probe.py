@@ -15,11 +15,13 @@ from pydantic import Field
 from torch import Tensor
 
 from calotype.capabilities import HasActivations
+from calotype.config import Data
 from calotype.data import Images, load
 from calotype.data.images import Pixels, Progress, holdout_order, some
 from calotype.data.load import require_images
 from calotype.engine.device import pick_device
 from calotype.engine.display import Display, Terminal, progress
+from calotype.engine.run import Run
 from calotype.errors import UserError
 from calotype.files import name_of
 from calotype.losses.logistic import logistic
@@ -109,7 +111,8 @@ def probe(
 
     Args:
         model: The folder of a run, or a ``model/`` folder.
-        data: Labelled images: what they hold out tests. Where the model was trained on the same source, its run held out the same images.
+        data: Labelled images: what they hold out tests. Where the run was trained on the same source, these are the images that it held
+            out; of another source nobody knows here what the model saw.
         count: Labelled images that the probe is fitted to at most.
         seed: Of the noise, and of the untrained network beside it.
         device: Where the model computes.
@@ -132,7 +135,8 @@ def probe(
         layers = trained.layers() if isinstance(trained, HasActivations) else ()
         if not layers:
             raise UserError(f"{model} has no layers of its own that could be probed: its discriminator looks through a network of others")
-        images = _divided(data, found.spec.size, found.spec.channels, count, progress(shown.show, f"reading {data}"))
+        options = _as_trained(Path(model), found.folder, data)
+        images = _divided(data, found.spec.size, found.spec.channels, options, count, progress(shown.show, f"reading {data}"))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             fresh = build(found.config, found.spec).to(where)
@@ -160,10 +164,23 @@ def probe(
     )
 
 
-def _divided(source: str, size: int, channels: int, count: int, progress: Progress | None) -> _Set:
+def _as_trained(path: Path, folder: Path, source: str) -> Data:
+    """How the run of a model divided this very source, so that the probe is tested by what the model never saw; else as usual."""
+    if folder == path:
+        return Data()
+    options = Run(path).read_config()[0].data
+    if options.source != source:
+        return Data()
+    if not options.holdout:
+        raise UserError(f"{path} was trained on all of {source}, and nothing is left to test a probe by: name other images with `data`")
+    return options
+
+
+def _divided(source: str, size: int, channels: int, options: Data, count: int, progress: Progress | None) -> _Set:
     """Labelled images in three parts: fitting, choosing, and testing, of which the last is what the source holds out."""
     require_images(source)
-    split = load(source, size=size, channels=channels, progress=progress)
+    fit = "crop" if options.fit == "tile" else options.fit
+    split = load(source, size=size, channels=channels, fit=fit, holdout=options.holdout, progress=progress)
     train, held = split.train, split.holdout
     if train.labels is None or len(train.classes) < 2:
         what = "no labels" if train.labels is None else "one class only"
