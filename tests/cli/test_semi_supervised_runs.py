@@ -12,6 +12,8 @@ import torch
 
 import calotype
 from calotype.cli.main import main
+from calotype.errors import UserError
+from calotype.evaluation import recognition
 from calotype.evaluation.schema import schema
 from calotype.models import build
 from calotype.models.semi_supervised import SemiSupervisedGAN
@@ -86,13 +88,15 @@ def test_other_models_have_no_hidden_labels_and_no_score_of_classes(
     assert not (tmp_path / "report").exists()
 
 
-def test_without_held_out_labels_it_is_judged_as_a_generator(tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    assert main([*WORDS, "--labels", "30", "--steps", "3", "--data.holdout", "0", "--report", "False", "--out", str(run)]) == 0
-    report = calotype.evaluate(run, count=60, short=True, say=lambda *_: None)
+def test_without_held_out_labels_it_is_judged_as_a_generator(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise UserError("the run held no images out")
+
+    monkeypatch.setattr(recognition, "open_target", refuse)
+    report = calotype.evaluate(trained, count=80, short=True, say=lambda *_: None)
     assert report.recognition is None
     assert "FD" in {score.name for score in report.scores}
-    assert any("not judged as a classifier: " in note for note in report.notes)
+    assert any("not judged as a classifier: the run held no images out" in note for note in report.notes)
 
 
 def test_erased_squares_reach_its_images() -> None:

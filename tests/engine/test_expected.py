@@ -36,4 +36,4 @@ def test_a_cost_is_predicted_for_what_a_training_would_do(monkeypatch: pytest.Mo
     assert (found.steps, found.minutes) == (7, pytest.approx(0.07))
     assert found.batch < 20  # as a training fits it to so few images
     with pytest.raises(UserError, match="labels"):
-        expected.training_cost(replace(config, data=replace(config.data, source="photos")))
+        expected.training_cost(replace(config, data=replace(config.data, labels=9000)))
