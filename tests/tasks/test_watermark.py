@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import math
@@ -69,6 +70,27 @@ def test_an_image_depends_on_key_seed_and_number_alone() -> None:
     for other in (WatermarkedNoise(OTHER, 5, 7), WatermarkedNoise(KEY, 5, 8), Noise(5, 7)):
         drawn = other.starting(2, 3)
         assert not torch.isclose(drawn.abs(), first.abs()).any()  # not even the sizes: no seed can be tried out without the key
+
+
+def test_sizes_are_those_of_normal_numbers_and_do_not_hang_on_a_short_seed() -> None:
+    sizes = KEY.sizes(3, 4, 20_000)
+    assert sizes.dtype == np.float32
+    assert sizes.min() > 0
+    assert stats.kstest(sizes, "halfnorm").pvalue > 1e-3
+    np.testing.assert_array_equal(KEY.sizes(3, 4, 99), sizes[:99])
+    for other in (KEY.sizes(3, 5, 99), KEY.sizes(4, 4, 99), OTHER.sizes(3, 4, 99)):
+        assert not np.isclose(other, sizes[:99], rtol=1e-6).any()
+    # written out once more, and by the survival function of another distribution
+    stream = hashlib.shake_256(b"calotype watermark sizes\0" + KEY.secret + bytes(7) + b"\3" + bytes(7) + b"\4").digest(4)
+    uniform = (int.from_bytes(stream) + 0.5) / 2**32
+    assert sizes[0] == pytest.approx(stats.halfnorm.isf(uniform), rel=1e-6)
+    # what no generator of PyTorch takes part in is the same however often it is asked for
+    noise = WatermarkedNoise(KEY, 2, 3)
+    before = noise.starting(4)
+    noise.uniform(7)
+    assert torch.equal(noise.starting(4), before)
+    for seed in (KEY.mixed(3, 0), KEY.mixed(3, 0) & 0xFFFFFFFF):
+        assert not torch.isclose(torch.randn(4, generator=torch.Generator().manual_seed(seed)).abs(), before[0].abs()).any()
 
 
 def test_no_pattern_repeats_within_a_seed_and_seeds_begin_anywhere() -> None:
