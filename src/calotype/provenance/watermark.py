@@ -1,7 +1,8 @@
 """A watermark in the noise that images start from: Gaussian shading (Yang et al. 2024), and the key that it is drawn and read by.
 
 The signs of the starting noise follow from a key and a nonce, its sizes from the key, the seed and the number of the image. Who has not
-the key sees standard normal noise, until a pattern repeats: signs and sizes are put out by an extendable-output function with a secret prefix.
+the key sees standard normal noise, until a pattern repeats: signs and sizes are the output of an extendable-output function with a secret
+prefix.
 """
 
 from __future__ import annotations
