@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 import secrets
 import struct
 from dataclasses import dataclass, field
@@ -22,7 +21,7 @@ from scipy.special import ndtri
 from torch import Tensor
 
 from calotype.errors import UserError
-from calotype.files import parse_json, read_bytes, replacing
+from calotype.files import creating, parse_json, read_bytes
 from calotype.types import Noise
 
 NONCES = 1 << 16
@@ -111,12 +110,12 @@ def make_watermark_key(path: str | Path) -> WatermarkKey:
         UserError: where something has that name already: a key that is replaced is lost, and with it all that it marked.
         OSError: where the file cannot be written.
     """
-    path = Path(path)
-    if os.path.lexists(path):
-        raise UserError(f"{path} is there already, and a key that is replaced is lost: choose another name")
-    key = WatermarkKey(secrets.token_bytes(_SECRET))
-    with replacing(path, private=True) as stream:
-        stream.write(f'{{"kind": "{_KIND}", "id": "{key.id}", "secret": "{key.secret.hex()}"}}\n'.encode())
+    path, key = Path(path), WatermarkKey(secrets.token_bytes(_SECRET))
+    try:
+        with creating(path) as stream:
+            stream.write(f'{{"kind": "{_KIND}", "id": "{key.id}", "secret": "{key.secret.hex()}"}}\n'.encode())
+    except FileExistsError:
+        raise UserError(f"{path} is there already, and a key that is replaced is lost: choose another name") from None
     return key
 
 
