@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from xml.dom import minidom
-from xml.dom.minidom import Document, Element
+from xml.dom.minidom import Document, Element, Node
 from xml.parsers.expat import ExpatError
 
 from calotype.provenance.marker import STRENGTH, Marker
@@ -103,7 +103,8 @@ def joined(packet: bytes, rest: bytes) -> bytes:
         raise ValueError("it holds no properties")
     for description in descriptions_of(root):
         _remove(description, lambda space, name: (space, name) == (NOTE, "HasExtendedXMP"))
-    declared, around = dict[str, str](), more
+    declared: dict[str, str] = {}
+    around: Node | None = more
     while isinstance(around, Element):  # the nearest declaration of a prefix holds
         for name, value in around.attributes.items():
             if name.startswith("xmlns"):
