@@ -134,7 +134,7 @@ class Package:
 
     C2paError = RuntimeError
 
-    def __init__(self, context: bool) -> None:
+    def __init__(self, context: bool, error: str = "it was cut off") -> None:
         self.calls: list[tuple[object, ...]] = []
         if context:
             self.Context = SimpleNamespace(from_json=lambda text: ("context", text))
@@ -143,7 +143,7 @@ class Package:
 
         def read(kind: str, stream: object, **more: object) -> None:
             self.calls.append((kind, more))
-            raise RuntimeError("it was cut off")
+            raise RuntimeError(error)
 
         read.get_supported_mime_types = lambda: ["image/jpeg", "image/png"]  # type: ignore[attr-defined]
         self.Reader = read
@@ -168,6 +168,9 @@ def test_manifests_are_read_offline_and_only_of_formats_that_the_package_knows(c
         assert package.calls == [("image/jpeg", {"context": ("context", offline)})]
     else:
         assert package.calls == [(offline, "json"), ("image/jpeg", {})]
+    remote = "Remote: must fetch remote manifests from url http://127.0.0.1/"
+    monkeypatch.setattr(manifest, "import_module", lambda name: Package(context, remote))
+    assert manifest.manifest_of(data, "image/jpeg") == manifest.ManifestReading("not verified", problems=(remote,))
 
 
 def test_without_the_package_it_is_named(runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -60,7 +60,10 @@ def manifest_of(data: bytes, kind: str) -> ManifestReading | None:
         with _reader(c2pa, kind, data) as reader:
             found = json.loads(reader.json())
     except (c2pa.C2paError, ValueError) as error:
-        return ManifestReading("invalid", problems=(printable((str(error).splitlines() or ["it cannot be read"])[0])[:200],))
+        told = printable((str(error).splitlines() or ["it cannot be read"])[0])[:200]
+        if told.startswith("Remote"):  # it lies at an address that the file names, which is not asked
+            return ManifestReading("not verified", problems=(told,))
+        return ManifestReading("invalid", problems=(told,))
     signer = ""
     with suppress(LookupError, TypeError):
         signer = printable(str(found["manifests"][found["active_manifest"]]["signature_info"]["issuer"]))[:100]
