@@ -25,17 +25,17 @@ JSON_VALUES = 1 << 20  # of the lists and objects in it, each of which takes ten
 
 
 @contextmanager
-def replacing(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
+def replacing(path: Path) -> Iterator[BinaryIO]:
     """A stream to another name, which takes the place of ``path`` in one operation, durably, when the block ends well.
 
-    When it does not, nothing is left of it. A ``private`` file is one that only its owner can read.
+    When it does not, nothing is left of it.
     Raises `CalotypeError` where the disk is full, and any other ``OSError`` in the name of
     ``path``.
     """
     temporary = path.with_name(f".{path.name[:40]}.{secrets.token_hex(8)}.tmp")
     try:
         # a new file under a name that nobody can predict: no link is followed
-        with open(temporary, "xb", opener=_private if private else None) as stream:
+        with open(temporary, "xb") as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
@@ -47,6 +47,28 @@ def replacing(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
             raise disk_full(path) from None
         if isinstance(error, OSError) and error.errno is not None and error.filename in (None, str(temporary)):
             raise OSError(error.errno, os.strerror(error.errno), str(path)) from None
+        raise
+    sync_folder(path.parent)
+
+
+@contextmanager
+def creating(path: Path) -> Iterator[BinaryIO]:
+    """A stream to a new file that only its owner can read, kept durably when the block ends well; else nothing is left of it.
+
+    Raises ``FileExistsError`` where something has that name, be it since a moment ago: the system sees to it, not a look beforehand.
+    Raises `CalotypeError` where the disk is full.
+    """
+    stream = open(path, "xb", opener=_private)  # noqa: SIM115 - what another made is not taken away below
+    try:
+        with stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+    except BaseException as error:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise disk_full(path) from None
         raise
     sync_folder(path.parent)
 

@@ -43,11 +43,12 @@ def test_samples_are_drawn_anew_bit_for_bit(name: str, runs: Path) -> None:
 @pytest.mark.parametrize("name", having(Inverts))
 def test_watermarked_samples_are_drawn_anew_with_the_key_alone(name: str, runs: Path) -> None:
     model = generator(name)
-    marked, plain = (model.sample(3, seed=3, watermark=key) for key in (KEY, None))
+    options = {"guidance": 0.0} if name == "tarflow" else {}
+    marked, plain = (model.sample(3, seed=3, watermark=key, **options) for key in (KEY, None))
     assert not torch.allclose(marked, plain, atol=1e-2)
-    alone = model.sample(1, seed=3, start=2, watermark=KEY)
+    alone = model.sample(1, seed=3, start=2, watermark=KEY, **options)
     assert float((marked[2:] - alone).abs().mean()) < 1e-3  # a chain of random weights enlarges what sums round otherwise
-    paths = calotype.save_images(marked, "each", marker=model.marker(3, seed=3, watermark=KEY))
+    paths = calotype.save_images(marked, "each", marker=model.marker(3, seed=3, watermark=KEY, **options))
     (found,) = calotype.trace(paths[1], model, watermark=KEY)
     assert found.remade == "the same", found
     assert found.watermark is not None

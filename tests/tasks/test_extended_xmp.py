@@ -145,6 +145,25 @@ def test_extended_xmp_that_is_damaged_is_left_out_and_said(change: str) -> None:
     assert b"yyy" not in picture.xmp
 
 
+def test_what_is_declared_around_descriptions_is_not_copied_without_bounds() -> None:
+    def rest(descriptions: int, declared: int, length: int = 0) -> bytes:
+        spaces = "".join(f' xmlns:n{number}="urn:{"u" * length}{number}"' for number in range(declared))
+        inner = "<q:Description/>" * descriptions
+        return f'<o:o xmlns:o="urn:o"{spaces}><q:RDF xmlns:q="{RDF.strip("{}")}" xmlns:n0="urn:near">{inner}</q:RDF></o:o>'.encode()
+
+    packet = camera()
+    root = xmp.parsed(xmp.joined(packet, rest(100, 100)))[1]
+    assert root is not None
+    copies = list(xmp.descriptions_of(root))[-100:]
+    assert {len(one.attributes) for one in copies} == {102}
+    assert {one.getAttribute("xmlns:n0") for one in copies} == {"urn:near"}
+    # each by itself is within the bounds of a packet, and what all copies would declare is not
+    for descriptions, declared, length in ((2_000, 2_000, 0), (30_000, 3, 0), (2_000, 2, 9_000)):
+        assert xmp.parsed(rest(descriptions, declared, length))[1] is not None
+        with pytest.raises(ValueError, match="it has too many parts"):
+            xmp.joined(packet, rest(descriptions, declared, length))
+
+
 def test_damaged_files_are_read_or_refused(fuzz: int) -> None:
     whole = other_program()
     packet = camera('<n:HasExtendedXMP xmlns:n="http://ns.adobe.com/xmp/note/">' + "A" * 32 + "</n:HasExtendedXMP>")

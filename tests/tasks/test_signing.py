@@ -6,6 +6,7 @@ import datetime
 import json
 import struct
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -126,6 +127,50 @@ def test_a_manifest_is_named_and_not_verified_without_the_package(
     assert signed.manifest.state == "not verified"
     assert main(["trace", "a.png"]) == 0
     assert "  a C2PA manifest is there and not verified: that takes the package c2pa-python" in capsys.readouterr().out
+
+
+class Package:
+    """The package c2pa-python as far as it reads, which does not come with a context, or does."""
+
+    C2paError = RuntimeError
+
+    def __init__(self, context: bool, error: str = "it was cut off") -> None:
+        self.calls: list[tuple[object, ...]] = []
+        if context:
+            self.Context = SimpleNamespace(from_json=lambda text: ("context", text))
+        else:
+            self.load_settings = lambda *given: self.calls.append(given)
+
+        def read(kind: str, stream: object, **more: object) -> None:
+            self.calls.append((kind, more))
+            raise RuntimeError(error)
+
+        read.get_supported_mime_types = lambda: ["image/jpeg", "image/png"]  # type: ignore[attr-defined]
+        self.Reader = read
+
+
+@pytest.mark.parametrize("context", [True, False])
+def test_manifests_are_read_offline_and_only_of_formats_that_the_package_knows(context: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    package, data = Package(context), b"jumdc2pa\0\x11\0\x10\x80\0\0\xaa\0\x38\x9b\x71"
+    monkeypatch.setattr(manifest, "find_spec", lambda name: package)
+    monkeypatch.setattr(manifest, "import_module", lambda name: package)
+    for kind in ("", "image/bmp"):
+        found = manifest.manifest_of(data, kind)
+        assert found is not None
+        assert found.state == "not verified"
+        assert found.problems == (f"c2pa-python does not read {kind or 'this format'}",)
+    assert package.calls == []
+    found = manifest.manifest_of(data, "image/mpo")
+    assert found is not None
+    assert (found.state, found.problems) == ("invalid", ("it was cut off",))
+    offline = '{"verify": {"remote_manifest_fetch": false}}'
+    if context:
+        assert package.calls == [("image/jpeg", {"context": ("context", offline)})]
+    else:
+        assert package.calls == [(offline, "json"), ("image/jpeg", {})]
+    remote = "Remote: must fetch remote manifests from url http://127.0.0.1/"
+    monkeypatch.setattr(manifest, "import_module", lambda name: Package(context, remote))
+    assert manifest.manifest_of(data, "image/jpeg") == manifest.ManifestReading("not verified", problems=(remote,))
 
 
 def test_without_the_package_it_is_named(runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

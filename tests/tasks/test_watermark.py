@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import itertools
 import json
 import math
+import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +21,17 @@ from scipy import stats
 
 import calotype
 from calotype.cli import main
-from calotype.errors import UserError
-from calotype.models import DiffusionSampling
-from calotype.pictures import to_picture, to_uint8
-from calotype.provenance.detection import ALPHA, MOST, best_matches, tail, whole_weights
+from calotype.errors import CalotypeError, UserError
+from calotype.models import DiffusionSampling, build
+from calotype.pictures import grid, to_picture, to_uint8
+from calotype.provenance import detection, embed
+from calotype.provenance.detection import ALPHA, MOST, WatermarkMatch, best_matches, tail, whole_weights
 from calotype.provenance.watermark import NONCES, WatermarkedNoise, WatermarkKey, make_watermark_key, read_key
+from calotype.tasks import watermark as reading
 from calotype.tasks.watermark import read_watermark, watermarks_in
-from calotype.types import Noise
+from calotype.types import ImageSpec, Noise
 from tests.cli.exported import export
+from tests.small import small
 
 KEY, OTHER = WatermarkKey(bytes(range(32))), WatermarkKey(bytes(32))
 
@@ -71,6 +78,27 @@ def test_an_image_depends_on_key_seed_and_number_alone() -> None:
         assert not torch.isclose(drawn.abs(), first.abs()).any()  # not even the sizes: no seed can be tried out without the key
 
 
+def test_sizes_are_those_of_normal_numbers_and_do_not_hang_on_a_short_seed() -> None:
+    sizes = KEY.sizes(3, 4, 20_000)
+    assert sizes.dtype == np.float32
+    assert sizes.min() > 0
+    assert stats.kstest(sizes, "halfnorm").pvalue > 1e-3
+    np.testing.assert_array_equal(KEY.sizes(3, 4, 99), sizes[:99])
+    for other in (KEY.sizes(3, 5, 99), KEY.sizes(4, 4, 99), OTHER.sizes(3, 4, 99)):
+        assert not np.isclose(other, sizes[:99], rtol=1e-6).any()
+    # written out once more, and by the survival function of another distribution
+    stream = hashlib.shake_256(b"calotype watermark sizes\0" + KEY.secret + bytes(7) + b"\3" + bytes(7) + b"\4").digest(4)
+    uniform = (int.from_bytes(stream) + 0.5) / 2**32
+    assert sizes[0] == pytest.approx(stats.halfnorm.isf(uniform), rel=1e-6)
+    # what no generator of PyTorch takes part in is the same however often it is asked for
+    noise = WatermarkedNoise(KEY, 2, 3)
+    before = noise.starting(4)
+    noise.uniform(7)
+    assert torch.equal(noise.starting(4), before)
+    for seed in (KEY.mixed(3, 0), KEY.mixed(3, 0) & 0xFFFFFFFF):
+        assert not torch.isclose(torch.randn(4, generator=torch.Generator().manual_seed(seed)).abs(), before[0].abs()).any()
+
+
 def test_no_pattern_repeats_within_a_seed_and_seeds_begin_anywhere() -> None:
     assert len({KEY.nonce(1, number) for number in range(2**63 - NONCES, 2**63)}) == NONCES
     first = np.array([KEY.nonce(seed, 0) for seed in range(2_000)])
@@ -115,7 +143,26 @@ def test_noise_that_was_found_badly_is_enough_and_other_keys_find_nothing() -> N
     np.testing.assert_array_equal(whole_weights(found), whole_weights(2 * found))
 
 
-def test_a_key_is_a_private_file_that_nothing_replaces(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_images_are_compared_in_parts_with_one_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = np.random.default_rng(3).standard_normal((8, 144)).astype(np.float32)
+    found[3] *= KEY.signs(40, 144) * np.sign(found[3])
+    whole, places = best_matches(found, KEY, nonces=64), []
+    monkeypatch.setattr(detection, "_ROWS", 3)
+    monkeypatch.setattr(detection, "_AT_ONCE", 144 * 20)
+    monkeypatch.setattr(detection, "whole_weights", lambda rows: places.append(len(rows)) or whole_weights(rows))
+    assert best_matches(found, KEY, nonces=64) == whole
+    assert places == [3, 3, 2]
+    assert [place for place, one in enumerate(whole) if one.found] == [3]
+
+
+def full(handle: int) -> None:
+    """A disk without room."""
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_key_is_a_private_file_that_nothing_replaces(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["watermark", "key", "a.key"]) == 0
     key = read_key("a.key")
     assert capsys.readouterr().out == f"key {key.id} in a.key\n"
@@ -127,6 +174,22 @@ def test_a_key_is_a_private_file_that_nothing_replaces(runs: Path, capsys: pytes
     assert main(["watermark", "key", "a.key"]) == 2
     assert "is there already" in capsys.readouterr().err
     assert Path("a.key").read_bytes() == before
+    # what comes to stand there after a look at the name is not replaced either, and a link to nowhere is not followed
+    with monkeypatch.context() as patched:
+        patched.setattr("os.path.lexists", lambda path: False)
+        patched.setattr(Path, "exists", lambda path, **more: False)
+        with pytest.raises(UserError, match="is there already"):
+            make_watermark_key("a.key")
+    assert Path("a.key").read_bytes() == before
+    Path("link.key").symlink_to("target.key")
+    with pytest.raises(UserError, match="is there already"):
+        make_watermark_key("link.key")
+    assert not Path("target.key").exists()
+    with monkeypatch.context() as patched:
+        patched.setattr("os.fsync", full)
+        with pytest.raises(CalotypeError, match="no space left"):
+            make_watermark_key("full.key")
+    assert not Path("full.key").exists()
     assert main(["watermark", "key", "c.key", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"file": "c.key", "id": read_key("c.key").id}
     Path("a.key").write_bytes(before.replace(b'"secret": "', b'"secret": "00', 1))
@@ -176,7 +239,8 @@ def test_samples_are_marked_and_traced_by_the_commands(flow: str, runs: Path, ca
     assert (code, err) == (0, "")
     assert f"it carries a watermark: it is drawn anew with the key {key.id} (--watermark)" in out
     code, out, err = said(capsys, "trace", "g.png", "--model", flow, "--watermark", "other.key")
-    assert (code, out) == (2, "")
+    assert code == 2
+    assert out.startswith(f"g.png: watermark of the key {other.id}: not found, p = ")
     assert err == f"calotype: g.png: carries a watermark of the key {key.id}, and the key given is {other.id}: give that one\n"
     # what no longer says anything of its making
     Image.open("each/000001.png").copy().save("stripped.png")
@@ -200,6 +264,72 @@ def test_samples_are_marked_and_traced_by_the_commands(flow: str, runs: Path, ca
     (found,) = calotype.trace("m.png")
     assert found.origin is not None
     assert (found.origin.marker.watermark, found.origin.marker.seed) == (key.id, None)
+
+
+def test_a_watermark_is_found_whatever_the_marker_says(flow: str, runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    key = make_watermark_key("own.key")
+    said(capsys, "sample", flow, "--count", "2", "--seed", "5", "--dir", "each", "--watermark", "own.key")
+    (whole,) = calotype.trace("each/000001.png")
+    assert whole.origin is not None
+    marker, image = whole.origin.marker, Image.open("each/000001.png").copy()
+    altered, broken = embed.png_info(()), embed.png_info(((b"iTXt", b"XML:com.adobe.xmp" + bytes(5) + b"<broken"),))
+    altered.add_text("Calotype", marker.text.replace('"seed": 5', '"seed": 6').replace('"seed":5', '"seed":6'))
+    for info, tells in (
+        (altered, "its marker is damaged or was altered"),
+        (broken, "its XMP data are broken"),
+        (embed.save_options("PNG", replace(marker, weights="cd" * 32))["pnginfo"], "was made by other weights"),
+        (embed.save_options("PNG", replace(marker, watermark=OTHER.id))["pnginfo"], f"carries a watermark of the key {OTHER.id}"),
+        (embed.save_options("PNG", replace(marker, batch=(0, 1, 1)))["pnginfo"], "its marker was altered: what it says of its batch"),
+    ):
+        image.save("a.png", pnginfo=info)
+        code, out, err = said(capsys, "trace", "a.png", "--model", flow, "--watermark", "own.key")
+        assert code == 2, tells
+        assert out.startswith(f"a.png: watermark of the key {key.id}: found, p = "), tells
+        assert out.count("\n") == err.count("\n") == 1
+        assert err.startswith(f"calotype: a.png: {tells}")
+        code, out, _ = said(capsys, "trace", "a.png", "--model", flow, "--watermark", "own.key", "--json")
+        (facts,) = json.loads(out)["files"]
+        assert (code, facts["watermark"]["found"]) == (2, True)
+        assert tells in facts["error"]
+    image.save("a.png", pnginfo=altered)
+    code, out, _ = said(capsys, "trace", "a.png", "--model", flow)
+    assert (code, out) == (2, "")
+
+
+def test_the_images_of_a_grid_count_times_their_number(flow: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = calotype.load(flow)
+    marker, sheet = model.marker(3, seed=2), np.asarray(grid(to_uint8(model.sample(3, seed=2))))
+    sheet = sheet.reshape(*sheet.shape[:2], -1)
+    marker = replace(marker, cells=3)
+    p = (ALPHA / 2, ALPHA / 4, 1.0)
+    monkeypatch.setattr(reading, "watermarks_in", lambda *given: [WatermarkMatch(one, 0, 0.5) for one in p])
+    found = read_watermark(model, sheet, KEY, marker)
+    assert (found.found, found.p, found.images, found.looked_at) == (True, 3 * ALPHA / 4, (1,), 3)
+    monkeypatch.setattr(reading, "MOST_CELLS", 2)
+    with pytest.raises(UserError, match="a grid of 3 images: a watermark is read in 2 at most"):
+        read_watermark(model, sheet, KEY, marker)
+
+
+def test_a_model_that_cannot_be_read_without_labels_is_not_marked() -> None:
+    spec = ImageSpec(8, 1, ("cat", "dog"))
+    never = "never saw images without their label, and a watermark is read without"
+    for recipe, settings, options, tells in (
+        ("flow-matching", {"label_dropout": 0.0, "embedding": 8}, {}, never),
+        ("realnvp", {"label_dropout": 0.0}, {}, never),
+        ("tarflow", {"label_dropout": 0.0, "patch": 4}, {"guidance": 0.0}, never),
+        ("tarflow", {"patch": 4}, {}, "guidance=0.5 leads elsewhere"),
+        ("flow-matching", {"embedding": 8}, {}, ""),
+        ("realnvp", {}, {}, ""),
+        ("tarflow", {"patch": 4}, {"guidance": 0.0}, ""),
+        ("tarflow", {"patch": 4, "conditional": False}, {}, ""),
+    ):
+        model = calotype.Generator(build(small(recipe, **settings).model, spec), recipe, torch.device("cpu"), "ab" * 32)
+        if tells:
+            with pytest.raises(UserError, match=tells):
+                model.sample(1, watermark=KEY, **options)
+            assert model.sample(1, **options).shape == (1, 1, 8, 8)
+        else:
+            assert model.sample(1, watermark=KEY, **options).shape == (1, 1, 8, 8)
 
 
 def test_what_cannot_be_marked_is_refused_before_anything_is_drawn(flow: str, runs: Path, capsys: pytest.CaptureFixture[str]) -> None:

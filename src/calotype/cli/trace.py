@@ -41,8 +41,9 @@ class Options:
     compared, and samples are drawn anew from their seed, number and options: the same bit for bit, nearly (lossy files, other
     machines), or not. A restoration needs the picture that it was made of, and is not made anew.
 
-    With --watermark, too, its watermark is looked for in the pixels, also where a picture says nothing of its making; the p-value is
-    that of so good a fit by chance, and up to 0.001 counts as found. A C2PA manifest is verified where c2pa-python is installed.
+    With --watermark, too, its watermark is looked for in the pixels, also where a picture says nothing of its making or its marker was
+    altered; the p-value is that of so good a fit by chance, and up to 0.001 counts as found. A C2PA manifest is verified where c2pa-python
+    is installed.
 
     The marker keeps nobody from removing or forging it. Exit code: 0, or 1 where a sample is not what the model draws, a watermark was not
     found or a C2PA manifest does not hold, or 2 where a picture carries no marker, one that was altered, or that of another model or key.
@@ -75,7 +76,7 @@ def run(words: list[str]) -> int:
     if options.json:
         print(json.dumps({"files": [one.as_json() for one in found]}))
     else:
-        for line in (line for one in found if not one.problem for line in _told(one, options.model)):
+        for line in (line for one in found for line in _told(one, options.model)):
             print(printable(as_options(line)))
     lines = [f"{one.file}: {as_options(one.problem)}" for one in bad]
     if len(found) > 1 and bad:
@@ -92,7 +93,9 @@ def _doubtful(found: Traced) -> bool:
 
 
 def _told(found: Traced, model: Path | None) -> list[str]:
-    """What a picture says, and what holds of it, in words."""
+    """What a picture says, and what holds of it, in words; of one that cannot be traced its watermark alone."""
+    if found.problem:
+        return [] if found.watermark is None else [f"{found.file}: {_watermark(found.watermark)}"]
     if found.origin is None:
         lines = [f"{found.file}: it carries no marker of Calotype"]
     else:

@@ -16,6 +16,7 @@ from calotype.flows.base import Transform, normal_log_prob
 from calotype.flows.pixels import Histogram, Logit, Scale, UniformDequantization, VariationalDequantization
 from calotype.flows.places import located_log_prob
 from calotype.losses.discretized import images_of, levels
+from calotype.models.inverting import LABELED
 from calotype.networks.blocks import evaluating
 from calotype.networks.coupling import CouplingNetwork
 from calotype.settings import NotNegative
@@ -172,7 +173,9 @@ class DequantizedFlow(Model):
         return self.temperature if options.temperature is None else options.temperature
 
     def require_invertible(self, options: SamplingOptions | None = None) -> None:
-        """Raise `UserError` at a temperature of 0, where nothing is left of the noise."""
+        """Raise `UserError` at a temperature of 0, where nothing is left of the noise, and where labels were never hidden."""
+        if self.embed is not None and not self.label_dropout:
+            raise UserError(LABELED)
         if self._temperature(chosen(FlowSampling, options)) == 0:
             raise UserError("at temperature=0 nothing of their starting noise is in the images: give a larger one")
 

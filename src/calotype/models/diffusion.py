@@ -22,6 +22,7 @@ from calotype.diffusion.samplers import SOLVERS, Denoiser, SolverName, ddim, heu
 from calotype.diffusion.times import normal_half_log_snr, uniform_half_log_snr
 from calotype.errors import UserError
 from calotype.losses.transforms import TOLD, augmented_and_told
+from calotype.models.inverting import LABELED
 from calotype.networks.blocks import evaluating
 from calotype.networks.dit import DiT, as_maps
 from calotype.networks.hooks import captured
@@ -210,7 +211,9 @@ class Diffusion(Model):
         return given.solver or self.config.solver, self.config.eta if given.eta is None else given.eta
 
     def require_invertible(self, options: SamplingOptions | None = None) -> None:
-        """Raise `UserError` for solvers that draw noise on their way: ddpm, and ddim with eta."""
+        """Raise `UserError` for solvers that draw noise on their way, ddpm and ddim with eta, and where labels were never hidden."""
+        if self.needs_label:
+            raise UserError(LABELED)
         name, eta = self._solver(chosen(DiffusionSampling, options))
         if name == "ddpm" or (name == "ddim" and eta > 0):
             drawing = "solver=ddpm" if name == "ddpm" else f"eta={eta:g}"

@@ -96,6 +96,15 @@ class TarFlow(DequantizedFlow):
             [pixels(config.pixels), Patches(config.patch, side), *(transform(i) for i in range(config.depth)), Flat((tokens, features))]
         )
 
+    def require_invertible(self, options: SamplingOptions | None = None) -> None:
+        """As `DequantizedFlow.require_invertible`, and raise `UserError` for guidance, which mixes two maps of which neither leads back."""
+        super().require_invertible(options)
+        if self.conditional and (guidance := self._guidance(chosen(TarFlowSampling, options))):
+            raise UserError(f"guidance={guidance:g} leads elsewhere than the flow, by which a watermark is read: take guidance=0")
+
+    def _guidance(self, options: TarFlowSampling) -> float:
+        return self.config.guidance if options.guidance is None else options.guidance
+
     @torch.no_grad()
     def sample(self, noise: Noise, condition: Condition | None = None, options: SamplingOptions | None = None) -> Tensor:
         """Draw (noise.n, C, H, W) float32 images in [-1, 1]; without labels, those of a conditional model are drawn uniformly.
@@ -109,7 +118,7 @@ class TarFlow(DequantizedFlow):
             UserError: for labels that the model does not know.
         """
         given = chosen(TarFlowSampling, options)
-        guidance = self.config.guidance if given.guidance is None else given.guidance
+        guidance = self._guidance(given)
         label = self.wanted(noise, condition)
         z = self._latents(noise, given)
         towards, away = self._context(label, noise.n), self._context(None, noise.n)

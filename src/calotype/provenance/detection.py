@@ -22,6 +22,7 @@ ALPHA = 1e-3
 
 STEP, MOST = 0.25, 12  # of the weights: the fineness, relative to the root mean square of the noise found, and the largest
 _AT_ONCE = 1 << 23  # signs in memory
+_ROWS = 256  # images whose sums with all of these are in memory
 
 
 @dataclass(frozen=True)
@@ -49,18 +50,25 @@ def best_matches(noise: NDArray[np.float32], key: WatermarkKey, nonces: int = NO
         key: whose watermark is looked for.
         nonces: patterns that are tried, from 0 on.
     """
-    weights, signs = whole_weights(noise), np.where(noise < 0, -1, 1)
-    signed = (weights * signs).astype(np.float32)
+    signed = np.empty(noise.shape, np.float32)
+    parts = [slice(start, start + _ROWS) for start in range(0, len(noise), _ROWS)]
+    for rows in parts:
+        signed[rows] = whole_weights(noise[rows]) * np.where(noise[rows] < 0, -1, 1)
     best, place = np.full(len(noise), -np.inf), np.zeros(len(noise), int)
     for first, patterns in _patterns(key, noise.shape[1], nonces):
-        sums = signed @ patterns.T.astype(np.float32)  # of whole numbers below 2 ** 24: exact
-        higher = sums.max(1) > best
-        best[higher], place[higher] = sums.max(1)[higher], first + sums.argmax(1)[higher]
+        columns = patterns.T.astype(np.float32)
+        for rows in parts:
+            sums = signed[rows] @ columns  # of whole numbers below 2 ** 24: exact
+            highest = sums.max(1)
+            higher = highest > best[rows]
+            place[rows] = np.where(higher, first + sums.argmax(1), place[rows])
+            best[rows] = np.where(higher, highest, best[rows])
     found = []
     for row, nonce in enumerate(place.tolist()):
-        total = (int(best[row]) + int(weights[row].sum())) // 2  # of the weights that agree
-        p = tail(np.bincount(weights[row], minlength=MOST + 1), total)
-        agreeing = float((signs[row] == key.signs(nonce, noise.shape[1])).mean())
+        weights = np.abs(signed[row]).astype(np.int64)
+        total = (int(best[row]) + int(weights.sum())) // 2  # of the weights that agree
+        p = tail(np.bincount(weights, minlength=MOST + 1), total)
+        agreeing = float((np.where(noise[row] < 0, -1, 1) == key.signs(nonce, noise.shape[1])).mean())
         found.append(WatermarkMatch(-math.expm1(nonces * math.log1p(-p)) if p < 1 else 1.0, nonce, agreeing))
     return found
 

@@ -89,7 +89,8 @@ def origin_of(image: Image.Image) -> Origin | None:
         DamagedError: for a marker that was altered, and where what the file says at two places differs.
     """
     try:
-        said = stated(packet_of(image)) if packet_of(image) else Statement()
+        packet = packet_of(image)
+        said = stated(packet) if packet else Statement()
     except ValueError as error:
         raise DamagedError(f"its XMP data are broken ({error})") from None
     comment = image.info.get("comment", b"") if image.format == "GIF" else b""

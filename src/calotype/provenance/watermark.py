@@ -1,15 +1,14 @@
 """A watermark in the noise that images start from: Gaussian shading (Yang et al. 2024), and the key that it is drawn and read by.
 
-The signs of the starting noise follow from a key and a nonce; everything else of it is random. Who has not the key sees standard normal
-noise, in every image by itself, as the signs are the output of an extendable-output function with a secret prefix.
+The signs of the starting noise follow from a key and a nonce, its sizes from the key, the seed and the number of the image. Who has not
+the key sees standard normal noise, until a pattern repeats: signs and sizes are the output of an extendable-output function with a secret
+prefix.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-import math
-import os
 import secrets
 import struct
 from dataclasses import dataclass, field
@@ -18,10 +17,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import ndtri
 from torch import Tensor
 
 from calotype.errors import UserError
-from calotype.files import parse_json, read_bytes, replacing
+from calotype.files import creating, parse_json, read_bytes
 from calotype.types import Noise
 
 NONCES = 1 << 16
@@ -51,7 +51,10 @@ class WatermarkKey:
         return (int.from_bytes(self._drawn(b"nonce", seed, 0)[:8]) + number) % NONCES
 
     def mixed(self, seed: int, number: int) -> int:
-        """The 63-bit seed of everything else that is drawn for an image: without the key nobody can try out its seed."""
+        """The 63-bit seed of what is drawn for an image beside its starting noise, such as its label.
+
+        PyTorch's generator on the CPU uses 32 bits of it, which can be tried out: nothing that is to stay unknown is drawn by it.
+        """
         return int.from_bytes(self._drawn(b"noise", seed, number)[:8]) >> 1
 
     def signs(self, nonce: int, count: int) -> NDArray[np.int8]:
@@ -60,6 +63,17 @@ class WatermarkKey:
         bits = np.unpackbits(np.frombuffer(stream, np.uint8), count=count)
         return 2 * bits.astype(np.int8) - 1
 
+    def sizes(self, seed: int, number: int, count: int) -> NDArray[np.float32]:
+        """The first ``count`` sizes of the noise of an image, (count,), positive: absolute values of standard normal numbers.
+
+        SHAKE-256 of the key, the seed and the number gives 32 bits for each, which the quantile function of the distribution maps: no
+        generator with a short seed stands between, by which who has the weights could try out what an image was drawn from.
+        """
+        given = b"calotype watermark sizes\0" + self.secret + struct.pack(">QQ", seed, number)
+        uniform = (np.frombuffer(hashlib.shake_256(given).digest(4 * count), ">u4") + 0.5) / 2**32
+        sizes: NDArray[np.float32] = -ndtri(uniform / 2).astype(np.float32)
+        return sizes
+
     def _drawn(self, what: bytes, seed: int, number: int) -> bytes:
         return hmac.digest(self.secret, what + struct.pack(">QQ", seed, number), "sha256")
 
@@ -67,13 +81,14 @@ class WatermarkKey:
 class WatermarkedNoise(Noise):
     """The randomness of images whose starting noise carries a watermark.
 
-    All of it is drawn from generators keyed by (key, seed, index), so that of two images with one seed, one marked and one not, nothing is
-    alike. The starting noise is the absolute value of standard normal numbers times the signs of the pattern: standard normal again.
+    All of it follows from (key, seed, index), so that of two images with one seed, one marked and one not, nothing is alike. The starting
+    noise is absolute values of standard normal numbers times the signs of the pattern: standard normal again. Asked for once more, it is
+    the same; everything else is drawn from generators, one number after another.
     """
 
     def __init__(self, key: WatermarkKey, n: int, seed: int = 0, start: int = 0, device: torch.device | str = "cpu") -> None:
         self._key = key
-        self._nonces = [key.nonce(seed, start + i) for i in range(n)]
+        self._seed, self._numbers = seed, range(start, start + n)
         super().__init__(n, seed, start, device)
 
     def _mixed(self, seed: int, number: int) -> int:
@@ -81,8 +96,11 @@ class WatermarkedNoise(Noise):
 
     def starting(self, *shape: int) -> Tensor:
         """Standard normal noise with the signs of the patterns, (n, *shape) float32."""
-        signs = np.stack([self._key.signs(nonce, math.prod(shape)) for nonce in self._nonces])
-        return self.normal(*shape).abs() * torch.from_numpy(signs).view(-1, *shape).to(self.device)
+        found = torch.empty(self.n, *shape)
+        for row, number in zip(found, self._numbers, strict=True):
+            signs = self._key.signs(self._key.nonce(self._seed, number), row.numel())
+            row.copy_(torch.from_numpy(self._key.sizes(self._seed, number, row.numel()) * signs).view(shape))
+        return found.to(self.device)
 
 
 def make_watermark_key(path: str | Path) -> WatermarkKey:
@@ -92,12 +110,12 @@ def make_watermark_key(path: str | Path) -> WatermarkKey:
         UserError: where something has that name already: a key that is replaced is lost, and with it all that it marked.
         OSError: where the file cannot be written.
     """
-    path = Path(path)
-    if os.path.lexists(path):
-        raise UserError(f"{path} is there already, and a key that is replaced is lost: choose another name")
-    key = WatermarkKey(secrets.token_bytes(_SECRET))
-    with replacing(path, private=True) as stream:
-        stream.write(f'{{"kind": "{_KIND}", "id": "{key.id}", "secret": "{key.secret.hex()}"}}\n'.encode())
+    path, key = Path(path), WatermarkKey(secrets.token_bytes(_SECRET))
+    try:
+        with creating(path) as stream:
+            stream.write(f'{{"kind": "{_KIND}", "id": "{key.id}", "secret": "{key.secret.hex()}"}}\n'.encode())
+    except FileExistsError:
+        raise UserError(f"{path} is there already, and a key that is replaced is lost: choose another name") from None
     return key
 
 

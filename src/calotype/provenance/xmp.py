@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from xml.dom import minidom
-from xml.dom.minidom import Document, Element
+from xml.dom.minidom import Document, Element, Node
 from xml.parsers.expat import ExpatError
 
 from calotype.provenance.marker import STRENGTH, Marker
@@ -93,21 +93,31 @@ def marked(packet: bytes, marker: Marker) -> bytes:
 
 
 def joined(packet: bytes, rest: bytes) -> bytes:
-    """A packet with the descriptions of another, ``rest``, which is its extended XMP. Raises ``ValueError`` for broken ones."""
+    """A packet with the descriptions of another, ``rest``, which is its extended XMP.
+
+    Raises ``ValueError`` for broken ones, and where what is declared around the descriptions, of which each gets a copy, would be too much.
+    """
     document, root = parsed(packet)
     _, more = parsed(rest)
     if root is None or more is None:
         raise ValueError("it holds no properties")
     for description in descriptions_of(root):
         _remove(description, lambda space, name: (space, name) == (NOTE, "HasExtendedXMP"))
-    for description in descriptions_of(more):
+    declared: dict[str, str] = {}
+    around: Node | None = more
+    while isinstance(around, Element):  # the nearest declaration of a prefix holds
+        for name, value in around.attributes.items():
+            if name.startswith("xmlns"):
+                declared.setdefault(name, value)
+        around = around.parentNode
+    descriptions = list(descriptions_of(more))
+    if len(descriptions) * len(declared) > MOST or len(descriptions) * sum(map(len, (*declared, *declared.values()))) > LARGEST:
+        raise ValueError("it has too many parts")
+    for description in descriptions:
         copy = document.importNode(description, True)
-        around = description.parentNode
-        while isinstance(around, Element):  # prefixes may be declared there
-            for name, value in around.attributes.items():
-                if name.startswith("xmlns") and not copy.hasAttribute(name):
-                    copy.setAttribute(name, value)
-            around = around.parentNode
+        for name, value in declared.items():
+            if not copy.hasAttribute(name):
+                copy.setAttribute(name, value)
         root.appendChild(copy)
     return serialized(document)
 

@@ -41,7 +41,7 @@ class Traced:
 
     file: str
     origin: Origin | None = None
-    problem: str = ""  # why nothing can be said of it
+    problem: str = ""  # why it cannot be traced; its watermark may have been found all the same
     remade: Remade = "not tried"
     psnr: float | None = None  # in dB, of what was drawn anew; infinite where it is the same
     cells: tuple[int, ...] = ()  # numbers of the images in a grid that are not the same
@@ -81,7 +81,8 @@ def trace(
     Args:
         images: The file of a picture, or several.
         model: What `calotype.load` returns, or the folder of a run.
-        watermark: A key, or its file: its watermark is looked for as well, in pictures that say nothing of their making, too.
+        watermark: A key, or its file: its watermark is looked for as well, also in pictures that say nothing of their making, or nothing
+            that holds.
         device: On which samples are drawn, where ``model`` is a folder.
 
     Returns:
@@ -110,24 +111,32 @@ def facts_of(marker: Marker) -> dict[str, Any]:
 
 
 def _traced(path: Path, remaker: _Remaker | None) -> Traced:
+    """What becomes of a picture. Its watermark is looked for first, whatever is the matter with what the file says."""
     found = Traced(printable(str(path)))
+    key = None if remaker is None else remaker.key
     try:
         content, data = _opened(path)
         found = replace(found, manifest=manifest_of(data, Image.MIME.get(content.image.format or "", "")))
-        origin, pixels = origin_of(content.image), to_8bit(content.pixels)
-        key = None if remaker is None else remaker.key
-        if origin is None and key is None:
-            raise UserError(_UNMARKED)
-        if origin is not None and key is not None and origin.marker.watermark not in ("", key.id):
-            raise UserError(f"carries a watermark of the key {origin.marker.watermark}, and the key given is {key.id}: give that one")
-        found = replace(found, origin=origin)
-        if remaker is not None and origin is not None:
-            found = replace(remaker.compare(found.file, origin, pixels), manifest=found.manifest)
-        if remaker is not None and key is not None:
-            marker = None if origin is None else origin.marker
-            found = replace(found, watermark=read_watermark(remaker.generator, pixels, key, marker))
+        pixels = to_8bit(content.pixels)
     except CalotypeError as error:
         return replace(found, problem=str(error))
+    try:
+        found = replace(found, origin=origin_of(content.image))
+        if found.origin is None and key is None:
+            raise UserError(_UNMARKED)
+    except CalotypeError as error:
+        found = replace(found, problem=str(error))
+    marker = None if found.origin is None else found.origin.marker
+    try:
+        if remaker is not None and key is not None:
+            found = replace(found, watermark=read_watermark(remaker.generator, pixels, key, marker))
+        if marker is not None and key is not None and marker.watermark not in ("", key.id):
+            raise UserError(f"carries a watermark of the key {marker.watermark}, and the key given is {key.id}: give that one")
+        if remaker is not None and found.origin is not None:
+            told = remaker.compare(found.file, found.origin, pixels)
+            found = replace(told, manifest=found.manifest, watermark=found.watermark)
+    except CalotypeError as error:
+        found = replace(found, problem=found.problem or str(error))
     return found
 
 

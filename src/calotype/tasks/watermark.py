@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from calotype import pictures
+from calotype.errors import UserError
 from calotype.provenance.detection import ALPHA, WatermarkMatch, best_matches
 from calotype.provenance.marker import Marker
 from calotype.provenance.watermark import WatermarkKey
@@ -19,6 +20,7 @@ from calotype.tasks.sample import Generator
 from calotype.types import ImageSpec
 
 BATCH = 64  # images whose noise is sought at once
+MOST_CELLS = 4_096  # of a grid: how many there are is what its marker says, whoever wrote that
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class WatermarkReading:
     key: str  # id of the key
     found: bool  # at a false positive rate of `calotype.provenance.detection.ALPHA`
     p: float  # how probable so good a fit is in a picture that has nothing to do with the key
-    images: tuple[int, ...]  # those in which it was found by themselves: places in a grid, 0 of a picture by itself
+    images: tuple[int, ...]  # those in which it was found, each p-value times the number of images: places in a grid, 0 of a single picture
     looked_at: int  # images in the picture
     agreeing: float  # share of the signs that agree in the image that fits best; about a half without a watermark
     resized: tuple[int, int] | None = None  # the width and height that the picture had, where it was brought to those of the model
@@ -45,14 +47,14 @@ def read_watermark(generator: Generator, pixels: NDArray[np.uint8], key: Waterma
     several images the smallest p-value counts, times their number (Bonferroni).
 
     Raises:
-        UserError: for a model whose samples cannot be inverted.
+        UserError: for a model whose samples cannot be inverted, and for a grid of more than `MOST_CELLS`.
     """
     spec = generator.spec
     images, resized = _images(pixels, spec, marker)
     found = watermarks_in(generator, images, key)
     best = min(found, key=lambda one: one.p)
     p = min(1.0, best.p * len(found))
-    places = tuple(place for place, one in enumerate(found) if one.found)
+    places = tuple(place for place, one in enumerate(found) if one.p * len(found) <= ALPHA)
     return WatermarkReading(key.id, p <= ALPHA, p, places, len(found), best.agreeing, resized)
 
 
@@ -82,6 +84,8 @@ def _images(pixels: NDArray[np.uint8], spec: ImageSpec, marker: Marker | None) -
     if marker is not None and cells:
         columns = marker.columns or None
         if pictures.grid_shape(cells, side, columns)[2:] == pixels.shape[:2]:
+            if cells > MOST_CELLS:
+                raise UserError(f"a grid of {cells:,} images: a watermark is read in {MOST_CELLS:,} at most, give a part of them")
             cut = pictures.cells(pixels, cells, spec.size, columns)
             factor = cut.shape[1] // spec.size
             return cut[:, factor // 2 :: factor, factor // 2 :: factor], None
