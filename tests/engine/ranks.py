@@ -57,7 +57,7 @@ class Parts:
 
     def __post_init__(self) -> None:
         config, images = self.trainer.config, self.trainer.loader.images
-        self.loaders = [_loader(config, images, CPU, World(rank, 2)) for rank in range(2)]
+        self.loaders = [_loader(config, images, None, CPU, World(rank, 2)) for rank in range(2)]
 
     def batch_at(self, seen: int) -> Any:
         batches = [loader.batch_at(seen) for loader in self.loaders]

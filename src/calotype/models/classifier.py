@@ -31,6 +31,7 @@ class ClassifierConfig:
     shift: Part = 0.08  # largest move of a training image, as a share of its side
     rotate: Annotated[float, Field(ge=0, le=180)] = 10.0  # largest turn in degrees
     scale: Annotated[float, Field(ge=0, le=0.5)] = 0.1  # largest enlargement or reduction
+    erase: Part = 0.0  # side of a square of each training image that is made gray, as a share of its side
 
 
 class Classifier(ImageClassifier):
