@@ -33,6 +33,7 @@ from calotype.explanation.inversion import STEPS, Inversion, Inverted, error_rat
 from calotype.explanation.layers import inner_layers
 from calotype.explanation.named import Labelled, named_directions
 from calotype.explanation.nearest import NearestTraining
+from calotype.explanation.saliency import JudgedImages
 from calotype.explanation.section import Explanation, Pixels, Section
 from calotype.explanation.traversal import BASES
 from calotype.explanation.unsupervised import SHOWN, unsupervised
@@ -82,6 +83,11 @@ class Explained:
     def codes(self) -> Codes | None:
         """Of a model with latents."""
         return Codes(self.generator) if isinstance(self.generator.model, HasLatents) else None
+
+    @cached_property
+    def judged(self) -> JudgedImages | None:
+        """What attributions explain, of a classifier or a discriminator."""
+        return explaining_families.judged_images(self)
 
     @cached_property
     def attributes(self) -> list[Attribute]:

@@ -15,12 +15,11 @@ from calotype.capabilities import LocatesLikelihood
 from calotype.errors import UserError
 from calotype.explanation.colors import heat, rgb
 from calotype.explanation.section import Exhibit, Pixels, Strip, Table
+from calotype.metrics.likelihood import BATCH, STREAM
 from calotype.metrics.wording import number
 from calotype.types import Condition, Model, mix
 
-BATCH = 50  # images at once, as a report asks for likelihoods
 SHOWN = 8  # images of either kind whose maps are shown
-STREAM = 17  # of the random numbers that a bound draws, as in a report
 
 
 @dataclass(frozen=True)
