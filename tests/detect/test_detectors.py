@@ -246,6 +246,11 @@ def test_nothing_is_covered_beyond_the_first_damage_that_failed(made: Detector) 
     assert _held(_by_value(rows, "resize"), 0.5) == []
 
 
+def test_features_are_named_once(place: Path) -> None:
+    with pytest.raises(UserError, match="`groups` names the same features twice"):
+        detect.train(str(place / "real"), str(place / "soft"), groups=("spectra", "spectra"), display=Display())
+
+
 def test_two_trainings_from_the_same_images_are_the_same(made: Detector, place: Path) -> None:
     again = detect.train(str(place / "real"), str(place / "soft"), str(place / "checked"), degradations=("jpeg:90", "blur:1"), **FAST)
     assert np.array_equal(again.judge.weight, made.judge.weight)

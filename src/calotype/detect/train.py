@@ -108,6 +108,8 @@ def train(
     size = None if size is None else value("size", size, ImageSize)
     if odd := next((name for name in groups if name not in GROUPS), None):
         raise UserError(f"there are no features {odd!r}: choose among {', '.join(GROUPS)}")
+    if len(set(groups)) < len(groups):
+        raise UserError("`groups` names the same features twice: name each once")
     with closing(display or Terminal()) as shown:
         work, notes = _gathered(real, generated, count, size, seed, tuple(groups), equalize, device, shown)
         places = range(1, len(work.sets))
