@@ -68,7 +68,11 @@ def test_answers_in_tables_and_as_json(place: Path, capsys: pytest.CaptureFixtur
 
 def test_a_model_is_a_witness(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = ["--model", str(place / "vae"), "--count", "2", "--json"]
-    code, out, _ = run(capsys, "detect", "score", str(place / "detector"), str(place / "real"), *model)
+    code, out, err = run(capsys, "detect", "score", str(place / "detector"), str(place / "real"), *model)
+    assert code == 0
+    assert "name real images that it did not train on with --real" in err
+    assert all(one["real"] is None for row in json.loads(out)["files"] for one in row["evidence"])
+    code, out, _ = run(capsys, "detect", "score", str(place / "detector"), str(place / "real"), *model, "--real", str(place / "real"))
     assert code == 0
     for row in json.loads(out)["files"]:
         assert [one["kind"].split(" ")[0] for one in row["evidence"]] == ["bits", "reconstruction"]

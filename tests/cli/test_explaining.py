@@ -98,7 +98,7 @@ def test_a_model_without_latents_gets_the_parts_that_it_has(root: Path, runs: Pa
     ("words", "said"),
     [
         (["--directions", "weight"], "no direction 'weight': choose of slant, thickness, brightness"),
-        (["--parts", "soul"], "no part 'soul' of an explanation: choose of named-directions"),
+        (["--parts", "soul"], "no part 'soul' of an explanation: choose of denoising"),
         (["--classifier", "photos"], "tells no classes apart"),
         (["--classifier", "nowhere"], "no features 'nowhere'"),
         (["--label", "11"], "unknown label '11'"),
@@ -120,11 +120,28 @@ def test_what_a_model_has_not_is_one_line(root: Path, runs: Path, capsys: pytest
     for words, said in (
         (["--parts", "inversion"], "a pixelcnn model has not what inversion takes"),
         (["--directions", "slant"], "a pixelcnn model has no latents, and so no directions"),
+        (["--parts", "nearest-training-images", "--animation", "walk.gif"], "a pixelcnn model has no latents"),
     ):
         code, _, err = run(capsys, str(root / "pixelcnn"), *words)
         assert code == 2
         assert said in err
     assert not list(runs.iterdir())
+
+
+def test_a_direction_that_is_not_made_is_one_line(root: Path, runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(capsys, str(root / "hinge"), "--directions", "slant", "--parts", "interpolation", *QUICK)
+    assert code == 2
+    assert "the direction 'slant' could not be found in this model: leave it out of --directions" in err.strip().splitlines()[-1]
+    assert not list(runs.iterdir())
+
+
+def test_numbers_that_are_none_are_null(
+    root: Path, runs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("calotype.cli.explain.to_json", lambda found: {"sections": {"x": [float("nan"), 1.0]}})
+    code, out, err = run(capsys, str(root / "hinge"), "--parts", "interpolation", "--json")
+    assert code == 0, err
+    assert json.loads(out)["sections"] == {"x": [None, 1.0]}
 
 
 def test_python_returns_the_same_parts(root: Path) -> None:

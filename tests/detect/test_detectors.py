@@ -19,7 +19,9 @@ from calotype import detect, pictures
 from calotype.data import load
 from calotype.detect.detector import Detector
 from calotype.detect.evidence import Evidence
+from calotype.detect.judge import LinearJudge
 from calotype.detect.results import CoveredFiles
+from calotype.detect.train import _by_value, _held
 from calotype.engine.display import Display
 from calotype.errors import DamagedError, UserError
 from calotype.provenance.marker import Marker
@@ -186,6 +188,67 @@ def test_what_is_no_detector_or_a_damaged_one_is_refused(made: Detector, tmp_pat
         (folder / "config.json").write_text(damage)
     with pytest.raises((UserError, DamagedError), match="detector"):
         detect.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("settings", "tells"),
+    [
+        ({"groups": ["spectra", "spectra"]}, "same features twice"),
+        ({"groups": ["spectra"]}, "tensors are for"),
+        ({"equalizer": {"last": [95, 70]}}, "last ends before it begins"),
+        ({"equalizer": {"soft": [0.8, 0.1]}}, "soft ends before it begins"),
+        ({"limits": {"unlike": [1.0, 0.0, 1.0]}}, "unlike"),
+        ({"limits": {"unlike": [1.0, float("inf"), 1.0]}}, "detector"),
+        ({"limits": {"above": float("nan")}}, "detector"),
+        ({"tensors": "ab" * 32}, "limits were chosen for"),
+        ({"tensors": ""}, "tensors"),
+    ],
+)
+def test_settings_that_no_training_writes_are_one_line(made: Detector, tmp_path: Path, settings: dict[str, object], tells: str) -> None:
+    folder = made.save(tmp_path / "detector")
+    config = json.loads((folder / "config.json").read_text())
+    for name, changed in settings.items():
+        config[name] = {**config[name], **changed} if isinstance(changed, dict) else changed
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises((UserError, DamagedError), match=tells) as found:
+        detect.load(folder)
+    assert len(str(found.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64, torch.int32])
+def test_tensors_of_another_kind_are_refused(made: Detector, dtype: torch.dtype) -> None:
+    assert np.array_equal(LinearJudge.of(made.judge.tensors(), 3).bias, made.judge.bias)
+    with pytest.raises(DamagedError, match="bias is no float32"):
+        LinearJudge.of(made.judge.tensors() | {"bias": made.judge.tensors()["bias"].to(dtype)}, 3)
+
+
+def test_new_weights_with_old_limits_are_refused(made: Detector, tmp_path: Path) -> None:
+    """As they lie in a folder where saving was interrupted."""
+    folder = made.save(tmp_path / "detector")
+    changed = replace(made, judge=replace(made.judge, bias=made.judge.bias + 1))
+    other = changed.save(tmp_path / "other")
+    assert np.array_equal(detect.load(other).judge.bias, changed.judge.bias)
+    (folder / "detector.safetensors").write_bytes((other / "detector.safetensors").read_bytes())
+    with pytest.raises(DamagedError, match="not those that its limits were chosen for"):
+        detect.load(folder)
+
+
+def test_nothing_is_covered_beyond_the_first_damage_that_failed(made: Detector) -> None:
+    row = made.facts.results.overall
+    good = replace(row, area=0.9, interval=(0.8, 0.95))
+    bad = replace(good, interval=(0.4, 0.95))
+    rows = [
+        replace(good if ok else bad, name=name) for name, ok in (("jpeg:30", True), ("jpeg:90", True), ("jpeg:50", False), ("blur:1", True))
+    ]
+    assert [value for value, _ in _by_value(rows, "jpeg")] == [30, 50, 90]
+    assert _held(reversed(_by_value(rows, "jpeg")), 0.5) == [90]
+    assert _held(_by_value(rows, "jpeg"), 0.5) == [30]
+    assert _held(_by_value(rows, "resize"), 0.5) == []
+
+
+def test_features_are_named_once(place: Path) -> None:
+    with pytest.raises(UserError, match="`groups` names the same features twice"):
+        detect.train(str(place / "real"), str(place / "soft"), groups=("spectra", "spectra"), display=Display())
 
 
 def test_two_trainings_from_the_same_images_are_the_same(made: Detector, place: Path) -> None:

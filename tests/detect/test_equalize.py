@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from calotype.detect.compression import LOSSLESS, Compression, jpeg
 from calotype.detect.equalize import LARGEST, Equalizer, plan
+from calotype.detect.sets import ImageSet
+from calotype.detect.tables import degraded
 from calotype.errors import UserError
 from tests.detect.test_compression import scene
 
@@ -56,6 +61,21 @@ def test_other_qualities_on_both_sides_end_alike() -> None:
     assert order == sorted(order, reverse=True)
     assert len(order) == 2
     assert len(made._missing(LOSSLESS, np.random.default_rng(0))) == 3
+
+
+@pytest.mark.parametrize("spec", [None, "jpeg:60", "blur:0.7", "noise:4", "resize:0.6"])
+def test_degraded_copies_as_png_and_jpeg_are_the_same_bits(spec: str | None) -> None:
+    image = scene()
+
+    def holding(picture: Image.Image, own: Compression) -> ImageSet:
+        return ImageSet("photos", "files", "photos", ("a", "b"), (48, 48), False, (own, own), lambda row: picture)
+
+    made, rows = plan(sides((48, Q80)), sides((48, LOSSLESS)), 3), np.arange(2)
+    real, generated = (degraded(one, rows, made, spec, 0) for one in (holding(Q80.of(image), Q80), holding(image, LOSSLESS)))
+    assert np.array_equal(real, generated)
+    assert not np.array_equal(real[0], made(image))
+    plain = replace(made, equal=False)
+    assert not np.array_equal(*(degraded(one, rows, plain, spec, 0) for one in (holding(Q80.of(image), Q80), holding(image, LOSSLESS))))
 
 
 @pytest.mark.parametrize(

@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from calotype.data import Images, load
 from calotype.data.images import make_images
 from calotype.errors import UserError
 from calotype.evaluation import explaining_families as families
 from calotype.evaluation.explaining import PARTS, Explained, explain
+from calotype.evaluation.likelihoods import _Effort, known, nats_of
 from calotype.evaluation.request import Request
 from calotype.explanation.section import Section, Strip
+from calotype.explanation.surprise import surprise
 from calotype.metrics.features import pick
+from calotype.metrics.likelihood import bits_of
 from calotype.tasks.model_inputs import given
 from calotype.tasks.sample import Generator
 from tests.contract.test_models import trainer_of
 from tests.small import small, split_of
 
 HELD = 40
+
+
+def packaged() -> Generator:
+    return families.packaged("cpu")
 
 
 @lru_cache(maxsize=2)
@@ -89,10 +98,62 @@ def test_a_discriminator_is_explained_by_real_and_drawn_images() -> None:
 
 def test_images_of_each_class_in_turn_are_explained() -> None:
     labels = np.array([0, 0, 0, 2, 1, 1, 2, 0])
-    images = make_images(np.zeros((8, 28, 28, 1), np.uint8), labels, ("a", "b", "c"), "x")
-    assert families._spread(images, None, 4) == [0, 4, 3, 1]
-    assert families._spread(images, 2, 4) == [3, 6]
-    assert families._spread(make_images(np.zeros((3, 28, 28, 1), np.uint8), None, (), "x"), None, 2) == [0, 1]
+    pixels, one = np.zeros((8, 28, 28, 1), np.uint8), opened(packaged())
+    assert families._spread(make_images(pixels, labels, ("7", "3", "5"), "x"), one, 4) == [0, 4, 3, 1]
+    assert families._spread(make_images(pixels[:3], None, (), "x"), one, 2) == [0, 1]
+
+
+def test_the_class_that_is_asked_for_is_the_model_s_and_not_that_of_the_images() -> None:
+    labels, pixels = np.array([0, 0, 0, 2, 1, 1, 2, 0]), np.zeros((8, 28, 28, 1), np.uint8)
+    images = make_images(pixels, labels, ("7", "3", "5"), "x")
+    assert families._spread(images, replace(opened(packaged()), label=5), 4) == [3, 6]
+    for label, classes in ((2, ("7", "3", "5")), (5, ("cat", "dog", "5"))):
+        with pytest.raises(UserError, match=f"no held-out images of the class {label}: name some with `images`"):
+            families._spread(make_images(pixels, labels, classes, "x"), replace(opened(packaged()), label=label), 4)
+
+
+def by_class(step: int = 4) -> Images:
+    """Held-out images, those of one class behind those of another, as folders of classes give them."""
+    images = load("mnist5k").train
+    assert images.labels is not None
+    return images.take(np.argsort(images.labels, kind="stable")[::step])
+
+
+def test_skill_is_measured_by_images_of_all_classes() -> None:
+    one = opened(packaged(), holdout=by_class())
+    found = families._labelled(by_class(), one)
+    assert found is not None
+    assert len(found[1]) == families.QUICK
+    assert set(found[1].tolist()) == set(range(10))
+    assert one.judged is one.judged
+    of_gan = families.judged_images(opened(model_of("hinge"), holdout=by_class()))
+    assert of_gan is not None
+    chosen = known(model_of("hinge"), by_class())
+    assert chosen is not None
+    assert of_gan.names[:4] == tuple(by_class().name_of(int(row)) for row in chosen.chosen(families.RANKED, 3)[:4])
+
+
+def test_surprise_is_of_the_images_that_a_report_asks_of() -> None:
+    generator, images = model_of("pixelcnn"), by_class(40)
+    some = known(generator, images)
+    assert some is not None
+    some = some.some(60, 3)
+    told = bits_of(nats_of(generator, generator.model.likelihoods()[0], some, _Effort(3, True, None)), generator.spec.shape).mean()
+    found = families._known(opened(generator), images, 60)
+    assert found is not None
+    assert surprise(generator.model, *families._tensors(found, generator), seed=3).bits_per_dim == pytest.approx(told, rel=1e-5)
+
+
+def test_named_images_without_a_class_are_told_of(tmp_path: Path) -> None:
+    Image.fromarray(held(1).pixels[0, ..., 0]).save(tmp_path / "a.png")
+    said: list[str] = []
+    one = opened(model_of("pixelcnn"), named=str(tmp_path / "a.png"))
+    one = replace(one, request=replace(one.request, tell=said.append))
+    found = families.pixel_surprise(one)
+    assert found is not None
+    if one.generator.model.conditional:
+        assert not found.given
+        assert "held-out ones are shown" in said[0]
 
 
 def test_the_packaged_recognizer_can_be_explained(runs: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 import pytest
@@ -11,7 +12,8 @@ from torch import Tensor
 from calotype.diffusion.path import PATHS, NoiseLevel
 from calotype.diffusion.samplers import Denoiser
 from calotype.errors import UserError
-from calotype.explanation.denoising import BANDS, chosen_places, denoising_path, share_decided
+from calotype.explanation.denoising import BANDS, DenoisingPath, chosen_places, denoising_path, share_decided
+from calotype.explanation.section import LinePlot
 from calotype.types import ImageSpec, Model, Noise, Player
 
 SPEC = ImageSpec(16, 1)
@@ -73,6 +75,16 @@ def test_bands_are_told_apart() -> None:
         1 - float(quick.square().mean() / (quick - quick.mean(0)).square().mean())
     )
     assert share_decided(0.5 * slow, slow - slow.mean(0), *BANDS["coarse"]) < 0.8
+    assert share_decided(slow, torch.zeros_like(slow), *BANDS["coarse"]) is None
+
+
+def test_a_band_in_which_images_do_not_differ_has_no_curve() -> None:
+    times = (0.0, 0.5)
+    path = DenoisingPath(times, torch.zeros(2, 2, 1, 8, 8), torch.zeros(2, 1, 8, 8), {"coarse": (None, None), "fine": (0.2, 0.9)})
+    assert path.halves == {"coarse": None, "fine": 0.5}
+    (plot,) = [one for one in path.exhibits() if isinstance(one, LinePlot)]
+    assert set(plot.lines) == {"details"}
+    json.dumps(path.data(), allow_nan=False)
 
 
 def test_the_bands_are_all_there_is() -> None:

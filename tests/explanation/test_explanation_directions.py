@@ -36,6 +36,18 @@ def test_sefa_finds_planted_directions_in_their_order() -> None:
         assert alike(one.vector, model.planted[:, k + 1]) < 0.1
 
 
+def test_probes_go_through_in_parts_and_not_at_all_where_codes_are_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    codes = codes_of(Linear())
+    whole = first_weights(codes)
+    monkeypatch.setattr("calotype.explanation.directions.AT_ONCE", 4)
+    parts = first_weights(codes)
+    assert whole is not None
+    assert parts is not None
+    assert torch.allclose(whole, parts, atol=1e-7)
+    monkeypatch.setattr("calotype.explanation.directions.MOST", codes.dimension - 1)
+    assert first_weights(codes) is None
+
+
 def test_sefa_is_the_closed_form_of_its_authors() -> None:
     """Columns of A of length 1, then the eigenvectors of A A^T, as numpy computes them."""
     weights = torch.randn(300, 20, generator=torch.Generator().manual_seed(0)) * torch.rand(300, 1)

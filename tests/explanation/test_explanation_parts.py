@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,7 @@ from calotype.explanation.codes import Codes
 from calotype.explanation.interpolation import interpolations, loop
 from calotype.explanation.inversion import Inversion, Inverted, error_ratio, invert
 from calotype.explanation.layers import inner_layers, without
+from calotype.explanation.section import Table
 from calotype.explanation.traversal import Walk, positions, walk
 from calotype.models import build
 from calotype.tasks.sample import Generator
@@ -74,6 +77,41 @@ def test_a_class_needs_the_unit_that_paints_it_and_no_other() -> None:
         assert one.after[0] < 0.3
         assert one.random[0] > one.after[0] + 0.2
     assert found.data()["classes"][2]["units"][0] == 2
+
+
+def test_of_a_large_layer_the_most_active_units_are_ablated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("calotype.explanation.ablation.UNITS", 5)
+    codes = codes_of(Painter())
+    (layer,) = inner_layers(codes)
+    some = codes_of_classes(codes, columns, 8, None, seed=0)
+    put_out: list[Tensor] = []
+    handle = layer.module.register_forward_hook(lambda module, given, out: put_out.append(out))
+    codes.images(some.codes, some.labels)
+    handle.remove()
+    wanted = torch.cat(put_out).abs().mean(0).topk(5).indices.sort().values.tolist()
+    response = responses(codes, layer, columns, some, 8)
+    assert response.units.tolist() == wanted
+    assert (len(response.drop), response.channels) == (5, 8)
+    found = unit_ablation(codes, [layer], columns, "abcdefgh", None)
+    assert found is not None
+    assert found.exhibits()[-1].rows[0][2] == "5 of 8"  # type: ignore[union-attr]
+
+
+def test_a_class_without_images_and_no_other_class_leave_no_number_that_is_none() -> None:
+    codes = codes_of(Painter())
+    (layer,) = inner_layers(codes)
+
+    def alone(images: Tensor) -> Tensor:
+        found = columns(images)
+        return torch.cat([found.amax(1, keepdim=True), torch.zeros(len(found), 1)], 1)
+
+    found = unit_ablation(codes, [layer], alone, ("it", "nothing"), None)
+    assert found is not None
+    told = found.data()
+    json.dumps(told, allow_nan=False)
+    assert {row[1] for row in told["layers"][0]["drop"]} == {None}
+    assert [one.others for one in found.classes] == [None]
+    assert not any("nan" in cell for one in found.exhibits() if isinstance(one, Table) for row in one.rows for cell in row)
 
 
 def test_units_are_back_when_the_ablation_is_over() -> None:

@@ -83,6 +83,21 @@ def test_a_network_that_knows_nothing_is_refused(held: tuple[Tensor, Tensor]) ->
         assert part.data()["skill"]["value"] < part.data()["skill"]["least"]
 
 
+def test_skill_is_not_measured_by_few_images_or_by_one_class(recognizer: Model, held: tuple[Tensor, Tensor]) -> None:
+    one_class = held[1] == held[1][0]
+    for some in ((held[0][one_class], held[1][one_class]), (held[0][:3], held[1][:3])):
+        judged = judged_by_classifier(recognizer, held[0][:1], NAMES[:1], some)
+        assert judged.skill is None
+    assert judged_by_classifier(recognizer, held[0][:1], NAMES[:1], held).skill is not None
+    part = gradients_part(judged)
+    assert part.status == "SHOWN"
+    assert "too few held-out images with labels, or of one class" in part.checked
+    torch.manual_seed(0)
+    model = build(small("hinge").model, ImageSpec(28, 1, tuple("0123456789"))).eval()
+    labels = (held[1][:2], held[1][:2]) if model.conditional else (None, None)
+    assert judged_by_discriminator(model, held[0][:2], ("a", "b"), held[0][:2], labels, 1).skill is None
+
+
 def test_a_map_that_survives_is_refused_with_its_figure(
     recognizer: Model, held: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 from pydantic import Field
@@ -24,6 +24,7 @@ from calotype.detect.detector import Detector, load, require_folder
 from calotype.detect.score import Judgement, facts, score, table
 from calotype.detect.train import COUNT, FALSE_ALARMS, FEWEST, Rate05, train
 from calotype.errors import UserError, printable
+from calotype.evaluation.result import plain
 from calotype.files import unused, write_text
 from calotype.report.detector import save_page, told
 from calotype.settings import Count, ImageSize, Seed
@@ -79,7 +80,7 @@ class ScoreOptions:
     carries Calotype's marker says itself what made it (calotype trace tells all of it); this is told first.
 
     With --model a model of Calotype is asked, too: how likely an image is to it, and how well it reconstructs it, among its own samples
-    and real images. It needs a likelihood or an encoder, as VAEs, flows, autoregressive and diffusion models have.
+    and the real images that --real names. It needs a likelihood or an encoder, as VAEs, flows, autoregressive and diffusion models have.
 
     With --out FILE.csv a line for each image: file, answer, probability, unlike, reason, marker, evidence, error. With --json, and in --out
     FILE.json: {"files": [{"file", "answer", "probability", "unlike", "reason", "marker", "evidence"}], "failed": [{"file", "error"}],
@@ -87,7 +88,7 @@ class ScoreOptions:
 
     Examples:
     calotype detect score detector new.jpg
-    calotype detect score detector more/ --out answers.csv --model runs/vae-photos-0001
+    calotype detect score detector more/ --out answers.csv --model runs/vae-photos-0001 --real unseen/
     """
 
     detector: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DETECTOR")]  # folder, made by calotype detect train
@@ -96,7 +97,7 @@ class ScoreOptions:
     out: Path | None = None  # table to write, replaced where it exists: .csv or .json
     count: Count | None = None  # only the first so many images of each IN
     model: Path | None = None  # a run, or a model/ folder, that may have made them
-    real: str | None = None  # real images for comparison, with --model; those that the detector learned from where none are named
+    real: str | None = None  # real images for comparison, with --model, which it did not train on
     device: str = "auto"  # auto, cpu, cuda, mps: where the model computes
     json: bool = False  # print the result as JSON
 
@@ -130,7 +131,7 @@ def _train(words: list[str]) -> int:
     made.save(out)
     page = save_page(made.facts, out)
     if options.json:
-        print(json.dumps(asdict(made.facts) | {"written": str(out)}))
+        print(json.dumps(plain(asdict(made.facts) | {"written": str(out)}), allow_nan=False))
     else:
         print(printable_lines([*told(made.facts), "", f"detector in {out}, page: {page}"]))
     return 0
@@ -150,9 +151,11 @@ def _score(words: list[str]) -> int:
             detector, *options.sources, model=options.model, real=options.real, count=options.count, device=options.device, display=display
         )
     if out is not None:
-        write_text(out, json.dumps(_tree(found, detector), indent=2) + "\n" if out.suffix.lower() == ".json" else _csv(found))
+        write_text(
+            out, json.dumps(_tree(found, detector), indent=2, allow_nan=False) + "\n" if out.suffix.lower() == ".json" else _csv(found)
+        )
     if options.json:
-        print(json.dumps(_tree(found, detector)))
+        print(json.dumps(_tree(found, detector), allow_nan=False))
     else:
         print(printable_lines(_said(found, detector, out)))
     return _ended(found)
@@ -161,10 +164,11 @@ def _score(words: list[str]) -> int:
 COMMANDS: dict[str, Callable[[list[str]], int]] = {"train": _train, "score": _score}
 
 
-def _tree(found: Sequence[Judgement], detector: Detector) -> dict[str, object]:
+def _tree(found: Sequence[Judgement], detector: Detector) -> dict[str, Any]:
     rows = facts(found)
     parts = {"files": [row for row in rows if "error" not in row], "failed": [row for row in rows if "error" in row]}
-    return parts | {"trust": detector.facts.trust, "doubt": detector.facts.doubt}
+    tree: dict[str, Any] = plain(parts | {"trust": detector.facts.trust, "doubt": detector.facts.doubt})
+    return tree
 
 
 def _csv(found: Sequence[Judgement]) -> str:
@@ -191,7 +195,8 @@ def _said(found: Sequence[Judgement], detector: Detector, out: Path | None) -> l
         lines += ["", ", ".join(f"{which} {count:,}" for which, count in counts) + f" of {some(len(done), 'image')}"]
         rate = 100 * detector.facts.limits.false_alarms
         lines.append(
-            f"percentages are for as many generated as real images; of images like its own at most {rate:.3g}% get the wrong answer"
+            "percentages are for as many generated as real images; limits were chosen so that on average "
+            f"at most {rate:.3g}% of images like its own get the wrong answer"
         )
         lines += filter(None, [detector.facts.trust, detector.facts.doubt])
     return lines

@@ -16,7 +16,8 @@ from calotype.cli.outcomes import printable_lines
 from calotype.cli.outputs import require_place, tell_unmarked
 from calotype.cli.parse import parse
 from calotype.cli.shell import Shell
-from calotype.evaluation.explaining import explain
+from calotype.evaluation.explaining import explain, opened_model
+from calotype.evaluation.result import plain
 from calotype.explanation.codes import Codes
 from calotype.explanation.interpolation import loop
 from calotype.explanation.inversion import STEPS
@@ -26,7 +27,6 @@ from calotype.provenance.marker import Provenance
 from calotype.report.animation import require_animation, save_animation
 from calotype.report.files import require_page, save_explanation
 from calotype.settings import Count, Seed
-from calotype.tasks.sample import load
 
 Frames = Annotated[int, Field(ge=2, le=1000)]
 
@@ -82,6 +82,7 @@ def run(words: list[str]) -> int:
     if options.animation is not None:
         require_animation(options.animation)
         require_place(options.animation)
+    animated = None if options.animation is None else _animated(options)
     with closing(Shell()) as display:
         found = explain(
             options.model,
@@ -98,22 +99,27 @@ def run(words: list[str]) -> int:
             device=options.device,
             display=display,
         )
-        if options.animation is not None:
-            _animate(options, options.animation)
     save_explanation(found, out)
+    if animated is not None and options.animation is not None:
+        _animate(options, *animated, options.animation)
     written = [str(path) for path in (out, options.animation) if path is not None]
     if options.json:
-        print(json.dumps(to_json(found) | {"written": written}))
+        print(json.dumps(plain(to_json(found) | {"written": written}), allow_nan=False))
     else:
         parts = "; ".join(one.title for one in found.sections)
         print(printable_lines([parts, *(f"{what}: {path}" for what, path in zip(("page", "animation"), written, strict=False))]))
     return 0
 
 
-def _animate(options: Options, path: Path) -> None:
+def _animated(options: Options) -> tuple[Codes, int | None]:
+    """What an animation is made of. Raises `UserError` for a model without latents, before anything else takes its time."""
+    generator = opened_model(options.model, options.device)
+    return Codes(generator), generator.label(options.label)
+
+
+def _animate(options: Options, codes: Codes, label: int | None, path: Path) -> None:
     """Write images that become others."""
-    generator = load(options.model, options.device)
-    codes, label = Codes(generator), generator.label(options.label)
+    generator = codes.generator
     frames = loop(codes, options.frames, options.seed, label)
     marker = generator.made("decoding", seed=options.seed, label=options.label, options={"frames": options.frames}).at(options.provenance)
     save_animation([pictures.grid(frame, columns=3, least=240) for frame in frames], path, marker)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load as parse_tensors
 from safetensors.torch import save as tensor_bytes
 
+from calotype.data.images import Pixels
 from calotype.detect.compression import Compression
 from calotype.detect.judge import LinearJudge
 from calotype.detect.judging import Numbers
@@ -35,8 +38,6 @@ class Detector:
 
     def numbers(self, images: Sequence[tuple[Image.Image, Compression]]) -> Numbers:
         """What it makes of images (mode L or RGB), each with the compression of its file."""
-        import numpy as np
-
         pixels = np.stack([self.facts.equalizer(image, own) for image, own in images])
         return Numbers.of(self.judge, residual_features(pixels, self.facts.groups))
 
@@ -45,9 +46,15 @@ class Detector:
         place = Path(folder)
         require_folder(place)
         place.mkdir(parents=True, exist_ok=True)
-        write_atomic(place / TENSORS, lambda stream: stream.write(tensor_bytes(self.judge.tensors())))
-        write_json(place / CONFIG, asdict(self.facts))  # last: without it there is no detector
+        data = tensor_bytes(self.judge.tensors())
+        write_atomic(place / TENSORS, lambda stream: stream.write(data))
+        write_json(place / CONFIG, asdict(replace(self.facts, tensors=digest(data))))  # last: without it there is no detector
         return place
+
+
+def digest(data: bytes) -> str:
+    """The SHA-256 of the tensors of a detector, by which its facts know them: limits of one judge are nothing to another."""
+    return hashlib.sha256(data).hexdigest()
 
 
 def require_folder(place: Path) -> None:
@@ -78,16 +85,39 @@ def load(folder: str | Path) -> Detector:
         raise UserError(f"{place} is no detector: give {WANTED}")
     try:
         facts = checked(DetectorFacts, raw)
-        if odd := next((name for name in facts.groups if name not in GROUPS), None):
-            raise DamagedError(f"it looks at {odd}, which is unknown")
-        if len(facts.limits.unlike) != 1 + len(facts.generated):
-            raise DamagedError("it has not one limit for each set")
-        judge = LinearJudge.of(parse_tensors(read_bytes(place / TENSORS, LARGEST)), 1 + len(facts.generated))
+        _require_sound(facts)
+        data = read_bytes(place / TENSORS, LARGEST)
+        if digest(data) != facts.tensors:
+            raise DamagedError("its tensors are not those that its limits were chosen for: train it again")
+        judge = LinearJudge.of(parse_tensors(data), 1 + len(facts.generated))
+        seen = residual_features(_blank(facts), facts.groups).shape[1]
+        if len(judge.center) != seen:
+            raise DamagedError(f"its tensors are for {len(judge.center)} features, and it looks at {seen}")
     except OSError as error:
         raise UserError(f"{place / TENSORS} cannot be read ({error.strerror or error})") from None
     except (UserError, ValueError, SafetensorError) as error:
         raise DamagedError(f"the detector in {place} is damaged or from another version ({str(error).splitlines()[0]})") from None
     return Detector(facts, judge)
+
+
+def _require_sound(facts: DetectorFacts) -> None:
+    """Raise `DamagedError` for what each setting by itself does not tell."""
+    if odd := next((name for name in facts.groups if name not in GROUPS), None):
+        raise DamagedError(f"it looks at {odd}, which is unknown")
+    if len(set(facts.groups)) < len(facts.groups):
+        raise DamagedError("it looks at the same features twice")
+    if len(facts.limits.unlike) != 1 + len(facts.generated):
+        raise DamagedError("it has not one limit for each set")
+    for name in ("last", "soft"):
+        ends = getattr(facts.equalizer, name)
+        if ends is not None and ends[0] > ends[1]:
+            raise DamagedError(f"{name} ends before it begins: {ends[0]:g} to {ends[1]:g}")
+
+
+def _blank(facts: DetectorFacts) -> Pixels:
+    """One black image in the shape that the detector looks at."""
+    one = facts.equalizer
+    return np.zeros((1, one.size, one.size, one.channels), np.uint8)
 
 
 __all__ = ["Detector", "load", "require_folder"]

@@ -49,17 +49,20 @@ class Equalizer:
 
         Random choices follow from the pixels: the same image always becomes the same.
         """
-        image = image.convert("L" if self.channels == 1 else "RGB")
-        if self.equal:
-            for compression in self._missing(own, _draws(image)):
-                image = compression.of(image)
-        image = fit_image(image, self.size, "crop")
+        image = fit_image(self.completed(image, own), self.size, "crop")
         if self.equal and self.soft is not None:
             image = image.filter(ImageFilter.GaussianBlur(float(_draws(image).uniform(*self.soft))))
         if self.equal and self.last is not None:
             low, high = self.last
             image = recompressed(image, int(_draws(image).integers(low, high + 1)))
         return np.asarray(image).reshape(self.size, self.size, self.channels)
+
+    def completed(self, image: Image.Image, own: Compression = LOSSLESS) -> Image.Image:
+        """An image of mode L or RGB in its own size, with the compressions that the files of the other side have and its own has not."""
+        image = image.convert("L" if self.channels == 1 else "RGB")
+        for compression in self._missing(own, _draws(image)) if self.equal else ():
+            image = compression.of(image)
+        return image
 
     def _missing(self, own: Compression, draw: np.random.Generator) -> list[Compression]:
         """The compressions that an image lacks, in their order.

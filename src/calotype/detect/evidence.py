@@ -20,7 +20,6 @@ from torch import Tensor
 from calotype import pictures
 from calotype.capabilities import HasEncoder
 from calotype.data.fit import fit_image
-from calotype.detect.results import DetectorFacts
 from calotype.detect.sets import real_set
 from calotype.engine.display import Display, progress
 from calotype.errors import UserError
@@ -73,8 +72,8 @@ class Witness:
         self.generator, self.ways = generator, tuple(ways)
 
     @staticmethod
-    def of(model: Generator | str | Path, known: DetectorFacts, real: str | None, device: str, display: Display) -> Witness:
-        """Ask a model of its own samples and of real images first.
+    def of(model: Generator | str | Path, real: str | None, device: str, display: Display) -> Witness:
+        """Ask a model of its own samples, and of real images where some are named, first.
 
         Raises `UserError` for a model without likelihood and encoder.
         """
@@ -90,7 +89,7 @@ class Witness:
                 f"a {generator.recipe} model has no likelihood and no encoder, so that it can say nothing of images: leave out `model`"
             )
         samples = generator.sample(MANY, seed=SEED)
-        others = _real_images(generator, known, real, display)
+        others = _real_images(generator, real, display)
         said = progress(display.show, "asking the model of samples and real images")
         ways = []
         for place, (kind, likelihood) in enumerate(kinds):
@@ -116,18 +115,13 @@ def _placed(way: _Way, value: float) -> Evidence:
     )
 
 
-def _real_images(generator: Generator, known: DetectorFacts, real: str | None, display: Display) -> Tensor | None:
-    """Some real images in the shape of the model; None where they are no longer where the detector found them."""
-    try:
-        found = real_set(real or known.real.source, MANY, SEED, display)
-        return _brought(generator, [found.opened(row) for row in range(len(found))])
-    except (UserError, OSError) as error:
-        if real is not None:
-            raise
-        display.say(
-            f"calotype: the model is asked of its samples alone, for the real images cannot be read ({error}): name some with `real`"
-        )
+def _real_images(generator: Generator, real: str | None, display: Display) -> Tensor | None:
+    """Some real images in the shape of the model; None where none are named: a path in the folder of a detector is not to be followed."""
+    if real is None:
+        display.say("calotype: the model is asked of its own samples alone: name real images that it did not train on with `real`")
         return None
+    found = real_set(real, MANY, SEED, display)
+    return _brought(generator, [found.opened(row) for row in range(len(found))])
 
 
 def _brought(generator: Generator, images: Sequence[Image.Image]) -> Tensor:

@@ -70,13 +70,15 @@ class LinearJudge:
         """The judge that was saved. Raises `DamagedError` for tensors that are none."""
         if set(tensors) != set(NAMES):
             raise DamagedError("it does not hold the tensors of a detector")
+        if odd := next((name for name in NAMES if tensors[name].dtype != torch.float32), None):
+            raise DamagedError(f"{odd} is no float32")
         held = {name: tensors[name].numpy() for name in NAMES}
         d, k = held["basis"].shape if held["basis"].ndim == 2 else (0, 0)
         shapes = {"center": (d,), "scale": (d,), "weight": (sets, d), "bias": (sets,), "basis": (d, k), "means": (sets, d)}
         shapes |= {"inverse": (sets, k, k), "rest": (sets,)}
         for name, array in held.items():
-            if array.shape != shapes[name] or array.dtype != np.float32 or not np.isfinite(array).all():
-                raise DamagedError(f"{name} is no float32 {list(shapes[name])} of finite numbers")
+            if array.shape != shapes[name] or not np.isfinite(array).all():
+                raise DamagedError(f"{name} is no {list(shapes[name])} of finite numbers")
         if not (held["scale"] > 0).all() or not (held["rest"] > 0).all():
             raise DamagedError("it holds scales that are not positive")
         return LinearJudge(**held)

@@ -14,6 +14,7 @@ from calotype.settings import Finite, NotNegative, Share, Text, Whole
 
 Verdict3 = Literal["REAL", "GENERATED", "CANNOT TELL"]
 Ends = tuple[Share, Share]
+Distance = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 ImageCount = Annotated[int, Field(ge=0, le=10_000_000)]
 
 
@@ -66,13 +67,12 @@ class Results:
 class Limits:
     """How a number becomes a probability and an answer."""
 
-    slope: Annotated[float, Field(ge=0)]  # of Platt's calibration
+    slope: NotNegative  # of Platt's calibration
     offset: Finite
-    above: float | None  # GENERATED above this; None: never
-    below: float | None  # REAL below this
-    unlike: Annotated[
-        tuple[float | None, ...], Field(max_length=1000)
-    ]  # the distance from the images of each set beyond which one is unlike
+    above: Finite | None  # GENERATED above this; None: never
+    below: Finite | None  # REAL below this
+    # the distance from the images of each set beyond which one is unlike
+    unlike: Annotated[tuple[Distance | None, ...], Field(max_length=1000)]
     false_alarms: Annotated[float, Field(gt=0, lt=0.5)]  # the rate that all of these were chosen for
 
 
@@ -100,6 +100,7 @@ class DetectorFacts:
     tested: CoveredFiles
     results: Results
     notes: Annotated[tuple[Text, ...], Field(max_length=100)] = ()
+    tensors: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] = ""  # SHA-256 of ``detector.safetensors``
 
     @property
     def useful(self) -> bool:

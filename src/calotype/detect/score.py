@@ -72,7 +72,7 @@ def score(
         detector: What `train` returns, or its folder.
         sources: Images, folders with everything in them, zip archives, or data sets (of those, held-out images).
         model: What `calotype.load` returns, or the folder of a run, that may have made them: its likelihoods and its encoder are asked.
-        real: Real images that the model is asked of for comparison; those that the detector learned from where none are named.
+        real: Real images that the model is asked of for comparison, none of which it was trained on; without, its own samples alone.
         count: Only the first so many images of each source.
         device: Where the model computes, where it is named by its folder.
         display: Told how far it has come; a bar or lines on stderr where none is given.
@@ -87,7 +87,7 @@ def score(
         raise UserError("`real` is what a model is asked of for comparison: name the `model`")
     trained = detector if isinstance(detector, Detector) else load(detector)
     with closing(display or Terminal()) as shown:
-        witness = None if model is None else Witness.of(model, trained.facts, real, device, shown)
+        witness = None if model is None else Witness.of(model, real, device, shown)
         return [one for source in sources for one in _of(trained, str(source), count, witness, shown, alone=len(sources) == 1)]
 
 

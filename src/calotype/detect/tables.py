@@ -62,11 +62,15 @@ def equalized(images: ImageSet, equalizer: Equalizer, say: Say | None) -> Table:
 
 
 def degraded(images: ImageSet, rows: Labels, equalizer: Equalizer, spec: str | None, seed: int) -> Pixels:
-    """Images by their places in the set, each degraded by ``spec`` (one of those of training by lot where it is None), then made alike."""
+    """Images by their places in the set, each degraded by ``spec`` (one of those of training by lot where it is None), then made alike.
+
+    What the file of an image lacks of the other side's compressions is added before the damage: behind it nobody knows what the file was.
+    """
     made = []
     for row in rows.tolist():
         one = VARIED[int(np.random.default_rng([seed, row, 47]).integers(len(VARIED)))] if spec is None else spec
-        made.append(equalizer(*perturbed(images.opened(row), one, seed, row)))
+        whole = equalizer.completed(images.opened(row), images.compressions[row])
+        made.append(equalizer(*perturbed(whole, one, seed, row)))
     return np.stack(made)
 
 

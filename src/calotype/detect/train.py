@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Annotated
 
 import numpy as np
 from pydantic import Field
+from safetensors.torch import save as tensor_bytes
 
 from calotype import __version__
 from calotype.detect.compression import qualities
-from calotype.detect.detector import Detector
+from calotype.detect.detector import Detector, digest
 from calotype.detect.equalize import Equalizer, plan
 from calotype.detect.judge import LinearJudge, Singles, learned
 from calotype.detect.judging import Numbers, calibrated, results, separation
@@ -106,6 +108,8 @@ def train(
     size = None if size is None else value("size", size, ImageSize)
     if odd := next((name for name in groups if name not in GROUPS), None):
         raise UserError(f"there are no features {odd!r}: choose among {', '.join(GROUPS)}")
+    if len(set(groups)) < len(groups):
+        raise UserError("`groups` names the same features twice: name each once")
     with closing(display or Terminal()) as shown:
         work, notes = _gathered(real, generated, count, size, seed, tuple(groups), equalize, device, shown)
         places = range(1, len(work.sets))
@@ -139,6 +143,7 @@ def train(
             _tested(work, robust, false_alarms),
             found,
             tuple(notes),
+            digest(tensor_bytes(judge.tensors())),
         )
         return Detector(about, judge)
 
@@ -239,13 +244,24 @@ def _tested(work: _Work, robust: Sequence[Separation], rate: float) -> CoveredFi
     """The files that the sets are made of, and what the table adds to them where it holds."""
     kept = [side for one in work.sets for side in one.sides if side >= work.equalizer.size]
     low, high = min(kept), max(kept)
-    held = {row.name: row for row in robust if holds(row, rate)}
-    smallest = min([1.0, *(float(name[7:]) for name in held if name.startswith("resize:"))])
-    largest = max([1.0, *(float(name[7:]) for name in held if name.startswith("resize:"))])
+    factors = _by_value(robust, "resize")
+    smallest = min([1.0, *_held(reversed([one for one in factors if one[0] < 1]), rate)])
+    largest = max([1.0, *_held([one for one in factors if one[0] > 1], rate)])
     found = [q for one in work.sets for q in qualities(one.compressions)]
-    found += [float(name[5:]) for name in held if name.startswith("jpeg:")]
+    found += _held(reversed(_by_value(robust, "jpeg")), rate)
     formats = sorted({c.format for one in work.sets for c in one.compressions if c.format} | ({"JPEG"} if found else set()))
     return CoveredFiles((int(smallest * low), int(largest * high)), min(found, default=None), tuple(formats))
+
+
+def _by_value(robust: Sequence[Separation], kind: str) -> list[tuple[float, Separation]]:
+    """The rows of one kind of damage with their values, in rising order."""
+    named = [(row.name.partition(":"), row) for row in robust]
+    return sorted(((float(value), row) for (name, _, value), row in named if name == kind), key=lambda one: one[0])
+
+
+def _held(rows: Iterable[tuple[float, Separation]], rate: float) -> list[float]:
+    """The values of rows from mild to severe damage, up to the first that does not hold: nothing is answered beyond what failed."""
+    return [value for value, _ in takewhile(lambda one: holds(one[1], rate), rows)]
 
 
 __all__ = ["COUNT", "FALSE_ALARMS", "FEWEST", "holds", "train"]

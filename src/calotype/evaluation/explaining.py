@@ -31,11 +31,12 @@ from calotype.explanation.codes import Codes
 from calotype.explanation.interpolation import interpolations
 from calotype.explanation.inversion import STEPS, Inversion, Inverted, error_ratio, invert
 from calotype.explanation.layers import inner_layers
-from calotype.explanation.named import Labelled, named_directions
+from calotype.explanation.named import Labelled, NamedDirections, named_directions
 from calotype.explanation.nearest import NearestTraining
+from calotype.explanation.saliency import JudgedImages
 from calotype.explanation.section import Explanation, Pixels, Section
 from calotype.explanation.traversal import BASES
-from calotype.explanation.unsupervised import SHOWN, unsupervised
+from calotype.explanation.unsupervised import SHOWN, UnsupervisedDirections, unsupervised
 from calotype.files import name_of
 from calotype.metrics.features import FeatureSpace, default, pick, second
 from calotype.settings import Count, value
@@ -82,6 +83,11 @@ class Explained:
     def codes(self) -> Codes | None:
         """Of a model with latents."""
         return Codes(self.generator) if isinstance(self.generator.model, HasLatents) else None
+
+    @cached_property
+    def judged(self) -> JudgedImages | None:
+        """What attributions explain, of a classifier or a discriminator."""
+        return explaining_families.judged_images(self)
 
     @cached_property
     def attributes(self) -> list[Attribute]:
@@ -285,6 +291,7 @@ def explain(
         opened = _opened(Path(model), request, images, classifier, label, directions, count, value("steps", steps, Count))
         made = [part.make(opened) for part in PARTS if not parts or part.name in parts]
     generator, sections = opened.generator, [one for one in made if one is not None]
+    _require_made(directions, sections)
     if not sections:
         what = f"what {' and '.join(parts)} take{'s' * (len(parts) == 1)}" if parts else "anything that is explained here"
         raise UserError(f"a {generator.recipe} model has not {what}")
@@ -293,6 +300,13 @@ def explain(
     if opened.judge is not None:
         about["classifier"] = opened.judge.name
     return Explanation(opened.name, about, sections, seed=seed)
+
+
+def opened_model(path: Path, device: str) -> Generator:
+    """A model of images to be explained, or the recognizer of digits that the package carries. Raises `UserError` for what is none."""
+    generator = load(path, device) if str(path) != DIGITS or path.exists() else explaining_families.packaged(device)
+    generator.require_images()
+    return generator
 
 
 def _opened(
@@ -305,8 +319,7 @@ def _opened(
     count: int | None,
     steps: int,
 ) -> Explained:
-    generator = load(path, request.device) if str(path) != DIGITS or path.exists() else explaining_families.packaged(request.device)
-    generator.require_images()
+    generator = opened_model(path, request.device)
     spec, run = generator.spec, run_of(path)
     number = class_named(label, spec.classes) if label is not None and isinstance(generator.model, Classifies) else generator.label(label)
     judge = _judge(classifier, generator)
@@ -363,6 +376,14 @@ def _require_directions(one: Explained) -> None:
     known = [*_names(one), *(f"{kind}-{k}" for kind in ("sefa", "pca") for k in range(1, SHOWN + 1))]
     if unknown := next((name for name in one.directions if name not in known), None):
         raise UserError(f"no direction {unknown!r}: choose of {', '.join(known)}")
+
+
+def _require_made(directions: Sequence[str], sections: Sequence[Section]) -> None:
+    """Raise `UserError` for a direction that was asked for and that no part has."""
+    of_all = [one.directions for one in sections if isinstance(one, NamedDirections | UnsupervisedDirections)]
+    made = {direction.name for several in of_all for direction in several}
+    if lacking := next((name for name in directions if name not in made), None):
+        raise UserError(f"the direction {lacking!r} could not be found in this model: leave it out of `directions`")
 
 
 def _require_parts(parts: Sequence[str]) -> None:

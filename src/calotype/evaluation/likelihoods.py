@@ -21,7 +21,7 @@ from calotype.evaluation.generator import Candidate
 from calotype.evaluation.result import Units
 from calotype.evaluation.scores import scored
 from calotype.metrics.inputs import Nats
-from calotype.metrics.likelihood import active_units, bits_of, gap, intricacy
+from calotype.metrics.likelihood import BATCH, STREAM, active_units, bits_of, gap, intricacy
 from calotype.metrics.score import LikelihoodKind, Score
 from calotype.metrics.wording import number
 from calotype.tasks.model_inputs import labels_for, to_tensor
@@ -30,7 +30,6 @@ from calotype.types import Condition, Likelihood, mix
 
 QUICK, SHORT, SLOW = 500, 250, 100  # held-out images that are asked of: in full, in a short report, and by what takes long
 LARGEST = 35 * 35  # pixels of an image from which on fewer are asked of
-BATCH = 50
 MOST_UNITS = 512  # bars of the picture of divergences
 ASKED = (Posterior, HeldOut)  # the evidence that only a model can give
 NO_MODEL = "A folder of images has no model to ask."
@@ -81,9 +80,13 @@ class LabelledImages:
     def __len__(self) -> int:
         return len(self.pixels)
 
+    def chosen(self, count: int, seed: int) -> NDArray[np.int64]:
+        """Which ones `some` are, in rising order."""
+        return np.sort(np.random.default_rng([seed, 13]).permutation(len(self))[:count])
+
     def some(self, count: int, seed: int) -> LabelledImages:
         """``count`` of them by chance, the same ones each time."""
-        rows = np.sort(np.random.default_rng([seed, 13]).permutation(len(self))[:count])
+        rows = self.chosen(count, seed)
         return LabelledImages(self.pixels[rows], None if self.label is None else self.label[rows])
 
     def batch(self, rows: slice, device: torch.device) -> tuple[torch.Tensor, Condition]:
@@ -139,7 +142,7 @@ def count(generator: Generator, there: int, most: int) -> int:
 @torch.no_grad()
 def nats_of(generator: Generator, way: Likelihood, images: LabelledImages, effort: _Effort) -> NDArray[np.float64]:
     """Nats of each image, (N,)."""
-    rng = torch.Generator(generator.device).manual_seed(mix(effort.seed, 17))
+    rng = torch.Generator(generator.device).manual_seed(mix(effort.seed, STREAM))
     parts, said = [], progress(effort.say, f"asking for likelihoods ({way.kind})")
     for start in range(0, len(images), BATCH):
         x, condition = images.batch(slice(start, start + BATCH), generator.device)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from calotype import pictures
 from calotype.data.images import Progress
@@ -17,6 +17,7 @@ from calotype.explanation.codes import Codes
 from calotype.explanation.layers import InnerLayer, without
 from calotype.explanation.section import Exhibit, LinePlot, Pixels, Strip, Table
 from calotype.metrics.score import Estimate
+from calotype.networks.hooks import recorded
 
 PER_CLASS = 8  # images of each class that units are ranked by; as many others judge
 TOGETHER = (1, 2, 4, 8)  # units that are ablated at once
@@ -47,7 +48,8 @@ class LayerResponse:
     layer: str
     side: int  # pixels of its maps
     units: NDArray[np.int64]  # (U,) the channels that were ablated one by one
-    drop: Doubles  # (U, classes): by how much the mean belief in the class of its images falls
+    drop: Doubles  # (U, classes): by how much the mean belief in the class of its images falls; NaN for classes without images
+    channels: int  # of the layer, of which the units are all or those that put out most
 
     def ranked(self, number: int) -> NDArray[np.int64]:
         """The units, that first which the class loses most by."""
@@ -64,7 +66,7 @@ class ClassDamage:
     after: tuple[float, ...]  # with the first 1, 2, 4 ... of them gone, as `TOGETHER` says
     random: tuple[float, ...]  # with as many units gone that were chosen at random
     left: Estimate  # belief in the class with all of ``units`` gone
-    others: Estimate  # what images of the other classes lose by it, of the belief in theirs
+    others: Estimate | None  # what images of the other classes lose by it, of the belief in theirs; None where there are none
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ class UnitAblation:
                 f"{one.before.value:.2f}",
                 f"{one.left.value:.2f}",
                 f"{one.random[-1]:.2f}",
-                f"{one.others.value:+.2f}",
+                "" if one.others is None else f"{one.others.value:+.2f}",
                 _units(one.units),
             )
             for one in self.classes
@@ -126,17 +128,27 @@ class UnitAblation:
     def _by_layer(self) -> Table:
         rows = []
         for one in self.layers:
-            worst = one.drop.max(0)
-            rows.append((one.layer, f"{one.side}x{one.side}", str(len(one.units)), f"{worst.mean():.3f}", f"{np.median(one.drop):.3f}"))
+            drop = one.drop[:, ~np.isnan(one.drop).any(0)]
+            units = str(len(one.units)) if len(one.units) == one.channels else f"{len(one.units)} of {one.channels}"
+            rows.append((one.layer, f"{one.side}x{one.side}", units, f"{drop.max(0).mean():.3f}", f"{np.median(drop):.3f}"))
         head = ("Layer", "Maps", "Units", "Loss by the one that matters most", "Loss by the median unit")
-        return Table("What a class loses by a single unit, the mean over classes, by layer, coarse maps first.", head, tuple(rows))
+        most = any(len(one.units) < one.channels for one in self.layers)
+        caption = "What a class loses by a single unit, the mean over classes, by layer, coarse maps first."
+        return Table(caption + f" Of larger layers the {UNITS} units that put out most." * most, head, tuple(rows))
 
     def data(self) -> dict[str, Any]:
         """All responses."""
         judged = self.layers[self.judged]
         return {
             "layers": [
-                {"layer": one.layer, "side": one.side, "units": one.units.tolist(), "drop": one.drop.tolist()} for one in self.layers
+                {
+                    "layer": one.layer,
+                    "side": one.side,
+                    "channels": one.channels,
+                    "units": one.units.tolist(),
+                    "drop": [[None if np.isnan(x) else float(x) for x in row] for row in one.drop],
+                }
+                for one in self.layers
             ],
             "judged_layer": judged.layer,
             "ablated_together": list(self.steps),
@@ -149,7 +161,7 @@ class UnitAblation:
                     "random": list(one.random),
                     "left": one.left.value,
                     "left_interval": None if one.left.interval is None else list(one.left.interval),
-                    "others_lose": one.others.value,
+                    "others_lose": None if one.others is None else one.others.value,
                 }
                 for one in self.classes
             ],
@@ -189,7 +201,7 @@ def responses(
 
     Returns by how much the mean belief in the class of its images falls, (units, classes), NaN for classes without images.
     """
-    units = np.arange(min(layer.channels, UNITS), dtype=np.int64)
+    units = _most_active(codes, layer, some)
     before = _own(beliefs, codes.images(some.codes, some.labels), some.of)
     drop = np.full((len(units), classes), np.nan)
     for place, unit in enumerate(units):
@@ -199,7 +211,22 @@ def responses(
             drop[place, k] = float(lost[some.of == k].mean())
         if progress is not None:
             progress(place + 1, len(units))
-    return LayerResponse(layer.name, layer.side, units, drop)
+    return LayerResponse(layer.name, layer.side, units, drop, layer.channels)
+
+
+def _most_active(codes: Codes, layer: InnerLayer, some: ClassCodes) -> NDArray[np.int64]:
+    """The channels of a layer, in their order: all, or the `UNITS` whose output is largest, the mean absolute one over some images."""
+    if layer.channels <= UNITS:
+        return np.arange(layer.channels, dtype=np.int64)
+    total = np.zeros(layer.channels)
+
+    def look(module: nn.Module, given: object, out: object) -> None:
+        assert isinstance(out, Tensor)
+        total[:] += out.detach().abs().float().reshape(*out.shape[:2], -1).mean(2).sum(0).cpu().numpy()
+
+    with recorded([layer.module], look):
+        codes.images(some.codes, some.labels)
+    return np.sort(np.argsort(-total, kind="stable")[:UNITS]).astype(np.int64)
 
 
 def damage(
@@ -231,7 +258,7 @@ def damage(
                 tuple(float(one.mean()) for one in after),
                 tuple(float(one.mean()) for one in by_chance),
                 Estimate.mean(left[mine].numpy()),
-                Estimate.mean((before - left)[~mine].numpy()) if (~mine).any() else Estimate(0.0),
+                Estimate.mean((before - left)[~mine].numpy()) if (~mine).any() else None,
             )
         )
         pair = [pictures.to_uint8(x[mine][:SHOWN]) for x in (images, changed)]

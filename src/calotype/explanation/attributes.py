@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from calotype import pictures
+from calotype.degrade.color import REC601
 from calotype.metrics.features_space import FeatureSpace
 from calotype.types import ImageSpec, small_gray
 
-LUMA = (0.299, 0.587, 0.114)  # of Rec. 601
 SUREST = 12.0  # largest log-odds of a class that count: float32 probabilities know no larger ones
 
 
@@ -114,4 +114,4 @@ def _luma(levels: Tensor) -> Tensor:
     """(N, H, W) of (N, C, H, W)."""
     if levels.shape[1] == 1:
         return levels[:, 0]
-    return torch.einsum("nchw,c->nhw", levels, torch.tensor(LUMA, dtype=levels.dtype))
+    return torch.einsum("nchw,c->nhw", levels, torch.tensor(REC601, dtype=levels.dtype))

@@ -59,28 +59,27 @@ def _integrated(
 ) -> tuple[Tensor, float, float, int]:
     """Of one image: the attributions, what they should add up to, the share that is missing, and the intervals."""
     way = x - baseline
+    along = way.cpu().double()  # sums are of doubles, on the CPU: not every device has any
     places = torch.linspace(0, 1, min(FEWEST, most) + 1, dtype=torch.float64)
     scores, gradients = _at(score, x, way, target, places)
     while True:
-        slopes = (gradients.double() * way.double()).flatten(1).sum(1)  # of the score along the way
-        widths = places.diff().to(slopes.device)
-        errors = scores.diff() - (slopes[1:] + slopes[:-1]) / 2 * widths
+        slopes = (gradients.double() * along).flatten(1).sum(1)  # of the score along the way
+        errors = scores.diff() - (slopes[1:] + slopes[:-1]) / 2 * places.diff()
         gained = float(scores[-1] - scores[0])
         missing = abs(float(errors.sum())) / max(abs(gained), 1e-12)
         if missing <= tolerance or len(errors) >= most:
             break
-        worst = errors.abs().topk(min(AT_ONCE, len(errors), most - len(errors))).indices.cpu().sort().values
+        worst = errors.abs().topk(min(AT_ONCE, len(errors), most - len(errors))).indices.sort().values
         middles = (places[worst] + places[worst + 1]) / 2
         more, sloped = _at(score, x, way, target, middles)
         order = torch.cat([places, middles]).argsort()
         places = torch.cat([places, middles])[order]
-        order = order.to(x.device)
         scores, gradients = torch.cat([scores, more])[order], torch.cat([gradients, sloped])[order]
     weights = torch.zeros(len(places), dtype=torch.float64)
     weights[1:] += places.diff() / 2
     weights[:-1] += places.diff() / 2
-    mean = torch.einsum("k,kchw->chw", weights.to(x.device), gradients.double())
-    return (mean * way).float(), gained, missing, len(places) - 1
+    mean = torch.einsum("k,kchw->chw", weights, gradients.double())
+    return (mean * along).float().to(x.device), gained, missing, len(places) - 1
 
 
 def grad_cam(score: ImageScore, layer: nn.Module, x: Tensor, target: Tensor) -> Tensor:
@@ -145,7 +144,7 @@ def spatial_layer(network: nn.Module, run: Callable[[], object], side: int = SID
 
 
 def _at(score: ImageScore, x: Tensor, way: Tensor, target: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
-    """The scores (K,) float64 of places on the way to one image, and their gradients (K, C, H, W)."""
+    """The scores (K,) float64 of places on the way to one image, and their gradients (K, C, H, W) float32, on the CPU."""
     back = (1 - places).to(way).view(-1, 1, 1, 1)
     points, asked = x - back * way, target.expand(len(places))
     scores, gradients = [], []
@@ -153,8 +152,8 @@ def _at(score: ImageScore, x: Tensor, way: Tensor, target: Tensor, places: Tenso
         with torch.enable_grad():
             at = points[rows].detach().requires_grad_()
             found = score(at, asked[rows])
-            gradients.append(torch.autograd.grad(found.sum(), at)[0])
-        scores.append(found.detach().double())
+            gradients.append(torch.autograd.grad(found.sum(), at)[0].cpu().float())
+        scores.append(found.detach().cpu().double())
     return torch.cat(scores), torch.cat(gradients)
 
 

@@ -24,8 +24,8 @@ def signed(maps: Tensor) -> Pixels:
 
 
 def heat(maps: Tensor, most: float | None = None) -> Pixels:
-    """Maps (N, H, W) of numbers from 0 as (N, H, W, 3), dark for 0 and bright for ``most``; each map by its own scale where none is "
-    "given."""
+    """Maps (N, H, W) of numbers from 0 as (N, H, W, 3), dark for 0 and bright for ``most``; each map by its own scale where it is
+    None."""
     share = _scaled(maps) if most is None else (maps / most).clamp(0, 1).numpy()
     place = share * (len(HEAT) - 1)
     low = np.minimum(place.astype(int), len(HEAT) - 2)

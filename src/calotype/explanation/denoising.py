@@ -30,7 +30,7 @@ class DenoisingPath:
     times: tuple[float, ...]  # shares of the image, alpha / (alpha + sigma), of the T places, rising from 0
     expected: Tensor  # (T, N, C, H, W) the expected image at each of them
     final: Tensor  # (N, C, H, W) in [-1, 1]
-    decided: dict[str, tuple[float, ...]]  # by band (`BANDS`): the share of the variance of the final images, see `share_decided`
+    decided: dict[str, tuple[float | None, ...]]  # by band (`BANDS`): the share of the variance of the final images, see `share_decided`
     named: tuple[float, ...] = ()  # share of images that a classifier takes for the same class as the final one
     label_given: bool = False  # whether the class was told the model from the start
 
@@ -38,10 +38,8 @@ class DenoisingPath:
     title = "The path of denoising: what is decided when"
     says = (
         "An image is made out of noise, little by little. The pictures show what the model expects to come of the noise so far: first "
-        "the mean of "
-        "all that may come, in the end the image. The curves show how much of the final images is fixed by then, large forms first and "
-        "details "
-        "last."
+        "the mean of all that may come, in the end the image. The curves show how much of the final images is fixed by then, large "
+        "forms first and details last."
     )
 
     @property
@@ -49,7 +47,7 @@ class DenoisingPath:
         """By band, the share of the image in the state from which on half of its variance stays decided; None where that is never so."""
         found: dict[str, float | None] = {}
         for name, shares in self.decided.items():
-            open_ = [place for place, share in enumerate(shares) if not share >= 0.5]
+            open_ = [place for place, share in enumerate(shares) if share is None or share < 0.5]
             after = open_[-1] + 1 if open_ else 0
             found[name] = self.times[after] if after < len(self.times) else None
         return found
@@ -67,7 +65,12 @@ class DenoisingPath:
             tuple(str(row + 1) for row in range(rows)),
             heads,
         )
-        lines = {f"{name} forms" if name != "fine" else "details": (self.times, shares) for name, shares in self.decided.items()}
+        there = {name: [share for share in shares if share is not None] for name, shares in self.decided.items()}
+        lines: dict[str, tuple[Sequence[float], Sequence[float]]] = {
+            f"{name} forms" if name != "fine" else "details": (self.times, shares)
+            for name, shares in there.items()
+            if len(shares) == len(self.times)
+        }
         told = ""
         if self.named:
             lines["the class, as a classifier reads it"] = (self.times, self.named)
@@ -76,9 +79,8 @@ class DenoisingPath:
         if self.label_given:
             told = " What is decided at the left end, where all is noise, is what the class alone decides." + told
         caption = (
-            f"What is decided, of {len(self.final)} images: the share of the variance between final images that what is expected accounts "
-            "for, "
-            f"0 for their mean; coarse forms are of 16 pixels or more, medium ones of 8 to 16, details are finer.{told}"
+            f"What is decided, of {len(self.final)} images: the share of the variance between final images that what is expected "
+            f"accounts for, 0 for their mean; coarse forms are of 16 pixels or more, medium ones of 8 to 16, details are finer.{told}"
         )
         rows_ = tuple((name, "never" if at is None else f"{100 * at:.0f}%") for name, at in self.halves.items())
         return (
@@ -153,12 +155,13 @@ def denoising_path(
     return DenoisingPath(times, seen, final, decided, named, label is not None)
 
 
-def share_decided(expected: Tensor, final: Tensor, low: float, high: float) -> float:
+def share_decided(expected: Tensor, final: Tensor, low: float, high: float) -> float | None:
     """The share of the variance of images in a band of frequencies that is in what was expected of them (coefficient of determination).
 
     1 - |B (expected - final)|^2 / |B (final - mean)|^2, B being what keeps frequencies from ``low`` up to but without ``high`` (cycles
     per pixel), the mean that of the final images. 0 for whoever knows nothing but that mean, 1 for the images themselves; below 0 for what
-    is further from them than their mean is. An image of which half is known in this sense has half of its variance still to come.
+    is further from them than their mean is; None where the final images do not differ in the band. An image of which half is known in this
+    sense has half of its variance still to come.
 
     Args:
         expected: (N, C, H, W).
@@ -169,7 +172,7 @@ def share_decided(expected: Tensor, final: Tensor, low: float, high: float) -> f
     mean = final.mean(0, keepdim=True)
     there = _power(final - mean, low, high)
     missing = _power(expected - final, low, high)
-    return 1 - missing / there if there > 0 else float("nan")
+    return 1 - missing / there if there > 0 else None
 
 
 def chosen_places(expected: Tensor, count: int) -> list[int]:

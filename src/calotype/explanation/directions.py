@@ -15,6 +15,7 @@ from calotype.explanation.layers import inner_layers
 from calotype.networks.hooks import recorded
 
 AT_ONCE = 256  # codes
+MOST = 2_048  # numbers of a code whose layers are probed one by one
 LINEAR = 1e-3  # relative error up to which a layer counts as linear in the codes
 
 
@@ -87,6 +88,8 @@ def _signed(vector: Tensor) -> Tensor:
 def first_weights(codes: Codes, label: int | None = None) -> Tensor | None:
     """The weights (F, d) by which the layers multiply codes that codes meet first; None for a network that cannot be looked into.
 
+    Codes of more than 2,048 numbers are not probed: None.
+
     Of a generator with styles these are the layers that turn styles into scales, together; else the first layer, or several, where each
     takes a part of the latents. They are found by what they do: layers with weights that are given a
     vector which is linear in the code, be it brought to one length first.
@@ -95,18 +98,22 @@ def first_weights(codes: Codes, label: int | None = None) -> Tensor | None:
     if not isinstance(model, HasDecoder):
         return None
     d = codes.dimension
+    if d > MOST:
+        return None
     unit = torch.eye(d)
     probes = torch.cat([torch.zeros(1, d), unit, 2 * unit[:1], torch.ones(1, d) / d**0.5])
-    labels = codes.labels(len(probes), label or 0)
-    found: list[tuple[Tensor, Tensor]] = []
+    seen: list[list[tuple[Tensor, Tensor]]] = []  # of each part of the probes what went into each layer and came out
 
     def look(module: nn.Module, given: tuple[object, ...], out: object) -> None:
         x = given[0] if given else None
         if isinstance(x, Tensor) and isinstance(out, Tensor) and len(x) == len(out) and x.flatten(1).shape[1] == x.shape[1]:
-            found.append((x.detach().flatten(1).double().cpu(), out.detach().flatten(1).double().cpu()))
+            seen[-1].append((x.detach().flatten(1).cpu().double(), out.detach().flatten(1).cpu().double()))
 
     with recorded([m for m in model.decoding.modules() if isinstance(m, nn.Linear | nn.Conv2d | nn.ConvTranspose2d)], look):
-        codes.on_device(probes.to(codes.generator.device), labels)
+        for some in probes.tensor_split(-(-len(probes) // AT_ONCE)):
+            seen.append([])
+            codes.on_device(some.to(codes.generator.device), codes.labels(len(some), label or 0))
+    found = [(torch.cat([x for x, _ in layer]), torch.cat([out for _, out in layer])) for layer in zip(*seen, strict=True)]
     parts = [_slopes(out, d) for x, out in found if _linear(x, d) and _linear(out, d)]
     return torch.cat(parts).float() if parts else None
 

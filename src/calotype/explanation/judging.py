@@ -101,7 +101,7 @@ def judged_by_discriminator(
     kinds = ("real",) * len(real[:shown]) + ("drawn",) * len(drawn[:shown])
     said = tuple(f"{kind}: {opinion:+.2f}" for kind, opinion in zip(kinds, opinions, strict=True))
     words = "its logit that the image is real"
-    skill = Skill(measured, value, 0.5, 0.5 + SURE * error)
+    skill = _skill(measured, value, 0.5, 0.5 + SURE * error)
     return JudgedImages(
         "the discriminator",
         teller.discriminator,
@@ -126,4 +126,9 @@ def _accuracy(logits: Callable[[Tensor], Tensor], held: tuple[Tensor, Tensor] | 
         right = torch.cat([logits(x[i : i + BATCH]).argmax(1) == label[i : i + BATCH] for i in range(0, len(x), BATCH)])
     guessing = float(torch.bincount(label.cpu()).max()) / len(label)  # by who always names the commonest
     least = guessing + SURE * math.sqrt(guessing * (1 - guessing) / len(label))
-    return Skill(f"the share of {len(label)} held-out images that it names rightly", float(right.float().mean()), guessing, least)
+    return _skill(f"the share of {len(label)} held-out images that it names rightly", float(right.float().mean()), guessing, least)
+
+
+def _skill(measured: str, value: float, guessing: float, least: float) -> Skill | None:
+    """None where nothing could count as more than guessing: of few images, or of those of one class."""
+    return None if least >= 1 else Skill(measured, value, guessing, least)

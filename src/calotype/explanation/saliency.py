@@ -122,7 +122,7 @@ def gradients_part(judged: JudgedImages, seed: int = 0, progress: Progress | Non
 
     sanity, without = _checked(judged, again, seed, progress)
     images, maps = pictures.to_uint8(judged.x.cpu()), found.map.sum(1).cpu()
-    sums, complete = found.map.double().flatten(1).sum(1), found.remaining <= COMPLETE
+    sums, complete = found.map.cpu().double().flatten(1).sum(1), found.remaining <= COMPLETE
     each = list(zip(judged.names, judged.said, found.gained, sums, found.remaining, found.steps, strict=True))
     rows = tuple(
         (name, said, number(float(gained)), number(float(total)), f"{100 * float(missing):.2f}%", str(int(steps)))
@@ -133,8 +133,7 @@ def gradients_part(judged: JudgedImages, seed: int = 0, progress: Progress | Non
     if sanity.top.absolute > SURVIVES:
         mind = (
             " Mind the colors, not how strong they are: where a map is strong it is so of any network, because what is black in the "
-            "image gets "
-            f"nothing (the sizes alone keep a rank correlation of {number(sanity.top.absolute)})."
+            f"image gets nothing (the sizes alone keep a rank correlation of {number(sanity.top.absolute)})."
         )
     return Attribution(
         "integrated-gradients",
@@ -186,16 +185,14 @@ def cam_part(judged: JudgedImages, seed: int = 0, progress: Progress | None = No
         "grad-cam",
         "Which places speak for it: Grad-CAM",
         f"Bright places hold what raises the score that {judged.who} gives; what lowers it is left out. The maps are those of "
-        f"{layer_name}, "
-        f"the last layer with {SIDE} places a side or more. It has {height}x{width} for {size}x{size} pixels: one place stands for "
-        f"{size / height:.0f} pixels a side, and nothing finer is known.",
+        f"{layer_name}, the last layer with {SIDE} places a side or more. It has {height}x{width} for {size}x{size} pixels: one place "
+        f"stands for {size / height:.0f} pixels a side, and nothing finer is known.",
         _refusal(judged, sanity),
         sanity,
         _in_words(judged, sanity),
         Strip(
-            "The images, the places that speak for what it says, over the image, each map by its own scale; in the last row the same of "
-            "the "
-            f"network with its top layer shuffled, which knows nothing more of what it is asked.{lit}",
+            "The images, the places that speak for what it says, over the image, each map by its own scale; in the last row the same "
+            f"of the network with its top layer shuffled, which knows nothing more of what it is asked.{lit}",
             _stacked(images, over(heat(enlarged(maps, size)), images), over(heat(enlarged(without, size)), images)),
             len(images),
             ("image", "Grad-CAM", "top layer shuffled"),
@@ -227,9 +224,8 @@ def _refusal(judged: JudgedImages, sanity: Sanity) -> str:
     skill = judged.skill
     if sanity.refused:
         return (
-            f"the maps hardly change when {judged.who} forgets what it learned: with its top layer shuffled they keep a rank correlation "
-            "of "
-            f"{number(sanity.top.correlation)}, and above {SURVIVES} they show the image, not the network."
+            f"the maps hardly change when {judged.who} forgets what it learned: with its top layer shuffled they keep a rank "
+            f"correlation of {number(sanity.top.correlation)}, and above {SURVIVES} they show the image, not the network."
         )
     if skill is not None and not skill.there:
         return (
@@ -243,11 +239,10 @@ def _in_words(judged: JudgedImages, sanity: Sanity) -> str:
     top, skill = sanity.top, judged.skill
     fell = (
         f"with the top layer ({top.layer}) shuffled, the maps as they are shown keep a rank correlation of {number(top.correlation)}; "
-        "above "
-        f"{SURVIVES} they are refused."
+        f"above {SURVIVES} they are refused."
     )
     if skill is None:
-        return f"{fell} Whether {judged.who} is right at all is not known: there are no held-out images with labels."
+        return f"{fell} Whether {judged.who} is right at all is not known: there are too few held-out images with labels, or of one class."
     return f"{fell} As for {judged.who}, {skill.measured} is {number(skill.value)}; guessing gives {number(skill.guessing)}."
 
 

@@ -153,7 +153,7 @@ def rank_correlation(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
 
 def _correlations(a: Tensor, b: Tensor) -> NDArray[np.float64]:
     """(2, N): of the maps as they are, and of their absolute values."""
-    one, other = a.double().cpu().numpy(), b.double().cpu().numpy()
+    one, other = a.cpu().double().numpy(), b.cpu().double().numpy()
     pairs = list(zip(one, other, strict=True))
     return np.array([[rank_correlation(x, y) for x, y in pairs], [rank_correlation(np.abs(x), np.abs(y)) for x, y in pairs]])
 

@@ -15,12 +15,11 @@ from calotype.capabilities import LocatesLikelihood
 from calotype.errors import UserError
 from calotype.explanation.colors import heat, rgb
 from calotype.explanation.section import Exhibit, Pixels, Strip, Table
+from calotype.metrics.likelihood import BATCH, STREAM
 from calotype.metrics.wording import number
 from calotype.types import Condition, Model, mix
 
-BATCH = 50  # images at once, as a report asks for likelihoods
 SHOWN = 8  # images of either kind whose maps are shown
-STREAM = 17  # of the random numbers that a bound draws, as in a report
 
 
 @dataclass(frozen=True)
@@ -61,17 +60,13 @@ class PixelSurprise:
         if self.drawn.pixelwise:
             return (
                 "The model tells the probability of each pixel given all above it and to its left, exactly. Bright pixels cost many "
-                "bits: it did not "
-                "expect them. What it knows for sure costs none."
+                "bits: it did not expect them. What it knows for sure costs none."
             )
         return (
-            "A flow gives no pixel a probability of its own: its log-density is one number of the whole image. But it is a sum of terms, "
-            "each of "
-            "which arises at a place of one of its levels (a latent's density there, and how much the level stretches there), and they "
-            "are shown "
-            "where they arise, spread evenly over the pixels of their place. Bright places cost many bits; a place also pays for what "
-            "its neighbors "
-            "can be told from."
+            "A flow gives no pixel a probability of its own: its log-density is one number of the whole image. But it is a sum of "
+            "terms, each of which arises at a place of one of its levels (a latent's density there, and how much the level stretches "
+            "there), and they are shown where they arise, spread evenly over the pixels of their place. Bright places cost many bits; "
+            "a place also pays for what its neighbors can be told from."
         )
 
     def exhibits(self) -> Sequence[Exhibit]:

@@ -61,8 +61,7 @@ class LatentUnits:
     title = "Which latents say something, and what"
     says = (
         "An image is made from a list of latents. A latent whose divergence is near zero says nothing of any image: it could be left "
-        "out. Each row "
-        "of pictures moves one of the latents that vary most between images and leaves all others as they are."
+        "out. Each row of pictures moves one of the latents that vary most between images and leaves all others as they are."
     )
 
     def exhibits(self) -> Sequence[Exhibit]:
@@ -97,8 +96,7 @@ class LatentUnits:
             rows = tuple(f"latent {place}" for place in self.moved.latents)
             caption = (
                 f"The {len(rows)} latents that vary most between images, moved from {-REACH:g} to {REACH:g} standard deviations around "
-                "those of "
-                f"one image.{hint}"
+                f"those of one image.{hint}"
             )
             heads = tuple(f"{value:+.1f}" for value in self.moved.values)
             parts.append(Strip(caption, pictures.to_uint8(self.moved.images.flatten(0, 1)), len(heads), rows, heads))
@@ -134,7 +132,7 @@ def unit_activity(model: Model, x: Tensor, label: Tensor | None = None) -> UnitA
     for first in range(0, len(x), BATCH):
         rows = slice(first, first + BATCH)
         parts.append(model.posterior(x[rows], Condition(None if label is None else label[rows])))
-    means, nats = (torch.cat([part[i].double().cpu() for part in parts]).flatten(1).numpy() for i in range(2))
+    means, nats = (torch.cat([part[i].cpu().double() for part in parts]).flatten(1).numpy() for i in range(2))
     return UnitActivity(nats.mean(0), means.var(0, ddof=1) if len(means) > 1 else np.zeros(means.shape[1]), active_units(means), len(means))
 
 
@@ -162,7 +160,7 @@ def traversal(
     if not isinstance(model, HasEncoder):
         raise UserError("this model cannot find the latents of an image: VAEs, flows and diffusion models can")
     parts = [model.encode(x[i : i + BATCH], Condition(None if label is None else label[i : i + BATCH])) for i in range(0, len(x), BATCH)]
-    spread = torch.cat(parts).flatten(1).double().var(0)
+    spread = torch.cat(parts).flatten(1).cpu().double().var(0)
     ranked = [int(place) for place in spread.argsort(descending=True)[:rows] if spread[place] > ACTIVE]
     values = torch.linspace(-REACH, REACH, columns)
     start = model.encode(base, Condition(base_label)).flatten(1)

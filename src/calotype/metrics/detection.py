@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from calotype.metrics.confidence import Doubles, exact_interval
+from calotype.metrics.manifold import Z95
 from calotype.metrics.score import Estimate
-
-Z95 = 1.959963984540054  # of a normal distribution, two-sided
 
 
 def auc(negative: Doubles, positive: Doubles) -> Estimate:

@@ -17,6 +17,7 @@ from calotype.metrics.score import Estimate
 
 Floats = NDArray[np.floating]
 FEWEST = 20  # images of either kind behind a gap
+BATCH, STREAM = 50, 17  # images that a model is asked of at once, and the stream of random numbers that a bound then draws from
 ACTIVE = 0.01  # variance over the images from which a latent counts as active (Burda et al. 2016, section 5.2)
 
 
