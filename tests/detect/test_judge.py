@@ -10,7 +10,7 @@ from PIL import Image
 from calotype.data.duplicates import miniature
 from calotype.detect.judge import LinearJudge, learned
 from calotype.detect.judging import Numbers, answers, calibrated, curve, separation, unlikeness
-from calotype.detect.tables import CALIBRATION, TEST, TRAIN, Table, divided
+from calotype.detect.tables import CALIBRATION, TEST, TRAIN, EqualImages, divided
 from calotype.errors import DamagedError
 
 
@@ -91,9 +91,9 @@ def judge_tensor(judge: LinearJudge, name: str) -> torch.Tensor:
     return judge.tensors()[name]
 
 
-def table_of(images: np.ndarray) -> Table:
+def table_of(images: np.ndarray) -> EqualImages:
     minis = [miniature(Image.fromarray(image)) for image in images]
-    return Table(
+    return EqualImages(
         np.arange(len(images)), images[..., None], np.array([m for m, _ in minis], np.uint64), np.stack([m for _, m in minis]), b""
     )
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calotype.detect.judge import LinearJudge, Singles
-from calotype.detect.results import Answers, Limits, Rate, Results, Separation, Verdict3
+from calotype.detect.results import Answers, Limits, Rate, Results, ToldApart, Verdict3
 from calotype.metrics.confidence import Doubles, exact_interval, expected_errors, reliability
 from calotype.metrics.detection import Platt, auc, platt, roc, upper_limit
 
@@ -81,13 +81,13 @@ def answers(limits: Limits, numbers: Numbers) -> list[Verdict3]:
     return said
 
 
-def separation(name: str, limits: Limits, real: Numbers, generated: Sequence[Numbers]) -> Separation:
+def separation(name: str, limits: Limits, real: Numbers, generated: Sequence[Numbers]) -> ToldApart:
     """How well the images of some generators, each with the same weight, are told from real ones."""
     least = min(len(one) for one in generated)
     together = _same_number(generated, least)
     area = auc(real.logits, together.logits)
     assert area.interval is not None
-    return Separation(name, area.value, area.interval, _counted(answers(limits, real)), _counted(answers(limits, together)))
+    return ToldApart(name, area.value, area.interval, _counted(answers(limits, real)), _counted(answers(limits, together)))
 
 
 def curve(real: Numbers, generated: Sequence[Numbers]) -> tuple[tuple[float, float], ...]:
@@ -102,8 +102,8 @@ def results(
     limits: Limits,
     real: Numbers,
     generated: Sequence[tuple[str, Numbers]],
-    left_out: Sequence[Separation],
-    robustness: Sequence[Separation],
+    left_out: Sequence[ToldApart],
+    robustness: Sequence[ToldApart],
     seed: int,
     seconds: float,
 ) -> Results:

@@ -37,7 +37,7 @@ class Answers:
 
 
 @dataclass(frozen=True)
-class Separation:
+class ToldApart:
     """How well generated images are told from real ones that no part of the detector has seen."""
 
     name: Text  # of the generator, or of what was done to the images
@@ -52,10 +52,10 @@ class Results:
     """How a detector did on the images of the test, and on those of generators that were left out."""
 
     counts: tuple[Whole, Whole, Whole]  # images of training, calibration and test
-    overall: Separation  # all generators together, each with the same weight
-    each: Annotated[tuple[Separation, ...], Field(max_length=1000)]  # of each generator
-    left_out: Annotated[tuple[Separation, ...], Field(max_length=1000)]  # of each by a detector that never saw it; () for one generator
-    robustness: Annotated[tuple[Separation, ...], Field(max_length=100)]  # of degraded images of the test
+    overall: ToldApart  # all generators together, each with the same weight
+    each: Annotated[tuple[ToldApart, ...], Field(max_length=1000)]  # of each generator
+    left_out: Annotated[tuple[ToldApart, ...], Field(max_length=1000)]  # of each by a detector that never saw it; () for one generator
+    robustness: Annotated[tuple[ToldApart, ...], Field(max_length=100)]  # of degraded images of the test
     curve: Annotated[tuple[Ends, ...], Field(max_length=1000)]  # false alarm rate and share of generated images found, at some thresholds
     before: Reliability  # of probabilities as they were learned
     after: Reliability  # as they are calibrated

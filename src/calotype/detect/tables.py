@@ -27,7 +27,7 @@ SHARES = (0.6, 0.2, 0.2)  # of training, calibration and test
 
 
 @dataclass(frozen=True)
-class Table:
+class EqualImages:
     """The images of a set that could be used, made alike."""
 
     places: Labels  # (N,) in the set
@@ -40,7 +40,7 @@ class Table:
         return len(self.places)
 
 
-def equalized(images: ImageSet, equalizer: Equalizer, say: Say | None) -> Table:
+def equalized(images: ImageSet, equalizer: Equalizer, say: Say | None) -> EqualImages:
     """All images of a set made alike; those that are smaller than the size are left out."""
     said, rows, pixels, hashes, minis, digests = progress(say, f"equalizing {images.name}"), [], [], [], [], b""
     for row in range(len(images)):
@@ -58,7 +58,7 @@ def equalized(images: ImageSet, equalizer: Equalizer, say: Say | None) -> Table:
         minis.append(mini)
         if said is not None:
             said(row + 1, len(images))
-    return Table(np.array(rows, np.int64), np.stack(pixels), np.array(hashes, np.uint64), np.stack(minis), digests)
+    return EqualImages(np.array(rows, np.int64), np.stack(pixels), np.array(hashes, np.uint64), np.stack(minis), digests)
 
 
 def degraded(images: ImageSet, rows: Labels, equalizer: Equalizer, spec: str | None, seed: int) -> Pixels:
@@ -74,7 +74,7 @@ def degraded(images: ImageSet, rows: Labels, equalizer: Equalizer, spec: str | N
     return np.stack(made)
 
 
-def divided(tables: Sequence[Table], seed: int) -> list[Labels]:
+def divided(tables: Sequence[EqualImages], seed: int) -> list[Labels]:
     """The part of each image, `TRAIN`, `CALIBRATION` or `TEST`, (N,) for each table.
 
     Near duplicates (`calotype.data.duplicates`), of one set or of several, all go into one part: what is tested is not known from training.

@@ -20,9 +20,9 @@ from calotype.detect.equalize import Equalizer, plan
 from calotype.detect.judge import LinearJudge, Singles, learned
 from calotype.detect.judging import Numbers, calibrated, results, separation
 from calotype.detect.perturb import TABLE
-from calotype.detect.results import CoveredFiles, DetectorFacts, Limits, Separation
+from calotype.detect.results import CoveredFiles, DetectorFacts, Limits, ToldApart
 from calotype.detect.sets import ImageSet, distinct_names, generated_set, real_set
-from calotype.detect.tables import CALIBRATION, TEST, TRAIN, Table, degraded, divided, equalized, features_of
+from calotype.detect.tables import CALIBRATION, TEST, TRAIN, EqualImages, degraded, divided, equalized, features_of
 from calotype.engine.display import Display, Terminal, progress
 from calotype.errors import UserError
 from calotype.metrics.confidence import Labels
@@ -41,7 +41,7 @@ class _Work:
 
     sets: list[ImageSet]  # the real ones first
     equalizer: Equalizer
-    tables: list[Table]
+    tables: list[EqualImages]
     parts: list[Labels]
     features: list[Singles]  # (N, d) of each table
     varied: list[Singles]  # of a degraded copy of each training image
@@ -204,7 +204,7 @@ def _require(one: ImageSet, count: int, such: str = "") -> None:
         raise UserError(f"{one.source} has {there}{such}: a detector needs {FEWEST} of each kind, better thousands")
 
 
-def _left_out(work: _Work, rate: float) -> list[Separation]:
+def _left_out(work: _Work, rate: float) -> list[ToldApart]:
     """Each generator by a detector that learned from all others: what there is to expect of generators that nobody knows."""
     if len(work.sets) < 3:
         return []
@@ -219,7 +219,7 @@ def _left_out(work: _Work, rate: float) -> list[Separation]:
     return found
 
 
-def _robustness(work: _Work, judge: LinearJudge, limits: Limits, degradations: Sequence[str]) -> list[Separation]:
+def _robustness(work: _Work, judge: LinearJudge, limits: Limits, degradations: Sequence[str]) -> list[ToldApart]:
     """The test once more, on images that were degraded first."""
     if not degradations:
         return []
@@ -235,12 +235,12 @@ def _robustness(work: _Work, judge: LinearJudge, limits: Limits, degradations: S
     return found
 
 
-def holds(row: Separation, rate: float) -> bool:
+def holds(row: ToldApart, rate: float) -> bool:
     """Whether answers can be given to images degraded like this: neither wrong answer is shown to be more frequent than stated."""
     return row.interval[0] > 0.5 and row.real.generated.interval[0] <= rate and row.generated.real.interval[0] <= rate
 
 
-def _tested(work: _Work, robust: Sequence[Separation], rate: float) -> CoveredFiles:
+def _tested(work: _Work, robust: Sequence[ToldApart], rate: float) -> CoveredFiles:
     """The files that the sets are made of, and what the table adds to them where it holds."""
     kept = [side for one in work.sets for side in one.sides if side >= work.equalizer.size]
     low, high = min(kept), max(kept)
@@ -253,13 +253,13 @@ def _tested(work: _Work, robust: Sequence[Separation], rate: float) -> CoveredFi
     return CoveredFiles((int(smallest * low), int(largest * high)), min(found, default=None), tuple(formats))
 
 
-def _by_value(robust: Sequence[Separation], kind: str) -> list[tuple[float, Separation]]:
+def _by_value(robust: Sequence[ToldApart], kind: str) -> list[tuple[float, ToldApart]]:
     """The rows of one kind of damage with their values, in rising order."""
     named = [(row.name.partition(":"), row) for row in robust]
     return sorted(((float(value), row) for (name, _, value), row in named if name == kind), key=lambda one: one[0])
 
 
-def _held(rows: Iterable[tuple[float, Separation]], rate: float) -> list[float]:
+def _held(rows: Iterable[tuple[float, ToldApart]], rate: float) -> list[float]:
     """The values of rows from mild to severe damage, up to the first that does not hold: nothing is answered beyond what failed."""
     return [value for value, _ in takewhile(lambda one: holds(one[1], rate), rows)]
 

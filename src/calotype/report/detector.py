@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from calotype.detect.results import DetectorFacts, Rate, Separation
+from calotype.detect.results import DetectorFacts, Rate, ToldApart
 from calotype.detect.sets import SetFacts
 from calotype.detect.train import holds
 from calotype.files import write_text
@@ -150,7 +150,7 @@ def _set(one: SetFacts) -> list[str]:
     return [f"{one.images:,}", sides, text(files), text(where), text(one.fingerprint[:12])]
 
 
-def _table(kind: str, rows: Sequence[Separation]) -> str:
+def _table(kind: str, rows: Sequence[ToldApart]) -> str:
     head = [kind, term("AUC"), "Real called GENERATED", "Generated called GENERATED", "Generated called REAL", "CANNOT TELL, of each"]
     cells = []
     for row in rows:
@@ -165,7 +165,7 @@ def _rate(rate: Rate) -> str:
     return f"{percent(rate.share)}<br><span class='quiet nowrap'>{percent(rate.interval[0])} to {percent(rate.interval[1])}</span>"
 
 
-def _area(row: Separation) -> str:
+def _area(row: ToldApart) -> str:
     return f"{row.area:.3f} [{row.interval[0]:.3f}, {row.interval[1]:.3f}]"
 
 
@@ -173,7 +173,7 @@ def _chance(known: DetectorFacts) -> str:
     return f"chance alone makes up to {number(known.results.chance)}"
 
 
-def _lines(title: str, rows: Sequence[Separation], rate: float | None = None) -> list[str]:
+def _lines(title: str, rows: Sequence[ToldApart], rate: float | None = None) -> list[str]:
     """A table for a terminal; with a ``rate`` rows that do not hold it are marked."""
     grid = [[title, "AUC", "real: GENERATED", "generated: GENERATED", "REAL", ""]]
     for row in rows:
