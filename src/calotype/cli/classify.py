@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import sys
 from collections.abc import Sequence
@@ -15,7 +13,7 @@ from typing import Annotated
 import tyro
 
 from calotype.cli.outcomes import printable_lines
-from calotype.cli.outputs import require_place, with_suffix
+from calotype.cli.outputs import csv_text, require_place, with_suffix
 from calotype.cli.parse import parse
 from calotype.cli.shell import Shell
 from calotype.data.images import some
@@ -64,7 +62,7 @@ def run(words: list[str]) -> int:
     with closing(Shell()) as display:
         found = classify(model, *options.sources, top=options.top, count=options.count, display=display)
     if out is not None:
-        write_text(out, json.dumps(_tree(found), indent=2) + "\n" if out.suffix.lower() == ".json" else _csv(found))
+        write_text(out, json.dumps(_tree(found), indent=2) + "\n" if out.suffix.lower() == ".json" else csv_text(table(found)))
     if options.json:
         print(json.dumps(_tree(found)))
     else:
@@ -75,12 +73,6 @@ def run(words: list[str]) -> int:
 def _tree(found: Sequence[Classification]) -> dict[str, object]:
     rows = facts(found)
     return {"files": [row for row in rows if "error" not in row], "failed": [row for row in rows if "error" in row]}
-
-
-def _csv(found: Sequence[Classification]) -> str:
-    stream = io.StringIO()
-    csv.writer(stream, lineterminator="\n").writerows(table(found))
-    return stream.getvalue()
 
 
 def _told(found: Sequence[Classification], model: TrainedClassifier, out: Path | None) -> list[str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -16,7 +14,7 @@ import tyro
 from pydantic import Field
 
 from calotype.cli.outcomes import printable_lines
-from calotype.cli.outputs import require_place, with_suffix
+from calotype.cli.outputs import csv_text, require_place, with_suffix
 from calotype.cli.parse import parse
 from calotype.cli.shell import Shell
 from calotype.data.images import some
@@ -152,7 +150,10 @@ def _score(words: list[str]) -> int:
         )
     if out is not None:
         write_text(
-            out, json.dumps(_tree(found, detector), indent=2, allow_nan=False) + "\n" if out.suffix.lower() == ".json" else _csv(found)
+            out,
+            json.dumps(_tree(found, detector), indent=2, allow_nan=False) + "\n"
+            if out.suffix.lower() == ".json"
+            else csv_text(table(found)),
         )
     if options.json:
         print(json.dumps(_tree(found, detector), allow_nan=False))
@@ -169,12 +170,6 @@ def _tree(found: Sequence[Judgement], detector: Detector) -> dict[str, Any]:
     parts = {"files": [row for row in rows if "error" not in row], "failed": [row for row in rows if "error" in row]}
     tree: dict[str, Any] = plain(parts | {"trust": detector.facts.trust, "doubt": detector.facts.doubt})
     return tree
-
-
-def _csv(found: Sequence[Judgement]) -> str:
-    stream = io.StringIO()
-    csv.writer(stream, lineterminator="\n").writerows(table(found))
-    return stream.getvalue()
 
 
 def _said(found: Sequence[Judgement], detector: Detector, out: Path | None) -> list[str]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -80,3 +83,10 @@ def with_suffix(path: Path, suffix: str, known: tuple[str, ...]) -> Path:
     if path.suffix.lower() not in known:
         raise UserError(f"{path}: unknown suffix {path.suffix}, choose {'one of ' * (len(known) > 1)}{', '.join(known)}")
     return path
+
+
+def csv_text(rows: Iterable[Sequence[str]]) -> str:
+    """Rows of a table as the text of a CSV file."""
+    stream = io.StringIO()
+    csv.writer(stream, lineterminator="\n").writerows(rows)
+    return stream.getvalue()
