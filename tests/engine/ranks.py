@@ -17,7 +17,7 @@ from torch import Tensor
 
 from calotype import parallel
 from calotype.config import Config, Optimizer
-from calotype.engine import checkpoint, selection, timing, train
+from calotype.engine import checkpoint, images, selection, timing, train
 from calotype.engine.checkpoint import Checkpoint
 from calotype.engine.distributed import World, joined
 from calotype.engine.gradients import Owned
@@ -279,7 +279,7 @@ def no_memory(run: Path, rank: int) -> None:
 
 def other_images(run: Path, rank: int) -> None:
     """The second process sees other images under the same name."""
-    with only(1, swapped(train, "open_images", lambda *rest: split_of("denoise"))):
+    with only(1, swapped(images, "open_images", lambda *rest: split_of("denoise"))):
         train.train(tiny(), out=run)
 
 
