@@ -10,7 +10,7 @@ from calotype.detect.sets import SetFacts
 from calotype.detect.train import holds
 from calotype.files import write_text
 from calotype.metrics.wording import number
-from calotype.report import plots_detector
+from calotype.report import plots_detector, plots_reliability
 from calotype.report.drawing import text
 from calotype.report.html import document, explained, facts, linked, prose, section, table, tag, term
 from calotype.report.text import sentence
@@ -105,7 +105,8 @@ def _degraded(known: DetectorFacts) -> str:
 def _calibration(known: DetectorFacts) -> str:
     found = known.results
     said = f"Calibration error {found.before.error:.3f} as learned, {found.after.error:.3f} calibrated; {_chance(known)}."
-    drawing = plots_detector.reliability(found.before, found.after)
+    belief = "mean belief in the likelier of real and generated"
+    drawing = plots_reliability.reliability(found.before, found.after, "calibrated", belief, 0.5)
     return f"<figure><figcaption>{linked(said)} Images of the test, as many real as generated ones.</figcaption>{drawing}</figure>"
 
 

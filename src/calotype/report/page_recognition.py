@@ -8,7 +8,7 @@ from calotype.evaluation.recognized import NamedImage
 from calotype.evaluation.result import Pixels, Report
 from calotype.metrics.paired_accuracy import said
 from calotype.metrics.score import Interval
-from calotype.report import plots_recognition
+from calotype.report import plots_recognition, plots_reliability
 from calotype.report.drawing import text
 from calotype.report.html import linked, picture, sheet, shrunk, table, tag, term
 from calotype.report.text_recognition import calibration_in_words, known_labels, percent
@@ -67,7 +67,8 @@ def reliability(report: Report) -> str:
     if found is None:
         return ""
     caption = f"{calibration_in_words(found)} On the line, beliefs are true; below it, it is too sure."
-    return f"<figure><figcaption>{linked(caption)}</figcaption>{plots_recognition.reliability(found.before, found.after)}</figure>"
+    drawing = plots_reliability.reliability(found.before, found.after, "at its temperature")
+    return f"<figure><figcaption>{linked(caption)}</figcaption>{drawing}</figure>"
 
 
 def mistakes(report: Report) -> str:

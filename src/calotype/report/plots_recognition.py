@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calotype.evaluation.recognized import Recognition
-from calotype.metrics.confidence import Reliability
-from calotype.report.drawing import ALERT, BAND, INK, LINE, MADE, MUTED, REAL, WIDTH, calm, draw, short
+from calotype.report.drawing import ALERT, INK, LINE, MADE, calm, draw, short
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -60,26 +59,3 @@ def confusion(found: Recognition) -> str:
 
     said = "; ".join(f"{found.classes[k].name} {table[k, k]:,} of {table[k].sum():,}" for k in chosen)
     return draw(f"Confusion matrix. Right: {said}", 150 + (_CELL + 8) * max(side, 4), 120 + _CELL * max(side, 4), fill)
-
-
-def reliability(before: Reliability, after: Reliability) -> str:
-    """How often it is right, by how sure it is: on the diagonal where its beliefs are true."""
-
-    def fill(figure: Figure) -> None:
-        axes = figure.add_subplot()
-        axes.plot([0, 1], [0, 1], color=REAL, linewidth=1.2, zorder=1)
-        total = sum(after.count)
-        for low, high, count in zip(after.low, after.high, after.count, strict=True):
-            axes.bar((low + high) / 2, count / total, width=high - low, color=BAND, linewidth=0, zorder=0)
-        for part, color, style, name in ((before, MUTED, (0, (4, 2)), "as it learned"), (after, MADE, "-", "at its temperature")):
-            axes.plot(part.belief, part.right, color=color, linestyle=style, marker="o", markersize=4, label=name, zorder=3)
-        axes.set_xlim(0, 1.02)
-        axes.set_ylim(0, 1.02)
-        axes.set_xlabel("mean belief; shaded: the share of the images")
-        axes.set_ylabel("share that is right")
-        axes.grid()
-        calm(axes)
-        figure.legend(loc="outside upper left", ncols=2, handletextpad=0.5, columnspacing=1.6)
-
-    said = "; ".join(f"{belief:.2f}: {right:.2f}" for belief, right in zip(after.belief, after.right, strict=True))
-    return draw(f"Reliability diagram, mean belief and share that is right at the temperature. {said}", WIDTH, 330, fill)
