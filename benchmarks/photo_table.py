@@ -5,8 +5,8 @@
 
 A candidate is a recipe, or between quotation marks a recipe with options: "flow-matching --model.width 64 --model.depth 2 3".
 
-*FD*                        of 1,000 samples against all images, in the features of EfficientNet-Lite2 (the means of its last maps at 160
-                            pixels), a network that Calotype does not know
+*FD*                        of 1,000 samples against all images, at most --real of them, in the features of EfficientNet-Lite2 (the means
+                            of its last maps at 160 pixels), a network that Calotype does not know
 *coverage, precision*       against 1,000 of the images in these features, as many as there are samples, on which coverage depends;
                             the first row are 1,000 real images, taken out of the others
 *photos, random*            Frechet distance in the feature spaces that reports judge in
@@ -80,6 +80,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, required=True)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--candidates", nargs="+", required=True)
+    parser.add_argument("--real", type=int, default=5_000, help="real images that candidates are compared with (default: %(default)s)")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -89,7 +90,7 @@ def main() -> None:
     spec = split.train.spec
     photos, random = pick("photos", spec)[0], pick("random", spec)[0]
     spaces: list[Space] = [unseen(), lambda x: photos.of(x).features, lambda x: random.of(x).features]
-    real = real[np.random.default_rng(0).permutation(len(real))]
+    real = real[np.random.default_rng(0).permutation(len(real))[: options.real]]
     some, others = real[:SAMPLES], real[SAMPLES:]
     print("| candidate | steps | FD | coverage | precision | photos | random |\n|---|---|---|---|---|---|---|")
     print(row("real images", some, spaces, [space(others) for space in spaces]), flush=True)
