@@ -192,7 +192,7 @@ def test_a_run_repeats_from_its_own_config_file(runs: Path, capsys: pytest.Captu
         (["sample", "empty", "--option", "steps=2", "steps=3"], "steps twice"),
         (["sample", "empty", "--json=3"], "--json takes no value"),
         (["sample"], "RUN is missing"),
-        (["data", "chekc"], "data check"),
+        (["data", "chekc"], "choose check or prepare"),
         (["data", "check", "nowhere"], "nowhere"),
         (["data", "prepare", "empty", "out.calotype"], "empty"),
         (["data", "prepare", "plain", "z"], "z.calotype: it is a folder"),

@@ -84,7 +84,7 @@ def test_a_model_is_a_witness(place: Path, capsys: pytest.CaptureFixture[str]) -
 @pytest.mark.parametrize(
     ("words", "tells"),
     [
-        (["detect", "judge"], "choose one of train, score"),
+        (["detect", "judge"], "choose train or score"),
         (["detect", "train"], "REAL is missing"),
         (["detect", "train", "REAL"], "there are no generated images"),
         (["detect", "train", "REAL", "FEW"], "has 3 images: a detector needs 100"),

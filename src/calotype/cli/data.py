@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from calotype.cli.check_text import describe
-from calotype.cli.parse import parse
+from calotype.cli.parse import parse, run_subcommand
 from calotype.cli.shell import Shell
 from calotype.data import check, prepare, toy
 from calotype.data.check import DataCheck
@@ -20,7 +20,6 @@ from calotype.data.images import some
 from calotype.data.prepared import prepared_path
 from calotype.engine.display import progress
 from calotype.engine.expected import minutes
-from calotype.errors import UserError
 from calotype.recipes.choice import Advice, RecognitionAdvice, configured, of_check, recognition_of_check
 from calotype.settings import ImageSize
 from calotype.spelling import spelled
@@ -75,14 +74,7 @@ class PrepareOptions:
 
 def run(words: list[str]) -> int:
     """Run one of the two."""
-    if not words or words[0] in ("-h", "--help"):
-        print(USAGE)
-        return 0
-    if words[0] == "check":
-        return _check(words[1:])
-    if words[0] == "prepare":
-        return _prepare(words[1:])
-    raise UserError(f"unknown command 'data {words[0]}': choose data check or data prepare")
+    return run_subcommand(words, "data", USAGE, COMMANDS)
 
 
 def _check(words: list[str]) -> int:
@@ -132,3 +124,6 @@ def _prepare(words: list[str]) -> int:
         shape = f"{images.spec.size}x{images.spec.size}x{images.spec.channels}"
         print(f"{some(len(images), 'image')} of {shape} in {out}, {some(len(images.skipped), 'file')} skipped")
     return 0
+
+
+COMMANDS = {"check": _check, "prepare": _prepare}

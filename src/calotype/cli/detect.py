@@ -15,7 +15,7 @@ from pydantic import Field
 
 from calotype.cli.outcomes import printable_lines
 from calotype.cli.outputs import csv_text, require_place, with_suffix
-from calotype.cli.parse import parse
+from calotype.cli.parse import parse, run_subcommand
 from calotype.cli.shell import Shell
 from calotype.data.images import some
 from calotype.detect.detector import Detector, load, require_folder
@@ -102,12 +102,7 @@ class ScoreOptions:
 
 def run(words: list[str]) -> int:
     """Run one of the two."""
-    if not words or words[0] in ("-h", "--help"):
-        print(USAGE)
-        return 0
-    if words[0] not in COMMANDS:
-        raise UserError(f"unknown command 'detect {words[0]}': choose one of {', '.join(COMMANDS)}")
-    return COMMANDS[words[0]](words[1:])
+    return run_subcommand(words, "detect", USAGE, COMMANDS)
 
 
 def _train(words: list[str]) -> int:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from calotype import pictures
 from calotype.cli.outputs import picture_name, require_grid, require_place, tell_unmarked, write_grid
-from calotype.cli.parse import parse
+from calotype.cli.parse import parse, run_subcommand
 from calotype.cli.shell import Shell
 from calotype.data import Images
 from calotype.data.images import some
@@ -131,12 +131,7 @@ class PlaneOptions:
 
 def run(words: list[str]) -> int:
     """Run one of the four; prints where its picture is."""
-    if not words or words[0] in ("-h", "--help"):
-        print(USAGE)
-        return 0
-    if words[0] not in COMMANDS:
-        raise UserError(f"unknown command 'latents {words[0]}': choose one of {', '.join(COMMANDS)}")
-    return COMMANDS[words[0]](words[1:])
+    return run_subcommand(words, "latents", USAGE, COMMANDS)
 
 
 def _model(options: ReconstructOptions | InterpolateOptions | NeighborsOptions | PlaneOptions) -> Generator:

@@ -8,7 +8,7 @@ import inspect
 import io
 import re
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from types import NoneType, UnionType
@@ -39,6 +39,17 @@ def parse(kind: type[T], words: Sequence[str], prog: str, default: T | None = No
         raise UserError(_explained(said, words, prog, usage(kind, prog), lambda: _options(kind, prog, default))) from None
     _require_ranges(options, "")
     return options
+
+
+def run_subcommand(words: Sequence[str], name: str, help_text: str, commands: Mapping[str, Callable[[list[str]], int]]) -> int:
+    """Run the one of the commands of ``name`` that the first word names; without a word, or asked for help, print what there is."""
+    if not words or words[0] in ("-h", "--help"):
+        print(help_text)
+        return 0
+    if words[0] not in commands:
+        choice = " or ".join([", ".join([*commands][:-1])] * (len(commands) > 1) + [[*commands][-1]])
+        raise UserError(f"unknown command '{name} {words[0]}': choose {choice}")
+    return commands[words[0]]([*words[1:]])
 
 
 def _require_ranges(options: object, prefix: str) -> None:

@@ -10,8 +10,7 @@ from typing import Annotated
 import tyro
 
 from calotype.cli.outputs import require_place
-from calotype.cli.parse import parse
-from calotype.errors import UserError
+from calotype.cli.parse import parse, run_subcommand
 from calotype.provenance.watermark import make_watermark_key
 
 USAGE = """usage: calotype watermark key FILE
@@ -41,14 +40,17 @@ class KeyOptions:
 
 
 def run(words: list[str]) -> int:
+    """Run the only one."""
+    return run_subcommand(words, "watermark", USAGE, COMMANDS)
+
+
+def _key(words: list[str]) -> int:
     """Make a key; prints where it is, and its id."""
-    if not words or words[0] in ("-h", "--help"):
-        print(USAGE)
-        return 0
-    if words[0] != "key":
-        raise UserError(f"unknown command 'watermark {words[0]}': choose watermark key")
-    options = parse(KeyOptions, words[1:], "calotype watermark key")
+    options = parse(KeyOptions, words, "calotype watermark key")
     require_place(options.file)
     key = make_watermark_key(options.file)
     print(json.dumps({"file": str(options.file), "id": key.id}) if options.json else f"key {key.id} in {options.file}")
     return 0
+
+
+COMMANDS = {"key": _key}
