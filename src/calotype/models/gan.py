@@ -212,7 +212,7 @@ class GAN(Model):
 
     def _discriminate(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         self._reach(step)
-        label, real = self._labels(batch), self.discriminator.faded(batch.image)
+        label, real = self._given(batch, step), self.discriminator.faded(batch.image)
         made, shared = self._fakes(label, len(real), step)
         if self.penalty is not None and self.penalty.due(step.index):
             return self._discriminate_smoothly(real, made, shared, label, step)
@@ -276,7 +276,7 @@ class GAN(Model):
         return regularizers.path_lengths(self.generator(latent, label), latent, step.rng)
 
     def _adversarial_terms(self, batch: Batch, step: Step) -> dict[str, Tensor]:
-        label = self._labels(batch)
+        label = self._given(batch, step)
         fake = step.cache.pop("fake", None)
         if fake is None:
             fake = self._view(self.generator(self._latents(len(batch.image), step), label), step)
@@ -400,6 +400,15 @@ class GAN(Model):
 
     def _labels(self, batch: Batch) -> Tensor | None:
         return batch.condition.label if self.conditional else None
+
+    def _given(self, batch: Batch, step: Step) -> Tensor | None:
+        """The labels that both players are given: by lot in the beginning, where the settings say so, and fewer and fewer of them."""
+        label, ramp = self._labels(batch), self.config.label_ramp
+        if label is None or step.progress >= ramp:
+            return label
+        lots = torch.randint(len(self.spec.classes), label.shape, generator=step.rng, device=step.rng.device)
+        by_lot = torch.rand(label.shape, generator=step.rng, device=step.rng.device) >= step.progress / ramp
+        return torch.where(by_lot, lots, label)
 
     def _belief(self, logits: Tensor) -> Tensor:
         """The mean probability of being real where the loss gives logits that meaning, else the mean logit."""

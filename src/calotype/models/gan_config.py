@@ -44,6 +44,7 @@ class GANConfig:
     discriminator: DiscriminatorConfig = field(default_factory=DCGANDiscriminatorConfig)
     loss: LossName = "non_saturating"  # what the two players play for
     conditional: bool = False  # learn the classes where the data have labels
+    label_ramp: Share = 0.0  # share of the run in which labels come to be those of the images, and no more drawn by lot
     latent: Width = 100  # numbers that an image is made from
     critic_steps: Depth = 1  # steps of the discriminator for each of the generator
     discriminator_lr_mult: Positive = 1.0  # learning rate of the discriminator relative to the generator's
