@@ -353,6 +353,27 @@ def test_contradictions_are_the_users_error(change: dict[str, Any], match: str) 
         GAN(changed(SMALL, **change), SPEC)
 
 
+def test_labels_are_by_lot_at_first_and_then_those_of_the_images() -> None:
+    """Half of the lots that are drawn in the middle of the ramp: the rest and one lot in three are the labels themselves."""
+    model, n = make(replace(SMALL, conditional=True, label_ramp=0.4)), 30_000
+    given = batch(n)
+    label = given.condition.label
+    assert label is not None
+
+    def kept(progress: float) -> float:
+        found = model._given(given, at(progress=progress))
+        assert found is not None
+        assert torch.bincount(found, minlength=3).sub(n / 3).abs().max() < 450  # 5.5 standard deviations
+        return float((found == label).float().mean())
+
+    assert [kept(0.0), kept(0.2)] == [pytest.approx(1 / 3, abs=0.015), pytest.approx(2 / 3, abs=0.015)]
+    step = at(progress=0.4)
+    before = step.rng.get_state()
+    assert model._given(given, step) is label
+    assert torch.equal(step.rng.get_state(), before)  # nothing is drawn where nothing is mixed: bits stay what they were
+    assert make(replace(SMALL, label_ramp=0.4))._given(given, at()) is None
+
+
 def test_without_labels_a_conditional_model_does_without() -> None:
     config = replace(SMALL, conditional=True)
     assert GAN(config, SPEC).conditional

@@ -209,6 +209,8 @@ def test_an_auxiliary_classifier_adds_the_cross_entropy_of_both_kinds_of_images(
         make(replace(RESNET, auxiliary=1.0, conditional=True))
     with pytest.raises(UserError, match=r"`model.auxiliary=1`"):
         make(replace(ACGAN, auxiliary=0.0))
+    with pytest.raises(UserError, match=r"`model.label_ramp=0`"):
+        make(replace(ACGAN, label_ramp=0.5))
     plain = GAN(ACGAN, ImageSpec(16, 1))  # without labels there is nothing to tell
     assert not plain.classifies
     assert plain.players()[0].loss(Batch(given.image), at())["loss"].isfinite()

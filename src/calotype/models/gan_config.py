@@ -44,7 +44,7 @@ class GANConfig:
     discriminator: DiscriminatorConfig = field(default_factory=DCGANDiscriminatorConfig)
     loss: LossName = "non_saturating"  # what the two players play for
     conditional: bool = False  # learn the classes where the data have labels
-    label_ramp: Share = 0.0  # share of the run in which labels come to be those of the images, and no more drawn by lot
+    label_ramp: Share = 0.0  # share of the run in which labels turn from ones drawn by lot into their images' own, against collapse
     latent: Width = 100  # numbers that an image is made from
     critic_steps: Depth = 1  # steps of the discriminator for each of the generator
     discriminator_lr_mult: Positive = 1.0  # learning rate of the discriminator relative to the generator's
@@ -73,7 +73,8 @@ class GANConfig:
     def idle(self, spec: ImageSpec) -> dict[str, str]:
         """As `calotype.capabilities.MayIdle` says."""
         return {
-            **unless(spec.classes, "images with labels", "conditional", "auxiliary"),
+            **unless(spec.classes, "images with labels", "conditional", "auxiliary", "label_ramp"),
+            **unless(self.conditional, "`model.conditional=True`", "label_ramp"),
             **unless(self.penalty != "none", "a `model.penalty`", "penalty_weight", "penalty_weight_end", "penalty_every"),
             **unless(self.path_length_weight, "`model.path_length_weight` above 0", "path_length_every"),
             **unless(not self.augment_end, "`model.augment_end=0`", "augment_target", "augment_images"),
@@ -168,6 +169,8 @@ def _check_labels(config: GANConfig, spec: ImageSpec) -> None:
             "`model.auxiliary` weighs how a discriminator tells classes apart: give `model.conditional=True` and "
             "`model.discriminator.head=auxiliary`, which the networks resnet and biggan have"
         )
+    if config.auxiliary and config.label_ramp:
+        raise UserError("who learns to tell classes apart must not be told labels by lot: `model.label_ramp=0`, or `model.auxiliary=0`")
     if head == "auxiliary" and not config.auxiliary:
         raise UserError("nothing trains the auxiliary head: give `model.auxiliary=1`, or another `model.discriminator.head`")
 
