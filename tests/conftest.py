@@ -24,8 +24,8 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--kills", type=int, default=20, help="how often the kill test kills a training process")
-    parser.addoption("--fuzz", type=int, default=40, help="how many damaged copies of each input the readers are given")
+    parser.addoption("--kills", type=int, default=10, help="how often the kill test kills a training process")
+    parser.addoption("--fuzz", type=int, default=16, help="how many damaged copies of each input the readers are given")
 
 
 @pytest.fixture

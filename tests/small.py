@@ -37,10 +37,13 @@ from calotype.models import (
     TransferConfig,
     VQVAEConfig,
 )
-from calotype.recipes import named
+from calotype.recipes import RECIPES, named
 from calotype.types import Condition, ImageSpec, Noise
 
 PATCH = 24  # pixels a side that recipes which start from images are trained on here: a multiple of every scale
+
+ONE_OF_EACH = list({type(named(name).model): name for name in reversed(RECIPES)}.values())
+"""A recipe of each kind of model."""
 
 TINY_GAN = ["gan", "--steps", "4", "--model.generator.width", "8", "--model.discriminator.width", "8"]
 """The words of `calotype train` for a GAN that takes no time."""

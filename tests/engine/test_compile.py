@@ -14,11 +14,10 @@ from calotype.engine import device as machine
 from calotype.engine.distributed import World
 from calotype.engine.trainer import Trainer, TrainState
 from calotype.models import MODELS
-from calotype.recipes import RECIPES, named
-from tests.small import small, split_of
+from calotype.recipes import named
+from tests.small import ONE_OF_EACH, small, split_of
 
 CPU = torch.device("cpu")
-ONE_OF_EACH = list({type(named(name).model): name for name in reversed(RECIPES)}.values())
 LEFT_ALONE = {"classifier"}  # called in parts that are mere sequences of layers
 
 

@@ -34,7 +34,7 @@ def judged(made: np.ndarray, train: np.ndarray, root: Path, held: np.ndarray | N
             named[name] = str(root / name)
             for row, image in enumerate(images):
                 pictures.to_picture(image).save(root / name / f"{row:04d}.png")
-    report = evaluate(named["made"], data=named["train"], holdout=named.get("held"), short=True)
+    report = evaluate(named["made"], data=named["train"], holdout=named.get("held"), features="random", short=True)
     json.dumps(to_json(report), allow_nan=False)
     return report
 

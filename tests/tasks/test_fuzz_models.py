@@ -19,11 +19,11 @@ from calotype.engine.trainer import Trainer, TrainState
 from calotype.errors import TrainingError, UserError
 from calotype.metrics.features_kinds import of_run
 from calotype.models import build
-from calotype.recipes import RECIPES, named
+from calotype.recipes import named
 from calotype.tasks.sample import load
 from calotype.types import Noise
 from tests.fuzz import attempt, mutations
-from tests.small import condition_for, small, spec_of, split_of
+from tests.small import ONE_OF_EACH, condition_for, small, spec_of, split_of
 
 STORED = ["gan", "dcgan", "flow-matching", "realnvp", "hvae", "vqvae", "pixel-transformer", "classifier", "inpaint", "colorize", "cyclegan"]
 WILD: tuple[Any, ...] = (
@@ -88,7 +88,7 @@ def test_damaged_weights_are_told_in_one_line(folder: Path, fuzz: int) -> None:
     use(folder)
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe", ONE_OF_EACH)
 def test_a_damaged_configuration_is_told_in_one_line(recipe: str, fuzz: int) -> None:
     whole = to_json(named(recipe))
     for data in mutations(whole.encode(), fuzz, seed=4):
@@ -96,7 +96,7 @@ def test_a_damaged_configuration_is_told_in_one_line(recipe: str, fuzz: int) -> 
     assert from_json(Config, whole) == named(recipe)
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe", ONE_OF_EACH)
 def test_any_value_of_any_setting_trains_or_is_told_in_one_line(recipe: str, fuzz: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("calotype.engine.device.memory", lambda device="cpu": 2e8)
     monkeypatch.setattr("tests.fuzz.SECONDS", 60.0)  # of work: a thousand layers are not endless

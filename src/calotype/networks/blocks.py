@@ -10,8 +10,9 @@ from typing import Literal, TypeVar
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils import parametrizations
 from torch.nn.utils.parametrizations import spectral_norm
-from torch.nn.utils.parametrize import is_parametrized
+from torch.nn.utils.parametrize import is_parametrized, register_parametrization
 
 from calotype.networks.norms import make_norm
 
@@ -213,8 +214,20 @@ def add_spectral_norm(module: nn.Module, *, eps: float = 1e-12, embeddings: bool
     """
     kinds = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d, *((nn.Embedding,) if embeddings else ()))
     for layer in list(module.modules()):
-        if isinstance(layer, kinds) and not is_parametrized(layer):
+        if not isinstance(layer, kinds) or is_parametrized(layer):
+            continue
+        if layer.weight.is_meta:
+            dim = 1 if isinstance(layer, nn.ConvTranspose2d) else 0
+            register_parametrization(layer, "weight", _UncomputedSpectralNorm(layer.weight, dim=dim, eps=eps))
+        else:
             spectral_norm(layer, eps=eps)
+
+
+class _UncomputedSpectralNorm(parametrizations._SpectralNorm):
+    """That of weights without memory, which only shapes are asked of: to iterate as on others would take seconds for nothing."""
+
+    def _power_method(self, weight_mat: Tensor, n_power_iterations: int) -> None:
+        pass
 
 
 def zeroed(layer: Layer) -> Layer:
