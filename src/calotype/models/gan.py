@@ -402,7 +402,11 @@ class GAN(Model):
         return batch.condition.label if self.conditional else None
 
     def _given(self, batch: Batch, step: Step) -> Tensor | None:
-        """The labels that both players are given: by lot in the beginning, where the settings say so, and fewer and fewer of them."""
+        """The labels that both players are given: drawn by lot at first where the settings say so, and fewer and fewer of them.
+
+        By lots a label says nothing, so that the generator has to draw all images for each; then it may forget those of other classes.
+        With two losses in place of lots the remedy is that of Shahbazi et al. (2022, "Collapse by conditioning").
+        """
         label, ramp = self._labels(batch), self.config.label_ramp
         if label is None or step.progress >= ramp:
             return label

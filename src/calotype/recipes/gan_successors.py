@@ -33,9 +33,12 @@ def resgan() -> Config:
 
 
 def sagan() -> Config:
-    """Self-attention GAN (Zhang et al. 2019): residual networks by class, in both of which distant places look at each other."""
+    """Self-attention GAN (Zhang et al. 2019): residual networks by class, in both of which distant places look at each other.
+
+    The paper normalizes the weights of the generator, too, which in so few steps made it draw one image of a class over and over.
+    """
     model = GANConfig(
-        generator=ResNetGeneratorConfig(width=16, multipliers=WIDER, spectral=True, attention=ATTENTION),
+        generator=ResNetGeneratorConfig(width=16, multipliers=WIDER, attention=ATTENTION),
         discriminator=ResNetDiscriminatorConfig(width=16, multipliers=WIDER, attention=ATTENTION),
         loss="hinge",
         conditional=True,
@@ -100,6 +103,7 @@ def r3gan() -> Config:
         discriminator=ModernDiscriminatorConfig(width=64, wide=2, blocks=1),
         loss="relativistic_pairing",
         conditional=True,
+        label_ramp=0.5,  # classes that are told beside the latents would have one image each
         latent=64,
         penalty="r1_r2",
         penalty_weight=0.1,
