@@ -17,7 +17,7 @@ from pydantic import Field
 from calotype.cli.parse import parse
 from calotype.errors import UserError, printable
 from calotype.files import cache_folder, obstacle
-from calotype.serve.settings import Settings
+from calotype.serve.settings import Logged, Settings
 from calotype.settings import Positive
 
 TOKEN = "CALOTYPE_TOKEN"

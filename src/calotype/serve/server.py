@@ -46,7 +46,7 @@ def serve(settings: Settings, listener: socket.socket, ready: Callable[[], None]
     config = uvicorn.Config(
         app,
         access_log=False,
-        log_level="error",
+        log_level="critical",
         server_header=False,
         proxy_headers=False,  # whoever is not believed cannot say who they are
         ws="none",

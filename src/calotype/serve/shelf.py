@@ -142,19 +142,24 @@ class Shelf:
 
     @property
     def models(self) -> list[Held]:
-        """All of them; waits until they have been looked at."""
-        self._filled.wait()
+        """All of them; waits until they have been looked at. Raises `Refusal` (503) where one of them cannot be served."""
+        self._wait()
         with self._lock:
             return list(self._held.values())
 
     def __getitem__(self, id: str) -> Held:
         """The model of an id. Raises `Refusal` (404) for an id that is none."""
-        self._filled.wait()
+        self._wait()
         with self._lock:
             found = self._held.get(id)
         if found is None:
             raise Refusal(404, "there is no such model: GET /v1/models lists them", "id")
         return found
+
+    def _wait(self) -> None:
+        self._filled.wait()
+        if self.problem is not None:
+            raise Refusal(503, f"the service ends, for its models cannot be served: {self.problem}")
 
     def of_weights(self, sha256: str) -> Held | None:
         """The first model of these weights."""
