@@ -246,7 +246,7 @@ def test_the_token_opens_and_a_browser_keeps_a_cookie_in_its_place(locked: TestC
     assert locked.get("/v1/models", headers=kept).status_code == 200
     refused(locked.post("/v1/trace", json={}, headers={**kept, "origin": "http://evil.example"}), 403)
     locked.cookies.clear()
-    assert locked.get(f"//evil.example/x?token={TOKEN}").headers["location"].startswith("/evil.example")
+    assert locked.get(f"http://calotype.example//evil.example/x?token={TOKEN}").headers["location"].startswith("/evil.example")
     locked.cookies.clear()
 
 
