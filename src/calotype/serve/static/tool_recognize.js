@@ -1,0 +1,76 @@
+// What an image shows, whether it was generated, and where it says that it comes from.
+
+import { announce, el, number, status } from "./dom.js";
+import { post } from "./api.js";
+import { picture, well } from "./picture.js";
+import { work } from "./work.js";
+
+const WORDS = {
+  classify: ["Classify", "What does this image show? The model gives its classes with probabilities, and says so where an image is unlike all that it knows."],
+  detect: ["Detect", "Was this image generated? The answer is only as good as what the detector was tested on."],
+  trace: ["Trace", "Where does this image say that it comes from? Pictures made here carry their recipe; Trace reads it."],
+};
+
+export function make({ model, ability, stage, controls, given, spare, sampler }) {
+  const [verb, words] = WORDS[ability];
+  const image = well("Image", (base64) => base64 && asking.run(), sampler);
+  const answer = el("div", { class: "answer", "aria-live": "polite" });
+  const asking = work(verb, answer, ask);
+
+  async function ask(signal) {
+    const body = { image: image.value() };
+    if (!body.image) throw new Error("Choose an image first.");
+    const said = await post(ability === "trace" ? "/v1/trace" : `/v1/models/${model.id}/${ability}`, ability === "classify" ? { ...body, top: 10 } : body, signal);
+    answer.replaceChildren(...(ability === "classify" ? classes(said) : ability === "detect" ? verdict(said) : traced(said)));
+    stage.replaceChildren(el("div", { class: "asked" }, picture(body.image, "The image asked about"), answer));
+    announce(`${verb}: done`);
+  }
+  controls.append(image.box, asking.box);
+  stage.replaceChildren(el("div", { class: "empty" }, el("h2", {}, verb), el("p", {}, words)));
+  if (given) image.set(given.image, "made here");
+  spare(image.end);
+  return { run: asking.run };
+}
+
+function classes(said) {
+  const most = said.classes[0];
+  const rows = said.classes.map((one) =>
+    el("li", {}, el("span", { class: "bar-name" }, one.name), el("meter", { min: 0, max: 1, value: one.probability, "aria-hidden": "true" }), el("span", { class: "bar-value" }, percent(one.probability))));
+  return [
+    el("h2", {}, most ? String(most.name) : "No class"),
+    said.unlike ? el("p", { class: "caution" }, "This image is unlike those that the model has learned: do not rely on the answer.") : "",
+    el("ol", { class: "bars" }, rows),
+    table(rest(said, ["classes", "unlike"])),
+  ];
+}
+
+function verdict(said) {
+  const word = said.verdict ?? said.answer ?? said.status ?? "";
+  return [el("h2", {}, word ? status(word) : "The detector's answer"), said.text || said.reason ? el("p", {}, said.text ?? said.reason) : "", table(rest(said, ["verdict", "answer", "text", "reason"]))];
+}
+
+function traced(said) {
+  const one = said.files?.[0] ?? said;
+  const marker = one.marker;
+  const heading = marker ? "This image says that it was made" : "This image says nothing of its making";
+  const note = marker ? "" : "It may be a photograph, or come from a program that writes no such mark, or have lost it on the way.";
+  return [
+    el("h2", {}, heading),
+    note && el("p", {}, note),
+    marker ? table(marker) : "",
+    (one.earlier ?? []).length ? el("h3", {}, "Made of") : "",
+    ...(one.earlier ?? []).map((each) => table(each)),
+    table(rest(one, ["marker", "earlier", "file", "cells"])),
+  ];
+}
+
+const percent = (share) => (share > 0.995 && share < 1 ? "> 99%" : share < 0.005 ? "< 1%" : `${Math.round(100 * share)}%`);
+const rest = (said, left) => Object.fromEntries(Object.entries(said).filter(([name]) => !left.includes(name)));
+
+/** Facts of an answer by name; what says nothing stays away. */
+function table(facts) {
+  const say = (value) => (typeof value === "number" ? number(value) : typeof value === "object" ? plain(value) : String(value));
+  const plain = (value) => (Array.isArray(value) ? value.map(say).join(", ") : Object.entries(value).map(([name, one]) => `${name} ${say(one)}`).join(", "));
+  const rows = Object.entries(facts).filter(([, value]) => value !== null && value !== undefined && value !== "" && !(Array.isArray(value) && !value.length));
+  return el("dl", { class: "facts" }, rows.map(([name, value]) => el("div", {}, el("dt", {}, name.replaceAll("_", " ")), el("dd", {}, say(value)))));
+}
