@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 
 from calotype import __version__
 from calotype.errors import CalotypeError, printable
-from calotype.serve import routes_models, safety, telemetry
+from calotype.serve import pages, routes_models, safety, telemetry
 from calotype.serve.lanes import Lanes
 from calotype.serve.refusal import Refusal, body_of, refusal_of
 from calotype.serve.settings import Settings
@@ -40,6 +40,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(telemetry.router(state))
     app.include_router(routes_models.router(state))
     # routers of runs, jobs, the gallery and pages: app.include_router(routes_runs.router(state)) ...
+    app.include_router(pages.router(state))
     # the last one added is the outermost
     app.add_middleware(safety.BodyLimit, limit=settings.max_body)
     app.add_middleware(safety.Guard, settings=settings)

@@ -131,8 +131,8 @@ function describe(model) {
     return;
   }
   const [width, height] = complete.sides(model);
-  const facts = [model.recipe, `${width} × ${height}`, model.channels === 1 ? "gray" : model.channels === 3 ? "color" : `${model.channels} channels`];
-  if (model.classes.length) facts.push(`${model.classes.length} classes`);
+  const facts = [model.recipe, width && `${width} × ${height}`, !model.channels ? "" : model.channels === 1 ? "gray" : model.channels === 3 ? "color" : `${model.channels} channels`];
+  if (model.classes.length && model.recipe !== "detector") facts.push(`${model.classes.length} classes`);
   place.replaceChildren(...facts.filter(Boolean).map((fact) => el("span", {}, fact)));
 }
 
@@ -148,6 +148,7 @@ addEventListener("popstate", () => show()); // back, forward, or an address type
 
 try {
   ({ models } = await get("/v1/models"));
+  picker.disabled = false;
   picker.replaceChildren(...models.map((one) => el("option", { value: one.id }, one.name)));
   $("#choose").hidden = models.length === 0;
   if (!models.length) {

@@ -61,5 +61,5 @@ export function make({ model, memory, ways, stage, controls, given, spare, sampl
   return { run: filling.run };
 }
 
-/** Width and height that a model makes. */
+/** Width and height that a model makes; a model that makes nothing has none. */
 export const sides = (model) => (Array.isArray(model.size) ? [model.size[1] ?? model.size[0], model.size[0]] : [model.size, model.size]);
