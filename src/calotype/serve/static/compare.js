@@ -53,12 +53,16 @@ function judged(ids) {
   return el("section", { "aria-label": "Judgement" }, el("h2", {}, "Judgement"), el("p", {}, "Every model draws, and all are judged by the same real images in the same features. That takes minutes."), button, result);
 }
 
-function draw(answer, logs) {
+function draw(answer, logs, grids) {
   const { runs } = answer;
   const names = runs.map((run) => el("a", { href: `/runs/${encodeURIComponent(run.id)}` }, run.name));
   const settings = Object.entries(answer.settings ?? {}).map(([name, values]) => [name, ...runs.map((run, index) => plain(Array.isArray(values) ? values[index] : values[run.id]))]);
   const scores = Object.entries(answer.scores ?? {}).map(([name, values]) => [name, ...runs.map((run, index) => scoreOf(Array.isArray(values) ? values[index] : values[run.id]))]);
-  const newest = runs.map((run) => el("figure", { class: "scrub" }, run.samples ? el("img", { class: "pixels", alt: `Newest samples of ${run.name}`, src: `/v1/runs/${encodeURIComponent(run.id)}/samples/${run.newest ?? run.samples - 1}` }) : "", el("figcaption", {}, run.name)));
+  const newest = runs.map((run, index) => {
+    const last = grids[index].samples.at(-1);
+    const image = last && el("img", { class: "pixels", alt: `Samples of ${run.name} at step ${last.step}`, src: `/v1/runs/${encodeURIComponent(run.id)}/samples/${last.n}` });
+    return el("figure", { class: "scrub" }, image ?? el("p", { class: "quiet" }, "no samples yet"), el("figcaption", {}, last ? `${run.name}, step ${number(last.step)}` : run.name));
+  });
   place.replaceChildren(
     table("Runs", names, [["state", ...runs.map((run) => status(run.state))], ["recipe", ...runs.map((run) => run.recipe ?? "")], ["images", ...runs.map((run) => run.source ?? "")], ["steps", ...runs.map((run) => number(run.step ?? 0))]]),
     el("section", { "aria-label": "Newest samples" }, el("h2", {}, "Newest samples"), el("div", { class: "side-by-side" }, newest)),
@@ -75,8 +79,9 @@ try {
   } else {
     const query = asked.map((run) => `run=${encodeURIComponent(run)}`).join("&");
     const answer = await get(`/v1/compare?${query}`);
-    const logs = await Promise.all(answer.runs.map((run) => (run.log ? run.log : get(`/v1/runs/${encodeURIComponent(run.id)}/log`).then((one) => one.rows))));
-    draw(answer, logs);
+    const of = (what) => Promise.all(answer.runs.map((run) => get(`/v1/runs/${encodeURIComponent(run.id)}/${what}`)));
+    const [logs, grids] = await Promise.all([of("log"), of("samples")]);
+    draw(answer, logs.map((one) => one.rows.filter((row) => !row.event)), grids);
   }
 } catch (error) {
   problem(place, error);

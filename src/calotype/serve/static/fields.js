@@ -34,6 +34,7 @@ export function field(name, given) {
     { class: control.type === "checkbox" ? "field check" : "field", dataset: { name } },
     el("label", { htmlFor: id }, title(name)),
     control,
+    schema.examples ? el("datalist", { id: `${id}-examples` }, schema.examples.map((one) => el("option", { value: one }))) : "",
     el("p", { class: "help", id: `${id}-help` }, [help, range(schema)].filter(Boolean).join(" · ")),
     place,
   );
@@ -48,7 +49,10 @@ export function field(name, given) {
 }
 
 /** A name of a setting as a word: the last part of its place. */
-const title = (name) => name.split(".").at(-1).replaceAll("_", " ");
+function title(name) {
+  const word = name.split(".").at(-1).replaceAll("_", " ");
+  return word[0].toUpperCase() + word.slice(1);
+}
 
 function range(schema) {
   const [from, to] = [low(schema), high(schema)];
@@ -76,6 +80,7 @@ function line(id, schema, standard) {
     step: numeric ? (schema.type === "integer" ? 1 : "any") : null,
     min: numeric && schema.minimum !== undefined ? schema.minimum : null,
     max: numeric && high(schema) !== undefined && high(schema) < 1e6 ? high(schema) : null,
+    list: schema.examples ? `${id}-examples` : null,
     inputmode: numeric ? (schema.type === "integer" ? "numeric" : "decimal") : null,
     autocomplete: "off",
     placeholder: words(standard ?? null),
@@ -113,4 +118,31 @@ export function fields(schema, wanted = () => true) {
       return Boolean(one);
     },
   };
+}
+
+/** Two lists of fields that answer as one. */
+export function joined(first, rest) {
+  const list = [...first.list, ...rest.list];
+  return {
+    list,
+    rest,
+    values: () => ({ ...first.values(), ...rest.values() }),
+    clear: () => { first.clear(); rest.clear(); },
+    refused: (error) => (list.some((one) => one.name === error.field) ? (first.list.some((one) => one.name === error.field) ? first : rest).refused(error) : false),
+    set(name, value) {
+      const one = list.find((each) => each.name === name);
+      if (!one || value === null || value === undefined) return;
+      if (one.control.type === "checkbox") one.control.checked = Boolean(value);
+      else one.control.value = one.control.tagName === "SELECT" ? JSON.stringify(value) : value;
+    },
+  };
+}
+
+/** A schema whose option `label` offers the classes of a model. */
+export function withClasses(schema, model) {
+  const properties = { ...schema?.properties };
+  if (properties.label && model.classes.length) {
+    properties.label = { ...properties.label, anyOf: [{ type: "string", enum: model.classes }, { type: "null" }] };
+  }
+  return { ...schema, properties };
 }

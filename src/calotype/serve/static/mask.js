@@ -106,7 +106,7 @@ export function painter(image, width, height) {
     { class: "mask" },
     shown,
     el("p", { class: "help", id: `${id}-help` }, "Paint over what is to be made anew. With keys: arrows move, Space paints, Ctrl+Z takes back."),
-    el("div", { class: "row" }, el("label", { htmlFor: size.id }, "brush"), size, el("label", { htmlFor: erase.id, class: "inline" }, erase, " erase")),
+    el("div", { class: "row" }, el("label", { htmlFor: size.id }, "Brush"), size, el("label", { htmlFor: erase.id, class: "inline" }, erase, " Erase")),
     el("div", { class: "row wrap", role: "group", "aria-label": "Paint a part" }, parts),
     el("div", { class: "row wrap" }, el("button", { type: "button", class: "small", onclick: undo }, "Undo"), el("button", { type: "button", class: "small", onclick: clear }, "Clear")),
   );

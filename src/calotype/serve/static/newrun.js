@@ -2,7 +2,7 @@
 
 import { coded, el, fresh, number, problem } from "./dom.js";
 import { get, post } from "./api.js";
-import { fields } from "./fields.js";
+import { fields, joined } from "./fields.js";
 import { finished } from "./jobs.js";
 import { work } from "./work.js";
 
@@ -47,7 +47,7 @@ export async function form(place, started) {
 
   async function check() {
     const asked = source.value;
-    told.textContent = sources.find((one) => one.name === asked)?.help ?? "";
+    told.textContent = sources.find((one) => one.name === asked)?.about ?? "";
     advice.setAttribute("aria-busy", "true");
     advice.replaceChildren(el("h2", {}, "These images"), el("p", { class: "quiet" }, "Looking at all of them …"));
     try {
@@ -88,30 +88,15 @@ export async function form(place, started) {
 
   place.replaceChildren(el("div", { class: "starting" },
     el("form", { "aria-label": "New training", onsubmit: (event) => { event.preventDefault(); starting.run(); } },
-      el("div", { class: "field" }, el("label", { htmlFor: recipe.id }, "recipe"), recipe, about),
-      el("div", { class: "field" }, el("label", { htmlFor: source.id }, "images"), source, told),
-      el("div", { class: "field" }, el("label", { htmlFor: minutes.id }, "minutes"), minutes, el("p", { class: "help" }, "The training ends by itself then; it can be stopped before and go on later.")),
+      el("div", { class: "field" }, el("label", { htmlFor: recipe.id }, "Recipe"), recipe, about),
+      el("div", { class: "field" }, el("label", { htmlFor: source.id }, "Images"), source, told),
+      el("div", { class: "field" }, el("label", { htmlFor: minutes.id }, "Minutes"), minutes, el("p", { class: "help" }, "The training ends by itself then; it can be stopped before and go on later.")),
       settings,
       starting.box),
     advice));
+  recipe.value = (recipes.find((one) => one.default) ?? recipes[0])?.name;
   choose();
   check();
-}
-
-/** Two lists of fields that answer as one. */
-function joined(first, rest) {
-  const list = [...first.list, ...rest.list];
-  return {
-    values: () => ({ ...first.values(), ...rest.values() }),
-    clear: () => { first.clear(); rest.clear(); },
-    refused: (error) => (list.some((one) => one.name === error.field) ? (first.list.some((one) => one.name === error.field) ? first : rest).refused(error) : false),
-    set(name, value) {
-      const one = list.find((each) => each.name === name);
-      if (!one || value === null || value === undefined) return;
-      if (one.control.type === "checkbox") one.control.checked = Boolean(value);
-      else one.control.value = one.control.tagName === "SELECT" ? JSON.stringify(value) : value;
-    },
-  };
 }
 
 /** Fields under the headings of their place in the configuration. */

@@ -88,6 +88,7 @@ function soon() {
 }
 
 function row(one) {
+  if (one.event && one.to === undefined) return; // a verdict or another word, no numbers
   if (one.to !== undefined) rows = rows.filter((each) => each.step <= one.to);
   else if (!rows.length || one.step > rows.at(-1).step) rows.push(one);
   soon();

@@ -24,6 +24,7 @@ const TOOLS = [
 
 const stage = $("#stage");
 const controls = $("#controls");
+const beside = $("#beside");
 const tabs = $("#tools");
 const picker = $("#model");
 const memories = new Map(); // what was set, by model
@@ -89,12 +90,14 @@ async function show(given = null) {
   drawTabs(known, tool, model);
   controls.replaceChildren();
   stage.replaceChildren();
+  beside.replaceChildren();
+  beside.parentElement.dataset.tool = tool.name;
   stage.setAttribute("aria-labelledby", `tab-${tool.name}`);
   document.title = `${tool.title} · Calotype`;
   if (model && !memories.has(model.id)) memories.set(model.id, {});
   const context = {
-    model, ways, stage, controls, given, ability: tool.name, memory: memories.get(model?.id) ?? {},
-    sampler: sampler(model), spare: (end) => ending.push(end), alive: () => mine === turn,
+    model, ways, stage, controls, beside, given, ability: tool.name, memory: memories.get(model?.id) ?? {},
+    sampler: sampler(model), nameOf: (id) => models.find((one) => one.id === id)?.name ?? id, spare: (end) => ending.push(end), alive: () => mine === turn,
   };
   try {
     const made = await tool.make(context);

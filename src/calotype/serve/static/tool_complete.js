@@ -3,7 +3,7 @@
 import { announce, el, fresh } from "./dom.js";
 import { post } from "./api.js";
 import { beforeAfter } from "./beforeafter.js";
-import { fields } from "./fields.js";
+import { fields, withClasses } from "./fields.js";
 import { painter } from "./mask.js";
 import { decoded, tray, well } from "./picture.js";
 import { start } from "./start.js";
@@ -20,11 +20,12 @@ export function make({ model, memory, ways, stage, controls, given, spare, sampl
   const counted = el("output", { htmlFor: count.id }, count.value);
   count.addEventListener("input", () => { counted.value = count.value; memory.completions = Number(count.value); });
   const from = start({ ...model, conditional: false, classes: [] }, memory);
-  const options = fields(model.options);
+  const options = fields(withClasses(model.task_options?.complete ?? model.options, model), (name) => name !== "degrade");
   const filling = work("Complete", results, fill, { refused: (error) => options.refused(error) });
 
   async function opened(base64) {
     results.replaceChildren();
+    filling.clear();
     mask = null;
     if (!base64) return;
     try {
@@ -44,12 +45,12 @@ export function make({ model, memory, ways, stage, controls, given, spare, sampl
     const answer = await post(`/v1/models/${model.id}/complete`, body, signal);
     const items = answer.images.map((one, index) => itemOf(one, model, "complete", body, index));
     tray.add(items);
-    results.replaceChildren(grid(items, ways), el("h3", {}, "Before and after"), beforeAfter(image.value(), items[0].image));
+    results.replaceChildren(beforeAfter(image.value(), items[0].image), el("h3", {}, "All completions"), grid(items, ways));
     announce(`${items.length} completions`);
   }
   controls.append(
     image.box,
-    el("div", { class: "field" }, el("label", { htmlFor: count.id }, "completions"), el("div", { class: "row" }, count, counted)),
+    el("div", { class: "field" }, el("label", { htmlFor: count.id }, "Completions"), el("div", { class: "row" }, count, counted)),
     ...from.boxes,
     options.list.length ? el("details", { class: "more" }, el("summary", {}, "How it draws"), ...options.boxes) : "",
     filling.box,

@@ -1,6 +1,6 @@
 // Walking through what a model can draw: along two directions on a pad, along all others by sliders.
 
-import { announce, dice, el, fresh, number, problem } from "./dom.js";
+import { dice, el, fresh, number, problem, toast } from "./dom.js";
 import { get, newest, post } from "./api.js";
 import { pad } from "./pad.js";
 import { picture, tray } from "./picture.js";
@@ -10,7 +10,7 @@ import { leave } from "./viewer.js";
 
 const SLIDERS = 8; // shown at once; the others wait behind a click
 
-export async function make({ model, memory, stage, controls, given, alive }) {
+export async function make({ model, memory, stage, controls, beside, given, alive }) {
   const wrong = el("div");
   const shown = el("div", { class: "big" });
   const told = el("p", { class: "quiet timing", "aria-live": "off" });
@@ -35,7 +35,7 @@ export async function make({ model, memory, stage, controls, given, alive }) {
       await next.decode().catch(() => {});
       shown.replaceChildren(next);
       told.textContent = `${Math.round(performance.now() - begun)} ms`;
-      acts.replaceChildren(...leave(item, wrong), el("button", { type: "button", onclick: () => { tray.add([item]); announce("In the tray"); } }, "Into the tray"));
+      acts.replaceChildren(...leave(item, wrong), el("button", { type: "button", onclick: () => { tray.add([item]); toast("Set aside: the other tools offer it"); } }, "Set aside"));
       problem(wrong);
     } catch (error) {
       problem(wrong, error);
@@ -75,12 +75,15 @@ export async function make({ model, memory, stage, controls, given, alive }) {
   const first = directions.slice(0, SLIDERS).map(slider);
   const rest = directions.slice(SLIDERS).map(slider);
   controls.append(
-    ...from.boxes,
-    plane ? el("div", { class: "pair" }, choose("x", "across"), choose("y", "up")) : el("p", { class: "quiet" }, "No directions are known of this model."),
+    plane ? el("div", { class: "pair" }, choose("x", "Across"), choose("y", "Up")) : el("p", { class: "quiet" }, "No directions are known of this model."),
     plane ? plane.box : "",
     el("div", { class: "row wrap acts" },
       el("button", { type: "button", onclick: () => { memory.index = 0; from.set(dice(), from.label()); ask(); } }, "Another start"),
       el("button", { type: "button", onclick: reset }, "Reset")),
+    ...from.boxes,
+  );
+  beside.append(
+    first.length ? el("h2", {}, "Directions") : "",
     first.length ? el("div", { class: "sliders" }, first) : "",
     rest.length ? el("details", { class: "more" }, el("summary", {}, `${rest.length} more directions`), el("div", { class: "sliders" }, rest)) : "",
   );

@@ -87,7 +87,7 @@ export function make({ model, memory, stage, controls, given, spare }) {
     stage.replaceChildren(el("div", { class: "explorer" }, big, scrub, strip, acts, wrong));
     at(Math.floor(items.length / 2));
   }
-  controls.append(wells, el("div", { class: "field" }, el("label", { htmlFor: frames.id }, "frames"), el("div", { class: "row" }, frames, counted)), walking.box);
+  controls.append(wells, el("div", { class: "field" }, el("label", { htmlFor: frames.id }, "Frames"), el("div", { class: "row" }, frames, counted)), walking.box);
   spare(tray.hear(fill));
   prepare().then(() => walking.run(), () => walking.run());
   return { run: walking.run };

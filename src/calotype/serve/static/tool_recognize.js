@@ -11,7 +11,7 @@ const WORDS = {
   trace: ["Trace", "Where does this image say that it comes from? Pictures made here carry their recipe; Trace reads it."],
 };
 
-export function make({ model, ability, stage, controls, given, spare, sampler }) {
+export function make({ model, ability, stage, controls, given, spare, sampler, nameOf }) {
   const [verb, words] = WORDS[ability];
   const image = well("Image", (base64) => base64 && asking.run(), sampler);
   const answer = el("div", { class: "answer", "aria-live": "polite" });
@@ -21,7 +21,7 @@ export function make({ model, ability, stage, controls, given, spare, sampler })
     const body = { image: image.value() };
     if (!body.image) throw new Error("Choose an image first.");
     const said = await post(ability === "trace" ? "/v1/trace" : `/v1/models/${model.id}/${ability}`, ability === "classify" ? { ...body, top: 10 } : body, signal);
-    answer.replaceChildren(...(ability === "classify" ? classes(said) : ability === "detect" ? verdict(said) : traced(said)));
+    answer.replaceChildren(...(ability === "classify" ? classes(said) : ability === "detect" ? verdict(said) : traced(said, nameOf)));
     stage.replaceChildren(el("div", { class: "asked" }, picture(body.image, "The image asked about"), answer));
     announce(`${verb}: done`);
   }
@@ -40,7 +40,7 @@ function classes(said) {
     el("h2", {}, most ? String(most.name) : "No class"),
     said.unlike ? el("p", { class: "caution" }, "This image is unlike those that the model has learned: do not rely on the answer.") : "",
     el("ol", { class: "bars" }, rows),
-    table(rest(said, ["classes", "unlike"])),
+    el("details", { class: "more" }, el("summary", {}, "Details"), table(rest(said, ["classes", "unlike"]))),
   ];
 }
 
@@ -49,18 +49,25 @@ function verdict(said) {
   return [el("h2", {}, word ? status(word) : "The detector's answer"), said.text || said.reason ? el("p", {}, said.text ?? said.reason) : "", table(rest(said, ["verdict", "answer", "text", "reason"]))];
 }
 
-function traced(said) {
+const FIRST = ["making", "recipe", "seed", "index", "label"]; // of a marker, in the order in which people ask
+
+function traced(said, nameOf) {
   const one = said.files?.[0] ?? said;
+  if (one.problem) return [el("h2", {}, "This image cannot be read"), el("p", {}, one.problem)];
   const marker = one.marker;
-  const heading = marker ? "This image says that it was made" : "This image says nothing of its making";
-  const note = marker ? "" : "It may be a photograph, or come from a program that writes no such mark, or have lost it on the way.";
+  if (!marker) {
+    const note = "It may be a photograph, come from a program that writes no such mark, or have lost it on the way.";
+    return [el("h2", {}, "This image says nothing of its making"), el("p", {}, note), table(rest(one, ["marker", "earlier", "file", "cells"]))];
+  }
+  const again = { "the same": "The model drew it anew: the same, bit for bit.", "not tried": "No model of this service made it, so it was not drawn anew." }[one.remade] ?? `Drawn anew: ${one.remade}.`;
+  const facts = { ...(one.model ? { model: nameOf(one.model) } : {}), ...Object.fromEntries(FIRST.map((name) => [name, marker[name]])), ...rest(marker, FIRST) };
   return [
-    el("h2", {}, heading),
-    note && el("p", {}, note),
-    marker ? table(marker) : "",
+    el("h2", {}, "This image says how it was made"),
+    el("p", {}, again),
+    table(facts),
     (one.earlier ?? []).length ? el("h3", {}, "Made of") : "",
     ...(one.earlier ?? []).map((each) => table(each)),
-    table(rest(one, ["marker", "earlier", "file", "cells"])),
+    el("details", { class: "more" }, el("summary", {}, "Details"), table(rest(one, ["marker", "earlier", "file", "cells", "remade", "model"]))),
   ];
 }
 

@@ -3,12 +3,14 @@
 import { announce, el } from "./dom.js";
 import { post } from "./api.js";
 import { beforeAfter } from "./beforeafter.js";
-import { fields } from "./fields.js";
+import { fields, joined, withClasses } from "./fields.js";
 import { picture, tray, well } from "./picture.js";
 import { start } from "./start.js";
 import { itemOf } from "./tool_samples.js";
 import { leave } from "./viewer.js";
 import { work } from "./work.js";
+
+const EXAMPLES = { restore: ["noise:25", "noise:50", "blur:1.6+noise:2"], upscale: ["downsample:2", "downsample:4"], colorize: ["gray", "gray+noise:5"] };
 
 export const WORDS = {
   restore: ["Restore", "restored", "Noise, blur or damage goes, what the model knows of such images comes back."],
@@ -20,11 +22,16 @@ export const WORDS = {
 export function make({ model, ability, memory, stage, controls, given, spare, sampler }) {
   const [verb, done, words] = WORDS[ability];
   const image = well("Image", (base64) => base64 && shown(base64), sampler);
+  const usual = (name) => name === "degrade" || name === "sigma" || name === "direction"; // what people have to say most often
   const from = start({ ...model, conditional: false, classes: [] }, memory);
-  const options = fields(model.ability_options?.[ability] ?? model.options);
+  const schema = withClasses(model.task_options?.[ability] ?? model.options, model);
+  if (schema.properties.degrade) schema.properties.degrade = { ...schema.properties.degrade, examples: EXAMPLES[ability] };
+  const first = fields(schema, usual);
+  const options = joined(first, fields(schema, (name) => !usual(name)));
   const working = work(verb, stage, run, { refused: (error) => options.refused(error) });
 
   function shown(base64) {
+    working.clear();
     stage.replaceChildren(el("div", { class: "solo" }, picture(base64, "The image to work on"), el("p", { class: "quiet" }, `${verb} it by the button, or press Ctrl and Enter.`)));
   }
   async function run(signal) {
@@ -47,8 +54,9 @@ export function make({ model, ability, memory, stage, controls, given, spare, sa
   }
   controls.append(
     image.box,
-    ...(options.list.length || model.draws !== false ? from.boxes : []),
-    options.list.length ? el("details", { class: "more" }, el("summary", {}, "How it works"), ...options.boxes) : "",
+    ...first.boxes,
+    ...from.boxes,
+    options.rest.list.length ? el("details", { class: "more" }, el("summary", {}, "How it works"), ...options.rest.boxes) : "",
     working.box,
   );
   stage.replaceChildren(el("div", { class: "empty" }, el("h2", {}, verb), el("p", {}, words)));

@@ -49,7 +49,7 @@ export function make({ model, memory, ways, stage, controls }) {
   const drawing = work("Make samples", stage, draw, { refused: (error) => options.refused(error) });
   const another = el("button", { type: "button", onclick: () => { from.set(dice(), from.label()); drawing.run(); } }, "Another seed");
   controls.append(
-    el("div", { class: "field" }, el("label", { htmlFor: count.id }, "images"), el("div", { class: "row" }, count, counted)),
+    el("div", { class: "field" }, el("label", { htmlFor: count.id }, "Images"), el("div", { class: "row" }, count, counted)),
     ...from.boxes,
     options.list.length ? el("details", { class: "more", open: matchMedia("(min-width: 60rem)").matches }, el("summary", {}, "How it draws"), ...options.boxes) : "",
     el("div", { class: "row acts" }, drawing.box, another),
@@ -59,6 +59,7 @@ export function make({ model, memory, ways, stage, controls }) {
     options.clear();
     const body = { n: Number(count.value), seed: from.seed(), index: 0, label: from.label(), options: options.values() };
     const begun = performance.now();
+    if (!$(".grid", stage)) stage.replaceChildren(el("ul", { class: "grid", "aria-hidden": "true" }, Array.from({ length: body.n }, () => el("li", {}, el("div", { class: "cell waiting" })))));
     const answer = await post(`/v1/models/${model.id}/sample`, body, signal);
     const took = performance.now() - begun;
     const items = answer.images.map((one, index) => itemOf(one, model, "sample", body, index));

@@ -40,5 +40,5 @@ export function work(label, stage, ask, { refused = () => false, keys = true } =
     }
   }
   button.addEventListener("click", run);
-  return { box: el("div", { class: "work" }, button, wrong), run, button, rename: (words) => (said.textContent = label = words) };
+  return { clear: () => problem(wrong), box: el("div", { class: "work" }, button, wrong), run, button, rename: (words) => (said.textContent = label = words) };
 }
