@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from calotype.serve.counts import Counts
 from calotype.serve.lanes import Lanes
 from calotype.serve.settings import Settings
 from calotype.serve.shelf import Shelf
@@ -22,8 +24,9 @@ class State:
     lanes: Lanes
     jobs: Any = None  # long work in processes of its own
     gallery: Any = None  # what was made and kept
-    extra: dict[str, Any] = field(default_factory=dict)  # of tests
-
+    counts: Counts = field(default_factory=Counts)
+    on_problem: Callable[[], None] = lambda: None  # called where the models that were named cannot be served
+    stopping: bool = False
     _batcher: Batcher | None = None
 
     @property
