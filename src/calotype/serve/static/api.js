@@ -74,14 +74,14 @@ export function newest(ask) {
   };
 }
 
-/** Server-sent events: `handlers` by name; `tell` hears "live", "lost" and "ended". Comes back by itself, later and later. */
-export function listen(path, handlers, tell = () => {}) {
+/** Server-sent events of the address that `place()` gives: `handlers` by name; `tell` hears "live", "lost", "ended". Comes back by itself. */
+export function listen(place, handlers, tell = () => {}) {
   let source = null;
   let timer = 0;
   let wait = 1;
   let ended = false;
   function open() {
-    source = new EventSource(path);
+    source = new EventSource(place());
     source.addEventListener("open", () => { wait = 1; tell("live"); });
     for (const [name, handle] of Object.entries(handlers)) {
       source.addEventListener(name, (event) => handle(JSON.parse(event.data)));

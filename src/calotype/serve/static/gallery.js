@@ -7,6 +7,8 @@ import { picture } from "./picture.js";
 const place = $("#gallery");
 const wrong = $("#wrong");
 const count = $("#count");
+const PAGE = 100; // pictures that the service lists at once
+let kept = 0;
 const leaving = new Set(); // ids that are about to be deleted, as long as that can be taken back
 
 const address = (id) => `/v1/gallery/${encodeURIComponent(id)}`;
@@ -51,7 +53,6 @@ function card(item) {
       const same = answer.same ?? answer.identical;
       toast(same === false ? "Made again: it differs from the one kept" : "Made again: the same picture");
       announce("Made again");
-      if (answer.item) await show();
     } catch (error) {
       problem(trouble, error);
     }
@@ -94,6 +95,20 @@ async function remove(item, box) {
 // what was deleted stays deleted where the page is left before the message goes
 addEventListener("pagehide", () => leaving.forEach((id) => fetch(address(id), { method: "DELETE", keepalive: true })));
 
+/** A button for older pictures, where there are some. */
+function further(last) {
+  if (kept <= PAGE) return "";
+  const button = el("button", { type: "button" }, "Older pictures");
+  button.addEventListener("click", async () => {
+    const { items } = await get(`/v1/gallery?before=${encodeURIComponent(last.id)}`);
+    $(".cards", place).append(...items.map(card));
+    last = items.at(-1) ?? last;
+    button.hidden = items.length < PAGE;
+    tell();
+  });
+  return el("p", { class: "row acts" }, button);
+}
+
 function tell() {
   const many = place.querySelectorAll("li[data-id]:not([hidden])").length;
   count.textContent = many ? `${many} ${many === 1 ? "picture" : "pictures"}` : "";
@@ -101,10 +116,11 @@ function tell() {
 
 async function show() {
   try {
-    const { items } = await get("/v1/gallery");
+    const { items, usage } = await get("/v1/gallery");
+    kept = usage?.pictures ?? items.length;
     problem(wrong);
     const there = items.filter((item) => !leaving.has(item.id));
-    place.replaceChildren(there.length ? el("ul", { class: "cards" }, there.map(card)) : empty("Nothing kept yet", "In the Studio, open an image and keep it: it comes here with its recipe, so that it can be made again.", el("a", { class: "button primary", href: "/" }, "To the Studio")));
+    place.replaceChildren(...there.length ? [el("ul", { class: "cards" }, there.map(card)), further(items.at(-1))] : [empty("Nothing kept yet", "In the Studio, open an image and keep it: it comes here with its recipe, so that it can be made again.", el("a", { class: "button primary", href: "/" }, "To the Studio"))]);
     tell();
   } catch (error) {
     problem(wrong, error);

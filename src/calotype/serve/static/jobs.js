@@ -17,9 +17,8 @@ export function finished(id, tell = () => {}) {
       if (job.state === "done") resolve(job.result ?? {});
       else reject(new Refusal(job.error?.message ?? (job.state === "cancelled" ? "The work was called off." : "The work was lost; start it again."), 0, job.error?.field, job.error?.allowed));
     };
-    const look = () => get(`/v1/jobs/${id}`).then((answer) => hear(answer.job ?? answer), reject);
-    close = listen(`/v1/jobs/${id}/events`, { state: (job) => hear(job.job ?? job), progress: (job) => hear(job.job ?? job) }, (how) => how !== "ended" && look());
-    look();
+    const look = () => get(`/v1/jobs/${id}`).then((answer) => hear(answer.job ?? answer), (error) => { close(); reject(error); });
+    close = listen(() => `/v1/jobs/${id}/events`, { state: hear }, (how) => how === "live" && look());
   });
 }
 

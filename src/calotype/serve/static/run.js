@@ -172,19 +172,13 @@ function take(newer) {
 let close = null;
 function connect() {
   close?.();
-  let lost = false;
-  close = listen(`${base}/events?after=${rows.at(-1)?.step ?? 0}`, {
+  close = listen(() => `${base}/events?after=${rows.at(-1)?.step ?? 0}`, {
     log: row,
     state: (newer) => { take(newer.run ?? newer); if (!["queued", "training", "stopping"].includes(run.state)) { close(); live = ""; showHead(); } },
     verdict: (one) => { run.verdicts = [...(run.verdicts ?? []).filter((each) => each.name !== one.name), one]; showVerdicts(); announce(`Verdict: ${one.status}, ${one.name}`); },
-  }, async (how) => {
+  }, (how) => {
     live = how === "ended" ? "" : how;
     showHead();
-    if (how === "live" && lost) {
-      const missed = await get(`${base}/log?after=${rows.at(-1)?.step ?? 0}`); // what was logged meanwhile
-      missed.rows.forEach(row);
-    }
-    lost = how === "lost";
   });
 }
 
