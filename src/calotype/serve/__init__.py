@@ -1,0 +1,1 @@
+"""The service: trained models, runs and what was made, over HTTP on this machine."""
