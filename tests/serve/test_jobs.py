@@ -12,7 +12,7 @@ import pytest
 from calotype.errors import DamagedError, UserError
 from calotype.serve.job_store import JobStore
 from calotype.serve.jobs import JobQueue
-from calotype.serve.refusals import FullError, UnknownError
+from calotype.serve.refusal import Refusal
 from tests.serve.pieces import perform
 
 SOON = 30.0
@@ -59,9 +59,10 @@ def test_what_goes_wrong_in_a_job_is_one_line(queue: JobQueue) -> None:
 
 def test_a_full_queue_refuses_and_says_when_to_ask_again(queue: JobQueue) -> None:
     jobs = [queue.submit("sleep", {}) for _ in range(4)]
-    with pytest.raises(FullError, match="4 jobs wait or run") as caught:
+    with pytest.raises(Refusal, match="4 jobs wait or run") as caught:
         queue.submit("double", {"n": 1})
-    assert 1 <= caught.value.retry_after <= 600
+    assert caught.value.status == 429
+    assert 1 <= int(caught.value.headers["Retry-After"]) <= 600
     assert [queue.public(job.id)["position"] for job in jobs[1:]] in ([0, 1, 2], [1, 2, 3])
     queue.cancel(jobs[3].id)
     assert queue.get(jobs[3].id).state == "cancelled"
@@ -77,7 +78,7 @@ def test_a_running_job_is_cancelled_with_all_that_it_started(queue: JobQueue, tm
     until(lambda: not alive(child))
     assert queue.wait(queue.submit("double", {"n": 3}).id, SOON).state == "done"
     assert queue.cancel(job.id).state == "cancelled"
-    with pytest.raises(UnknownError):
+    with pytest.raises(Refusal, match="no such job"):
         queue.cancel("0" * 16)
 
 

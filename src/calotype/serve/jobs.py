@@ -15,7 +15,7 @@ from typing import Any
 from calotype.errors import UserError
 from calotype.files import claim, obstacle
 from calotype.serve.job_store import Job, JobState, JobStore
-from calotype.serve.refusals import FullError, UnknownError
+from calotype.serve.refusal import Refusal, busy
 from calotype.serve.worker import Perform, WorkerProcess
 
 TRIES = 2  # of a job whose worker dies: once more, and then it is lost
@@ -61,10 +61,10 @@ class JobQueue:
             thread.start()
 
     def submit(self, kind: str, request: Mapping[str, Any], payload: Mapping[str, Any] | None = None) -> Job:
-        """Put a job at the end of the queue. Raises `FullError` where there is no room."""
+        """Put a job at the end of the queue. Raises `Refusal` (429) where there is no room."""
         job = self._store.add(kind, request, request if payload is None else payload, self.capacity)
         if job is None:
-            raise FullError(f"{self.capacity} jobs wait or run already: ask again later, or cancel some", self.retry_after())
+            raise busy(f"{self.capacity} jobs wait or run already: ask again later, or cancel some", self.retry_after())
         with self._wake:
             self._wake.notify()
         return job
@@ -74,13 +74,13 @@ class JobQueue:
         return min(600, max(1, math.ceil(self._store.usual_seconds() / self.workers)))
 
     def get(self, job: str) -> Job:
-        """A job by its id. Raises `UnknownError`."""
+        """A job by its id. Raises `Refusal` (404) where there is none."""
         if (found := self._store.get(job)) is None:
-            raise UnknownError("there is no such job: it may have been forgotten, as old ones are")
+            raise Refusal(404, "there is no such job: it may have been forgotten, as old ones are", "id")
         return found
 
     def public(self, job: str) -> dict[str, Any]:
-        """A job as a client sees it. Raises `UnknownError`."""
+        """A job as a client sees it. Raises `Refusal` (404) where there is none."""
         return self.get(job).public(self._store.position(job))
 
     def newest(self, count: int = 100) -> list[dict[str, Any]]:
@@ -96,7 +96,7 @@ class JobQueue:
         return [worker.pid for worker in self._at_work.values() if worker.alive]
 
     def cancel(self, job: str) -> Job:
-        """End a job: at once where it waits, within a second where it runs; one that ended stays as it is. Raises `UnknownError`."""
+        """End a job: at once where it waits, within a second where it runs; one that ended stays as it is. Raises `Refusal` (404) where there is none."""
         if not self.get(job).over and not self._store.cancel_waiting(job):
             self._cancelled.add(job)
             if self.get(job).over:  # it ended in this moment

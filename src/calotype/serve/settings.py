@@ -1,0 +1,70 @@
+"""What a service is told when it starts: models, places, the address, and the limits of what anybody may ask of it."""
+
+from __future__ import annotations
+
+import ipaddress
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from calotype.errors import SettingError
+
+PORT = 8420
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+LEAST_TOKEN = 16  # characters: fewer could be guessed
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Of one service. Limits hold for each request, unless they say otherwise.
+
+    Raises:
+        SettingError: for an address that others reach without a token, and for a token that could be guessed.
+    """
+
+    models: tuple[Path, ...] = ()  # runs, model/ folders, and folders of detectors
+    runs: Path | None = None  # the folder of runs, where there is one to show
+    state: Path | None = None  # where jobs and the gallery are kept; None in memory alone
+    sources: tuple[str, ...] = ()  # folders of images that trainings may be started on, besides the embedded sets
+    host: str = "127.0.0.1"
+    port: int = PORT
+    names: tuple[str, ...] = ()  # host names by which the service is reached besides its address, as behind a reverse proxy
+    token: str = ""  # that every request has to show; empty on loopback alone
+    device: str = "auto"
+    max_body: int = 32 << 20  # bytes of a request
+    max_pixels: int = 16 << 20  # of an image that is given, and of one that is made
+    max_images: int = 64  # that are asked for at once
+    max_steps: int = 250  # of a sampler
+    max_waiting: int = 256  # requests that wait for a model at once, all together: more are told to come again
+    max_seconds: float = 60.0  # of work for one request
+
+    def __post_init__(self) -> None:
+        if self.token and (len(self.token) < LEAST_TOKEN or not self.token.isascii() or not self.token.isprintable() or " " in self.token):
+            raise SettingError(
+                f"`token` has to be {LEAST_TOKEN} characters or more of ASCII without spaces, such as {secrets.token_urlsafe(24)}", "token"
+            )
+        if not self.token and not loopback(self.host):
+            raise SettingError(
+                f"`host={self.host}` lets other machines in: give a `token` that they have to show, or leave `host` out", "host", "loopback"
+            )
+
+    @property
+    def address(self) -> str:
+        """Where a browser finds it."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+    @property
+    def known_hosts(self) -> frozenset[str]:
+        """The host names that requests may be addressed to."""
+        return frozenset(name.lower() for name in (*self.names, *(LOOPBACK if loopback(self.host) else (self.host,))))
+
+
+def loopback(host: str) -> bool:
+    """Whether only this machine reaches an address."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
