@@ -15,7 +15,7 @@ from typing import Any
 from calotype.errors import UserError
 from calotype.files import claim, obstacle
 from calotype.serve.job_store import Job, JobState, JobStore
-from calotype.serve.refusal import Refusal, busy
+from calotype.serve.refusal import FullError, UnknownError
 from calotype.serve.worker import Perform, WorkerProcess
 
 TRIES = 2  # of a job whose worker dies: once more, and then it is lost
@@ -57,14 +57,17 @@ class JobQueue:
         self._stopping = False
         self._at_work: dict[int, WorkerProcess] = {}
         self._threads = [threading.Thread(target=self._serve, args=(place,), name=f"jobs-{place}", daemon=True) for place in range(workers)]
+
+    def start(self) -> None:
+        """Begin to work; until then jobs wait."""
         for thread in self._threads:
             thread.start()
 
     def submit(self, kind: str, request: Mapping[str, Any], payload: Mapping[str, Any] | None = None) -> Job:
-        """Put a job at the end of the queue. Raises `Refusal` (429) where there is no room."""
+        """Put a job at the end of the queue. Raises `FullError` where there is no room."""
         job = self._store.add(kind, request, request if payload is None else payload, self.capacity)
         if job is None:
-            raise busy(f"{self.capacity} jobs wait or run already: ask again later, or cancel some", self.retry_after())
+            raise FullError(f"{self.capacity} jobs wait or run already: ask again later, or cancel some", self.retry_after())
         with self._wake:
             self._wake.notify()
         return job
@@ -74,13 +77,13 @@ class JobQueue:
         return min(600, max(1, math.ceil(self._store.usual_seconds() / self.workers)))
 
     def get(self, job: str) -> Job:
-        """A job by its id. Raises `Refusal` (404) where there is none."""
+        """A job by its id. Raises `UnknownError`."""
         if (found := self._store.get(job)) is None:
-            raise Refusal(404, "there is no such job: it may have been forgotten, as old ones are", "id")
+            raise UnknownError("there is no such job: it may have been forgotten, as old ones are")
         return found
 
     def public(self, job: str) -> dict[str, Any]:
-        """A job as a client sees it. Raises `Refusal` (404) where there is none."""
+        """A job as a client sees it. Raises `UnknownError`."""
         return self.get(job).public(self._store.position(job))
 
     def newest(self, count: int = 100) -> list[dict[str, Any]]:
@@ -96,7 +99,7 @@ class JobQueue:
         return [worker.pid for worker in self._at_work.values() if worker.alive]
 
     def cancel(self, job: str) -> Job:
-        """End a job: at once where it waits, within a second where it runs; one that ended stays as it is. Raises `Refusal` (404) where there is none."""
+        """End a job: at once where it waits, within a second where it runs; one that ended stays as it is. Raises `UnknownError`."""
         if not self.get(job).over and not self._store.cancel_waiting(job):
             self._cancelled.add(job)
             if self.get(job).over:  # it ended in this moment
@@ -116,7 +119,8 @@ class JobQueue:
             self._stopping = True
             self._wake.notify_all()
         for thread in self._threads:
-            thread.join()
+            if thread.ident is not None:
+                thread.join()
         self._store.close()
         if self._hold is not None:
             with suppress(OSError):

@@ -25,9 +25,26 @@ class Refusal(CalotypeError):
         self.status, self.field, self.allowed, self.headers = status, field, allowed, dict(headers or {})
 
 
-def busy(message: str, seconds: int = 1) -> Refusal:
-    """Of a request that there is no room for just now: 429, with the seconds after which to come again."""
-    return Refusal(HTTPStatus.TOO_MANY_REQUESTS, message, headers={"Retry-After": str(max(1, seconds))})
+class FullError(Refusal):
+    """There is no room for one more just now: 429, with the seconds after which to come again."""
+
+    def __init__(self, message: str, retry_after: float = 1) -> None:
+        self.retry_after = max(1, round(retry_after))
+        super().__init__(HTTPStatus.TOO_MANY_REQUESTS, message, headers={"Retry-After": str(self.retry_after)})
+
+
+class UnknownError(Refusal):
+    """Nothing has such an id: 404."""
+
+    def __init__(self, message: str, field: str = "id") -> None:
+        super().__init__(HTTPStatus.NOT_FOUND, message, field)
+
+
+class ConflictError(Refusal):
+    """What is asked for cannot be done in the state that things are in: 409."""
+
+    def __init__(self, message: str, field: str = "", allowed: str = "") -> None:
+        super().__init__(HTTPStatus.CONFLICT, message, field, allowed)
 
 
 def told(message: str, field: str = "", allowed: str = "") -> dict[str, Any]:
@@ -39,7 +56,7 @@ def refusal_of(error: Exception) -> Refusal:
     """What becomes of an error of Calotype: 400 for one that is the user's."""
     if isinstance(error, Refusal):
         return error
-    status = HTTPStatus.BAD_REQUEST if getattr(error, "exit_code", 1) == 2 else HTTPStatus.UNPROCESSABLE_ENTITY
+    status = HTTPStatus.BAD_REQUEST if getattr(error, "exit_code", 1) == 2 else HTTPStatus.INTERNAL_SERVER_ERROR
     if isinstance(error, SettingError):
         return Refusal(status, str(error), error.field, error.allowed)
     return Refusal(status, str(error))

@@ -37,6 +37,12 @@ class Settings:
     max_steps: int = 250  # of a sampler
     max_waiting: int = 256  # requests that wait for a model at once, all together: more are told to come again
     max_seconds: float = 60.0  # of work for one request
+    max_jobs: int = 64  # that wait or run
+    max_job_seconds: float = 3600.0  # of one job
+    max_trainings: int = 2  # that run at once
+    max_minutes: float = 1440.0  # of one training
+    max_streams: int = 64  # of events, at once
+    max_gallery: int = 1 << 30  # bytes of all pictures that are kept
 
     def __post_init__(self) -> None:
         if self.token and (len(self.token) < LEAST_TOKEN or not self.token.isascii() or not self.token.isprintable() or " " in self.token):

@@ -1,0 +1,109 @@
+"""What a worker does: the kinds of jobs, each a function of plain data that calls what the command line calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from calotype.serve.worker import Say
+
+Payload = Mapping[str, Any]
+
+
+def perform(kind: str, payload: Payload, say: Say) -> Mapping[str, Any]:
+    """Do a job of one of `KINDS`."""
+    return KINDS[kind](payload, say)
+
+
+def check(payload: Payload, say: Say) -> dict[str, Any]:
+    """Look at every image of a source, and advise what to train on it, as ``calotype data check`` does."""
+    from dataclasses import asdict
+    from functools import partial
+
+    from calotype.data import check as look
+    from calotype.data import toy
+    from calotype.engine.display import progress
+    from calotype.engine.expected import minutes
+    from calotype.recipes.choice import POINTS, configured, of_check, recognition_of_check
+
+    place, name = payload["place"], payload["name"]
+    if place in toy.POINTS:
+        advice = {"recipe": POINTS, "reasons": {"recipe": "points in the plane"}, "minutes": None}
+        return {"source": name, "about": toy.PointSource(toy.POINTS[place]).about, "check": None, "advice": advice, "recognition": None}
+    found = look(place, progress=progress(say, "looking"), compared=partial(say, "comparing"))
+    advised, recognition = of_check(found), recognition_of_check(found)
+    say("timing the recipe that is advised", 0, 0)
+    expected = minutes(configured(advised), len(found.classes))
+    return {
+        "source": name,
+        "check": found.to_dict() | {"source": name},
+        "advice": asdict(advised) | {"usable_after_minutes": None if expected is None else round(expected, 1)},
+        "recognition": None if recognition is None else asdict(recognition),
+    }
+
+
+def sample(payload: Payload, say: Say) -> dict[str, Any]:
+    """Draw many images, the same as the service draws at once."""
+    from calotype.serve.batching import Row, asked_options, draw_rows, marker_of, width_of
+    from calotype.serve.images import png, text_of
+    from calotype.tasks.sample import load
+
+    asked, generator = payload["request"], load(payload["path"], payload["device"])
+    label, options = generator.label(asked["label"]), asked_options(asked["options"])
+    chosen, width, count = generator.check(options), width_of(generator), asked["n"]
+    rows = [Row(asked["seed"], asked["index"] + place, label) for place in range(count)]
+    images: list[dict[str, Any]] = []
+    say("drawing", 0, count)
+    for first in range(0, count, width):
+        part = rows[first : first + width]
+        for row, image in zip(part, draw_rows(generator, part, chosen), strict=True):
+            data = text_of(png(image, marker_of(generator, row, options)))
+            images.append({"image": data, "seed": row.seed, "index": row.index, "label": asked["label"], "gallery": None})
+        say("drawing", len(images), count)
+    return {"images": images}
+
+
+def evaluate(payload: Payload, say: Say) -> dict[str, Any]:
+    """Judge a run or a model, as ``calotype evaluate`` does; the report of a run goes into its folder."""
+    from calotype.evaluation.evaluate import opened
+    from calotype.evaluation.request import Request
+    from calotype.evaluation.result import to_json
+    from calotype.files import write_text
+    from calotype.report.files import save
+    from calotype.report.page import html
+
+    asked, path = payload["request"], Path(payload["path"])
+    wanted = Request(
+        count=asked["count"], seed=asked["seed"], device=payload["device"], short=asked["short"], slow=not asked["short"], say=say
+    )
+    report = opened(path, wanted)()
+    if (path / "checkpoints").is_dir():
+        save(report, path / "report")
+    write_text(Path(payload["page"]), html(report))
+    said = to_json(report)
+    return {name: said[name] for name in ("status", "verdicts", "scores", "notes")} | {"page": True}
+
+
+def compare(payload: Payload, say: Say) -> dict[str, Any]:
+    """Judge several runs alike and put them on one page, as ``calotype compare`` does."""
+    from calotype.evaluation.evaluate import evaluate_alike
+    from calotype.evaluation.request import Request
+    from calotype.report.compare import told
+    from calotype.report.files import save_comparison
+
+    asked, notes = payload["request"], list[str]()
+    wanted = Request(
+        count=asked["count"], seed=asked["seed"], device=payload["device"], slow=not asked["short"], say=say, tell=notes.append
+    )
+    reports = evaluate_alike([Path(path) for path in payload["paths"]], wanted)
+    save_comparison(reports, Path(payload["page"]))
+    return {"told": told(reports), "page": True}
+
+
+KINDS: dict[str, Callable[[Payload, Say], dict[str, Any]]] = {
+    "check": check,
+    "sample": sample,
+    "evaluate": evaluate,
+    "compare": compare,
+}
