@@ -20,9 +20,15 @@ SOON = 30.0
 
 @pytest.fixture
 def queue(tmp_path: Path) -> Iterator[JobQueue]:
-    jobs = JobQueue(tmp_path / "jobs", perform, capacity=4, seconds=60)
+    jobs = started(tmp_path / "jobs", capacity=4, seconds=60)
     yield jobs
     jobs.close()
+
+
+def started(folder: Path, capacity: int = 64, seconds: float = 3600) -> JobQueue:
+    jobs = JobQueue(folder, perform, capacity=capacity, seconds=seconds)
+    jobs.start()
+    return jobs
 
 
 def until(holds: Callable[[], object], seconds: float = SOON) -> None:
@@ -91,7 +97,7 @@ def alive(pid: int) -> bool:
 
 
 def test_a_job_that_takes_too_long_fails(tmp_path: Path) -> None:
-    queue = JobQueue(tmp_path, perform, seconds=0.3)
+    queue = started(tmp_path, seconds=0.3)
     try:
         job = queue.wait(queue.submit("sleep", {}).id, SOON)
         assert job.state == "failed"
@@ -127,7 +133,7 @@ def test_a_worker_killed_from_outside_again_and_again_hangs_nothing(queue: JobQu
 
 
 def test_a_queue_that_is_closed_goes_on_where_it_was(tmp_path: Path) -> None:
-    queue = JobQueue(tmp_path, perform)
+    queue = started(tmp_path)
     first, second = queue.submit("sleep", {"seconds": 0.3}), queue.submit("double", {"n": 4})
     until(lambda: running(queue, first.id))
     pid = queue.pids()[0]
@@ -135,7 +141,7 @@ def test_a_queue_that_is_closed_goes_on_where_it_was(tmp_path: Path) -> None:
         JobQueue(tmp_path, perform)
     queue.close()
     assert not alive(pid)
-    again = JobQueue(tmp_path, perform)
+    again = started(tmp_path)
     try:
         assert again.wait(first.id, SOON).state == "done"
         assert again.get(first.id).attempts == 1
@@ -153,7 +159,7 @@ def test_what_ran_when_the_service_died_is_marked_and_what_waited_goes_on(tmp_pa
     assert claimed is not None
     assert claimed.id == ran.id
     store.close()  # as a kill does
-    queue = JobQueue(tmp_path, perform)
+    queue = started(tmp_path)
     try:
         assert queue.get(ran.id).state == "lost"
         assert queue.wait(waits.id, SOON).result is not None

@@ -107,7 +107,7 @@ def load_newest(folder: Path, check: Callable[[Checkpoint], object] | None = Non
 
 
 def facts_of_newest(folder: Path) -> dict[str, Any]:
-    """What the newest checkpoint says of itself (`Checkpoint.facts`), without its tensors and unverified: for people. Empty where none does."""
+    """What the newest checkpoint says of itself (`Checkpoint.facts`), without its tensors and unverified; empty where there is none."""
     for path in _generations(folder):
         with suppress(DamagedError):
             return read_json(path / FILES[1])

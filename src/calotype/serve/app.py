@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 
 from calotype import __version__
 from calotype.errors import CalotypeError, printable
-from calotype.serve import routes_models, safety, telemetry
+from calotype.serve import keeping, routes_gallery, routes_jobs, routes_models, routes_runs, safety, telemetry
 from calotype.serve.lanes import Lanes
 from calotype.serve.refusal import Refusal, body_of, refusal_of
 from calotype.serve.settings import Settings
@@ -25,6 +25,7 @@ from calotype.serve.state import State
 def create_app(settings: Settings) -> FastAPI:
     """A service as an ASGI application; its `State` is ``app.state.calotype``."""
     state = State(settings, Shelf(settings.models, settings.device), Lanes(settings.max_waiting, settings.max_seconds))
+    keeping.furnish(state)
     app = FastAPI(
         title="Calotype",
         version=__version__,
@@ -39,7 +40,10 @@ def create_app(settings: Settings) -> FastAPI:
         app.add_exception_handler(error, handler)
     app.include_router(telemetry.router(state))
     app.include_router(routes_models.router(state))
-    # routers of runs, jobs, the gallery and pages: app.include_router(routes_runs.router(state)) ...
+    app.include_router(routes_runs.router(state))
+    app.include_router(routes_jobs.router(state))
+    app.include_router(routes_gallery.router(state))
+    # the router of pages
     # the last one added is the outermost
     app.add_middleware(safety.BodyLimit, limit=settings.max_body)
     app.add_middleware(safety.Guard, settings=settings)
@@ -51,11 +55,14 @@ def create_app(settings: Settings) -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     state: State = app.state.calotype
+    state.jobs.start()
     filling = asyncio.get_running_loop().run_in_executor(None, _fill, state)
     try:
         yield
     finally:
+        state.streams.stop()
         await filling
+        await asyncio.get_running_loop().run_in_executor(None, keeping.clear, state)
         await asyncio.get_running_loop().run_in_executor(None, state.lanes.close)
 
 

@@ -17,7 +17,7 @@ from calotype.files import not_linked
 from calotype.serve.events import ServerEvent
 from calotype.serve.job_store import Job
 from calotype.serve.refusal import Refusal, UnknownError
-from calotype.serve.requests import Asked, IndexField, LabelField, OptionsField, SeedField
+from calotype.serve.requests import Asked, SampleRequest, SeedField
 from calotype.serve.routes_models import opened
 from calotype.serve.routes_runs import COMPARED, PAGE
 from calotype.serve.state import State
@@ -27,14 +27,10 @@ PAGES = 100  # that are kept of jobs: of more the oldest go
 LISTED = 100
 
 
-class ManySamples(Asked):
+class ManySamples(SampleRequest):
     """More images than are drawn at once."""
 
     n: Annotated[int, Field(ge=1, le=4096)] = 64
-    seed: SeedField = 0
-    index: IndexField = 0
-    label: LabelField = None
-    options: OptionsField = {}
 
 
 class Judgement(Asked):

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from calotype.serve.events import Streams
+from calotype.serve.gallery import Gallery
+from calotype.serve.jobs import JobQueue
 from calotype.serve.lanes import Lanes
+from calotype.serve.runs import Runs
 from calotype.serve.settings import Settings
 from calotype.serve.shelf import Shelf
 
@@ -20,9 +26,14 @@ class State:
     settings: Settings
     shelf: Shelf
     lanes: Lanes
-    jobs: Any = None  # long work in processes of its own
-    gallery: Any = None  # what was made and kept
+    place: Path = Path()  # where jobs and the gallery are kept
+    temporary: TemporaryDirectory[str] | None = None  # that place, where it goes with the service
     extra: dict[str, Any] = field(default_factory=dict)  # of tests
+
+    jobs: JobQueue = field(init=False)  # long work in processes of its own; these four are made by `calotype.serve.keeping.furnish`
+    gallery: Gallery = field(init=False)  # what was made and kept
+    runs: Runs = field(init=False)  # those of a folder
+    streams: Streams = field(init=False)  # of events
 
     _batcher: Batcher | None = None
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from calotype.serve.worker import Say
+
+if TYPE_CHECKING:
+    from calotype.evaluation.request import Request
 
 Payload = Mapping[str, Any]
 
@@ -67,16 +70,13 @@ def sample(payload: Payload, say: Say) -> dict[str, Any]:
 def evaluate(payload: Payload, say: Say) -> dict[str, Any]:
     """Judge a run or a model, as ``calotype evaluate`` does; the report of a run goes into its folder."""
     from calotype.evaluation.evaluate import opened
-    from calotype.evaluation.request import Request
     from calotype.evaluation.result import to_json
     from calotype.files import write_text
     from calotype.report.files import save
     from calotype.report.page import html
 
     asked, path = payload["request"], Path(payload["path"])
-    wanted = Request(
-        count=asked["count"], seed=asked["seed"], device=payload["device"], short=asked["short"], slow=not asked["short"], say=say
-    )
+    wanted = _request(payload, say, short=asked["short"])
     report = opened(path, wanted)()
     if (path / "checkpoints").is_dir():
         save(report, path / "report")
@@ -88,17 +88,21 @@ def evaluate(payload: Payload, say: Say) -> dict[str, Any]:
 def compare(payload: Payload, say: Say) -> dict[str, Any]:
     """Judge several runs alike and put them on one page, as ``calotype compare`` does."""
     from calotype.evaluation.evaluate import evaluate_alike
-    from calotype.evaluation.request import Request
     from calotype.report.compare import told
     from calotype.report.files import save_comparison
 
-    asked, notes = payload["request"], list[str]()
-    wanted = Request(
-        count=asked["count"], seed=asked["seed"], device=payload["device"], slow=not asked["short"], say=say, tell=notes.append
-    )
+    wanted = _request(payload, say)
     reports = evaluate_alike([Path(path) for path in payload["paths"]], wanted)
     save_comparison(reports, Path(payload["page"]))
     return {"told": told(reports), "page": True}
+
+
+def _request(payload: Payload, say: Say, *, short: bool = False) -> Request:
+    """How to judge, as a client asked for it."""
+    from calotype.evaluation.request import Request
+
+    asked = payload["request"]
+    return Request(count=asked["count"], seed=asked["seed"], device=payload["device"], short=short, slow=not asked["short"], say=say)
 
 
 KINDS: dict[str, Callable[[Payload, Say], dict[str, Any]]] = {
