@@ -315,6 +315,18 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def cache_folder(cache: Path | None = None) -> Path:
+    """Where downloads and prepared files are kept: what is given, else ``$CALOTYPE_CACHE``, else ``~/.cache/calotype``."""
+    if cache is not None:
+        return cache
+    if named := os.environ.get("CALOTYPE_CACHE"):
+        return expanded(named)
+    try:
+        return Path.home() / ".cache" / "calotype"
+    except RuntimeError:
+        raise UserError("there is no home folder to keep downloads and prepared images in: set CALOTYPE_CACHE to a folder") from None
+
+
 def sha256(path: Path) -> str:
     """The SHA-256 of a file, in hexadecimal."""
     with open(path, "rb") as stream:

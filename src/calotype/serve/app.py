@@ -13,10 +13,11 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from calotype import __version__
-from calotype.errors import CalotypeError, printable
-from calotype.serve import keeping, routes_gallery, routes_jobs, routes_models, routes_runs, safety, telemetry
+from calotype.errors import CalotypeError
+from calotype.serve import keeping, routes_gallery, routes_jobs, routes_models, routes_recipes, routes_runs, safety, telemetry
 from calotype.serve.lanes import Lanes
 from calotype.serve.refusal import Refusal, body_of, refusal_of
+from calotype.serve.requests import invalid
 from calotype.serve.settings import Settings
 from calotype.serve.shelf import Shelf
 from calotype.serve.state import State
@@ -40,6 +41,7 @@ def create_app(settings: Settings) -> FastAPI:
         app.add_exception_handler(error, handler)
     app.include_router(telemetry.router(state))
     app.include_router(routes_models.router(state))
+    app.include_router(routes_recipes.router(state))
     app.include_router(routes_runs.router(state))
     app.include_router(routes_jobs.router(state))
     app.include_router(routes_gallery.router(state))
@@ -55,22 +57,25 @@ def create_app(settings: Settings) -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     state: State = app.state.calotype
+    loop = asyncio.get_running_loop()
     state.jobs.start()
-    filling = asyncio.get_running_loop().run_in_executor(None, _fill, state)
+    filling = loop.run_in_executor(None, _fill, state)
     try:
         yield
     finally:
+        state.stopping = True
         state.streams.stop()
         await filling
-        await asyncio.get_running_loop().run_in_executor(None, keeping.clear, state)
-        await asyncio.get_running_loop().run_in_executor(None, state.lanes.close)
+        await loop.run_in_executor(None, keeping.clear, state)
+        await loop.run_in_executor(None, state.lanes.close)
 
 
 def _fill(state: State) -> None:
+    """Look at the models that were named."""
     try:
         state.shelf.fill()
-    except Exception as error:  # whoever started the service is told, see `calotype.cli.serve`
-        telemetry.log("error", message=printable(str(error)))
+    except Exception:  # `Shelf.problem`, which whoever started the service tells
+        state.on_problem()
 
 
 async def _refused(request: Request, error: Exception) -> Response:
@@ -82,11 +87,9 @@ async def _invalid(request: Request, error: Exception) -> Response:
     """What does not fit the schema of a request: its first field, and what is wrong with it."""
     assert isinstance(error, RequestValidationError)
     first: Any = error.errors()[0]
-    place = [str(part) for part in first["loc"] if part != "body"]
-    field = ".".join(place)
     if first["type"] == "json_invalid":
         return _said(Refusal(400, "the body is no JSON", "body", "JSON"))
-    return _said(Refusal(422, f"`{field}`: {first['msg'].lower()}" if field else first["msg"].lower(), field))
+    return _said(invalid(first))
 
 
 async def _http(request: Request, error: Exception) -> Response:

@@ -23,7 +23,7 @@ from calotype.capabilities import HasDecoder
 from calotype.errors import UserError
 from calotype.provenance.marker import Marker
 from calotype.serve.lanes import Lane
-from calotype.serve.refusal import busy
+from calotype.serve.refusal import FullError
 from calotype.tasks.sample import Generator, Options
 from calotype.types import Condition, Noise, SamplingOptions, mix
 
@@ -113,7 +113,7 @@ class Batcher:
         """
         chosen = generator.check(options)
         if self.waiting + len(rows) > self.most:
-            raise busy("too many images are asked for at once: come again", round(self.lane.spent * self.lane.waiting))
+            raise FullError("too many images are asked for at once: come again", self.lane.spent * self.lane.waiting)
         loop = asyncio.get_running_loop()
         futures = []
         for row in rows:

@@ -69,7 +69,7 @@ class Gallery:
 
     def __init__(self, folder: Path, most_bytes: int = 1 << 30, most: int = MOST) -> None:
         if reason := obstacle(folder, folder=True):
-            raise UserError(f"cannot keep pictures in {folder}: {reason}; choose another folder")
+            raise UserError(f"cannot keep pictures in {folder}: {reason}; choose another `state`")
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.most_bytes, self.most = folder, most_bytes, most
         self._lock = threading.RLock()

@@ -43,11 +43,11 @@ class JobQueue:
 
     def __init__(self, folder: Path, perform: Perform, *, workers: int = 1, capacity: int = 64, seconds: float = 3600.0) -> None:
         if reason := obstacle(folder, folder=True):
-            raise UserError(f"cannot keep jobs in {folder}: {reason}; choose another folder")
+            raise UserError(f"cannot keep jobs in {folder}: {reason}; choose another `state`")
         folder.mkdir(parents=True, exist_ok=True)
         self._hold = claim(folder / "jobs.lock")
         if self._hold is None:
-            raise UserError(f"another service uses {folder}: stop it, or choose another folder")
+            raise UserError(f"another service uses {folder}: stop it, or choose another `state`")
         self.capacity, self.seconds, self.workers = capacity, seconds, workers
         self._perform = perform
         self._store = JobStore(folder / "jobs.sqlite3")

@@ -29,10 +29,10 @@ def furnish(state: State) -> None:
     if settings.state is None:
         state.temporary = tempfile.TemporaryDirectory(prefix="calotype-")
     state.place = Path(state.temporary.name) if state.temporary is not None else Path(settings.state or ".").resolve()
-    state.jobs = JobQueue(state.place, perform, capacity=settings.max_jobs, seconds=settings.max_job_seconds)
-    state.gallery = Gallery(state.place / "gallery", settings.max_gallery)
-    state.runs = Runs(settings.runs, Trainings(state.place / "trainings", settings.max_trainings), sources, state.shelf)
-    state.streams = Streams(settings.max_streams)
+    state.jobs = JobQueue(state.place, perform, workers=settings.workers, capacity=settings.queue, seconds=settings.job_seconds)
+    state.gallery = Gallery(state.place / "gallery", settings.gallery_bytes, settings.gallery_items)
+    state.runs = Runs(settings.runs, Trainings(state.place / "trainings", settings.trainings), sources, state.shelf)
+    state.streams = Streams(settings.streams)
 
 
 def clear(state: State) -> None:

@@ -17,10 +17,11 @@ from calotype.files import not_linked
 from calotype.serve.events import ServerEvent
 from calotype.serve.job_store import Job
 from calotype.serve.refusal import Refusal, UnknownError
-from calotype.serve.requests import Asked, SampleRequest, SeedField
+from calotype.serve.requests import Asked, SampleRequest, SeedField, invalid, parsed
 from calotype.serve.routes_models import opened
 from calotype.serve.routes_runs import COMPARED, PAGE
 from calotype.serve.state import State
+from calotype.serve.work import MOST_IMAGES, PICTURES
 
 JobId = Annotated[str, Path(pattern="^[0-9a-f]{16}$", description="the id of a job, of those that GET /v1/jobs lists")]
 PAGES = 100  # that are kept of jobs: of more the oldest go
@@ -30,7 +31,7 @@ LISTED = 100
 class ManySamples(SampleRequest):
     """More images than are drawn at once."""
 
-    n: Annotated[int, Field(ge=1, le=4096)] = 64
+    n: Annotated[int, Field(ge=1, le=MOST_IMAGES)] = 64
 
 
 class Judgement(Asked):
@@ -56,7 +57,7 @@ class Check(Asked):
 class JobRequest(Asked):
     """A job: of a model or of a run where it is about one, with what is asked of it."""
 
-    kind: Literal["sample", "evaluate", "compare", "check"]
+    kind: Literal["sample", "interpolate", "complete", "restore", "upscale", "colorize", "translate", "evaluate", "compare", "check"]
     model: Annotated[str | None, Field(max_length=40)] = None
     run: Annotated[str | None, Field(max_length=40)] = None
     request: dict[str, Any] = Field(default_factory=dict)
@@ -125,7 +126,7 @@ class JobFollower:
 
 async def _payload(state: State, asked: JobRequest) -> dict[str, Any]:
     """What the worker needs: the request as it is valid, and places. Raises `Refusal` for what cannot be asked."""
-    need = {"sample": ("model",), "evaluate": ("model", "run"), "compare": (), "check": ()}[asked.kind]
+    need = {"evaluate": ("model", "run"), "compare": (), "check": ()}.get(asked.kind, ("model",))
     given = [name for name in ("model", "run") if getattr(asked, name) is not None]
     if need and (len(given) != 1 or given[0] not in need):
         raise Refusal(400, f"a job of kind {asked.kind} is about one {' or one '.join(need)}: give its id", need[0], "an id")
@@ -138,6 +139,11 @@ async def _payload(state: State, asked: JobRequest) -> dict[str, Any]:
         assert asked.model is not None
         held, many = await opened(state, asked.model, "sample"), _valid(ManySamples, asked.request)
         return {"request": many.model_dump(), "path": str(held.path), "device": state.settings.device}
+    if asked.kind in PICTURES:
+        assert asked.model is not None
+        held, body = await opened(state, asked.model, asked.kind), parsed(asked.kind, asked.request).model_dump(by_alias=True)
+        place = {"path": str(held.path), "device": state.settings.device, "max_pixels": state.settings.max_pixels}
+        return {"ability": asked.kind, "request": body, **place}
     facts = {"device": state.settings.device, "page": str(await run_in_threadpool(_place, state))}
     if asked.kind == "compare":
         several = _valid(Comparison, asked.request)
@@ -159,9 +165,7 @@ def _valid(kind: Any, request: dict[str, Any]) -> Any:
     try:
         return kind(**request)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = ".".join(str(part) for part in ("request", *first["loc"]))
-        raise Refusal(422, f"`{field}`: {first['msg'].lower()}", field) from None
+        raise invalid(error.errors(include_url=False)[0]) from None
 
 
 def _place(state: State) -> File:

@@ -72,7 +72,7 @@ def router(state: State) -> APIRouter:
 
         def begin() -> Any:
             given = asked.recipe, asked.source, asked.settings, asked.minutes
-            config = configuration(*given, state.runs.sources, state.runs.start_from, state.settings.max_minutes)
+            config = configuration(*given, state.runs.sources, state.runs.start_from, state.settings.training_minutes)
             return state.runs.begin(config)
 
         return {"run": await run_in_threadpool(begin)}
@@ -129,8 +129,8 @@ def router(state: State) -> APIRouter:
     @routes.post("/runs/{id}/resume", status_code=202)
     async def resume(id: RunId, asked: ResumeRequest) -> dict[str, Any]:
         """Let a run go on from its newest checkpoint."""
-        if asked.minutes is not None and asked.minutes > state.settings.max_minutes:
-            most = state.settings.max_minutes
+        if asked.minutes is not None and asked.minutes > state.settings.training_minutes:
+            most = state.settings.training_minutes
             raise Refusal(400, f"`minutes`: {most:g} are the most here", "minutes", f"a number above 0 and up to {most:g}")
         return {"run": await run_in_threadpool(state.runs.go_on, id, asked.minutes)}
 

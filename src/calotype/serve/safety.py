@@ -12,9 +12,9 @@ import hmac
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
-from urllib.parse import parse_qs, urlencode
+from urllib.parse import parse_qs, quote, urlencode
 
-from calotype.serve.refusal import Refusal, body_of, busy
+from calotype.serve.refusal import FullError, Refusal, body_of
 from calotype.serve.settings import Settings, loopback
 
 Scope = MutableMapping[str, Any]
@@ -22,8 +22,10 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-COOKIE = "calotype-session"
-OPEN = ("/health",)  # that need no token: whether it lives is no secret
+COOKIE = "calotype_session"
+OPEN = ("/health", "/sign-in")  # that need no token: whether it lives is no secret, nor how one shows it
+OPEN_BELOW = "/static/"  # what pages are made of holds nothing private
+SIGN_IN = "/sign-in"  # where a browser without it is sent
 BODY_SECONDS = 30.0  # in which a body has to arrive
 BODIES = 4  # bodies of the largest size that are held at once
 POLICY = (
@@ -109,9 +111,11 @@ class Guard:
             self.require_own(scope)
             if self._token and (token := self._asked(scope)) is not None:
                 return await self._enter(token, scope, send)
-            self.require_token(scope)
             require_json(scope)
+            self.require_token(scope)
         except Refusal as refusal:
+            if refusal.status == 401 and _is_visit(scope):
+                return await _to_sign_in(scope, send)
             return await answer(send, refusal)
         return await self.app(scope, receive, send)
 
@@ -131,7 +135,7 @@ class Guard:
 
     def require_token(self, scope: Scope) -> None:
         """Raise `Refusal` (401) for a request without the token, where there is one."""
-        if not self._token or scope["path"] in OPEN:
+        if not self._token or (scope["method"] in ("GET", "HEAD") and (scope["path"] in OPEN or scope["path"].startswith(OPEN_BELOW))):
             return
         given = headers_of(scope, b"authorization")
         shown = given[0].partition(" ")[2].strip() if len(given) == 1 and given[0].lower().startswith("bearer ") else ""
@@ -167,7 +171,7 @@ class Guard:
             raise Refusal(401, "that is not the token of this service", "token", headers={"WWW-Authenticate": "Bearer"})
         query = parse_qs(scope["query_string"].decode("latin-1"), max_num_fields=16)
         rest = urlencode({name: values for name, values in query.items() if name != "token"}, doseq=True)
-        place = "/" + scope["path"].lstrip("/\\") + (f"?{rest}" if rest else "")  # of this service, whatever the path begins with
+        place = _own(scope["path"]) + (f"?{rest}" if rest else "")
         secure = "" if loopback(self.settings.host) and not self.settings.names else "; Secure" * (scope.get("scheme") == "https")
         cookie = f"{COOKIE}={self._session}; Path=/; HttpOnly; SameSite=Strict{secure}"
         fields = {
@@ -179,6 +183,25 @@ class Guard:
         }
         await send({"type": "http.response.start", "status": 303, "headers": _encoded(fields.items())})
         await send({"type": "http.response.body", "body": b""})
+
+
+def _is_visit(scope: Scope) -> bool:
+    """Whether a person opens a page."""
+    visits = headers_of(scope, b"sec-fetch-mode") == ["navigate"] or any("text/html" in one for one in headers_of(scope, b"accept"))
+    return visits and scope["method"] == "GET" and not scope["path"].startswith("/v1")
+
+
+async def _to_sign_in(scope: Scope, send: Send) -> None:
+    query = scope.get("query_string", b"").decode("latin-1")
+    wanted = {} if b"token=" in scope.get("query_string", b"") else {"to": _own(scope["path"]) + (f"?{query}" if query else "")}
+    place = f"{SIGN_IN}?{urlencode(wanted)}" if wanted else SIGN_IN
+    await send({"type": "http.response.start", "status": 303, "headers": _encoded({"location": place, "content-length": "0"}.items())})
+    await send({"type": "http.response.body", "body": b""})
+
+
+def _own(path: str) -> str:
+    """A path of this service, whatever it begins with: two slashes would lead to another one."""
+    return quote("/" + path.lstrip("/\\"))
 
 
 def require_json(scope: Scope) -> None:
@@ -219,7 +242,7 @@ class BodyLimit:
             if taken + size > self.limit:
                 raise Refusal(413, f"a request has {self.limit:,} bytes at most", "body", f"up to {self.limit:,} bytes")
             if self.held + size > self.room:
-                raise busy("too much is being sent at once: come again")
+                raise FullError("too much is being sent at once: come again")
             taken, self.held = taken + size, self.held + size
 
         try:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 import secrets
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from calotype.errors import SettingError
 
+Logged = Literal["all", "errors", "none"]
 PORT = 8420
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 LEAST_TOKEN = 16  # characters: fewer could be guessed
@@ -25,7 +28,7 @@ class Settings:
     models: tuple[Path, ...] = ()  # runs, model/ folders, and folders of detectors
     runs: Path | None = None  # the folder of runs, where there is one to show
     state: Path | None = None  # where jobs and the gallery are kept; None in memory alone
-    sources: tuple[str, ...] = ()  # folders of images that trainings may be started on, besides the embedded sets
+    sources: Mapping[str, Path] = field(default_factory=dict)  # images that trainings may be started on by name, besides the embedded sets
     host: str = "127.0.0.1"
     port: int = PORT
     names: tuple[str, ...] = ()  # host names by which the service is reached besides its address, as behind a reverse proxy
@@ -37,12 +40,15 @@ class Settings:
     max_steps: int = 250  # of a sampler
     max_waiting: int = 256  # requests that wait for a model at once, all together: more are told to come again
     max_seconds: float = 60.0  # of work for one request
-    max_jobs: int = 64  # that wait or run
-    max_job_seconds: float = 3600.0  # of one job
-    max_trainings: int = 2  # that run at once
-    max_minutes: float = 1440.0  # of one training
-    max_streams: int = 64  # of events, at once
-    max_gallery: int = 1 << 30  # bytes of all pictures that are kept
+    workers: int = 1  # processes for jobs
+    queue: int = 64  # jobs that wait
+    job_seconds: float = 3600.0
+    trainings: int = 2  # at once
+    training_minutes: float = 1440.0  # that one may be asked to take
+    streams: int = 64  # of events at once
+    gallery_bytes: int = 1 << 30
+    gallery_items: int = 10_000
+    log: Logged = "errors"  # requests that get a line on stderr
 
     def __post_init__(self) -> None:
         if self.token and (len(self.token) < LEAST_TOKEN or not self.token.isascii() or not self.token.isprintable() or " " in self.token):

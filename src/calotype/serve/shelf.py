@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from calotype.errors import UserError, printable
+from calotype.serve.options import NoiseOptions, PriorOptions, schema_of
 from calotype.serve.refusal import Refusal
 
 if TYPE_CHECKING:
     from calotype.detect.detector import Detector
+    from calotype.serve.exploring import Move
     from calotype.tasks.classify import TrainedClassifier
     from calotype.tasks.sample import Generator
+
+T = TypeVar("T")
 
 ABILITIES = ("sample", "explore", "interpolate", "complete", "restore", "upscale", "colorize", "translate", "classify", "detect")
 DETECTOR = "detector.safetensors"
@@ -31,7 +34,6 @@ class Held:
     name: str
     facts: dict[str, Any]
     abilities: tuple[str, ...]
-    sampling: Any = None  # the dataclass of its sampling options
     device: str = "auto"
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _opened: dict[str, Any] = field(default_factory=dict)
@@ -42,20 +44,29 @@ class Held:
             can = ", ".join(self.abilities) or "nothing that is asked for here"
             raise Refusal(400, f"{self.name} cannot {ability}: it can {can}", "id", can)
 
-    def generator(self) -> Generator:
-        """The model, ready to draw."""
+    def generator(self, lane: str = "quick") -> Generator:
+        """The model, ready to draw: one for each lane, so that none runs what another looks into."""
+        return self._once(f"generator {lane}", self._loaded)
 
-        def opened() -> Generator:
-            from calotype.serve.lanes import in_time
-            from calotype.tasks.sample import load
+    def directions(self) -> tuple[Move, ...]:
+        """What its codes can be moved along, found once: by a model of its own, for it is looked into by hooks."""
 
-            generator = load(self.path, self.device)
-            for part in generator.model.modules():
-                if next(part.children(), None) is None:
-                    part.register_forward_pre_hook(in_time)
-            return generator
+        def found() -> tuple[Move, ...]:
+            from calotype.serve.exploring import directions
 
-        return self._once("generator", opened)
+            return directions(self._loaded())
+
+        return self._once("directions", found)
+
+    def _loaded(self) -> Generator:
+        from calotype.serve.lanes import in_time
+        from calotype.tasks.sample import load
+
+        generator = load(self.path, self.device)
+        for part in generator.model.modules():
+            if next(part.children(), None) is None:
+                part.register_forward_pre_hook(in_time)
+        return generator
 
     def classifier(self) -> TrainedClassifier:
         """The model, ready to be asked what images show."""
@@ -77,11 +88,12 @@ class Held:
 
         return self._once("detector", opened)
 
-    def _once(self, what: str, opened: Any) -> Any:
+    def _once(self, what: str, opened: Callable[[], T]) -> T:
         with self._lock:
             if what not in self._opened:
                 self._opened[what] = opened()
-            return self._opened[what]
+            found: T = self._opened[what]
+            return found
 
 
 class Shelf:
@@ -130,19 +142,28 @@ class Shelf:
 
     @property
     def models(self) -> list[Held]:
-        """All of them; waits until they have been looked at."""
-        self._filled.wait()
+        """All of them; waits until they have been looked at. Raises `Refusal` (503) where one of them cannot be served."""
+        self._wait()
         with self._lock:
             return list(self._held.values())
 
     def __getitem__(self, id: str) -> Held:
         """The model of an id. Raises `Refusal` (404) for an id that is none."""
-        self._filled.wait()
+        self._wait()
         with self._lock:
             found = self._held.get(id)
         if found is None:
             raise Refusal(404, "there is no such model: GET /v1/models lists them", "id")
         return found
+
+    def _wait(self) -> None:
+        self._filled.wait()
+        if self.problem is not None:
+            raise Refusal(503, f"the service ends, for its models cannot be served: {self.problem}")
+
+    def of_weights(self, sha256: str) -> Held | None:
+        """The first model of these weights."""
+        return next((one for one in self.models if one.facts["sha256"] == sha256), None)
 
 
 def look_at(path: Path, device: str = "auto") -> Held:
@@ -153,14 +174,14 @@ def look_at(path: Path, device: str = "auto") -> Held:
     name = printable(name_of(path))
     if (path / DETECTOR).is_file():
         weights = sha256(path / DETECTOR)
-        facts = {
+        facts: dict[str, Any] = {
             "recipe": "detector",
             "family": "detector",
             "size": None,
             "channels": None,
             "classes": ["REAL", "GENERATED", "CANNOT TELL"],
         }
-        return _held(path, name, weights, facts, ("detect",), None, {}, device)
+        return _held(path, name, weights, facts, ("detect",), {}, device)
     found = stored.find(path)
     kind: Any = MODELS[type(found.config)]
     if found.spec.points is not None:
@@ -175,9 +196,30 @@ def look_at(path: Path, device: str = "auto") -> Held:
         "classes": [printable(one) for one in spec.classes],
         "conditional": _conditional(kind, found.config, spec.classes),
     }
-    from calotype.serve.options import schema_of
+    able, options = abilities_of(kind, spec), schema_of(kind.sampling, found.config)
+    facts |= {"prior": bool(kind.draws and not kind.from_source), "task_options": _task_options(kind, spec, able, options)}
+    return _held(path, name, weights, facts, able, options, device)
 
-    return _held(path, name, weights, facts, abilities_of(kind, spec), kind.sampling, schema_of(kind.sampling, found.config), device)
+
+def _task_options(kind: Any, spec: Any, able: tuple[str, ...], options: dict[str, Any]) -> dict[str, Any]:
+    """The schemas of the options of abilities that take others than samples do."""
+    from calotype.capabilities import Completes
+
+    none = schema_of(NoiseOptions, names=())
+    if kind.from_source:
+        noise = schema_of(NoiseOptions)["properties"] if "sigma" in spec.source.conditioning else {}
+        own = {**options, "properties": {**options["properties"], **noise}}
+        return {one: own if one != "complete" else options for one in able if one not in ("classify",)}
+    found: dict[str, Any] = {}
+    for one in able:
+        if one in ("restore", "upscale", "colorize"):
+            found[one] = schema_of(PriorOptions)
+        elif one == "complete":
+            names = ("label",) if _has(kind, Completes) else ("samples", "steps", "method", "label")
+            found[one] = schema_of(PriorOptions, names=names)
+        elif one in ("explore", "interpolate"):
+            found[one] = none
+    return found
 
 
 def _conditional(kind: Any, config: Any, classes: tuple[str, ...]) -> bool:
@@ -186,11 +228,11 @@ def _conditional(kind: Any, config: Any, classes: tuple[str, ...]) -> bool:
 
 
 def _held(
-    path: Path, name: str, weights: str, facts: Mapping[str, Any], abilities: tuple[str, ...], sampling: Any, options: Any, device: str
+    path: Path, name: str, weights: str, facts: Mapping[str, Any], abilities: tuple[str, ...], options: dict[str, Any], device: str
 ) -> Held:
-    own = hashlib.sha256(json.dumps([weights, facts], sort_keys=True).encode()).hexdigest()[:12]
+    own = hashlib.sha256(f"{name}\n{weights}".encode()).hexdigest()[:12]
     said = {"id": own, "name": name, **facts, "abilities": list(abilities), "options": options, "sha256": weights}
-    return Held(own, path, name, said, abilities, sampling, device)
+    return Held(own, path, name, said, abilities, device)
 
 
 def abilities_of(kind: Any, spec: Any) -> tuple[str, ...]:
@@ -209,10 +251,10 @@ def abilities_of(kind: Any, spec: Any) -> tuple[str, ...]:
         able.add("sample")
         if _has(kind, HasLatents):
             able |= {"explore", "interpolate"}
-        if _has(kind, Completes) or _has(kind, Denoises) or _has(kind, HasLatents):
+        if _has(kind, Completes):
             able.add("complete")
-        if _has(kind, Denoises) or _has(kind, HasLatents):
-            able |= {"restore", "upscale"} | ({"colorize"} if spec.channels == 3 else set())
+        if _has(kind, Denoises):  # other priors search for latents, which takes longer than a request may
+            able |= {"complete", "restore", "upscale"} | ({"colorize"} if spec.channels == 3 else set())
     if _has(kind, Classifies) and spec.classes:
         able.add("classify")
     return tuple(one for one in ABILITIES if one in able)

@@ -3,7 +3,7 @@ from a client."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,23 +23,20 @@ TESTBEDS = {
 
 
 class Sources:
-    """Sources by name.
+    """Sources by name; ``places`` are those besides the embedded ones.
 
     Raises:
-        UserError: for a folder or file that is not there.
+        UserError: for a folder or file that is not there, and for a name that is that of an embedded set.
     """
 
-    def __init__(self, places: Iterable[str | Path] = ()) -> None:
+    def __init__(self, places: Mapping[str, Path] | None = None) -> None:
         self._places: dict[str, Path] = {}
-        for place in places:
-            path = Path(place).expanduser().resolve()
-            if not path.exists():
-                raise UserError(f"`sources`: {path} does not exist: name folders, zip archives or prepared files")
-            name, number = printable(path.name) or "images", 1
-            while name in self._places or name in EMBEDDED or name in TESTBEDS:
-                number += 1
-                name = f"{printable(path.name)} ({number})"
-            self._places[name] = path
+        for name, place in (places or {}).items():
+            if name in EMBEDDED or name in TESTBEDS:
+                raise UserError(f"`sources`: {name} is the name of an embedded set: choose another")
+            if not place.exists():
+                raise UserError(f"`sources`: {place} does not exist: name folders, zip archives or prepared files")
+            self._places[name] = place.absolute()
 
     @property
     def listed(self) -> list[dict[str, Any]]:

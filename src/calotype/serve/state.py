@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from calotype.serve.counts import Counts
 from calotype.serve.events import Streams
 from calotype.serve.gallery import Gallery
 from calotype.serve.jobs import JobQueue
@@ -26,9 +28,11 @@ class State:
     settings: Settings
     shelf: Shelf
     lanes: Lanes
+    counts: Counts = field(default_factory=Counts)
+    on_problem: Callable[[], None] = lambda: None  # called where the models that were named cannot be served
+    stopping: bool = False
     place: Path = Path()  # where jobs and the gallery are kept
     temporary: TemporaryDirectory[str] | None = None  # that place, where it goes with the service
-    extra: dict[str, Any] = field(default_factory=dict)  # of tests
 
     jobs: JobQueue = field(init=False)  # long work in processes of its own; these four are made by `calotype.serve.keeping.furnish`
     gallery: Gallery = field(init=False)  # what was made and kept

@@ -10,8 +10,11 @@ from calotype.serve.worker import Say
 
 if TYPE_CHECKING:
     from calotype.evaluation.request import Request
+    from calotype.serve.settings import Settings
 
 Payload = Mapping[str, Any]
+MOST_IMAGES, MOST_STEPS, PIXELS = 4096, 10_000, 64 << 20  # of a job: images, steps of a sampler, pixels of all that is drawn
+PICTURES = ("interpolate", "complete", "restore", "upscale", "colorize", "translate")  # abilities that may take longer than a request
 
 
 def perform(kind: str, payload: Payload, say: Say) -> Mapping[str, Any]:
@@ -48,23 +51,38 @@ def check(payload: Payload, say: Say) -> dict[str, Any]:
 
 def sample(payload: Payload, say: Say) -> dict[str, Any]:
     """Draw many images, the same as the service draws at once."""
-    from calotype.serve.batching import Row, asked_options, draw_rows, marker_of, width_of
-    from calotype.serve.images import png, text_of
+    from calotype.serve.batching import asked_options, draw_rows, width_of
+    from calotype.serve.performing import rows_of, sampled
+    from calotype.serve.routes_jobs import ManySamples
     from calotype.tasks.sample import load
 
-    asked, generator = payload["request"], load(payload["path"], payload["device"])
-    label, options = generator.label(asked["label"]), asked_options(asked["options"])
-    chosen, width, count = generator.check(options), width_of(generator), asked["n"]
-    rows = [Row(asked["seed"], asked["index"] + place, label) for place in range(count)]
-    images: list[dict[str, Any]] = []
-    say("drawing", 0, count)
-    for first in range(0, count, width):
-        part = rows[first : first + width]
-        for row, image in zip(part, draw_rows(generator, part, chosen), strict=True):
-            data = text_of(png(image, marker_of(generator, row, options)))
-            images.append({"image": data, "seed": row.seed, "index": row.index, "label": asked["label"], "gallery": None})
-        say("drawing", len(images), count)
-    return {"images": images}
+    asked, generator = ManySamples(**payload["request"]), load(payload["path"], payload["device"])
+    options, width = generator.check(asked_options(asked.options)), width_of(generator)
+    rows, drawn = rows_of(generator, asked, _limits(PIXELS)), list[Any]()
+    say("drawing", 0, asked.n)
+    for first in range(0, asked.n, width):
+        drawn += list(draw_rows(generator, rows[first : first + width], options))
+        say("drawing", len(drawn), asked.n)
+    return sampled(generator, rows, drawn, asked).as_json()
+
+
+def ask(payload: Payload, say: Say) -> dict[str, Any]:
+    """What a model answers to a request of any ability, however long that takes."""
+    from calotype.serve.performing import made
+    from calotype.serve.requests import parsed
+    from calotype.serve.shelf import look_at
+
+    say(payload["ability"], 0, 0)
+    held = look_at(Path(payload["path"]), payload["device"])
+    asked = parsed(payload["ability"], payload["request"])
+    return made(held, payload["ability"], asked, _limits(payload["max_pixels"])).as_json()
+
+
+def _limits(pixels: int) -> Settings:
+    """What a job may be asked for: what stands in the way of a request alone is its time."""
+    from calotype.serve.settings import Settings
+
+    return Settings(max_images=MOST_IMAGES, max_pixels=pixels, max_steps=MOST_STEPS)
 
 
 def evaluate(payload: Payload, say: Say) -> dict[str, Any]:
@@ -108,6 +126,7 @@ def _request(payload: Payload, say: Say, *, short: bool = False) -> Request:
 KINDS: dict[str, Callable[[Payload, Say], dict[str, Any]]] = {
     "check": check,
     "sample": sample,
+    **dict.fromkeys(PICTURES, ask),
     "evaluate": evaluate,
     "compare": compare,
 }
