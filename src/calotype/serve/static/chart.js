@@ -23,9 +23,8 @@ export function groups(rows) {
 function stem(key) {
   const [player, name] = key.includes("/") ? key.split("/") : ["", key];
   if (name === "loss" || name.endsWith("gradient_norm")) return name.replaceAll("_", " ");
-  if (name === "images_per_second" || name === "lr_scale") return name.replaceAll("_", " ");
-  const first = name.split("_")[0];
-  return `${player ? `${player} ` : ""}${first} …`;
+  if (name === "images_per_second" || name === "lr_scale" || /(accuracy|auc)$/.test(name)) return name.replaceAll("_", " ");
+  return `${player ? `${player} ` : ""}${name.split("_")[0]}_*`;
 }
 
 /** The ends of an axis and the ticks between them, on round numbers. */
@@ -57,13 +56,14 @@ function thinned(points) {
 export function chart(title, series) {
   const id = fresh("chart");
   const said = el("span", { class: "quiet" });
+  const values = series.map(() => el("output", {}));
   const drawing = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", tabindex: 0, "aria-labelledby": `${id}-title` });
   const box = el(
     "figure",
     { class: "chart", dataset: { title } },
     el("figcaption", {}, el("span", { id: `${id}-title` }, title), said),
     drawing,
-    series.length > 1 ? el("ul", { class: "legend" }, series.map((one, index) => el("li", { class: `s${index % 5}` }, one.name))) : "",
+    series.length > 1 ? el("ul", { class: "legend" }, series.map((one, index) => el("li", { class: `s${index % 5}` }, one.name, values[index]))) : "",
   );
   let curves = [];
   let [x, y, cursor] = [null, null, null];
@@ -75,9 +75,9 @@ export function chart(title, series) {
     const all = curves.flat();
     drawing.replaceChildren();
     if (!all.length) return;
-    const values = all.map((point) => point[1]);
+    const heights = all.map((point) => point[1]);
     const steps = all.map((point) => point[0]);
-    y = ticks(least(values), most(values));
+    y = ticks(least(heights), most(heights));
     x = ticks(least(steps), most(steps));
     y.at.forEach((value) => drawing.append(
       svg("line", { class: "axis", x1: LEFT, x2: WIDTH - RIGHT, y1: up(value), y2: up(value) }),
@@ -103,8 +103,9 @@ export function chart(title, series) {
   }
   function tell(near) {
     const last = near ?? curves.map((points) => points.at(-1));
-    const values = last.map((one) => (one ? number(one[1], 3) : "none")).join(" · ");
-    said.textContent = near ? `step ${number(near.find(Boolean)[0])}: ${values}` : values;
+    last.forEach((one, index) => (values[index].value = one ? number(one[1], 3) : "none"));
+    const at = near ? `step ${number(near.find(Boolean)[0])}` : "";
+    said.textContent = series.length > 1 ? at : [at, values[0].value].filter(Boolean).join(": ");
   }
   function leave() {
     cursor = null;

@@ -18,11 +18,10 @@ function table(caption, columns, rows) {
 const plain = (value) => (value === null || value === undefined ? "none" : typeof value === "object" ? JSON.stringify(value) : typeof value === "number" ? number(value) : String(value));
 
 function scoreOf(score) {
-  if (score === null || score === undefined) return "none";
-  if (typeof score !== "object") return plain(score);
-  const value = plain(score.value ?? score.estimate);
-  const bounds = score.interval ?? score.range;
-  return bounds ? `${value} (${bounds.map((one) => number(one, 3)).join(" to ")})` : value;
+  if (!score) return "none";
+  const place = score.ranks && (score.ranks[0] === score.ranks[1] ? `place ${score.ranks[0]}` : `place ${score.ranks[0]} or ${score.ranks[1]}`);
+  const beside = [score.interval && score.interval.map((one) => number(one, 3)).join(" to "), place].filter(Boolean).join(" · ");
+  return el("span", {}, number(score.value), beside && el("span", { class: "quiet block" }, beside));
 }
 
 function curvesOf(runs, logs) {
@@ -56,8 +55,8 @@ function judged(ids) {
 function draw(answer, logs, grids) {
   const { runs } = answer;
   const names = runs.map((run) => el("a", { href: `/runs/${encodeURIComponent(run.id)}` }, run.name));
-  const settings = Object.entries(answer.settings ?? {}).map(([name, values]) => [name, ...runs.map((run, index) => plain(Array.isArray(values) ? values[index] : values[run.id]))]);
-  const scores = Object.entries(answer.scores ?? {}).map(([name, values]) => [name, ...runs.map((run, index) => scoreOf(Array.isArray(values) ? values[index] : values[run.id]))]);
+  const settings = answer.settings.map((one) => [one.name, ...one.values.map(plain)]);
+  const scores = answer.scores.map((one) => [one.name, ...one.values.map(scoreOf)]);
   const newest = runs.map((run, index) => {
     const last = grids[index].samples.at(-1);
     const image = last && el("img", { class: "pixels", alt: `Samples of ${run.name} at step ${last.step}`, src: `/v1/runs/${encodeURIComponent(run.id)}/samples/${last.n}` });
@@ -79,9 +78,8 @@ try {
   } else {
     const query = asked.map((run) => `run=${encodeURIComponent(run)}`).join("&");
     const answer = await get(`/v1/compare?${query}`);
-    const of = (what) => Promise.all(answer.runs.map((run) => get(`/v1/runs/${encodeURIComponent(run.id)}/${what}`)));
-    const [logs, grids] = await Promise.all([of("log"), of("samples")]);
-    draw(answer, logs.map((one) => one.rows.filter((row) => !row.event)), grids);
+    const grids = await Promise.all(answer.runs.map((run) => get(`/v1/runs/${encodeURIComponent(run.id)}/samples`)));
+    draw(answer, answer.runs.map((run) => answer.logs[run.id].filter((row) => !row.event)), grids);
   }
 } catch (error) {
   problem(place, error);

@@ -14,18 +14,18 @@ function narrowed(schema) {
 const low = (schema) => schema.minimum ?? schema.exclusiveMinimum;
 const high = (schema) => schema.maximum ?? schema.exclusiveMaximum;
 
-function words(value) {
-  if (value === null || value === undefined) return "the model's own";
+function words(value, own) {
+  if (value === null || value === undefined) return own;
   if (Array.isArray(value)) return value.join(", ") || "none";
   return String(value);
 }
 
 /** One field. `read()` gives its value, undefined where it says what it says by default. */
-export function field(name, given) {
+export function field(name, given, own = "the model's own") {
   const [schema, optional] = narrowed(given);
   const id = fresh("field");
   const standard = given.default;
-  const control = chooser(id, schema, optional, standard) ?? line(id, schema, standard);
+  const control = chooser(id, schema, optional, standard, own) ?? line(id, schema, standard, own);
   const help = given.description ?? given.help;
   const place = el("p", { class: "wrong", id: `${id}-wrong` });
   control.setAttribute("aria-describedby", `${id}-help ${id}-wrong`);
@@ -48,9 +48,10 @@ export function field(name, given) {
   };
 }
 
-/** A name of a setting as a word: the last part of its place. */
+/** The name of an option as a word; a setting keeps its place in the configuration, by which the docs know it. */
 function title(name) {
-  const word = name.split(".").at(-1).replaceAll("_", " ");
+  if (name.includes(".")) return name;
+  const word = name.replaceAll("_", " ");
   return word[0].toUpperCase() + word.slice(1);
 }
 
@@ -62,17 +63,17 @@ function range(schema) {
   return "";
 }
 
-function chooser(id, schema, optional, standard) {
+function chooser(id, schema, optional, standard, own) {
   if (schema.type === "boolean" && !optional) return el("input", { type: "checkbox", id, checked: Boolean(standard) });
   const choices = schema.enum ?? (schema.type === "boolean" ? [true, false] : schema.const !== undefined ? [schema.const] : null);
   if (!choices || schema.several) return null;
-  const own = optional || standard === undefined ? [el("option", { value: "" }, words(null))] : [];
-  const select = el("select", { id }, own, choices.map((choice) => el("option", { value: JSON.stringify(choice) }, words(choice))));
+  const none = optional || standard === undefined ? el("option", { value: "" }, own) : null;
+  const select = el("select", { id }, none, choices.map((choice) => el("option", { value: JSON.stringify(choice) }, words(choice, own))));
   if (standard !== undefined && standard !== null) select.value = JSON.stringify(standard);
   return select;
 }
 
-function line(id, schema, standard) {
+function line(id, schema, standard, own) {
   const numeric = schema.type === "integer" || schema.type === "number";
   return el("input", {
     id,
@@ -83,7 +84,7 @@ function line(id, schema, standard) {
     list: schema.examples ? `${id}-examples` : null,
     inputmode: numeric ? (schema.type === "integer" ? "numeric" : "decimal") : null,
     autocomplete: "off",
-    placeholder: words(standard ?? null),
+    placeholder: words(standard, own),
   });
 }
 
@@ -101,8 +102,8 @@ function read(control, schema, optional, standard) {
 }
 
 /** The fields of a whole schema. `refused(error)` shows an error at its field, and says whether there was one. */
-export function fields(schema, wanted = () => true) {
-  const made = Object.entries(schema?.properties ?? {}).filter(([name, one]) => wanted(name, one)).map(([name, one]) => field(name, one));
+export function fields(schema, wanted = () => true, own = undefined) {
+  const made = Object.entries(schema?.properties ?? {}).filter(([name, one]) => wanted(name, one)).map(([name, one]) => field(name, one, own));
   return {
     list: made,
     boxes: made.map((one) => one.box),

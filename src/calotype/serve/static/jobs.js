@@ -14,7 +14,7 @@ export function finished(id, tell = () => {}) {
       tell(job);
       if (!known(job.state)) return;
       close();
-      if (job.state === "done") resolve(job.result ?? {});
+      if (job.state === "done") get(`/v1/jobs/${id}`).then((whole) => resolve(whole.result ?? {}), reject);
       else reject(new Refusal(job.error?.message ?? (job.state === "cancelled" ? "The work was called off." : "The work was lost; start it again."), 0, job.error?.field, job.error?.allowed));
     };
     const look = () => get(`/v1/jobs/${id}`).then((answer) => hear(answer.job ?? answer), (error) => { close(); reject(error); });

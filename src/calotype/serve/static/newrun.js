@@ -31,8 +31,8 @@ export async function form(place, started) {
     const one = recipes.find((each) => each.name === recipe.value);
     about.textContent = one.help ?? "";
     const main = (name, schema) => schema.main === true;
-    const first = fields(one.settings, main);
-    const rest = fields(one.settings, (name, schema) => !main(name, schema));
+    const first = fields(one.settings, main, "automatic");
+    const rest = fields(one.settings, (name, schema) => !main(name, schema), "automatic");
     made = joined(first, rest);
     const sought = el("input", { type: "search", placeholder: "find a setting", "aria-label": "Find a setting" });
     const grouped = groups(rest);

@@ -17,6 +17,7 @@ const further = el("div", { class: "charts" });
 const more = el("details", { class: "more", hidden: true }, el("summary", {}, "More curves"), further);
 const scrub = el("div", { class: "scrub" });
 const verdicts = el("ul", { class: "verdicts", "aria-live": "polite" });
+const others = el("details", { class: "more", hidden: true });
 const facts = el("div");
 const report = el("section", { "aria-label": "Report" });
 
@@ -122,7 +123,12 @@ async function showSamples() {
 
 function showVerdicts() {
   const all = run.verdicts ?? [];
-  verdicts.replaceChildren(...all.map((one) => el("li", { class: `is-${one.status.toLowerCase().replaceAll(" ", "-")}` }, el("div", { class: "row" }, status(one.status), el("strong", {}, one.name)), el("p", {}, coded(one.text ?? "")))));
+  const show = (one) => el("li", { class: `is-${one.status.toLowerCase().replaceAll(" ", "-")}` }, el("div", { class: "row" }, status(one.status), el("strong", {}, one.name)), el("p", {}, coded(one.text ?? "")));
+  const worse = all.filter((one) => ["FAIL", "WARN"].includes(one.status));
+  const rest = all.filter((one) => !worse.includes(one));
+  verdicts.replaceChildren(...worse.map(show));
+  others.hidden = !rest.length;
+  others.replaceChildren(el("summary", {}, [`${rest.filter((one) => one.status === "PASS").length} passed`, ...["CANNOT TELL", "NOT APPLICABLE"].map((word) => [word, rest.filter((one) => one.status === word).length]).filter(([, many]) => many).map(([word, many]) => `${many} ${word.toLowerCase()}`)].join(", ")), el("ul", { class: "verdicts" }, rest.map(show)));
   if (!all.length) verdicts.replaceChildren(el("li", { class: "quiet" }, run.state === "training" ? "No verdict yet. What looks wrong while it trains is said here." : "No verdict was raised."));
 }
 
@@ -187,10 +193,11 @@ try {
   log.rows.forEach(row);
   root.replaceChildren(head, wrong,
     el("div", { class: "panes" },
-      el("section", { "aria-label": "Curves" }, el("h2", {}, "Curves"), curves, more),
-      el("div", { class: "stack wide" },
+      el("div", { class: "column" },
+        el("section", { "aria-label": "Curves" }, el("h2", {}, "Curves"), curves, more),
+        el("section", { "aria-label": "Verdicts" }, el("h2", {}, "Verdicts"), verdicts, others)),
+      el("div", { class: "column" },
         el("section", { "aria-label": "Samples" }, el("h2", {}, "Samples"), scrub),
-        el("section", { "aria-label": "Verdicts" }, el("h2", {}, "Verdicts"), verdicts),
         el("section", { "aria-label": "Facts" }, el("h2", {}, "Facts"), facts))),
     report);
   take(answer.run ?? answer);

@@ -42,7 +42,7 @@ function draw(runs) {
       el("td", {}, run.started ? when(run.started) : ""));
   });
   const head = ["", "run", "recipe", "images", "state", "steps", "verdicts", "started"].map((word) => el("th", { scope: "col" }, word || el("span", { class: "unseen" }, "compare")));
-  const table = el("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": "Table of runs" }, el("table", {}, el("thead", {}, el("tr", {}, head)), el("tbody", {}, rows)));
+  const table = el("div", { class: "scroll table-of-runs", tabindex: 0, role: "group", "aria-label": "Table of runs" }, el("table", {}, el("thead", {}, el("tr", {}, head)), el("tbody", {}, rows)));
   list.replaceChildren(table, el("div", { class: "row acts" }, compare, hint));
   const count = () => {
     const many = list.querySelectorAll("input:checked").length;
@@ -72,6 +72,7 @@ async function open() {
   place.hidden = !showing;
   opener.setAttribute("aria-expanded", String(showing));
   opener.textContent = showing ? "Close" : "New training";
+  opener.classList.toggle("primary", !showing);
   if (showing) {
     await form(place, (run) => location.assign(`/runs/${encodeURIComponent(run.id)}`));
     announce("Form for a new training");

@@ -1,6 +1,6 @@
 // What an image shows, whether it was generated, and where it says that it comes from.
 
-import { announce, el, number, status } from "./dom.js";
+import { announce, coded, el, number } from "./dom.js";
 import { post } from "./api.js";
 import { picture, well } from "./picture.js";
 import { work } from "./work.js";
@@ -45,8 +45,17 @@ function classes(said) {
 }
 
 function verdict(said) {
-  const word = said.verdict ?? said.answer ?? said.status ?? "";
-  return [el("h2", {}, word ? status(word) : "The detector's answer"), said.text || said.reason ? el("p", {}, said.text ?? said.reason) : "", table(rest(said, ["verdict", "answer", "text", "reason"]))];
+  if (said.error) return [el("h2", {}, "This image cannot be judged"), el("p", {}, said.error)];
+  const words = { GENERATED: "Generated", REAL: "Not generated, as far as it can tell", "CANNOT TELL": "It cannot tell" };
+  const share = said.probability;
+  const evidence = (said.evidence ?? []).map((one) => el("li", {}, `${one.kind}: ${number(one.value, 3)}, separates its samples from real images with AUC ${number(one.auc, 2)}`));
+  return [
+    el("h2", {}, words[said.answer] ?? said.answer),
+    share !== null && share !== undefined ? el("ol", { class: "bars" }, el("li", {}, el("span", { class: "bar-name" }, "generated"), el("meter", { min: 0, max: 1, value: share, "aria-hidden": "true" }), el("span", { class: "bar-value" }, percent(share)))) : "",
+    ...[said.reason, said.marker].filter(Boolean).map((words) => el("p", {}, coded(words))),
+    evidence.length ? el("ul", {}, evidence) : "",
+    ...[said.doubt, said.trust].filter(Boolean).map((words) => el("p", { class: "caution" }, coded(words))),
+  ];
 }
 
 const FIRST = ["making", "recipe", "seed", "index", "label"]; // of a marker, in the order in which people ask
