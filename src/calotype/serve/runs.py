@@ -274,6 +274,9 @@ class Runs:
         before = self._shelved.get(run.folder)
         if mark is None or state in ("training", "stopping"):
             return None
+        if before is None:  # it may be one of those that were named when the service started
+            named = next((held.id for held in self.shelf.models if held.path.resolve() == run.folder), None)
+            before = None if named is None else (mark, named)
         if before is None or before[0] != mark:
             if before is not None and before[1] is not None:
                 self.shelf.remove(before[1])
@@ -281,5 +284,6 @@ class Runs:
                 id: str | None = self.shelf.add(run.folder).id
             except (CalotypeError, OSError):  # a testbed's, or one that is damaged
                 id = None
-            before = self._shelved[run.folder] = mark, id
+            before = mark, id
+        self._shelved[run.folder] = before
         return before[1]
