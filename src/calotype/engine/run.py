@@ -194,11 +194,13 @@ class Run:
     @property
     def trainer(self) -> int | None:
         """The process that is training here, to which SIGTERM says to stop in order; 0 where it does not say, None where there is none."""
-        path = self.folder / ".lock"
-        if not claimed(path):
-            return None
+        return self.trained_by if claimed(self.folder / ".lock") else None
+
+    @property
+    def trained_by(self) -> int:
+        """The process that trained here last, or does; 0 where nothing says so."""
         with suppress(OSError, ValueError):
-            return max(0, int(read_bytes(path, 20)))
+            return max(0, int(read_bytes(self.folder / ".lock", 20)))
         return 0
 
     def sweep(self) -> None:

@@ -26,7 +26,7 @@ def compared(runs: Runs, ids: Sequence[str]) -> Row:
     if len(set(ids)) < 2:
         raise Refusal(400, "a comparison needs two different runs or more", "run", "ids of runs")
     views = [runs.view(id) for id in ids]
-    logs = {}
+    logs: dict[str, list[Row]] = {}
     for id in ids:
         logs[id] = []
         with suppress(UserError):

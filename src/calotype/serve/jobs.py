@@ -147,7 +147,8 @@ class JobQueue:
                     worker = self._at_work[place] = WorkerProcess(self._perform)
                 self._watch(job, worker)
             except (OSError, sqlite3.Error) as error:  # no process can be started, or the disk is full: the queue goes on
-                worker = self._given_up(job, worker, error)
+                self._given_up(job, worker, error)
+                worker = None
             idle = time.monotonic()
         if worker is not None:
             worker.kill()

@@ -102,7 +102,7 @@ class Runs:
     def start_from(self, id: str) -> str:
         """What `train.start` is for the id of a run. Raises `UnknownError`, and `ConflictError` where it holds no model yet."""
         run = self.run(id)
-        if not (run.model / "model.safetensors").isfile_of():
+        if not (run.model / "model.safetensors").is_file():
             raise ConflictError("that run holds no model yet to start from", "train.start")
         return str(run.folder)
 
@@ -139,7 +139,9 @@ class Runs:
 
     def stop(self, id: str) -> Row:
         """Tell the training of a run to end in order. Raises `UnknownError`, `ConflictError`."""
-        run = self.run(id)
+        run, state = self.run(id), self.view(id)["state"]
+        if state not in ("training", "stopping"):
+            raise ConflictError(f"this run is {state}: there is nothing to stop", "id")
         self.trainings.stop(id, run.folder, run.trainer)
         return self.view(id)
 
@@ -155,7 +157,7 @@ class Runs:
             return []
         begun = {Path(one.run) for one in self.trainings.known().values()}
         try:
-            there = [path for path in self.folder.iterdir() if (path / "config.json").isfile_of() or path in begun]
+            there = [path for path in self.folder.iterdir() if (path / "config.json").is_file() or path in begun]
         except OSError:
             return []
         return sorted((path for path in there if path.is_dir()), key=changed, reverse=True)[:MOST]
@@ -179,7 +181,7 @@ class Runs:
         from calotype.engine.run import Run
 
         def read() -> tuple[Config | None, Row, str]:
-            if not (path / "config.json").isfile_of():
+            if not (path / "config.json").is_file():
                 return None, {}, ""
             try:
                 return *Run(path).read_config(), ""
@@ -211,12 +213,14 @@ class Runs:
             message = self.trainings.doing(id) if alive and not rows else ""
         else:
             state, message = self._ended(id, rows, run, config, complete, damage)
-        source = config.data.source if config is not None else ""
+            message = "its report is being made" if alive and state == "finished" else message
+        asked = {} if config is not None else self.trainings.asked(id)  # what the folder does not say yet
+        source = config.data.source if config is not None else asked.get("data", {}).get("source", "")
         began = known.started if known is not None and config is None else changed(path / "config.json")
         return {
             "id": id,
             "name": printable(path.name),
-            "recipe": config.recipe if config is not None else _recipe(path),
+            "recipe": config.recipe if config is not None else asked.get("recipe", ""),
             "source": self.sources.name(source) if source else "",
             "state": state,
             "step": step,
@@ -226,7 +230,7 @@ class Runs:
             "message": message,
             "verdicts": self._verdicts(path, rows),
             "model": self._model(run, state),
-            "report": (path / "report" / "report.html").isfile_of(),
+            "report": (path / "report" / "report.html").is_file(),
             "samples": len(run.grids()),
             "can": {"stop": state == "training", "resume": state in ("stopped", "finished") and config is not None},
         }
@@ -238,14 +242,15 @@ class Runs:
         if complete:
             return "finished", ""
         said = self.trainings.outcome(id) or {}
-        fresh = self.trainings.ended(id) >= max(changed(run.folder / "log.jsonl"), changed(run.folder / "config.json")) - 1
+        known = self.trainings.get(id)
+        fresh = known is not None and run.trained_by in (0, known.pid)  # nobody has gone on with it since
         if fresh and isinstance(said.get("error"), str) and said.get("exit_code") != 130:
             return "failed", printable(said["error"])[:1000]
         if rows and rows[-1].get("event") == "gave up":
             return "failed", "its numbers were not finite again and again: train anew with a smaller `optimizer.lr`"
         if config is None:
             return "failed", "it ended before its first step" + (f": {told}" if (told := self.trainings.doing(id)) else "")
-        if fresh and self.trainings.get(id) is not None and not said:
+        if fresh and not said:
             return "stopped", "its process ended without a word, as one that was killed does: nothing saved is lost, and it can be resumed"
         return "stopped", ""
 
@@ -269,6 +274,9 @@ class Runs:
         before = self._shelved.get(run.folder)
         if mark is None or state in ("training", "stopping"):
             return None
+        if before is None:  # it may be one of those that were named when the service started
+            named = next((held.id for held in self.shelf.models if held.path.resolve() == run.folder), None)
+            before = None if named is None else (mark, named)
         if before is None or before[0] != mark:
             if before is not None and before[1] is not None:
                 self.shelf.remove(before[1])
@@ -276,12 +284,6 @@ class Runs:
                 id: str | None = self.shelf.add(run.folder).id
             except (CalotypeError, OSError):  # a testbed's, or one that is damaged
                 id = None
-            before = self._shelved[run.folder] = mark, id
+            before = mark, id
+        self._shelved[run.folder] = before
         return before[1]
-
-
-def _recipe(path: Path) -> str:
-    """What the name of a folder says that has no configuration yet."""
-    from calotype.recipes import RECIPES
-
-    return max((name for name in RECIPES if path.name.startswith(f"{name}-")), key=len, default="")

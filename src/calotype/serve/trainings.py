@@ -118,12 +118,11 @@ class Trainings:
             return None
         return said if isinstance(said, dict) else None
 
-    def ended(self, id: str) -> float:
-        """When the newest process of a run last wrote anything, in seconds since 1970; 0 where nothing is known."""
-        try:
-            return max((self.folder / f"{id}{suffix}").stat().st_mtime for suffix in (".out", ".err"))
-        except OSError:
-            return 0.0
+    def asked(self, id: str) -> dict[str, Any]:
+        """The configuration that a training was started with here; empty where none was."""
+        with suppress(DamagedError):
+            return read_json(self.folder / f"{id}.config.json")
+        return {}
 
     def doing(self, id: str) -> str:
         """The last line of what a training tells people: what it does before its first step, and its last words."""
