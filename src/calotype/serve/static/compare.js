@@ -26,7 +26,9 @@ function scoreOf(score) {
 
 function curvesOf(runs, logs) {
   const all = groups(logs.flat());
-  const charts = Object.values(all).flat().slice(0, 12).map((key) => {
+  const shared = (key) => logs.filter((rows) => rows.some((row) => typeof row[key] === "number")).length;
+  const keys = Object.values(all).flat().sort((one, other) => shared(other) - shared(one)); // what several runs have can be compared
+  const charts = keys.slice(0, 12).map((key) => {
     const drawing = chart(key.replaceAll("_", " "), runs.map((run, index) => ({ name: run.name, key, index })));
     drawing.update((one) => logs[one.index]);
     return drawing.box;

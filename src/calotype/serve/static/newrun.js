@@ -1,6 +1,6 @@
 // A form for a new training: recipe, images, minutes, the recipe's own settings; beside it what the check of the images advises.
 
-import { coded, el, fresh, number, problem } from "./dom.js";
+import { announce, coded, duration, el, fresh, number, problem } from "./dom.js";
 import { get, post } from "./api.js";
 import { fields, joined } from "./fields.js";
 import { finished } from "./jobs.js";
@@ -53,29 +53,32 @@ export async function form(place, started) {
     try {
       let answer = await post("/v1/data/check", { source: asked });
       if (answer.job) answer = await finished(answer.job.id ?? answer.job);
-      if (source.value === asked) advise(answer.check ?? answer);
+      if (source.value === asked) advise(answer);
     } catch (error) {
       if (source.value === asked) problem(advice, error);
     } finally {
       advice.removeAttribute("aria-busy");
     }
   }
-  function advise(found) {
-    const say = found.advice;
-    const classes = Object.keys(found.classes ?? {}).length;
-    const facts = { images: number(found.images), "to train on": number(found.train), "held out": number(found.holdout), classes: classes || "none", size: found.sizes?.common?.[0]?.[0], skipped: (found.skipped?.length ?? 0) || null };
-    const use = say && el("button", { type: "button", onclick: () => take(say) }, "Use this advice");
+  function advise({ check: found, about: words, advice: say, recognition }) {
+    const classes = Object.keys(found?.classes ?? {}).length;
+    const facts = found ? { images: number(found.images), "to train on": number(found.train), "held out": number(found.holdout), classes: classes || "none", size: found.sizes?.common?.[0]?.[0], unusable: found.skipped?.length || null } : {};
+    const use = (what, label) => el("button", { type: "button", class: "small", onclick: () => take(what) }, label);
+    const reasons = Object.entries(say?.reasons ?? {}).map(([name, why]) => el("li", {}, el("strong", {}, `${name} ${say[name] ?? ""}`), ": ", coded(why)));
     advice.replaceChildren(
       el("h2", {}, "These images"),
+      words ? el("p", {}, words) : "",
       el("dl", { class: "facts" }, Object.entries(facts).filter(([, value]) => value).map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, String(value))))),
-      ...(found.notes ?? []).map((note) => el("p", { class: "caution" }, coded(note))),
-      ...(say ? [el("h2", {}, "Advice"), el("ul", {}, Object.entries(say.reasons ?? {}).map(([name, why]) => el("li", {}, el("strong", {}, `${name} ${say[name] ?? ""}`), ": ", coded(why)))), use] : []),
+      ...(found?.notes ?? []).map((note) => el("p", { class: "caution" }, coded(note))),
+      ...(say ? [el("h2", {}, "To draw such images"), reasons.length ? el("ul", {}, reasons) : "", say.usable_after_minutes ? el("p", {}, `On this machine it takes about ${duration(60 * say.usable_after_minutes)} until most of what it draws can be told for what it is.`) : "", use(say, "Use this advice")] : []),
+      ...(recognition ? [el("h2", {}, "To recognize them"), el("p", {}, el("strong", {}, recognition.recipe), ": ", coded(recognition.reason)), use(recognition, `Use ${recognition.recipe}`)] : []),
     );
   }
   function take(say) {
     if (recipes.some((one) => one.name === say.recipe)) recipe.value = say.recipe;
     choose({ "data.size": say.size, "data.channels": say.channels, "train.batch": say.batch, "data.flip": say.flip });
-    minutes.value = Math.round(10 * say.minutes) / 10;
+    minutes.value = Math.round(100 * say.minutes) / 100;
+    announce(`The form says ${say.recipe} now`);
   }
   source.addEventListener("change", check);
 
