@@ -19,6 +19,7 @@ from calotype.errors import DamagedError
 JobState = Literal["queued", "running", "done", "failed", "cancelled", "lost"]
 """*lost*: the process that worked on it died, or the service did."""
 
+STATES: tuple[JobState, ...] = ("queued", "running", "done", "failed", "cancelled", "lost")
 ENDED: tuple[JobState, ...] = ("done", "failed", "cancelled", "lost")
 KEPT = 500  # jobs that ended, of which the oldest are forgotten first
 KEPT_BYTES = 256 << 20  # of the results of these
@@ -167,6 +168,13 @@ class JobStore:
         """A job by its id."""
         with self._lock:
             row = self._db.execute(f"SELECT {_COLUMNS} FROM jobs WHERE id = ?", (job,)).fetchone()
+        return None if row is None else _job(row)
+
+    def done(self, kind: str, payload: Mapping[str, Any]) -> Job | None:
+        """The last job of this kind and payload that was done; None where there is none."""
+        query = f"SELECT {_COLUMNS} FROM jobs WHERE kind = ? AND payload = ? AND state = 'done' ORDER BY number DESC LIMIT 1"
+        with self._lock:
+            row = self._db.execute(query, (kind, _text(payload))).fetchone()
         return None if row is None else _job(row)
 
     def newest(self, count: int) -> list[Job]:

@@ -86,6 +86,10 @@ class JobQueue:
         """A job as a client sees it. Raises `UnknownError`."""
         return self.get(job).public(self._store.position(job))
 
+    def done(self, kind: str, payload: Mapping[str, Any]) -> Job | None:
+        """The last job of this kind and payload that was done and is not forgotten, for work whose result does not change."""
+        return self._store.done(kind, payload)
+
     def newest(self, count: int = 100) -> list[dict[str, Any]]:
         """The jobs that came last, the newest first, without their results."""
         return [job.public(self._store.position(job.id)) for job in self._store.newest(count)]
