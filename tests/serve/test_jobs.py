@@ -65,7 +65,7 @@ def test_what_goes_wrong_in_a_job_is_one_line(queue: JobQueue) -> None:
 
 def test_a_full_queue_refuses_and_says_when_to_ask_again(queue: JobQueue) -> None:
     jobs = [queue.submit("sleep", {}) for _ in range(4)]
-    with pytest.raises(Refusal, match="4 jobs wait or run") as caught:
+    with pytest.raises(Refusal, match="as many jobs wait or run as may, which are 4") as caught:
         queue.submit("double", {"n": 1})
     assert caught.value.status == 429
     assert 1 <= int(caught.value.headers["Retry-After"]) <= 600

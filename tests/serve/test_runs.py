@@ -21,6 +21,7 @@ from calotype.serve.run_files import seconds_left, thinned
 from calotype.serve.settings import Settings
 from calotype.serve.sources import Sources
 from calotype.serve.state import State
+from calotype.serve.trainings import Trainings
 from calotype.serve.wanted import configuration
 from tests.serve.served import service, tiny_run, until
 
@@ -232,7 +233,7 @@ def events(stream: httpx.Response) -> Iterator[tuple[str, dict[str, Any]]]:
             yield name, json.loads(line.removeprefix("data: "))
 
 
-def test_a_process_that_failed_or_was_killed_is_told(served: Service) -> None:
+def test_a_process_that_failed_or_was_killed_is_told(served: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     client, state = served
     run = the_run(served, "gan-digits-0001")
     folder, trainings = state.runs.run(run["id"]).folder, state.runs.trainings
@@ -241,8 +242,10 @@ def test_a_process_that_failed_or_was_killed_is_told(served: Service) -> None:
     before = (folder / "config.json").read_text()
     (folder / "config.json").write_text(json.dumps(facts))
     (folder / ".lock").unlink()
-    record = trainings.folder / f"{run['id']}.json"
-    record.write_text(json.dumps({"run": str(folder), "pid": 2**22, "born": "1", "started": 1.0, "stopping": False}))
+    record = {"run": str(folder), "pid": 2**22, "born": "1", "started": 1.0, "stopping": False}
+    (trainings.folder / f"{run['id']}.json").write_text(json.dumps(record))
+    known = Trainings(trainings.folder, 1).known()  # as the next service finds it
+    monkeypatch.setattr(trainings, "_known", known)
     killed = client.get(f"/v1/runs/{run['id']}").json()
     assert killed["state"] == "stopped"
     assert "ended without a word" in killed["message"]

@@ -67,7 +67,8 @@ class JobQueue:
         """Put a job at the end of the queue. Raises `FullError` where there is no room."""
         job = self._store.add(kind, request, request if payload is None else payload, self.capacity)
         if job is None:
-            raise FullError(f"{self.capacity} jobs wait or run already: ask again later, or cancel some", self.retry_after())
+            said = f"as many jobs wait or run as may, which are {self.capacity}: ask again later, or cancel some"
+            raise FullError(said, self.retry_after())
         with self._wake:
             self._wake.notify()
         return job

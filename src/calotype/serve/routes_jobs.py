@@ -71,7 +71,7 @@ def router(state: State) -> APIRouter:
     async def submit(asked: JobRequest) -> dict[str, Any]:
         """Put a job at the end of the queue."""
         payload = await _payload(state, asked)
-        job = await run_in_threadpool(state.jobs.submit, asked.kind, asked.model_dump(), payload)
+        job = await run_in_threadpool(state.jobs.submit, asked.kind, {"model": asked.model, "run": asked.run}, payload)
         return {"job": await run_in_threadpool(state.jobs.public, job.id)}
 
     @routes.get("/jobs")

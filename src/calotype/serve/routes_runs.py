@@ -13,7 +13,6 @@ from starlette.concurrency import run_in_threadpool
 
 from calotype import __version__
 from calotype.serve.events import RunFollower
-from calotype.serve.job_store import Job
 from calotype.serve.refusal import Refusal
 from calotype.serve.requests import Asked
 from calotype.serve.run_files import thinned
@@ -154,7 +153,7 @@ def router(state: State) -> APIRouter:
         """Look at every image of a source, and advise what to train on it."""
         payload = looked_at(state, asked.source)
         known = await run_in_threadpool(state.jobs.done, "check", payload) if payload["version"] else None
-        job: Job = known or await run_in_threadpool(state.jobs.submit, "check", {"source": asked.source}, payload)
+        job = known if known is not None else await run_in_threadpool(state.jobs.submit, "check", {"source": asked.source}, payload)
         until = time.monotonic() + PATIENCE
         while not (done := await run_in_threadpool(state.jobs.get, job.id)).over and time.monotonic() < until:
             await asyncio.sleep(0.1)
