@@ -16,7 +16,7 @@ from calotype.serve.refusal import ConflictError, UnknownError
 from calotype.serve.settings import Settings
 from calotype.serve.shelf import look_at
 from calotype.serve.state import State
-from tests.serve.served import SOON, service, tiny_run, until
+from tests.serve.on_a_socket import SOON, service, tiny_run, until
 
 HOSTILE = ["..", "%2e%2e%2f%2e%2e", "../../etc/passwd", "%00", "0" * 15, "0" * 16, "G" * 16, "0" * 16 + "%0a", "C:%5Cx"]
 

@@ -23,7 +23,7 @@ from calotype.serve.sources import Sources
 from calotype.serve.state import State
 from calotype.serve.trainings import Trainings
 from calotype.serve.wanted import configuration
-from tests.serve.served import service, tiny_run, until
+from tests.serve.on_a_socket import service, tiny_run, until
 
 SMALL = {"model.generator.width": 8, "model.discriminator.width": 8, "train.batch": 8, "train.threads": 1, "log.every": 1, "log.grid": 4}
 HOSTILE = ["..", "%2e%2e", "..%2f..%2fetc%2fpasswd", "/etc/passwd", "C:%5Cwindows", "%00", "0" * 11, "g" * 12, "\u202e", "0" * 12]

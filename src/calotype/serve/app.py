@@ -89,7 +89,7 @@ async def _invalid(request: Request, error: Exception) -> Response:
     first: Any = error.errors()[0]
     if first["type"] == "json_invalid":
         return _said(Refusal(400, "the body is no JSON", "body", "JSON"))
-    return _said(invalid(first))
+    return _said(invalid(first, over_http=True))
 
 
 async def _http(request: Request, error: Exception) -> Response:

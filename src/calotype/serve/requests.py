@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -139,9 +140,14 @@ def parsed(ability: str, body: object) -> Asked:
         raise invalid(error.errors(include_url=False)[0]) from None
 
 
-def invalid(first: Any) -> Refusal:
-    """What a validation says of the first field that does not fit."""
-    place = [str(part)[:100] for part in first["loc"] if part not in ("body", "query", "path")]
-    field, message = ".".join(place), str(first["msg"])
+def invalid(first: Any, *, over_http: bool = False) -> Refusal:
+    """What a validation says of the first field that does not fit; over HTTP its place begins with that in the request."""
+    place = [str(part)[:100] for part in first["loc"][over_http:]]
+    field, message = ".".join(part for part in place if not _KINDS.match(part)), str(first["msg"])
+    if first["type"] == "extra_forbidden":
+        return Refusal(422, f"`{field}` is no field of this request", field, "none")
     said = message[:1].lower() + message[1:]
     return Refusal(422, f"`{field}`: {said}" if field else said, field)
+
+
+_KINDS = re.compile(r"(constrained-|function-)|(str|int|float|none)$")  # that pydantic names behind a field of several types
