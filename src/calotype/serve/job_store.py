@@ -19,7 +19,9 @@ from calotype.errors import DamagedError
 JobState = Literal["queued", "running", "done", "failed", "cancelled", "lost"]
 """*lost*: the process that worked on it died, or the service did."""
 
+STATES: tuple[JobState, ...] = ("queued", "running", "done", "failed", "cancelled", "lost")
 ENDED: tuple[JobState, ...] = ("done", "failed", "cancelled", "lost")
+WAITING_BYTES = 256 << 20  # of all that is sent with jobs that wait or run
 KEPT = 500  # jobs that ended, of which the oldest are forgotten first
 KEPT_BYTES = 256 << 20  # of the results of these
 
@@ -52,8 +54,8 @@ class Job:
 
     id: str
     kind: str
-    request: dict[str, Any]  # as it was asked for
-    payload: dict[str, Any]  # what the worker needs besides: paths that no client sees
+    request: dict[str, Any]  # what it is about, as a client may be told
+    payload: dict[str, Any]  # what the worker needs: paths, which no client sees, and images
     state: JobState
     attempts: int  # times that a worker began it
     what: str  # it is doing
@@ -81,6 +83,7 @@ class Job:
             "attempts": self.attempts,
             "result": self.result,
             "error": self.error,
+            "about": self.request,
             "created": iso(self.created),
             "started": iso(self.started),
             "ended": iso(self.ended),
@@ -105,14 +108,16 @@ class JobStore:
         self._db = connect(path, _TABLE)
 
     def add(self, kind: str, request: Mapping[str, Any], payload: Mapping[str, Any], capacity: int) -> Job | None:
-        """A new job at the end of the queue; None where ``capacity`` jobs wait or run."""
+        """A new job at the end of the queue; None where ``capacity`` jobs wait or run, or all would hold more than `WAITING_BYTES`."""
         with self._writing() as db:
-            if self.waiting() >= capacity:
+            query = "SELECT COUNT(*), COALESCE(SUM(LENGTH(payload)), 0) FROM jobs WHERE state IN ('queued', 'running')"
+            (count, size), text = db.execute(query).fetchone(), _text(payload)
+            if count >= capacity or (count and size + len(text) > WAITING_BYTES):
                 return None
             job = secrets.token_hex(8)
             db.execute(
                 "INSERT INTO jobs (id, kind, request, payload, state, created) VALUES (?, ?, ?, ?, 'queued', ?)",
-                (job, kind, _text(request), _text(payload), time.time()),
+                (job, kind, _text(request), text, time.time()),
             )
             self._prune(db)
             return self.get(job)
@@ -169,6 +174,13 @@ class JobStore:
             row = self._db.execute(f"SELECT {_COLUMNS} FROM jobs WHERE id = ?", (job,)).fetchone()
         return None if row is None else _job(row)
 
+    def done(self, kind: str, payload: Mapping[str, Any]) -> Job | None:
+        """The last job of this kind and payload that was done; None where there is none."""
+        query = f"SELECT {_COLUMNS} FROM jobs WHERE kind = ? AND payload = ? AND state = 'done' ORDER BY number DESC LIMIT 1"
+        with self._lock:
+            row = self._db.execute(query, (kind, _text(payload))).fetchone()
+        return None if row is None else _job(row)
+
     def newest(self, count: int) -> list[Job]:
         """The jobs that came last, the newest first, without their results."""
         columns = _COLUMNS.replace("result", "NULL")
@@ -191,12 +203,6 @@ class JobStore:
         with self._lock:
             rows = self._db.execute("SELECT state, COUNT(*) FROM jobs GROUP BY state").fetchall()
         return {cast("JobState", state): int(count) for state, count in rows}
-
-    def waiting(self) -> int:
-        """Jobs that wait or run."""
-        with self._lock:
-            row = self._db.execute("SELECT COUNT(*) FROM jobs WHERE state IN ('queued', 'running')").fetchone()
-        return int(row[0])
 
     def usual_seconds(self) -> float:
         """How long the last jobs took, on average; 0 where none was done."""

@@ -67,7 +67,8 @@ class JobQueue:
         """Put a job at the end of the queue. Raises `FullError` where there is no room."""
         job = self._store.add(kind, request, request if payload is None else payload, self.capacity)
         if job is None:
-            raise FullError(f"{self.capacity} jobs wait or run already: ask again later, or cancel some", self.retry_after())
+            said = f"as many jobs wait or run as may, which are {self.capacity}: ask again later, or cancel some"
+            raise FullError(said, self.retry_after())
         with self._wake:
             self._wake.notify()
         return job
@@ -85,6 +86,10 @@ class JobQueue:
     def public(self, job: str) -> dict[str, Any]:
         """A job as a client sees it. Raises `UnknownError`."""
         return self.get(job).public(self._store.position(job))
+
+    def done(self, kind: str, payload: Mapping[str, Any]) -> Job | None:
+        """The last job of this kind and payload that was done and is not forgotten, for work whose result does not change."""
+        return self._store.done(kind, payload)
 
     def newest(self, count: int = 100) -> list[dict[str, Any]]:
         """The jobs that came last, the newest first, without their results."""

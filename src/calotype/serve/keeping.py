@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from calotype.serve.events import Streams
 from calotype.serve.gallery import Gallery
+from calotype.serve.job_store import STATES
 from calotype.serve.jobs import JobQueue
 from calotype.serve.runs import Runs
 from calotype.serve.sources import Sources
@@ -33,6 +34,16 @@ def furnish(state: State) -> None:
     state.gallery = Gallery(state.place / "gallery", settings.gallery_bytes, settings.gallery_items)
     state.runs = Runs(settings.runs, Trainings(state.place / "trainings", settings.trainings), sources, state.shelf)
     state.streams = Streams(settings.streams)
+
+
+def gauges(state: State) -> dict[str, tuple[str, float]]:
+    """What is kept, as numbers for Prometheus: a help and a value for each name."""
+    counts, usage = state.jobs.counts(), state.gallery.usage()
+    found = {f"jobs_{one}": (f"jobs that are {one}, of those that are not forgotten", float(counts.get(one, 0))) for one in STATES}
+    found["streams_open"] = "streams of events that are open", float(state.streams.open)
+    found["gallery_pictures"] = "pictures in the gallery", float(usage["pictures"])
+    found["gallery_bytes"] = "bytes of these, with their requests", float(usage["bytes"])
+    return found
 
 
 def clear(state: State) -> None:

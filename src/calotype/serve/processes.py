@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+TOKEN = "CALOTYPE_TOKEN"  # the variable of the environment that may hold the token of a service
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,18 @@ class Identity:
     def alive(self) -> bool:
         """Whether it is there, and no other has its number."""
         return bool(self.born) and born(self.pid) == self.born
+
+
+def command(module: str, *words: str) -> list[str]:
+    """What runs a module in a process of its own; ``-P`` keeps the working folder out of what it imports."""
+    return [sys.executable, "-P", "-m", module, *words]
+
+
+def environment() -> dict[str, str]:
+    """For such a process: it finds the modules that this one does, and does not know the token of the service."""
+    path = os.pathsep.join(place for place in sys.path if place)
+    own = {name: value for name, value in os.environ.items() if name != TOKEN}
+    return {"GOMP_SPINCOUNT": "10000", **own, "PYTHONPATH": path}
 
 
 def identity(pid: int) -> Identity:

@@ -19,7 +19,7 @@ from calotype.serve.job_store import Job
 from calotype.serve.refusal import Refusal, UnknownError
 from calotype.serve.requests import Asked, SampleRequest, SeedField, invalid, parsed
 from calotype.serve.routes_models import opened
-from calotype.serve.routes_runs import COMPARED, PAGE
+from calotype.serve.routes_runs import COMPARED, PAGE, looked_at
 from calotype.serve.state import State
 from calotype.serve.work import MOST_IMAGES, PICTURES
 
@@ -71,7 +71,7 @@ def router(state: State) -> APIRouter:
     async def submit(asked: JobRequest) -> dict[str, Any]:
         """Put a job at the end of the queue."""
         payload = await _payload(state, asked)
-        job = await run_in_threadpool(state.jobs.submit, asked.kind, asked.model_dump(), payload)
+        job = await run_in_threadpool(state.jobs.submit, asked.kind, {"model": asked.model, "run": asked.run}, payload)
         return {"job": await run_in_threadpool(state.jobs.public, job.id)}
 
     @routes.get("/jobs")
@@ -134,7 +134,7 @@ async def _payload(state: State, asked: JobRequest) -> dict[str, Any]:
         raise Refusal(400, f"a job of kind {asked.kind} takes no `{given[0]}`", given[0], "nothing")
     if asked.kind == "check":
         look = _valid(Check, asked.request)
-        return {"place": state.runs.sources.place(look.source), "name": look.source}
+        return looked_at(state, look.source)
     if asked.kind == "sample":
         assert asked.model is not None
         held, many = await opened(state, asked.model, "sample"), _valid(ManySamples, asked.request)

@@ -11,10 +11,12 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
+from calotype import __version__
 from calotype.serve.events import RunFollower
 from calotype.serve.refusal import Refusal
 from calotype.serve.requests import Asked
 from calotype.serve.run_files import thinned
+from calotype.serve.sources import EMBEDDED
 from calotype.serve.state import State
 
 RunId = Annotated[str, Path(pattern="^[0-9a-f]{12}$", description="the id of a run, of those that GET /v1/runs lists")]
@@ -149,8 +151,9 @@ def router(state: State) -> APIRouter:
     @routes.post("/data/check", responses={202: {"description": "It takes longer: a job does it."}})
     async def check(asked: CheckRequest) -> Response:
         """Look at every image of a source, and advise what to train on it."""
-        place = state.runs.sources.place(asked.source)
-        job = await run_in_threadpool(state.jobs.submit, "check", {"source": asked.source}, {"place": place, "name": asked.source})
+        payload = looked_at(state, asked.source)
+        known = await run_in_threadpool(state.jobs.done, "check", payload) if payload["version"] else None
+        job = known if known is not None else await run_in_threadpool(state.jobs.submit, "check", {"source": asked.source}, payload)
         until = time.monotonic() + PATIENCE
         while not (done := await run_in_threadpool(state.jobs.get, job.id)).over and time.monotonic() < until:
             await asyncio.sleep(0.1)
@@ -162,6 +165,12 @@ def router(state: State) -> APIRouter:
         return JSONResponse(done.result)
 
     return routes
+
+
+def looked_at(state: State, source: str) -> dict[str, str]:
+    """What a worker needs to check a source. Embedded ones change with the ``version`` alone; it is empty for all others."""
+    place = state.runs.sources.place(source)
+    return {"place": place, "name": source, "version": __version__ if place in EMBEDDED else ""}
 
 
 def hidden(config: dict[str, Any], source: str) -> dict[str, Any]:

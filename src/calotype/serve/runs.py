@@ -41,13 +41,18 @@ class Runs:
     def __init__(self, folder: Path | None, trainings: Trainings, sources: Sources, shelf: Shelf) -> None:
         self.folder = None if folder is None else folder.resolve()
         self.trainings, self.sources, self.shelf = trainings, sources, shelf
+        self._paths: dict[str, Path] = {}
         self._caches: dict[Path, FileCache] = {}
         self._shelved: dict[Path, tuple[Any, str | None]] = {}
         self._lock = threading.RLock()
 
     def all(self) -> list[Row]:
         """The runs, those that changed last first."""
-        return [self.view(id) for id in self.ids()]
+        found = []
+        for path in self._folders():
+            with self._lock:
+                found.append(self._view(self._id(path), path))
+        return found
 
     def ids(self) -> list[str]:
         """The ids of the runs, those that changed last first."""
@@ -164,8 +169,9 @@ class Runs:
 
     def _path(self, id: str) -> Path:
         """The folder with an id: looked for among those that there are, so that an id leads nowhere else."""
-        found = next((path for path in self._folders() if self._id(path) == id), None)
-        if found is None:
+        if id not in self._paths or not self._paths[id].is_dir():
+            self._paths = {self._id(path): path for path in self._folders()}
+        if (found := self._paths.get(id)) is None:
             raise UnknownError("there is no such run: GET /v1/runs lists them", "id")
         return found
 

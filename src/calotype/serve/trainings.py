@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,7 @@ from typing import Any
 
 from calotype.errors import DamagedError, printable
 from calotype.files import read_bytes, read_json, write_json
-from calotype.serve.processes import Identity, identity
+from calotype.serve.processes import Identity, command, environment, identity
 from calotype.serve.refusal import ConflictError, FullError
 
 OUTPUT = 1 << 20  # bytes that are read of what a training prints
@@ -52,6 +51,7 @@ class Trainings:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.most = folder, most
         self._lock = threading.Lock()
+        self._known = {path.stem: one for path in sorted(folder.glob("*.json")) if (one := _read(path)) is not None}
 
     def require_room(self) -> None:
         """Raise `FullError` where as many run as may."""
@@ -100,14 +100,11 @@ class Trainings:
 
     def get(self, id: str) -> Training | None:
         """The newest process of a run, be it gone; None where none is known."""
-        with suppress(DamagedError, TypeError):
-            return Training(**read_json(self.folder / f"{id}.json"))
-        return None
+        return self._known.get(id)
 
     def known(self) -> dict[str, Training]:
         """All of them, by the ids of their runs."""
-        found = {path.stem: self.get(path.stem) for path in sorted(self.folder.glob("*.json")) if "." not in path.stem}
-        return {id: one for id, one in found.items() if one is not None}
+        return dict(self._known)
 
     def outcome(self, id: str) -> dict[str, Any] | None:
         """What the newest process of a run printed at its end: what `calotype train` says as JSON; None where it said nothing."""
@@ -133,20 +130,20 @@ class Trainings:
 
     def forget(self, id: str) -> None:
         """Remove all that is kept of a run."""
+        self._known.pop(id, None)
         for suffix in (".json", ".config.json", ".out", ".err"):
             (self.folder / f"{id}{suffix}").unlink(missing_ok=True)
 
     def _start(self, id: str, run: Path, words: Sequence[str]) -> Training:
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(place for place in sys.path if place)}
         with open(self.folder / f"{id}.out", "wb") as out, open(self.folder / f"{id}.err", "wb") as said:
             process = subprocess.Popen(
-                [sys.executable, "-m", "calotype", *words, "--json"],
+                command("calotype", *words, "--json"),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=said,
                 cwd=self.folder,
                 start_new_session=True,  # neither a Ctrl-C at the service nor its end reaches it
-                env=environment,
+                env=environment(),
             )
         threading.Thread(target=process.wait, name="training", daemon=True).start()  # it is buried as soon as it ends
         found = identity(process.pid)
@@ -156,3 +153,11 @@ class Trainings:
 
     def _keep(self, id: str, training: Training) -> None:
         write_json(self.folder / f"{id}.json", asdict(training))
+        self._known[id] = training
+
+
+def _read(path: Path) -> Training | None:
+    """What an earlier service wrote of a training; None for every other file."""
+    with suppress(DamagedError, TypeError):
+        return Training(**read_json(path))
+    return None

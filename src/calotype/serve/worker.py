@@ -20,6 +20,7 @@ from contextlib import suppress
 from typing import Any, BinaryIO
 
 from calotype.errors import CalotypeError, SettingError, printable, unforeseen
+from calotype.serve.processes import command, environment
 from calotype.settings import shown
 
 Say = Callable[[str, int, int], None]
@@ -36,14 +37,12 @@ class WorkerProcess:
 
     def __init__(self, perform: Perform) -> None:
         name = f"{perform.__module__}:{perform.__qualname__}"
-        path = os.pathsep.join(place for place in sys.path if place)
-        environment = {"GOMP_SPINCOUNT": "10000", **os.environ, "PYTHONPATH": path}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "calotype.serve.worker", name],
+            command("calotype.serve.worker", name),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,
-            env=environment,
+            env=environment(),
         )
         self._heard: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         threading.Thread(target=self._listen, name="worker-pipe", daemon=True).start()
