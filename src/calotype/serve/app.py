@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 
 from calotype import __version__
 from calotype.errors import CalotypeError
-from calotype.serve import routes_models, routes_recipes, safety, telemetry
+from calotype.serve import keeping, pages, routes_gallery, routes_jobs, routes_models, routes_recipes, routes_runs, safety, telemetry
 from calotype.serve.lanes import Lanes
 from calotype.serve.refusal import Refusal, body_of, refusal_of
 from calotype.serve.requests import invalid
@@ -26,6 +26,7 @@ from calotype.serve.state import State
 def create_app(settings: Settings) -> FastAPI:
     """A service as an ASGI application; its `State` is ``app.state.calotype``."""
     state = State(settings, Shelf(settings.models, settings.device), Lanes(settings.max_waiting, settings.max_seconds))
+    keeping.furnish(state)
     app = FastAPI(
         title="Calotype",
         version=__version__,
@@ -41,7 +42,10 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(telemetry.router(state))
     app.include_router(routes_models.router(state))
     app.include_router(routes_recipes.router(state))
-    # routers of runs, jobs, the gallery and pages: app.include_router(routes_runs.router(state)) ...
+    app.include_router(routes_runs.router(state))
+    app.include_router(routes_jobs.router(state))
+    app.include_router(routes_gallery.router(state))
+    app.include_router(pages.router(state))
     # the last one added is the outermost
     app.add_middleware(safety.BodyLimit, limit=settings.max_body)
     app.add_middleware(safety.Guard, settings=settings)
@@ -54,12 +58,15 @@ def create_app(settings: Settings) -> FastAPI:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     state: State = app.state.calotype
     loop = asyncio.get_running_loop()
+    state.jobs.start()
     filling = loop.run_in_executor(None, _fill, state)
     try:
         yield
     finally:
         state.stopping = True
+        state.streams.stop()
         await filling
+        await loop.run_in_executor(None, keeping.clear, state)
         await loop.run_in_executor(None, state.lanes.close)
 
 

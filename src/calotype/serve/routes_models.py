@@ -148,8 +148,8 @@ async def opened(state: State, id: str, ability: str) -> Held:
 
 async def shown(state: State, request: Request, held: Held, ability: str, asked: Asked, made: Made) -> Any:
     """An answer as JSON, or the bytes of a single image where ``Accept`` asks for image/png; kept in the gallery where that is wanted."""
-    kept: list[str | None] = []
-    if getattr(asked, "keep", False) and state.gallery is not None:
+    kept: list[str] = []
+    if getattr(asked, "keep", False):
         body = asked.model_dump(by_alias=True, exclude={"keep"})
         kept = await run_in_threadpool(state.gallery.keep, held, ability, body, made.files)
     if len(made.files) == 1 and request.headers.get("accept", "").split(",")[0].strip().lower() == "image/png":

@@ -33,9 +33,7 @@ class Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to end: /health says so, and streams close, which would never end by themselves."""
         self._state.stopping = True
-        streams = getattr(self._state, "streams", None)
-        if streams is not None:
-            streams.stop()
+        self._state.streams.stop()
         super().handle_exit(sig, frame)
 
 

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from calotype.serve.counts import Counts
+from calotype.serve.events import Streams
+from calotype.serve.gallery import Gallery
+from calotype.serve.jobs import JobQueue
 from calotype.serve.lanes import Lanes
+from calotype.serve.runs import Runs
 from calotype.serve.settings import Settings
 from calotype.serve.shelf import Shelf
 
@@ -22,11 +28,17 @@ class State:
     settings: Settings
     shelf: Shelf
     lanes: Lanes
-    jobs: Any = None  # long work in processes of its own
-    gallery: Any = None  # what was made and kept
     counts: Counts = field(default_factory=Counts)
     on_problem: Callable[[], None] = lambda: None  # called where the models that were named cannot be served
     stopping: bool = False
+    place: Path = Path()  # where jobs and the gallery are kept
+    temporary: TemporaryDirectory[str] | None = None  # that place, where it goes with the service
+
+    jobs: JobQueue = field(init=False)  # long work in processes of its own; these four are made by `calotype.serve.keeping.furnish`
+    gallery: Gallery = field(init=False)  # what was made and kept
+    runs: Runs = field(init=False)  # those of a folder
+    streams: Streams = field(init=False)  # of events
+
     _batcher: Batcher | None = None
 
     @property

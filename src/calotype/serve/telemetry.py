@@ -9,8 +9,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Response
+from starlette.concurrency import run_in_threadpool
 
 from calotype.errors import unforeseen
+from calotype.serve import keeping
 from calotype.serve.refusal import Refusal
 from calotype.serve.safety import App, Receive, Scope, Send, answer
 
@@ -88,6 +90,7 @@ def router(state: State) -> APIRouter:
         lanes, ready = (state.lanes.quick, state.lanes.slow), state.shelf.ready
         gauges = {f"{lane.name}_waiting": (f"requests in the {lane.name} lane", float(lane.waiting)) for lane in lanes}
         gauges["models"] = "models on the shelf", float(len(state.shelf.models)) if ready else 0.0
+        gauges |= await run_in_threadpool(keeping.gauges, state)
         totals = {
             "images_drawn_total": ("images that were drawn in batches", float(state.batcher.drawn) if ready else 0.0),
             "batches_total": ("batches that they were drawn in", float(state.batcher.batches) if ready else 0.0),
