@@ -119,7 +119,7 @@ def test_samples_are_made_looked_at_and_kept(stage: Stage, visit: Callable[[str]
     assert (origin.marker.seed, origin.marker.index, origin.marker.label) == (5, 1, "7")
     pressed(page, "Escape")
     expect(dialog).to_have_count(0)
-    refused = [one for one in page.context.pages]  # the one window is still there
+    refused = list(page.context.pages)  # the one window is still there
     assert len(refused) == 1
 
 
@@ -206,7 +206,9 @@ def test_a_picture_is_completed_where_it_was_painted(stage: Stage, visit: Callab
 
 
 @BOTH
-@pytest.mark.parametrize(("recipe", "tool"), [("denoise", "restore"), ("upscale", "upscale"), ("colorize", "colorize"), ("pix2pix", "translate")])
+@pytest.mark.parametrize(
+    ("recipe", "tool"), [("denoise", "restore"), ("upscale", "upscale"), ("colorize", "colorize"), ("pix2pix", "translate")]
+)
 def test_a_picture_is_made_better(stage: Stage, visit: Callable[[str], Visit], photo: Path, view: str, recipe: str, tool: str) -> None:
     page = visit(view).tool(stage.models[recipe], tool)
     if view == PHONE:
