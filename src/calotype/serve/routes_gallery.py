@@ -16,6 +16,7 @@ from calotype.serve.images import text_of
 from calotype.serve.refusal import ConflictError, Refusal
 from calotype.serve.requests import Asked, SampleRequest, parsed
 from calotype.serve.routes_models import QUICK, opened, sampled
+from calotype.serve.routes_runs import REFUSALS
 from calotype.serve.shelf import Held
 from calotype.serve.state import State
 
@@ -43,7 +44,7 @@ class AgainRequest(Asked):
 
 def router(state: State) -> APIRouter:
     """The routes."""
-    routes = APIRouter(prefix="/v1")
+    routes = APIRouter(prefix="/v1", responses=REFUSALS)
 
     @routes.get("/gallery")
     async def gallery(
