@@ -246,7 +246,7 @@ def test_the_token_opens_and_a_browser_keeps_a_cookie_in_its_place(locked: TestC
     assert locked.get("/v1/models", headers=kept).status_code == 200
     refused(locked.post("/v1/trace", json={}, headers={**kept, "origin": "http://evil.example"}), 403)
     locked.cookies.clear()
-    assert locked.get(f"//evil.example/x?token={TOKEN}").headers["location"].startswith("/evil.example")
+    assert locked.get(f"http://calotype.example//evil.example/x?token={TOKEN}").headers["location"].startswith("/evil.example")
     locked.cookies.clear()
 
 
@@ -254,6 +254,19 @@ def test_who_opens_a_page_without_the_token_is_asked_for_it(locked: TestClient) 
     answer = locked.get("/runs?a=1", headers={"accept": "text/html,*/*"})
     assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in?to=%2Fruns%3Fa%3D1")
     refused(locked.get("/v1/models", headers={"accept": "text/html"}), 401)
+
+
+def test_where_others_are_let_in_it_answers_to_numbers_and_to_the_names_it_was_given(locked: TestClient) -> None:
+    for host in ("calotype.example", "192.168.1.7:8420", "[fe80::1]:8420", "localhost:8420"):
+        assert locked.get("/health", headers={"host": host}).status_code == 200
+    refused(locked.get("/health", headers={"host": "evil.example"}), 403)
+    assert not Settings().knows("192.168.1.7")
+
+
+def test_behind_https_the_cookie_stays_there(locked: TestClient) -> None:
+    answer = locked.get(f"/?token={TOKEN}", headers={"x-forwarded-proto": "https"})
+    locked.cookies.clear()
+    assert "Secure" in answer.headers["set-cookie"]
 
 
 def test_hosts_and_origins_are_read_strictly() -> None:

@@ -44,7 +44,7 @@ def hostile() -> Iterator[tuple[str, bytes]]:
         for share in (0.02, 0.3, 0.7, 0.95):
             yield f"truncated {form} {share}", data[: int(len(data) * share)]
         yield f"{form} with something behind it", data + b"<script>alert(1)</script>" * 10
-        for number, damaged in enumerate(mutations(data, 16, seed=7)):
+        for number, damaged in enumerate(mutations(data, 20, seed=7)):
             yield f"damaged {form} {number}", damaged
     yield "a bomb", bomb(9_400)
     yield "a larger bomb", bomb(20_000)
