@@ -1,0 +1,20 @@
+// The token that the owner of the service gave out, once; a cookie that no script can read keeps it.
+
+import { $, problem } from "./dom.js";
+
+$("#sign-in").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const wrong = $("#wrong");
+  problem(wrong);
+  const options = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ token: $("#token").value.trim() }) };
+  try {
+    const answer = await fetch("/v1/session", options);
+    if (answer.status === 401) throw new Error("This is not the token. It stands where the service was started.");
+    if (!answer.ok) throw new Error(`The service answered ${answer.status}.`);
+    const to = new URLSearchParams(location.search).get("to") ?? "/";
+    // only ever to a page of this service
+    location.assign(to.startsWith("/") && !to.startsWith("//") && !to.startsWith("/\\") ? to : "/");
+  } catch (error) {
+    problem(wrong, error instanceof TypeError ? new Error("The service does not answer. Is it still running?") : error);
+  }
+});
