@@ -44,8 +44,7 @@ export function make({ model, ability, memory, stage, controls, given, spare, sa
     tray.add(items.slice(0, 1));
     const wrong = el("div");
     stage.replaceChildren(
-      beforeAfter(before, items[0].image, ["before", done]),
-      answer.uncertainty ? uncertain(answer.uncertainty) : "",
+      el("div", { class: "restored" }, beforeAfter(before, items[0].image, ["before", done]), answer.uncertainty ? uncertain(answer.uncertainty) : ""),
       el("div", { class: "row wrap acts" }, leave(items[0], wrong), el("button", { type: "button", onclick: () => image.set(items[0].image, "the result") }, "Go on from the result")),
       ...(items.length > 1 ? [el("h3", {}, "Other answers that fit as well"), el("div", { class: "strip large" }, items.slice(1).map((item, index) => picture(item.image, `Answer ${index + 2}`)))] : []),
       wrong,
