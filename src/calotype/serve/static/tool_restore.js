@@ -25,7 +25,7 @@ export function make({ model, ability, memory, stage, controls, given, spare, sa
   const usual = (name) => name === "degrade" || name === "sigma" || name === "direction"; // what people have to say most often
   const from = start({ ...model, conditional: false, classes: [] }, memory);
   const schema = withClasses(model.task_options?.[ability] ?? model.options, model);
-  if (schema.properties.degrade) schema.properties.degrade = { ...schema.properties.degrade, examples: EXAMPLES[ability] };
+  if (schema.properties.degrade) schema.properties.degrade = { ...schema.properties.degrade, default: EXAMPLES[ability][0], examples: EXAMPLES[ability], description: "What was done to the picture: noise by its level of 255, blur by its width in pixels, several joined by +" };
   const first = fields(schema, usual);
   const options = joined(first, fields(schema, (name) => !usual(name)));
   const working = work(verb, stage, run, { refused: (error) => options.refused(error) });
