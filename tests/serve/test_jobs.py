@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -10,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from calotype.errors import DamagedError, UserError
-from calotype.serve.job_store import JobStore
+from calotype.serve.job_store import Job, JobStore
 from calotype.serve.jobs import JobQueue
 from calotype.serve.refusal import Refusal
+from calotype.serve.worker import Perform, WorkerProcess
 from tests.serve.pieces import perform
 
 SOON = 30.0
@@ -166,6 +168,30 @@ def test_what_ran_when_the_service_died_is_marked_and_what_waited_goes_on(tmp_pa
         assert queue.counts() == {"lost": 1, "done": 1}
     finally:
         queue.close()
+
+
+def test_a_full_disk_and_a_process_that_cannot_be_started_end_no_queue(queue: JobQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    failures = [sqlite3.OperationalError("database or disk is full"), OSError("no more processes")]
+    claim, worker = queue._store.claim, WorkerProcess
+
+    def claimed() -> Job | None:
+        if failures and isinstance(failures[0], sqlite3.Error):
+            raise failures.pop(0)
+        return claim()
+
+    def begun(perform: Perform) -> WorkerProcess:
+        if failures:
+            raise failures.pop(0)
+        return worker(perform)
+
+    monkeypatch.setattr(queue._store, "claim", claimed)
+    monkeypatch.setattr("calotype.serve.jobs.WorkerProcess", begun)
+    first, second = queue.submit("double", {"n": 1}), queue.submit("double", {"n": 2})
+    failed = queue.wait(first.id, SOON)
+    assert failed.state == "failed"
+    assert failed.error is not None
+    assert "no more processes" in failed.error["message"]
+    assert queue.wait(second.id, SOON).state == "done"
 
 
 def test_a_file_that_is_no_database_is_said(tmp_path: Path) -> None:

@@ -256,6 +256,19 @@ def test_who_opens_a_page_without_the_token_is_asked_for_it(locked: TestClient) 
     refused(locked.get("/v1/models", headers={"accept": "text/html"}), 401)
 
 
+def test_where_others_are_let_in_it_answers_to_numbers_and_to_the_names_it_was_given(locked: TestClient) -> None:
+    for host in ("calotype.example", "192.168.1.7:8420", "[fe80::1]:8420", "localhost:8420"):
+        assert locked.get("/health", headers={"host": host}).status_code == 200
+    refused(locked.get("/health", headers={"host": "evil.example"}), 403)
+    assert not Settings().knows("192.168.1.7")
+
+
+def test_behind_https_the_cookie_stays_there(locked: TestClient) -> None:
+    answer = locked.get(f"/?token={TOKEN}", headers={"x-forwarded-proto": "https"})
+    locked.cookies.clear()
+    assert "Secure" in answer.headers["set-cookie"]
+
+
 def test_hosts_and_origins_are_read_strictly() -> None:
     assert [host_of(one) for one in ("a:1", "a:b", "a b", "[::1", "[::1]x", "a\r\nb", "A.B:80")] == ["a", "", "", "", "", "", "a.b"]
     assert not same_origin("http://localhost:8420.evil.example", "localhost:8420")

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from calotype.errors import UserError
+from calotype.errors import UserError, printable, unforeseen
 from calotype.files import claim, obstacle
 from calotype.serve.job_store import Job, JobState, JobStore
 from calotype.serve.refusal import FullError, UnknownError
@@ -137,8 +137,7 @@ class JobQueue:
         worker: WorkerProcess | None = None
         idle = time.monotonic()
         while not self._stopping:
-            job = self._store.claim()
-            if job is None:
+            if (job := self._next()) is None:
                 if worker is not None and time.monotonic() - idle > IDLE:
                     worker.close()
                     worker = None
@@ -151,7 +150,7 @@ class JobQueue:
                 if worker is None or not worker.alive:
                     worker = self._at_work[place] = WorkerProcess(self._perform)
                 self._watch(job, worker)
-            except (OSError, sqlite3.Error) as error:  # no process can be started, or the disk is full: the queue goes on
+            except Exception as error:  # no process can be started, the disk is full, or whatever else: the queue goes on
                 self._given_up(job, worker, error)
                 worker = None
             idle = time.monotonic()
@@ -189,13 +188,23 @@ class JobQueue:
                 break
         self._cancelled.discard(job.id)
 
+    def _next(self) -> Job | None:
+        """The next job; None where there is none, or where the disk cannot be written at the moment."""
+        try:
+            return self._store.claim()
+        except sqlite3.Error:
+            return None
+
     def _given_up(self, job: Job, worker: WorkerProcess | None, error: Exception) -> None:
-        """End a job of which no more can be known."""
+        """End a job of which no more can be known; where not even that can be written, wait until it can."""
         if worker is not None:
             worker.kill()
-        with suppress(sqlite3.Error):
-            self._store.end(job.id, "failed", error=_said(f"the service could not see to it ({error})"))
-        time.sleep(TICK)
+        why = str(error) if isinstance(error, OSError | sqlite3.Error) else unforeseen(error)
+        while not self._stopping:
+            with suppress(sqlite3.Error):
+                self._store.end(job.id, "failed", error=_said(f"the service could not see to it ({printable(why)})"))
+                return
+            time.sleep(1)
 
     def _lost(self, job: Job, how: str) -> None:
         """The worker died: once more, or never again."""

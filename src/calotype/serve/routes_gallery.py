@@ -9,13 +9,13 @@ from fastapi.responses import Response
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
-from calotype.serve import performing
 from calotype.serve.answers import Made
 from calotype.serve.gallery import GalleryItem
 from calotype.serve.images import text_of
 from calotype.serve.refusal import ConflictError, Refusal
-from calotype.serve.requests import Asked, SampleRequest, parsed
-from calotype.serve.routes_models import QUICK, opened, sampled
+from calotype.serve.requests import Asked, parsed
+from calotype.serve.routes_models import answered, opened
+from calotype.serve.routes_runs import REFUSALS
 from calotype.serve.shelf import Held
 from calotype.serve.state import State
 
@@ -43,7 +43,7 @@ class AgainRequest(Asked):
 
 def router(state: State) -> APIRouter:
     """The routes."""
-    routes = APIRouter(prefix="/v1")
+    routes = APIRouter(prefix="/v1", responses=REFUSALS)
 
     @routes.get("/gallery")
     async def gallery(
@@ -101,10 +101,7 @@ async def _made(state: State, ability: str, model: str, body: dict[str, Any]) ->
     """What a model makes of a request, by the way that its own route takes. Raises `Refusal` as that does."""
     asked = parsed(ability, body)
     held = await opened(state, model, ability)
-    if isinstance(asked, SampleRequest):
-        return held, await sampled(state, held, asked)
-    lane = state.lanes.quick if ability in QUICK else state.lanes.slow
-    return held, await lane.do(performing.made, held, ability, asked, state.settings)
+    return held, await answered(state, held, ability, asked)
 
 
 def _of_weights(state: State, item: GalleryItem) -> Held:

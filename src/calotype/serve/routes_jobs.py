@@ -19,7 +19,7 @@ from calotype.serve.job_store import Job
 from calotype.serve.refusal import Refusal, UnknownError
 from calotype.serve.requests import Asked, SampleRequest, SeedField, invalid, parsed
 from calotype.serve.routes_models import opened
-from calotype.serve.routes_runs import COMPARED, PAGE, looked_at
+from calotype.serve.routes_runs import COMPARED, PAGE, REFUSALS, looked_at
 from calotype.serve.state import State
 from calotype.serve.work import MOST_IMAGES, PICTURES
 
@@ -65,7 +65,7 @@ class JobRequest(Asked):
 
 def router(state: State) -> APIRouter:
     """The routes."""
-    routes = APIRouter(prefix="/v1")
+    routes = APIRouter(prefix="/v1", responses=REFUSALS)
 
     @routes.post("/jobs", status_code=202)
     async def submit(asked: JobRequest) -> dict[str, Any]:

@@ -109,15 +109,21 @@ def _route(state: State, ability: str) -> Callable[..., Awaitable[Any]]:
 
     async def answer(id: str, asked: Any, request: Request) -> Any:
         held = await opened(state, id, ability)
-        if getattr(asked, "moves", None):
-            await _directions(state, held)
-        lane = state.lanes.quick if ability in QUICK else state.lanes.slow
-        made = await lane.do(performing.made, held, ability, asked, state.settings)
-        return await shown(state, request, held, ability, asked, made)
+        return await shown(state, request, held, ability, asked, await answered(state, held, ability, asked))
 
     answer.__name__ = ability
     answer.__annotations__["asked"] = REQUESTS[ability]
     return answer
+
+
+async def answered(state: State, held: Held, ability: str, asked: Asked) -> Made:
+    """What a model makes of a request, in the lane that it belongs to: of routes, and of the gallery when it makes a picture again."""
+    if isinstance(asked, SampleRequest):
+        return await sampled(state, held, asked)
+    if getattr(asked, "moves", None):
+        await _directions(state, held)
+    lane = state.lanes.quick if ability in QUICK else state.lanes.slow
+    return await lane.do(performing.made, held, ability, asked, state.settings)
 
 
 async def sampled(state: State, held: Held, asked: SampleRequest) -> Made:

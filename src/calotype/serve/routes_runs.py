@@ -26,6 +26,16 @@ PAGE = {
     "content-security-policy": "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-ancestors 'self'",
     "x-frame-options": "SAMEORIGIN",
 }
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    400: {"description": "what is asked for cannot be"},
+    404: {"description": "nothing has such an id or name"},
+    409: {"description": "not in the state that things are in"},
+    413: {"description": "it is too large"},
+    415: {"description": "it is no JSON"},
+    422: {"description": "a field is wrong"},
+    429: {"description": "come again"},
+    503: {"description": "it took too long, or its process died"},
+}
 PATIENCE = 20.0  # seconds in which a check of images is answered at once
 COMPARED = 8
 
@@ -60,7 +70,7 @@ class CheckRequest(Asked):
 
 def router(state: State) -> APIRouter:
     """The routes."""
-    routes = APIRouter(prefix="/v1")
+    routes = APIRouter(prefix="/v1", responses=REFUSALS)
 
     @routes.get("/runs")
     async def runs() -> dict[str, Any]:

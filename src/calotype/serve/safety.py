@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import parse_qs, quote, urlencode
 
 from calotype.serve.refusal import FullError, Refusal, body_of
-from calotype.serve.settings import Settings, loopback
+from calotype.serve.settings import Settings
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -98,7 +98,7 @@ class Guard:
 
     def __init__(self, app: App, settings: Settings) -> None:
         self.app, self.settings = app, settings
-        self._hosts, self._token = settings.known_hosts, settings.token.encode()
+        self._token = settings.token.encode()
         self._session = session(settings.token) if settings.token else ""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -122,8 +122,8 @@ class Guard:
     def require_own(self, scope: Scope) -> None:
         """Raise `Refusal` (403) unless a request is addressed to the service, by nobody's page but its own."""
         hosts = headers_of(scope, b"host")
-        if len(hosts) != 1 or host_of(hosts[0]) not in self._hosts:
-            raise Refusal(403, "this service does not answer to that host name: give it with `names` when it starts", "Host")
+        if len(hosts) != 1 or not self.settings.knows(host_of(hosts[0])):
+            raise Refusal(403, "this service does not answer to that host name: start it with `name` for that", "Host")
         origins = headers_of(scope, b"origin")
         if len(origins) > 1 or (origins and not same_origin(origins[0], hosts[0])):
             raise Refusal(403, "pages of other origins may ask nothing of this service", "Origin")
@@ -172,7 +172,7 @@ class Guard:
         query = parse_qs(scope["query_string"].decode("latin-1"), max_num_fields=16)
         rest = urlencode({name: values for name, values in query.items() if name != "token"}, doseq=True)
         place = _own(scope["path"]) + (f"?{rest}" if rest else "")
-        secure = "" if loopback(self.settings.host) and not self.settings.names else "; Secure" * (scope.get("scheme") == "https")
+        secure = "; Secure" * ("https" in (scope.get("scheme"), *headers_of(scope, b"x-forwarded-proto")))  # as a proxy in front says
         cookie = f"{COOKIE}={self._session}; Path=/; HttpOnly; SameSite=Strict{secure}"
         fields = {
             "location": place,

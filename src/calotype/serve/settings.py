@@ -69,7 +69,21 @@ class Settings:
     @property
     def known_hosts(self) -> frozenset[str]:
         """The host names that requests may be addressed to."""
-        return frozenset(name.lower() for name in (*self.names, *(LOOPBACK if loopback(self.host) else (self.host,))))
+        return frozenset(name.lower() for name in (*self.names, *LOOPBACK, self.host))
+
+    def knows(self, host: str) -> bool:
+        """Whether requests may be addressed to a host: one of `known_hosts`; an address in numbers, too, where others are let in.
+
+        Only a name can be pointed to this machine by somebody else.
+        """
+        return host in self.known_hosts or (not loopback(self.host) and _in_numbers(host))
+
+
+def _in_numbers(host: str) -> bool:
+    try:
+        return bool(ipaddress.ip_address(host))
+    except ValueError:
+        return False
 
 
 def loopback(host: str) -> bool:

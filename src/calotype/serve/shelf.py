@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,7 +36,7 @@ class Held:
     facts: dict[str, Any]
     abilities: tuple[str, ...]
     device: str = "auto"
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _locks: dict[str, threading.Lock] = field(default_factory=lambda: defaultdict(threading.Lock))
     _opened: dict[str, Any] = field(default_factory=dict)
 
     def require(self, ability: str) -> None:
@@ -89,7 +90,7 @@ class Held:
         return self._once("detector", opened)
 
     def _once(self, what: str, opened: Callable[[], T]) -> T:
-        with self._lock:
+        with self._locks[what]:  # of its own: who draws does not wait for directions
             if what not in self._opened:
                 self._opened[what] = opened()
             found: T = self._opened[what]
