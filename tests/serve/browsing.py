@@ -82,8 +82,14 @@ def audited(page: Any) -> list[str]:
     """Serious and critical findings of axe, a line each."""
     from axe_playwright_python.sync_playwright import Axe
 
+<<<<<<< HEAD
+    found = Axe().run(
+        page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"], "resultTypes": ["violations"]}
+    )
+=======
     rules = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]
     found = Axe().run(page, options={"runOnly": rules, "resultTypes": ["violations"]})
+>>>>>>> page
     return [
         f"{one['id']} ({one['impact']}): {one['nodes'][0]['html'][:160]} {one['nodes'][0].get('failureSummary', '')[:200]}"
         for one in found.response["violations"]
