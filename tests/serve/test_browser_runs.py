@@ -130,6 +130,7 @@ def test_events_come_back_after_they_were_lost(stage: Stage, visit: Callable[[st
     page.unroute_all()
     page.goto("about:blank")
     window.forgive("ERR_FAILED")
+    window.forgive("sandboxed")
 
 
 @BOTH

@@ -219,5 +219,5 @@ def test_only_what_a_model_can_do_is_offered_and_names_are_no_markup(stage: Stag
     page.get_by_label("Model").select_option(HOSTILE)
     expect(page.get_by_role("tab", name="Explore")).to_be_visible()
     expect(page.get_by_role("tab", name="Classify")).to_have_count(0)
-    page.locator(".grid .cell").first.click()
+    page.locator(".grid button.cell").first.click()
     expect(page.get_by_role("dialog").get_by_text(HOSTILE)).to_be_visible()
