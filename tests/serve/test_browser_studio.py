@@ -221,3 +221,26 @@ def test_only_what_a_model_can_do_is_offered_and_names_are_no_markup(stage: Stag
     expect(page.get_by_role("tab", name="Classify")).to_have_count(0)
     page.locator(".grid button.cell").first.click()
     expect(page.get_by_role("dialog").get_by_text(HOSTILE)).to_be_visible()
+
+
+def test_a_detector_says_its_reasons_and_its_doubts(stage: Stage) -> None:
+    facts = {"id": "d0", "name": "judge", "recipe": "detector", "family": "detector", "size": None, "channels": None}
+    judge = facts | {"classes": ["REAL", "GENERATED"], "abilities": ["detect"], "options": {}, "task_options": {}, "prior": False}
+    said = {"answer": "CANNOT TELL", "probability": None, "unlike": 3.0, "reason": "it is unlike all it was tested on", "marker": ""}
+    window = Visit(stage.browser, stage.address, DESKTOP)
+
+    def models(route: Any) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, json={"models": [*answer.json()["models"], judge]})
+
+    window.page.route("**/v1/models", models)
+    window.page.route(
+        "**/detect", lambda route: route.fulfill(json=said | {"evidence": [], "trust": "It knows one generator.", "doubt": ""})
+    )
+    page = window.tool("d0", "detect")
+    page.get_by_role("button", name="Take a sample").click()
+    expect(page.get_by_role("heading", name="It cannot tell")).to_be_visible()
+    expect(page.locator(".answer")).to_contain_text("unlike all it was tested on")
+    expect(page.locator(".caution")).to_have_text("It knows one generator.")
+    window.require_clean()
+    window.close()

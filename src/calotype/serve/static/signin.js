@@ -9,7 +9,7 @@ $("#sign-in").addEventListener("submit", async (event) => {
   const token = $("#token").value.trim();
   try {
     const answer = await fetch(`/?token=${encodeURIComponent(token)}`);
-    if (answer.status === 401) throw new Error("This is not the token. It stands where the service was started.");
+    if (answer.status === 401) throw new Error("This is not the token. Whoever started the service has it.");
     if (!answer.ok) throw new Error(`The service answered ${answer.status}.`);
     const to = new URLSearchParams(location.search).get("to") ?? "/";
     // only ever to a page of this service
