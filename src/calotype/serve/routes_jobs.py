@@ -15,43 +15,17 @@ from starlette.concurrency import run_in_threadpool
 from calotype.errors import UserError
 from calotype.files import not_linked
 from calotype.serve.events import ServerEvent
+from calotype.serve.job_requests import PICTURES, Check, Comparison, Judgement, ManySamples
 from calotype.serve.job_store import Job
 from calotype.serve.refusal import Refusal, UnknownError
-from calotype.serve.requests import Asked, SampleRequest, SeedField, invalid, parsed
+from calotype.serve.requests import Asked, invalid, parsed
 from calotype.serve.routes_models import opened
-from calotype.serve.routes_runs import COMPARED, PAGE, REFUSALS, looked_at
+from calotype.serve.routes_runs import PAGE, REFUSALS, looked_at
 from calotype.serve.state import State
-from calotype.serve.work import MOST_IMAGES, PICTURES
 
 JobId = Annotated[str, Path(pattern="^[0-9a-f]{16}$", description="the id of a job, of those that GET /v1/jobs lists")]
 PAGES = 100  # that are kept of jobs: of more the oldest go
 LISTED = 100
-
-
-class ManySamples(SampleRequest):
-    """More images than are drawn at once."""
-
-    n: Annotated[int, Field(ge=1, le=MOST_IMAGES)] = 64
-
-
-class Judgement(Asked):
-    """How to judge; as many images as a full report has where no count is given."""
-
-    count: Annotated[int | None, Field(ge=2, le=50_000)] = None
-    seed: SeedField = 0
-    short: bool = False
-
-
-class Comparison(Judgement):
-    """What to compare."""
-
-    runs: Annotated[list[Annotated[str, Field(max_length=40)]], Field(min_length=2, max_length=COMPARED)]
-
-
-class Check(Asked):
-    """What to look at."""
-
-    source: Annotated[str, Field(max_length=200)]
 
 
 class JobRequest(Asked):

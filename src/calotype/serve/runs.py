@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 RunState = Literal["training", "stopping", "stopped", "finished", "failed"]
 
 MOST = 1_000  # runs of a folder that are shown
+SHELVED = 12  # of these, the newest, whose models are put on the shelf when all are listed; others when they are looked at
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -49,9 +50,9 @@ class Runs:
     def all(self) -> list[Row]:
         """The runs, those that changed last first."""
         found = []
-        for path in self._folders():
+        for place, path in enumerate(self._folders()):
             with self._lock:
-                found.append(self._view(self._id(path), path))
+                found.append(self._view(self._id(path), path, shelve=place < SHELVED))
         return found
 
     def ids(self) -> list[str]:
@@ -150,12 +151,6 @@ class Runs:
         self.trainings.stop(id, run.folder, run.trainer)
         return self.view(id)
 
-    def shelve(self) -> None:
-        """Put all runs on the shelf that hold a model and are not being trained."""
-        for id in self.ids():
-            with suppress(CalotypeError, OSError):
-                self.view(id)
-
     def _folders(self) -> list[Path]:
         """Every run that there is, and every one that was begun and came to nothing."""
         if self.folder is None:
@@ -197,7 +192,7 @@ class Runs:
         with self._lock:
             return self._cache(path).of("config", path / "config.json", read)
 
-    def _view(self, id: str, path: Path) -> Row:
+    def _view(self, id: str, path: Path, shelve: bool = True) -> Row:
         from calotype.engine import checkpoint
         from calotype.engine.run import Run
 
@@ -235,7 +230,7 @@ class Runs:
             "started": iso(began),
             "message": message,
             "verdicts": self._verdicts(path, rows),
-            "model": self._model(run, state),
+            "model": self._model(run, state) if shelve or run.folder in self._shelved else None,
             "report": (path / "report" / "report.html").is_file(),
             "samples": len(run.grids()),
             "can": {"stop": state == "training", "resume": state in ("stopped", "finished") and config is not None},
