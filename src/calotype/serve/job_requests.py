@@ -14,13 +14,13 @@ PICTURES = ("interpolate", "complete", "restore", "upscale", "colorize", "transl
 """Abilities that may take longer than a request."""
 
 
-class ManySamples(SampleRequest):
+class ManySamplesRequest(SampleRequest):
     """More images than are drawn at once."""
 
     n: Annotated[int, Field(ge=1, le=MOST_IMAGES)] = 64
 
 
-class Judgement(Asked):
+class JudgementRequest(Asked):
     """How to judge; as many images as a full report has where no count is given."""
 
     count: Annotated[int | None, Field(ge=2, le=50_000)] = None
@@ -28,13 +28,13 @@ class Judgement(Asked):
     short: bool = False
 
 
-class Comparison(Judgement):
+class ComparisonRequest(JudgementRequest):
     """What to compare."""
 
     runs: Annotated[list[Annotated[str, Field(max_length=40)]], Field(min_length=2, max_length=COMPARED)]
 
 
-class Check(Asked):
+class CheckRequest(Asked):
     """What to look at."""
 
     source: Annotated[str, Field(max_length=200)]

@@ -52,11 +52,11 @@ def check(payload: Payload, say: Say) -> dict[str, Any]:
 def sample(payload: Payload, say: Say) -> dict[str, Any]:
     """Draw many images, the same as the service draws at once."""
     from calotype.serve.batching import asked_options, draw_rows, width_of
-    from calotype.serve.job_requests import ManySamples
+    from calotype.serve.job_requests import ManySamplesRequest
     from calotype.serve.performing import rows_of, sampled
     from calotype.tasks.sample import load
 
-    asked, generator = ManySamples(**payload["request"]), load(payload["path"], payload["device"])
+    asked, generator = ManySamplesRequest(**payload["request"]), load(payload["path"], payload["device"])
     options, width = generator.check(asked_options(asked.options)), width_of(generator)
     rows, drawn = rows_of(generator, asked, _limits(PIXELS)), list[Any]()
     say("drawing", 0, asked.n)
