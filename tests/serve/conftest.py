@@ -13,6 +13,7 @@ from starlette.testclient import TestClient
 
 from calotype.serve.app import create_app
 from calotype.serve.settings import Settings
+from tests.serve.browsing import photo, stage, visit, windows  # noqa: F401 - fixtures of the tests in a browser
 from tests.serve.served import put_model
 
 RECIPES = ("hinge", "vae", "flow-matching", "pixelcnn", "denoise", "inpaint", "upscale", "colorize", "pix2pix", "resnet")

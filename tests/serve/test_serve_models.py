@@ -52,7 +52,7 @@ def test_models_say_what_they_can_do(client: TestClient) -> None:
     steps = flow["options"]["properties"]["steps"]
     assert steps["default"] == 8
     assert steps["description"]
-    assert flow["task_options"]["restore"]["properties"]["degrade"]
+    assert flow["task_options"]["restore"]["properties"]["degrade"]["default"] == "noise:25"
     assert "sigma" in models["denoise"]["task_options"]["restore"]["properties"]
     assert set(ABILITIES) >= {ability for one in models.values() for ability in one["abilities"]}
 

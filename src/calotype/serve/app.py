@@ -14,7 +14,18 @@ from starlette.exceptions import HTTPException
 
 from calotype import __version__
 from calotype.errors import CalotypeError
-from calotype.serve import keeping, pages, routes_gallery, routes_jobs, routes_models, routes_recipes, routes_runs, safety, telemetry
+from calotype.serve import (
+    bodies,
+    keeping,
+    pages,
+    routes_gallery,
+    routes_jobs,
+    routes_models,
+    routes_recipes,
+    routes_runs,
+    safety,
+    telemetry,
+)
 from calotype.serve.lanes import Lanes
 from calotype.serve.refusal import Refusal, body_of, refusal_of
 from calotype.serve.requests import invalid
@@ -47,7 +58,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(routes_gallery.router(state))
     app.include_router(pages.router(state))
     # the last one added is the outermost
-    app.add_middleware(safety.BodyLimit, limit=settings.max_body)
+    app.add_middleware(bodies.BodyLimit, limit=settings.max_body)
     app.add_middleware(safety.Guard, settings=settings)
     app.add_middleware(safety.Headers)
     app.add_middleware(telemetry.Telemetry, state=state)

@@ -18,6 +18,10 @@ SeveralSamples = Annotated[int, Field(ge=2, le=16)]
 Solves = Annotated[int, Field(ge=1, le=250)]
 
 
+USUAL = {"restore": "noise:25", "upscale": "downsample:2", "colorize": "gray"}
+"""What a prior takes a picture to be degraded by where nobody says, by ability."""
+
+
 @dataclass(frozen=True)
 class PriorOptions:
     """What can be chosen where a model that draws images restores one."""

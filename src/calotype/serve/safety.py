@@ -1,33 +1,27 @@
-"""What every request has to pass before anything looks at it, as plain ASGI; REFERENCES of the rules stand beside each.
+"""What every request has to pass before anything looks at it, as plain ASGI.
 
-From the outside in: `Guard` (host, origin, token, kind of content), `BodyLimit` (how much is read, and how long that may take),
-`Headers` (what browsers are told to forbid). A request that does not pass costs no more than its headers.
+From the outside in: `Headers` (what browsers are told to forbid), `Guard` (host, origin, token, kind of content), and
+`calotype.serve.bodies.BodyLimit` (how much is read, and how long that may take). A request that does not pass costs no more than its
+headers.
 """
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import MutableMapping
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qs, quote, urlencode
 
-from calotype.serve.refusal import FullError, Refusal, body_of
+from calotype.serve.asgi import App, Receive, Scope, Send, answer, encoded, headers_of
+from calotype.serve.refusal import Refusal
 from calotype.serve.settings import Settings
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 COOKIE = "calotype_session"
 OPEN = ("/health", "/sign-in")  # that need no token: whether it lives is no secret, nor how one shows it
 OPEN_BELOW = "/static/"  # what pages are made of holds nothing private
 SIGN_IN = "/sign-in"  # where a browser without it is sent
-BODY_SECONDS = 30.0  # in which a body has to arrive
-BODIES = 4  # bodies of the largest size that are held at once
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; font-src 'self'; "
     "media-src 'self' blob:; frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -43,11 +37,6 @@ HEADERS = {
     "cache-control": "no-store",
 }
 """That an answer gets which does not set them itself."""
-
-
-def headers_of(scope: Scope, name: bytes) -> list[str]:
-    """All values of a header of a request."""
-    return [value.decode("latin-1") for key, value in scope.get("headers", ()) if key == name]
 
 
 def host_of(authority: str) -> str:
@@ -181,7 +170,7 @@ class Guard:
             "cache-control": "no-store",
             "referrer-policy": "no-referrer",
         }
-        await send({"type": "http.response.start", "status": 303, "headers": _encoded(fields.items())})
+        await send({"type": "http.response.start", "status": 303, "headers": encoded(fields.items())})
         await send({"type": "http.response.body", "body": b""})
 
 
@@ -195,7 +184,7 @@ async def _to_sign_in(scope: Scope, send: Send) -> None:
     query = scope.get("query_string", b"").decode("latin-1")
     wanted = {} if b"token=" in scope.get("query_string", b"") else {"to": _own(scope["path"]) + (f"?{query}" if query else "")}
     place = f"{SIGN_IN}?{urlencode(wanted)}" if wanted else SIGN_IN
-    await send({"type": "http.response.start", "status": 303, "headers": _encoded({"location": place, "content-length": "0"}.items())})
+    await send({"type": "http.response.start", "status": 303, "headers": encoded({"location": place, "content-length": "0"}.items())})
     await send({"type": "http.response.body", "body": b""})
 
 
@@ -223,68 +212,6 @@ def require_json(scope: Scope) -> None:
         raise Refusal(415, "send application/json", "Content-Type", "application/json")
 
 
-class BodyLimit:
-    """Reads the whole body of a request, up to a limit, before anything of it is parsed; and holds only so many at once."""
-
-    def __init__(self, app: App, limit: int, *, seconds: float = BODY_SECONDS, at_once: int | None = None) -> None:
-        self.app, self.limit, self.seconds = app, limit, seconds
-        self.room, self.held = at_once or BODIES * limit, 0  # bytes of all bodies together
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Read the body of one request."""
-        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD"):
-            return await self.app(scope, receive, send)
-        taken = 0
-        chunks: list[bytes] = []
-
-        def take(size: int) -> None:
-            nonlocal taken
-            if taken + size > self.limit:
-                raise Refusal(413, f"a request has {self.limit:,} bytes at most", "body", f"up to {self.limit:,} bytes")
-            if self.held + size > self.room:
-                raise FullError("too much is being sent at once: come again")
-            taken, self.held = taken + size, self.held + size
-
-        try:
-            try:
-                self._require_length(scope)
-                async with asyncio.timeout(self.seconds):
-                    more = True
-                    while more:
-                        message = await receive()
-                        if message["type"] == "http.disconnect":
-                            return None
-                        chunk, more = message.get("body", b""), message.get("more_body", False)
-                        take(len(chunk))
-                        chunks.append(chunk)
-            except TimeoutError:
-                return await answer(send, Refusal(408, f"the request took more than {self.seconds:g} s to arrive"), close=True)
-            except Refusal as refusal:
-                return await answer(send, refusal, close=True)  # what is still to come is never read
-            return await self.app(scope, _replayed(b"".join(chunks), receive), send)
-        finally:
-            self.held -= taken
-
-    def _require_length(self, scope: Scope) -> None:
-        for text in headers_of(scope, b"content-length"):
-            if not text.isdecimal() or len(text) > 18 or int(text) > self.limit:
-                raise Refusal(413, f"a request has {self.limit:,} bytes at most", "body", f"up to {self.limit:,} bytes")
-
-
-def _replayed(body: bytes, receive: Receive) -> Receive:
-    """A body that was read, for an application that reads it once more."""
-    given = False
-
-    async def again() -> MutableMapping[str, Any]:
-        nonlocal given
-        if given:
-            return await receive()  # that the other side has gone
-        given = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return again
-
-
 class Headers:
     """Gives every answer the headers of `HEADERS` that it does not have."""
 
@@ -297,21 +224,8 @@ class Headers:
         async def dressed(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
                 there = {key.lower() for key, _ in message.get("headers", ())}
-                own = _encoded((name, value) for name, value in HEADERS.items() if name.encode() not in there)
+                own = encoded((name, value) for name, value in HEADERS.items() if name.encode() not in there)
                 message = {**message, "headers": [*message.get("headers", ()), *own]}
             await send(message)
 
         await self.app(scope, receive, dressed)
-
-
-def _encoded(fields: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
-    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in fields]
-
-
-async def answer(send: Send, refusal: Refusal, *, close: bool = False) -> None:
-    """Say no."""
-    body = body_of(refusal)
-    fields = {"content-type": "application/json", "content-length": str(len(body)), **refusal.headers}
-    fields |= {"connection": "close"} if close else {}
-    await send({"type": "http.response.start", "status": int(refusal.status), "headers": _encoded(fields.items())})
-    await send({"type": "http.response.body", "body": body})

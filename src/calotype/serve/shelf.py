@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from calotype.errors import UserError, printable
-from calotype.serve.options import NoiseOptions, PriorOptions, schema_of
+from calotype.serve.options import USUAL, NoiseOptions, PriorOptions, schema_of
 from calotype.serve.refusal import Refusal
 
 if TYPE_CHECKING:
@@ -214,7 +214,7 @@ def _task_options(kind: Any, spec: Any, able: tuple[str, ...], options: dict[str
     found: dict[str, Any] = {}
     for one in able:
         if one in ("restore", "upscale", "colorize"):
-            found[one] = schema_of(PriorOptions)
+            found[one] = schema_of(PriorOptions, PriorOptions(degrade=USUAL[one]))
         elif one == "complete":
             names = ("label",) if _has(kind, Completes) else ("samples", "steps", "method", "label")
             found[one] = schema_of(PriorOptions, names=names)

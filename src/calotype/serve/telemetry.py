@@ -13,8 +13,8 @@ from starlette.concurrency import run_in_threadpool
 
 from calotype.errors import unforeseen
 from calotype.serve import keeping
+from calotype.serve.asgi import App, Receive, Scope, Send, answer
 from calotype.serve.refusal import Refusal
-from calotype.serve.safety import App, Receive, Scope, Send, answer
 
 if TYPE_CHECKING:
     from calotype.serve.state import State

@@ -22,7 +22,7 @@ from calotype.serve.answers import Made
 from calotype.serve.batching import asked_options
 from calotype.serve.images import file_of, mask_of, picture_of, png, text_of
 from calotype.serve.lanes import in_time
-from calotype.serve.options import PriorOptions, chosen_of, require_steps
+from calotype.serve.options import USUAL, PriorOptions, chosen_of, require_steps
 from calotype.serve.refusal import Refusal
 from calotype.serve.requests import ClassifyRequest, CompleteRequest, ImageRequest, PictureRequest
 from calotype.serve.settings import Settings
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from calotype.serve.shelf import Shelf
     from calotype.tasks.sample import Generator
 
-USUAL = {"restore": "noise:25", "upscale": "downsample:2", "colorize": "gray"}
-"""What a prior takes a picture to be degraded by where nobody says."""
 PARTS = 4  # of a degradation
 
 

@@ -32,7 +32,8 @@ export async function form(place, started) {
     about.textContent = one.help ?? "";
     const main = (name, schema) => schema.main === true;
     const first = fields(one.settings, main, "automatic");
-    const rest = fields(one.settings, (name, schema) => !main(name, schema), "automatic");
+    const said = ["train.minutes", "train.steps"]; // how long: the field above says it
+    const rest = fields(one.settings, (name, schema) => !main(name, schema) && !said.includes(name), "automatic");
     made = joined(first, rest);
     const sought = el("input", { type: "search", placeholder: "find a setting", "aria-label": "Find a setting" });
     const grouped = groups(rest);

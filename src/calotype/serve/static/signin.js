@@ -6,9 +6,9 @@ $("#sign-in").addEventListener("submit", async (event) => {
   event.preventDefault();
   const wrong = $("#wrong");
   problem(wrong);
-  const options = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ token: $("#token").value.trim() }) };
+  const token = $("#token").value.trim();
   try {
-    const answer = await fetch("/v1/session", options);
+    const answer = await fetch(`/?token=${encodeURIComponent(token)}`);
     if (answer.status === 401) throw new Error("This is not the token. It stands where the service was started.");
     if (!answer.ok) throw new Error(`The service answered ${answer.status}.`);
     const to = new URLSearchParams(location.search).get("to") ?? "/";

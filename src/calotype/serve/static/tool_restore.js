@@ -25,7 +25,7 @@ export function make({ model, ability, memory, stage, controls, given, spare, sa
   const usual = (name) => name === "degrade" || name === "sigma" || name === "direction"; // what people have to say most often
   const from = start({ ...model, conditional: false, classes: [] }, memory);
   const schema = withClasses(model.task_options?.[ability] ?? model.options, model);
-  if (schema.properties.degrade) schema.properties.degrade = { ...schema.properties.degrade, examples: EXAMPLES[ability] };
+  if (schema.properties.degrade) schema.properties.degrade = { ...schema.properties.degrade, default: EXAMPLES[ability][0], examples: EXAMPLES[ability], description: "What was done to the picture: noise by its level of 255, blur by its width in pixels, several joined by +" };
   const first = fields(schema, usual);
   const options = joined(first, fields(schema, (name) => !usual(name)));
   const working = work(verb, stage, run, { refused: (error) => options.refused(error) });
@@ -44,8 +44,7 @@ export function make({ model, ability, memory, stage, controls, given, spare, sa
     tray.add(items.slice(0, 1));
     const wrong = el("div");
     stage.replaceChildren(
-      beforeAfter(before, items[0].image, ["before", done]),
-      answer.uncertainty ? uncertain(answer.uncertainty) : "",
+      el("div", { class: "restored" }, beforeAfter(before, items[0].image, ["before", done]), answer.uncertainty ? uncertain(answer.uncertainty) : ""),
       el("div", { class: "row wrap acts" }, leave(items[0], wrong), el("button", { type: "button", onclick: () => image.set(items[0].image, "the result") }, "Go on from the result")),
       ...(items.length > 1 ? [el("h3", {}, "Other answers that fit as well"), el("div", { class: "strip large" }, items.slice(1).map((item, index) => picture(item.image, `Answer ${index + 2}`)))] : []),
       wrong,
