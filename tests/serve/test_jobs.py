@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from calotype.errors import DamagedError, UserError
-from calotype.serve.job_store import Job, JobStore
+from calotype.serve.job_store import JobStore, QueuedJob
 from calotype.serve.jobs import JobQueue
 from calotype.serve.refusal import Refusal
 from calotype.serve.worker import Perform, WorkerProcess
@@ -174,7 +174,7 @@ def test_a_full_disk_and_a_process_that_cannot_be_started_end_no_queue(queue: Jo
     failures = [sqlite3.OperationalError("database or disk is full"), OSError("no more processes")]
     claim, worker = queue._store.claim, WorkerProcess
 
-    def claimed() -> Job | None:
+    def claimed() -> QueuedJob | None:
         if failures and isinstance(failures[0], sqlite3.Error):
             raise failures.pop(0)
         return claim()

@@ -8,13 +8,13 @@ from typing import Any
 
 from calotype.errors import UserError
 from calotype.serve.refusal import Refusal
-from calotype.serve.run_files import Row, thinned
+from calotype.serve.run_files import LogRow, thinned
 from calotype.serve.runs import Runs
 
 ROWS = 1_000  # of each log
 
 
-def compared(runs: Runs, ids: Sequence[str]) -> Row:
+def compared(runs: Runs, ids: Sequence[str]) -> LogRow:
     """What is alike and what is not: the runs, the settings that differ, the logs, and the scores of reports.
 
     Scores are ranked where `calotype compare` would rank them: measured alike, and only as far as their intervals allow.
@@ -26,7 +26,7 @@ def compared(runs: Runs, ids: Sequence[str]) -> Row:
     if len(set(ids)) < 2:
         raise Refusal(400, "a comparison needs two different runs or more", "run", "ids of runs")
     views = [runs.view(id) for id in ids]
-    logs: dict[str, list[Row]] = {}
+    logs: dict[str, list[LogRow]] = {}
     for id in ids:
         logs[id] = []
         with suppress(UserError):
@@ -34,7 +34,7 @@ def compared(runs: Runs, ids: Sequence[str]) -> Row:
     return {"runs": views, "settings": _settings(runs, ids), "logs": logs, "scores": _scores(runs, ids)}
 
 
-def _settings(runs: Runs, ids: Sequence[str]) -> list[Row]:
+def _settings(runs: Runs, ids: Sequence[str]) -> list[LogRow]:
     """The settings in which any of the runs differs from the first, with the value of each."""
     from calotype.config import differences
 
@@ -59,7 +59,7 @@ def _at(config: object, name: str) -> Any:
     return config if isinstance(config, str | int | float | bool | None) else str(config)
 
 
-def _scores(runs: Runs, ids: Sequence[str]) -> list[Row]:
+def _scores(runs: Runs, ids: Sequence[str]) -> list[LogRow]:
     """The scores that reports share, one row each; ``ranks`` are the best and the worst place that intervals leave to each."""
     from calotype.evaluation.ranking import comparable, ranks
     from calotype.metrics.score import Score

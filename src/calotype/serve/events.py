@@ -13,7 +13,7 @@ from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from calotype.serve.refusal import FullError
-from calotype.serve.run_files import Row, thinned
+from calotype.serve.run_files import LogRow, thinned
 from calotype.serve.runs import Runs
 
 T = TypeVar("T")
@@ -89,8 +89,8 @@ class RunFollower:
 
     def __init__(self, runs: Runs, id: str, after: int) -> None:
         self.runs, self.id, self.after = runs, id, after
-        self._seen: list[Row] | None = None
-        self._view: Row = {}
+        self._seen: list[LogRow] | None = None
+        self._view: LogRow = {}
 
     def look(self) -> tuple[list[ServerEvent], bool]:
         """The events, and that more may come."""
@@ -101,7 +101,7 @@ class RunFollower:
             events.append(ServerEvent("state", view))
         return events, False
 
-    def _rows(self, rows: list[Row]) -> list[ServerEvent]:
+    def _rows(self, rows: list[LogRow]) -> list[ServerEvent]:
         if self._seen is None:
             self._seen = rows
             return self._told(thinned([row for row in rows if row["step"] > self.after]))
@@ -115,10 +115,10 @@ class RunFollower:
             new = [{"event": "rewind", "step": gone[-1]["step"], "to": to}, *new]
         return self._told(new)
 
-    def _told(self, rows: list[Row]) -> list[ServerEvent]:
+    def _told(self, rows: list[LogRow]) -> list[ServerEvent]:
         return [event for row in rows for event in self._of(row)]
 
-    def _of(self, row: Row) -> list[ServerEvent]:
+    def _of(self, row: LogRow) -> list[ServerEvent]:
         events = [ServerEvent("log", row, row["step"])]
         if row.get("event") == "verdict":
             verdict = {"status": row.get("status"), "name": row.get("name"), "text": row.get("says"), "step": row["step"]}

@@ -49,7 +49,7 @@ _COLUMNS = "id, kind, request, payload, state, attempts, what, done, total, resu
 
 
 @dataclass(frozen=True)
-class Job:
+class QueuedJob:
     """One piece of work."""
 
     id: str
@@ -107,7 +107,7 @@ class JobStore:
         self._lock = threading.RLock()
         self._db = connect(path, _TABLE)
 
-    def add(self, kind: str, request: Mapping[str, Any], payload: Mapping[str, Any], capacity: int) -> Job | None:
+    def add(self, kind: str, request: Mapping[str, Any], payload: Mapping[str, Any], capacity: int) -> QueuedJob | None:
         """A new job at the end of the queue; None where ``capacity`` jobs wait or run, or all would hold more than `WAITING_BYTES`."""
         with self._writing() as db:
             query = "SELECT COUNT(*), COALESCE(SUM(LENGTH(payload)), 0) FROM jobs WHERE state IN ('queued', 'running')"
@@ -122,7 +122,7 @@ class JobStore:
             self._prune(db)
             return self.get(job)
 
-    def claim(self) -> Job | None:
+    def claim(self) -> QueuedJob | None:
         """The next job of the queue, which is running from here on; None where there is none."""
         with self._writing() as db:
             row = db.execute("SELECT id FROM jobs WHERE state = 'queued' ORDER BY number LIMIT 1").fetchone()
@@ -168,20 +168,20 @@ class JobStore:
             ended = (_text(error), time.time())
             return db.execute("UPDATE jobs SET state = 'lost', error = ?, ended = ? WHERE state = 'running'", ended).rowcount
 
-    def get(self, job: str) -> Job | None:
+    def get(self, job: str) -> QueuedJob | None:
         """A job by its id."""
         with self._lock:
             row = self._db.execute(f"SELECT {_COLUMNS} FROM jobs WHERE id = ?", (job,)).fetchone()
         return None if row is None else _job(row)
 
-    def done(self, kind: str, payload: Mapping[str, Any]) -> Job | None:
+    def done(self, kind: str, payload: Mapping[str, Any]) -> QueuedJob | None:
         """The last job of this kind and payload that was done; None where there is none."""
         query = f"SELECT {_COLUMNS} FROM jobs WHERE kind = ? AND payload = ? AND state = 'done' ORDER BY number DESC LIMIT 1"
         with self._lock:
             row = self._db.execute(query, (kind, _text(payload))).fetchone()
         return None if row is None else _job(row)
 
-    def newest(self, count: int) -> list[Job]:
+    def newest(self, count: int) -> list[QueuedJob]:
         """The jobs that came last, the newest first, without their results."""
         columns = _COLUMNS.replace("result", "NULL")
         with self._lock:
@@ -263,8 +263,8 @@ def _text(tree: Mapping[str, Any]) -> str:
     return json.dumps(tree, allow_nan=False, separators=(",", ":"))
 
 
-def _job(row: tuple[Any, ...]) -> Job:
+def _job(row: tuple[Any, ...]) -> QueuedJob:
     plain = list(row)
     for place in (2, 3, 9, 10):
         plain[place] = None if row[place] is None else json.loads(row[place])
-    return Job(*plain)
+    return QueuedJob(*plain)

@@ -14,7 +14,7 @@ from typing import Any
 
 from calotype.errors import UserError, printable, unforeseen
 from calotype.files import claim, obstacle
-from calotype.serve.job_store import Job, JobState, JobStore
+from calotype.serve.job_store import JobState, JobStore, QueuedJob
 from calotype.serve.refusal import FullError, UnknownError
 from calotype.serve.worker import Perform, WorkerProcess
 
@@ -63,7 +63,7 @@ class JobQueue:
         for thread in self._threads:
             thread.start()
 
-    def submit(self, kind: str, request: Mapping[str, Any], payload: Mapping[str, Any] | None = None) -> Job:
+    def submit(self, kind: str, request: Mapping[str, Any], payload: Mapping[str, Any] | None = None) -> QueuedJob:
         """Put a job at the end of the queue. Raises `FullError` where there is no room."""
         job = self._store.add(kind, request, request if payload is None else payload, self.capacity)
         if job is None:
@@ -77,7 +77,7 @@ class JobQueue:
         """Seconds after which one of the jobs will probably have ended."""
         return min(600, max(1, math.ceil(self._store.usual_seconds() / self.workers)))
 
-    def get(self, job: str) -> Job:
+    def get(self, job: str) -> QueuedJob:
         """A job by its id. Raises `UnknownError`."""
         if (found := self._store.get(job)) is None:
             raise UnknownError("there is no such job: it may have been forgotten, as old ones are")
@@ -87,7 +87,7 @@ class JobQueue:
         """A job as a client sees it. Raises `UnknownError`."""
         return self.get(job).public(self._store.position(job))
 
-    def done(self, kind: str, payload: Mapping[str, Any]) -> Job | None:
+    def done(self, kind: str, payload: Mapping[str, Any]) -> QueuedJob | None:
         """The last job of this kind and payload that was done and is not forgotten, for work whose result does not change."""
         return self._store.done(kind, payload)
 
@@ -103,7 +103,7 @@ class JobQueue:
         """The processes that are at work, for telemetry and tests."""
         return [worker.pid for worker in self._at_work.values() if worker.alive]
 
-    def cancel(self, job: str) -> Job:
+    def cancel(self, job: str) -> QueuedJob:
         """End a job: at once where it waits, within a second where it runs; one that ended stays as it is. Raises `UnknownError`."""
         if not self.get(job).over and not self._store.cancel_waiting(job):
             self._cancelled.add(job)
@@ -111,7 +111,7 @@ class JobQueue:
                 self._cancelled.discard(job)
         return self.get(job)
 
-    def wait(self, job: str, seconds: float) -> Job:
+    def wait(self, job: str, seconds: float) -> QueuedJob:
         """A job once it is over, or as it is after so many seconds."""
         until = time.monotonic() + seconds
         while not (found := self.get(job)).over and time.monotonic() < until:
@@ -157,7 +157,7 @@ class JobQueue:
         if worker is not None:
             worker.kill()
 
-    def _watch(self, job: Job, worker: WorkerProcess) -> None:
+    def _watch(self, job: QueuedJob, worker: WorkerProcess) -> None:
         """Give a job to a worker and see it through to its end, whatever becomes of either."""
         until = time.monotonic() + self.seconds
         worker.give(job.kind, job.payload)
@@ -188,14 +188,14 @@ class JobQueue:
                 break
         self._cancelled.discard(job.id)
 
-    def _next(self) -> Job | None:
+    def _next(self) -> QueuedJob | None:
         """The next job; None where there is none, or where the disk cannot be written at the moment."""
         try:
             return self._store.claim()
         except sqlite3.Error:
             return None
 
-    def _given_up(self, job: Job, worker: WorkerProcess | None, error: Exception) -> None:
+    def _given_up(self, job: QueuedJob, worker: WorkerProcess | None, error: Exception) -> None:
         """End a job of which no more can be known; where not even that can be written, wait until it can."""
         if worker is not None:
             worker.kill()
@@ -206,7 +206,7 @@ class JobQueue:
                 return
             time.sleep(1)
 
-    def _lost(self, job: Job, how: str) -> None:
+    def _lost(self, job: QueuedJob, how: str) -> None:
         """The worker died: once more, or never again."""
         if job.id in self._cancelled:
             self._store.end(job.id, "cancelled")

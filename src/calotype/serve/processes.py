@@ -12,7 +12,7 @@ TOKEN = "CALOTYPE_TOKEN"  # the variable of the environment that may hold the to
 
 
 @dataclass(frozen=True)
-class Identity:
+class ProcessIdentity:
     """A process: its number alone says little, for numbers are given again."""
 
     pid: int
@@ -36,9 +36,9 @@ def environment() -> dict[str, str]:
     return {"GOMP_SPINCOUNT": "10000", **own, "PYTHONPATH": path}
 
 
-def identity(pid: int) -> Identity:
+def identity(pid: int) -> ProcessIdentity:
     """The process that has a number now."""
-    return Identity(pid, born(pid))
+    return ProcessIdentity(pid, born(pid))
 
 
 def born(pid: int) -> str:

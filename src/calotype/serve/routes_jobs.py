@@ -15,43 +15,17 @@ from starlette.concurrency import run_in_threadpool
 from calotype.errors import UserError
 from calotype.files import not_linked
 from calotype.serve.events import ServerEvent
-from calotype.serve.job_store import Job
+from calotype.serve.job_requests import PICTURES, CheckRequest, ComparisonRequest, JudgementRequest, ManySamplesRequest
+from calotype.serve.job_store import QueuedJob
 from calotype.serve.refusal import Refusal, UnknownError
-from calotype.serve.requests import Asked, SampleRequest, SeedField, invalid, parsed
+from calotype.serve.requests import Asked, invalid, parsed
 from calotype.serve.routes_models import opened
-from calotype.serve.routes_runs import COMPARED, PAGE, REFUSALS, looked_at
+from calotype.serve.routes_runs import PAGE, REFUSALS, looked_at
 from calotype.serve.state import State
-from calotype.serve.work import MOST_IMAGES, PICTURES
 
 JobId = Annotated[str, Path(pattern="^[0-9a-f]{16}$", description="the id of a job, of those that GET /v1/jobs lists")]
 PAGES = 100  # that are kept of jobs: of more the oldest go
 LISTED = 100
-
-
-class ManySamples(SampleRequest):
-    """More images than are drawn at once."""
-
-    n: Annotated[int, Field(ge=1, le=MOST_IMAGES)] = 64
-
-
-class Judgement(Asked):
-    """How to judge; as many images as a full report has where no count is given."""
-
-    count: Annotated[int | None, Field(ge=2, le=50_000)] = None
-    seed: SeedField = 0
-    short: bool = False
-
-
-class Comparison(Judgement):
-    """What to compare."""
-
-    runs: Annotated[list[Annotated[str, Field(max_length=40)]], Field(min_length=2, max_length=COMPARED)]
-
-
-class Check(Asked):
-    """What to look at."""
-
-    source: Annotated[str, Field(max_length=200)]
 
 
 class JobRequest(Asked):
@@ -116,7 +90,7 @@ class JobFollower:
 
     def look(self) -> tuple[list[ServerEvent], bool]:
         """The job where it changed, and whether it is over."""
-        job: Job = self.jobs.get(self.id)
+        job: QueuedJob = self.jobs.get(self.id)
         said = self.jobs.public(self.id)
         if said == self._seen:
             return [], job.over
@@ -133,11 +107,11 @@ async def _payload(state: State, asked: JobRequest) -> dict[str, Any]:
     if not need and given:
         raise Refusal(400, f"a job of kind {asked.kind} takes no `{given[0]}`", given[0], "nothing")
     if asked.kind == "check":
-        look = _valid(Check, asked.request)
+        look = _valid(CheckRequest, asked.request)
         return looked_at(state, look.source)
     if asked.kind == "sample":
         assert asked.model is not None
-        held, many = await opened(state, asked.model, "sample"), _valid(ManySamples, asked.request)
+        held, many = await opened(state, asked.model, "sample"), _valid(ManySamplesRequest, asked.request)
         return {"request": many.model_dump(), "path": str(held.path), "device": state.settings.device}
     if asked.kind in PICTURES:
         assert asked.model is not None
@@ -146,10 +120,10 @@ async def _payload(state: State, asked: JobRequest) -> dict[str, Any]:
         return {"ability": asked.kind, "request": body, **place}
     facts = {"device": state.settings.device, "page": str(await run_in_threadpool(_place, state))}
     if asked.kind == "compare":
-        several = _valid(Comparison, asked.request)
+        several = _valid(ComparisonRequest, asked.request)
         paths = [str((await run_in_threadpool(state.runs.run, id)).folder) for id in several.runs]
         return {"request": several.model_dump(), "paths": paths, **facts}
-    judged = _valid(Judgement, asked.request)
+    judged = _valid(JudgementRequest, asked.request)
     if asked.run is not None:
         path = (await run_in_threadpool(state.runs.run, asked.run)).folder
     else:
@@ -178,7 +152,7 @@ def _place(state: State) -> File:
     return folder / f"{secrets.token_hex(16)}.html"
 
 
-def _page(job: Job) -> bytes:
+def _page(job: QueuedJob) -> bytes:
     """The page of a job. Raises `UnknownError`."""
     with suppress(OSError, UserError), open(job.payload.get("page", ""), "rb", opener=not_linked) as stream:
         return stream.read()

@@ -13,6 +13,7 @@ from starlette.concurrency import run_in_threadpool
 
 from calotype import __version__
 from calotype.serve.events import RunFollower
+from calotype.serve.job_requests import COMPARED, CheckRequest
 from calotype.serve.refusal import Refusal
 from calotype.serve.requests import Asked
 from calotype.serve.run_files import thinned
@@ -37,7 +38,6 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
     503: {"description": "it took too long, or its process died"},
 }
 PATIENCE = 20.0  # seconds in which a check of images is answered at once
-COMPARED = 8
 
 
 class StartRequest(Asked):
@@ -60,12 +60,6 @@ class ResumeRequest(Asked):
 
 class StopRequest(Asked):
     """Nothing needs to be said."""
-
-
-class CheckRequest(Asked):
-    """A source to look at."""
-
-    source: Annotated[str, Field(max_length=200)]
 
 
 def router(state: State) -> APIRouter:

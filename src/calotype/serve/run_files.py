@@ -11,7 +11,7 @@ from calotype.errors import DamagedError
 from calotype.files import not_linked, read_json
 
 T = TypeVar("T")
-Row = dict[str, Any]
+LogRow = dict[str, Any]
 
 ROWS = 5_000  # of a log: of longer ones every second, third ... row is left out
 RECENT = 5  # rows by which the time that is left is estimated
@@ -34,13 +34,13 @@ class FileCache:
         return value
 
 
-def thinned(rows: list[Row], most: int = ROWS) -> list[Row]:
+def thinned(rows: list[LogRow], most: int = ROWS) -> list[LogRow]:
     """Rows of a log, of very many every second, third ... alone; events and the last row are never left out."""
     step = -(-len(rows) // most)
     return rows if step <= 1 else [row for at, row in enumerate(rows) if "event" in row or at % step == 0 or at == len(rows) - 1]
 
 
-def seconds_left(rows: list[Row], steps: int | None) -> float | None:
+def seconds_left(rows: list[LogRow], steps: int | None) -> float | None:
     """The seconds that are left by the pace of the last rows; None where it is not known yet."""
     timed = [row for row in rows if "event" not in row and isinstance(row.get("seconds"), int | float)][-RECENT:]
     if steps is None or not timed:
@@ -77,7 +77,7 @@ def file_of(path: Path) -> bytes:
     return data if len(data) <= PICTURE else b""
 
 
-def json_of(path: Path) -> Row:
+def json_of(path: Path) -> LogRow:
     """The JSON object in a file; empty where there is none, or a damaged one."""
     try:
         return read_json(path)

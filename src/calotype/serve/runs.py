@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from calotype.errors import CalotypeError, UserError, printable
 from calotype.serve.job_store import iso
 from calotype.serve.refusal import ConflictError, UnknownError
-from calotype.serve.run_files import FileCache, Row, changed, file_of, json_of, mark_of, seconds_left, whole_number
+from calotype.serve.run_files import FileCache, LogRow, changed, file_of, json_of, mark_of, seconds_left, whole_number
 from calotype.serve.shelf import Shelf
 from calotype.serve.sources import Sources
 from calotype.serve.trainings import Trainings
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 RunState = Literal["training", "stopping", "stopped", "finished", "failed"]
 
 MOST = 1_000  # runs of a folder that are shown
+SHELVED = 12  # of these, the newest, whose models are put on the shelf when all are listed; others when they are looked at
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -46,12 +47,12 @@ class Runs:
         self._shelved: dict[Path, tuple[Any, str | None]] = {}
         self._lock = threading.RLock()
 
-    def all(self) -> list[Row]:
+    def all(self) -> list[LogRow]:
         """The runs, those that changed last first."""
         found = []
-        for path in self._folders():
+        for place, path in enumerate(self._folders()):
             with self._lock:
-                found.append(self._view(self._id(path), path))
+                found.append(self._view(self._id(path), path, shelve=place < SHELVED))
         return found
 
     def ids(self) -> list[str]:
@@ -64,19 +65,19 @@ class Runs:
 
         return Run(self._path(id))
 
-    def view(self, id: str) -> Row:
+    def view(self, id: str) -> LogRow:
         """A run as a client sees it. Raises `UnknownError`."""
         path = self._path(id)
         with self._lock:
             return self._view(id, path)
 
-    def rows(self, id: str) -> list[Row]:
+    def rows(self, id: str) -> list[LogRow]:
         """The whole log, the very same list until it changes. Raises `UnknownError`, `UserError` for one that cannot be read."""
         run = self.run(id)
         with self._lock:
             return self._cache(run.folder).of("log", run.folder / "log.jsonl", run.log().read)
 
-    def samples(self, id: str) -> list[Row]:
+    def samples(self, id: str) -> list[LogRow]:
         """The sample grids on fixed noise, in the order of the training."""
         return [{"n": step, "step": step} for step, _ in self.run(id).grids()]
 
@@ -94,7 +95,7 @@ class Runs:
             return page
         raise UnknownError("this run has no report yet: it is made at its end, or as a job of kind evaluate", "id")
 
-    def results(self, id: str) -> Row:
+    def results(self, id: str) -> LogRow:
         """``report.json``; empty where there is none, or one that is damaged."""
         path = self._path(id) / "report" / "report.json"
         with self._lock:
@@ -111,7 +112,7 @@ class Runs:
             raise ConflictError("that run holds no model yet to start from", "train.start")
         return str(run.folder)
 
-    def begin(self, config: Config) -> Row:
+    def begin(self, config: Config) -> LogRow:
         """Start a training. Raises `FullError`, and `ConflictError` where there is no folder of runs."""
         from dataclasses import asdict
 
@@ -132,7 +133,7 @@ class Runs:
             raise
         return self.view(id)
 
-    def go_on(self, id: str, minutes: float | None) -> Row:
+    def go_on(self, id: str, minutes: float | None) -> LogRow:
         """Resume a run. Raises `UnknownError`, `ConflictError`, `FullError`."""
         view = self.view(id)
         if not view["can"]["resume"]:
@@ -142,19 +143,13 @@ class Runs:
         self.trainings.go_on(id, self._path(id), minutes)
         return self.view(id)
 
-    def stop(self, id: str) -> Row:
+    def stop(self, id: str) -> LogRow:
         """Tell the training of a run to end in order. Raises `UnknownError`, `ConflictError`."""
         run, state = self.run(id), self.view(id)["state"]
         if state not in ("training", "stopping"):
             raise ConflictError(f"this run is {state}: there is nothing to stop", "id")
         self.trainings.stop(id, run.folder, run.trainer)
         return self.view(id)
-
-    def shelve(self) -> None:
-        """Put all runs on the shelf that hold a model and are not being trained."""
-        for id in self.ids():
-            with suppress(CalotypeError, OSError):
-                self.view(id)
 
     def _folders(self) -> list[Path]:
         """Every run that there is, and every one that was begun and came to nothing."""
@@ -182,11 +177,11 @@ class Runs:
     def _cache(self, path: Path) -> FileCache:
         return self._caches.setdefault(path, FileCache())
 
-    def _facts(self, path: Path) -> tuple[Config | None, Row, str]:
+    def _facts(self, path: Path) -> tuple[Config | None, LogRow, str]:
         """The configuration and the facts of a run, and why these cannot be read."""
         from calotype.engine.run import Run
 
-        def read() -> tuple[Config | None, Row, str]:
+        def read() -> tuple[Config | None, LogRow, str]:
             if not (path / "config.json").is_file():
                 return None, {}, ""
             try:
@@ -197,13 +192,13 @@ class Runs:
         with self._lock:
             return self._cache(path).of("config", path / "config.json", read)
 
-    def _view(self, id: str, path: Path) -> Row:
+    def _view(self, id: str, path: Path, shelve: bool = True) -> LogRow:
         from calotype.engine import checkpoint
         from calotype.engine.run import Run
 
         run, known = Run(path), self.trainings.get(id)
         config, facts, damage = self._facts(path)
-        rows: list[Row] = []
+        rows: list[LogRow] = []
         with suppress(UserError):
             rows = self._cache(path).of("log", path / "log.jsonl", run.log().read)
         reached = self._cache(path).of("reached", run.checkpoints, lambda: checkpoint.facts_of_newest(run.checkpoints))
@@ -235,13 +230,13 @@ class Runs:
             "started": iso(began),
             "message": message,
             "verdicts": self._verdicts(path, rows),
-            "model": self._model(run, state),
+            "model": self._model(run, state) if shelve or run.folder in self._shelved else None,
             "report": (path / "report" / "report.html").is_file(),
             "samples": len(run.grids()),
             "can": {"stop": state == "training", "resume": state in ("stopped", "finished") and config is not None},
         }
 
-    def _ended(self, id: str, rows: list[Row], run: Run, config: Config | None, complete: bool, damage: str) -> tuple[RunState, str]:
+    def _ended(self, id: str, rows: list[LogRow], run: Run, config: Config | None, complete: bool, damage: str) -> tuple[RunState, str]:
         """The state of a run that nobody trains, and what there is to say of it."""
         if damage:
             return "failed", printable(damage)
@@ -260,10 +255,10 @@ class Runs:
             return "stopped", "its process ended without a word, as one that was killed does: nothing saved is lost, and it can be resumed"
         return "stopped", ""
 
-    def _verdicts(self, path: Path, rows: Iterable[Row]) -> list[Row]:
+    def _verdicts(self, path: Path, rows: Iterable[LogRow]) -> list[LogRow]:
         """Those of the report where there is one, and those that the training raised, the last of each name."""
         results = self._cache(path).of("report", path / "report" / "report.json", lambda: json_of(path / "report" / "report.json"))
-        found: dict[str, Row] = {}
+        found: dict[str, LogRow] = {}
         for row in rows:
             if row.get("event") == "verdict" and isinstance(name := row.get("name"), str):
                 found[name] = {"status": row.get("status"), "name": name, "text": row.get("says", ""), "step": row["step"]}

@@ -16,7 +16,7 @@ from typing import Any
 
 from calotype.errors import DamagedError, printable
 from calotype.files import read_bytes, read_json, write_json
-from calotype.serve.processes import Identity, command, environment, identity
+from calotype.serve.processes import ProcessIdentity, command, environment, identity
 from calotype.serve.refusal import ConflictError, FullError
 
 OUTPUT = 1 << 20  # bytes that are read of what a training prints
@@ -24,7 +24,7 @@ RETRY = 30  # seconds after which to ask again where all trainings that may run 
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingProcess:
     """A process that trains, or did."""
 
     run: str  # its folder
@@ -36,7 +36,7 @@ class Training:
     @property
     def alive(self) -> bool:
         """Whether it is there."""
-        return Identity(self.pid, self.born).alive
+        return ProcessIdentity(self.pid, self.born).alive
 
 
 class Trainings:
@@ -59,7 +59,7 @@ class Trainings:
         if running >= self.most:
             raise FullError(f"{running} trainings run already, and {self.most} may: stop one, or wait for it", RETRY)
 
-    def begin(self, id: str, run: Path, config: Mapping[str, Any]) -> Training:
+    def begin(self, id: str, run: Path, config: Mapping[str, Any]) -> TrainingProcess:
         """Start a training of ``config`` into ``run``, a folder that is empty. Raises `FullError`."""
         settings = self.folder / f"{id}.config.json"
         with self._lock:
@@ -67,7 +67,7 @@ class Trainings:
             write_json(settings, config)
             return self._start(id, run, ["train", "--config", str(settings), "--out", str(run)])
 
-    def go_on(self, id: str, run: Path, more: float | None) -> Training:
+    def go_on(self, id: str, run: Path, more: float | None) -> TrainingProcess:
         """Resume a run, by ``more`` minutes where they are given. Raises `ConflictError` where it is being trained, `FullError`."""
         with self._lock:
             known = self.get(id)
@@ -89,7 +89,7 @@ class Trainings:
                 if not trainer:
                     raise ConflictError("this run is not being trained", "id")
                 found = identity(trainer)
-                known = Training(str(run), found.pid, found.born, time.time())
+                known = TrainingProcess(str(run), found.pid, found.born, time.time())
             if known.stopping and known.alive:
                 return
             try:
@@ -98,11 +98,11 @@ class Trainings:
                 raise ConflictError(f"its process cannot be stopped ({error.strerror})", "id") from None
             self._keep(id, replace(known, stopping=True))
 
-    def get(self, id: str) -> Training | None:
+    def get(self, id: str) -> TrainingProcess | None:
         """The newest process of a run, be it gone; None where none is known."""
         return self._known.get(id)
 
-    def known(self) -> dict[str, Training]:
+    def known(self) -> dict[str, TrainingProcess]:
         """All of them, by the ids of their runs."""
         return dict(self._known)
 
@@ -134,7 +134,7 @@ class Trainings:
         for suffix in (".json", ".config.json", ".out", ".err"):
             (self.folder / f"{id}{suffix}").unlink(missing_ok=True)
 
-    def _start(self, id: str, run: Path, words: Sequence[str]) -> Training:
+    def _start(self, id: str, run: Path, words: Sequence[str]) -> TrainingProcess:
         with open(self.folder / f"{id}.out", "wb") as out, open(self.folder / f"{id}.err", "wb") as said:
             process = subprocess.Popen(
                 command("calotype", *words, "--json"),
@@ -147,17 +147,17 @@ class Trainings:
             )
         threading.Thread(target=process.wait, name="training", daemon=True).start()  # it is buried as soon as it ends
         found = identity(process.pid)
-        training = Training(str(run), found.pid, found.born, time.time())
+        training = TrainingProcess(str(run), found.pid, found.born, time.time())
         self._keep(id, training)
         return training
 
-    def _keep(self, id: str, training: Training) -> None:
+    def _keep(self, id: str, training: TrainingProcess) -> None:
         write_json(self.folder / f"{id}.json", asdict(training))
         self._known[id] = training
 
 
-def _read(path: Path) -> Training | None:
+def _read(path: Path) -> TrainingProcess | None:
     """What an earlier service wrote of a training; None for every other file."""
     with suppress(DamagedError, TypeError):
-        return Training(**read_json(path))
+        return TrainingProcess(**read_json(path))
     return None

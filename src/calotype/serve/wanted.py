@@ -17,11 +17,11 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 PARTNERS = re.compile(r"auto|halves(:right)?|gray|edges|invert|season|classes:[^/\\:]{1,200}")
 """What `data.partner` may be besides the name of a source: words, and no path."""
 
-Settings = Mapping[str, str | int | float | bool | list[float] | None]
+GivenSettings = Mapping[str, str | int | float | bool | list[float] | None]
 
 
 def configuration(
-    recipe: str, source: str, settings: Settings, minutes: float | None, sources: Sources, start: Callable[[str], str], most: float
+    recipe: str, source: str, settings: GivenSettings, minutes: float | None, sources: Sources, start: Callable[[str], str], most: float
 ) -> Config:
     """A whole configuration, checked as `calotype train` checks it.
 

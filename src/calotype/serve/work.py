@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from calotype.serve.job_requests import MOST_IMAGES, PICTURES
 from calotype.serve.worker import Say
 
 if TYPE_CHECKING:
@@ -13,8 +14,7 @@ if TYPE_CHECKING:
     from calotype.serve.settings import Settings
 
 Payload = Mapping[str, Any]
-MOST_IMAGES, MOST_STEPS, PIXELS = 4096, 10_000, 64 << 20  # of a job: images, steps of a sampler, pixels of all that is drawn
-PICTURES = ("interpolate", "complete", "restore", "upscale", "colorize", "translate")  # abilities that may take longer than a request
+MOST_STEPS, PIXELS = 10_000, 64 << 20  # of a job: steps of a sampler, pixels of all that is drawn
 
 
 def perform(kind: str, payload: Payload, say: Say) -> Mapping[str, Any]:
@@ -52,11 +52,11 @@ def check(payload: Payload, say: Say) -> dict[str, Any]:
 def sample(payload: Payload, say: Say) -> dict[str, Any]:
     """Draw many images, the same as the service draws at once."""
     from calotype.serve.batching import asked_options, draw_rows, width_of
+    from calotype.serve.job_requests import ManySamplesRequest
     from calotype.serve.performing import rows_of, sampled
-    from calotype.serve.routes_jobs import ManySamples
     from calotype.tasks.sample import load
 
-    asked, generator = ManySamples(**payload["request"]), load(payload["path"], payload["device"])
+    asked, generator = ManySamplesRequest(**payload["request"]), load(payload["path"], payload["device"])
     options, width = generator.check(asked_options(asked.options)), width_of(generator)
     rows, drawn = rows_of(generator, asked, _limits(PIXELS)), list[Any]()
     say("drawing", 0, asked.n)
