@@ -11,6 +11,7 @@ import re
 import secrets
 import shutil
 import stat
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
@@ -93,6 +94,50 @@ def not_linked(path: str, flags: int) -> int:
         return handle
     os.close(handle)
     raise OSError(errno.EINVAL, f"{path} is not a plain file: remove it", path)
+
+
+def claim(path: Path, seconds: float = 0.0) -> int | None:
+    """A handle that keeps other processes from claiming the same file until it is closed or its process ends, however it ends.
+
+    The file is made where it is missing. None where another process has it, and still has it after ``seconds``. Where the system or the
+    file system has no locks, nobody is kept away. Raises ``OSError`` where the file cannot be written.
+    """
+    handle = not_linked(str(path), os.O_RDWR | os.O_CREAT)
+    if os.name == "nt":
+        return handle
+    import fcntl
+
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return handle
+        except OSError as error:
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):  # a file system without locks
+                return handle
+            if time.monotonic() >= until:
+                os.close(handle)
+                return None
+        time.sleep(0.01)
+
+
+def claimed(path: Path) -> bool:
+    """Whether another process has claimed a file. Asked at the same instant, `claim` may have to wait for some milliseconds."""
+    try:
+        handle = not_linked(str(path), os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno in (errno.EWOULDBLOCK, errno.EACCES)
+    except ImportError:  # Windows
+        return False
+    finally:
+        os.close(handle)
+    return False
 
 
 def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -268,6 +313,18 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def cache_folder(cache: Path | None = None) -> Path:
+    """Where downloads and prepared files are kept: what is given, else ``$CALOTYPE_CACHE``, else ``~/.cache/calotype``."""
+    if cache is not None:
+        return cache
+    if named := os.environ.get("CALOTYPE_CACHE"):
+        return expanded(named)
+    try:
+        return Path.home() / ".cache" / "calotype"
+    except RuntimeError:
+        raise UserError("there is no home folder to keep downloads and prepared images in: set CALOTYPE_CACHE to a folder") from None
 
 
 def sha256(path: Path) -> str:

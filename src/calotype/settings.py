@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from difflib import get_close_matches
+from functools import lru_cache
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
@@ -77,12 +78,18 @@ def checked(kind: type[T], raw: object) -> T:
     except (TypeError, ValueError, RecursionError) as error:
         raise UserError(f"not a configuration: {printable(str(error))}") from None
     try:
-        return TypeAdapter(kind).validate_json(text, strict=True)
+        return _adapter(kind).validate_json(text, strict=True)  # type: ignore[no-any-return, arg-type]
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         path, reached = _walked(kind, first["loc"])
         field = ".".join(path)
         raise SettingError(f"{field or 'configuration'}: {_said(reached, first)}", field, takes(reached)) from None
+
+
+@lru_cache(maxsize=32)
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    """What validates a dataclass; making it takes longer than using it."""
+    return TypeAdapter(kind)
 
 
 def value(name: str, given: object, kind: Any, what: str = "") -> Any:

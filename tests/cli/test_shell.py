@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 
 from calotype.cli import main
-from calotype.data.download import cache_folder
 from calotype.errors import UserError
-from calotype.files import expanded
+from calotype.files import cache_folder, expanded
 from tests.cli.test_cli import TINY
 
 MAIN = sys.modules["calotype.cli.main"]

@@ -18,7 +18,7 @@ import calotype
 from calotype import models
 
 ROOT = Path(calotype.__file__).parent
-ROOMS = ("cli", "detect", "diagnose", "engine", "explanation", "metrics", "report", "tasks")
+ROOMS = ("cli", "detect", "diagnose", "engine", "explanation", "metrics", "report", "serve", "tasks")
 FAMILIES = {model.__name__ for model in models.MODELS.values()} | {config.__name__ for config in models.MODELS}
 NEUTRAL = {
     "calotype.models",  # builds what a configuration describes, whatever that is; of it no names of families, see below

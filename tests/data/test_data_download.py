@@ -12,8 +12,9 @@ import pytest
 from test_data_idx_cifar import digits, idx
 
 from calotype.data import load
-from calotype.data.download import PUBLIC, PublicSet, Remote, cache_folder, continue_download, fetch
+from calotype.data.download import PUBLIC, PublicSet, Remote, continue_download, fetch
 from calotype.errors import UserError
+from calotype.files import cache_folder
 
 
 @dataclass

@@ -13,8 +13,7 @@ import tyro
 from calotype.cli.parse import parse
 from calotype.cli.shell import Shell
 from calotype.data.fit import check_options
-from calotype.evaluation.evaluate import apart, opened, require_alike, starts_from
-from calotype.evaluation.generator import FULL
+from calotype.evaluation.evaluate import evaluate_alike, opened, require_alike
 from calotype.evaluation.request import Request
 from calotype.evaluation.result import to_json
 from calotype.files import unused
@@ -111,14 +110,7 @@ def run_compare(words: list[str]) -> int:
     require_page(out)
     require_alike(options.subjects, options.data)
     with closing(Shell()) as display:
-        pair = apart(options.subjects)
-        if options.data is None and pair is not None:
-            both = f"{pair[0]} and {pair[1]}"
-            display.say(f"no images are known that both {both} were trained on: they will not be ranked; name images for all with --data")
-        request = replace(_request(options, display), short=True, slow=not options.quick, divided=pair is None)
-        for subject in options.subjects:  # all that is wrong with any of them, before the first is judged
-            opened(subject, _of_each(subject, request))
-        reports = [opened(subject, replace(_of_each(subject, request), tell=None))() for subject in options.subjects]
+        reports = evaluate_alike(options.subjects, replace(_request(options, display), slow=not options.quick))
     save_comparison(reports, out)
     if options.json:
         print(json.dumps([to_json(report) for report in reports], indent=2))
@@ -144,8 +136,3 @@ def _request(options: Options | CompareOptions, display: Shell) -> Request:
         say=display.show,
         tell=display.say,
     )
-
-
-def _of_each(subject: Path, request: Request) -> Request:
-    """As many images as a full report has, though the reports are short; of restorers fewer pictures do."""
-    return request if request.count is not None or starts_from(subject) is not None else replace(request, count=FULL)

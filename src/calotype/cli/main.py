@@ -46,6 +46,7 @@ COMMANDS = {
     "evaluate": Command("evaluate", "run", "judge a run, a model or a folder of images: scores, verdicts, a page"),
     "compare": Command("evaluate", "run_compare", "judge several of them alike, on one page"),
     "selftest": Command("selftest", "run", "measure what the verdicts see and miss, on your own images"),
+    "serve": Command("serve", "run", "a web page and a service for trained models, on this machine"),
     "data": Command("data", "run", "check a source of images, or prepare it for fast loading"),
     "recipes": Command("recipes", "run", "list the recipes"),
 }

@@ -14,7 +14,7 @@ from calotype.data.idx_cifar import CIFAR10_CLASSES
 from calotype.data.images import Progress
 from calotype.data.reading import first_line
 from calotype.errors import UserError
-from calotype.files import expanded, not_linked
+from calotype.files import not_linked
 
 _ATTEMPTS = 3  # connections that may break off before an address is given up
 _TIMEOUT = 30.0  # seconds without a byte
@@ -82,18 +82,6 @@ PUBLIC: dict[str, PublicSet] = {
         CIFAR10_CLASSES,
     ),
 }
-
-
-def cache_folder(cache: Path | None = None) -> Path:
-    """Where downloads and prepared files are kept: what is given, else ``$CALOTYPE_CACHE``, else ``~/.cache/calotype``."""
-    if cache is not None:
-        return cache
-    if named := os.environ.get("CALOTYPE_CACHE"):
-        return expanded(named)
-    try:
-        return Path.home() / ".cache" / "calotype"
-    except RuntimeError:
-        raise UserError("there is no home folder to keep downloads and prepared images in: set CALOTYPE_CACHE to a folder") from None
 
 
 def fetch(name: str, files: tuple[Remote, ...], cache: Path, progress: Progress | None = None) -> Path:

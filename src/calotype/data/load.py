@@ -16,7 +16,7 @@ import numpy as np
 
 from calotype.data import embedded, toy
 from calotype.data.arrays import Arrays
-from calotype.data.download import PUBLIC, cache_folder, fetch
+from calotype.data.download import PUBLIC, fetch
 from calotype.data.facts import VERSION
 from calotype.data.files import Files, Folder, Zip
 from calotype.data.fit import Fit, check_options
@@ -27,7 +27,7 @@ from calotype.data.prepare import size_for, survey, write_arrays, write_files
 from calotype.data.prepared import SUFFIX, Prepared, is_prepared, memory_limit, prepared_path, read_prepared
 from calotype.data.toy import PointSource
 from calotype.errors import DamagedError, UserError
-from calotype.files import expanded, not_linked, obstacle, safe_name
+from calotype.files import cache_folder, expanded, not_linked, obstacle, safe_name
 
 NAMED = (*embedded.NAMES, *PUBLIC, *toy.NAMES)
 """Sources that go by a name: embedded, downloaded, made on the spot. All others are paths."""

@@ -106,6 +106,14 @@ def load_newest(folder: Path, check: Callable[[Checkpoint], object] | None = Non
     return None
 
 
+def facts_of_newest(folder: Path) -> dict[str, Any]:
+    """What the newest checkpoint says of itself (`Checkpoint.facts`), without its tensors and unverified; empty where there is none."""
+    for path in _generations(folder):
+        with suppress(DamagedError):
+            return read_json(path / FILES[1])
+    return {}
+
+
 def require_whole(path: Path) -> None:
     """Raise `DamagedError` unless the folder of a checkpoint holds its files as they were written, to the last bit."""
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import platform
 import re
@@ -26,13 +25,15 @@ from calotype.engine.device import machine_of
 from calotype.engine.log import Log
 from calotype.engine.model_card import command_for, model_card
 from calotype.errors import DamagedError, UserError
-from calotype.files import absent, not_linked, obstacle, read_json, safe_name, sha256, write_atomic, write_json, write_text
+from calotype.files import absent, claim, claimed, obstacle, read_bytes, read_json, safe_name, sha256, write_atomic, write_json, write_text
 from calotype.models import MODELS, stored
 from calotype.provenance.marker import Marker
 from calotype.settings import Count, NotNegative, checked
 from calotype.types import ImageSpec, Model
 
+RUNS = Path("runs")
 _GRID = re.compile(r"step-([0-9]{9,18})\.png")
+LOOKED_AT = 0.2  # seconds within which whoever asks whether a run is being trained has looked
 _LEFT = re.compile(r"\.lock|\..*\.tmp")  # what a training leaves that was killed before it wrote anything else
 
 
@@ -111,13 +112,13 @@ class Run:
             return False
 
     @staticmethod
-    def create(out: Path | None, stem: str) -> Run:
-        """A new empty run folder: ``out``, or the next number of ``runs/{stem}-NNNN``."""
+    def create(out: Path | None, stem: str, root: Path = RUNS) -> Run:
+        """A new empty run folder: ``out``, or the next number of ``{stem}-NNNN`` in ``root``."""
         if out is not None:
             Run.require_free(out)
             _make(out)
             return Run(out)
-        root, stem = Path("runs"), safe_name(stem, "run")
+        stem = safe_name(stem, "run")
         _make(root)
         number = 1 + max((int(m[1]) for p in root.iterdir() if (m := re.fullmatch(re.escape(stem) + r"-(\d+)", p.name))), default=0)
         while True:
@@ -179,21 +180,28 @@ class Run:
         Raises `UserError` where another one is at it, and where nothing can be written.
         """
         try:
-            handle = not_linked(str(self.folder / ".lock"), os.O_RDWR | os.O_CREAT)
+            handle = claim(self.folder / ".lock", LOOKED_AT)
         except OSError as error:
             where = f"cannot write into {self.folder} ({error.strerror or error})"
             raise UserError(f"{where}: a run goes on in its own folder; copy it to where you may write") from None
-        if os.name != "nt":
-            import fcntl
-
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):  # a file system without locks
-                    return handle
-                os.close(handle)
-                raise UserError(f"another process is training in {self.folder}: wait for it, or stop it first") from None
+        if handle is None:
+            raise UserError(f"another process is training in {self.folder}: wait for it, or stop it first") from None
+        with suppress(OSError):  # on a full disk nobody can be told
+            os.truncate(handle, 0)
+            os.write(handle, str(os.getpid()).encode())
         return handle
+
+    @property
+    def trainer(self) -> int | None:
+        """The process that is training here, to which SIGTERM says to stop in order; 0 where it does not say, None where there is none."""
+        return self.trained_by if claimed(self.folder / ".lock") else None
+
+    @property
+    def trained_by(self) -> int:
+        """The process that trained here last, or does; 0 where nothing says so."""
+        with suppress(OSError, ValueError):
+            return max(0, int(read_bytes(self.folder / ".lock", 20)))
+        return 0
 
     def sweep(self) -> None:
         """Remove what a kill left of files that were being written; nobody else may be training here."""

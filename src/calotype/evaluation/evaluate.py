@@ -24,6 +24,7 @@ from calotype.engine.display import Say, Terminal
 from calotype.errors import DamagedError, UserError
 from calotype.evaluation import evidence, generation, points, recognition, restoration, result, translation
 from calotype.evaluation.both import DrawingClassifierTarget
+from calotype.evaluation.generator import FULL
 from calotype.evaluation.next_step import agreeing, next_step
 from calotype.evaluation.request import LONGEST, Request
 from calotype.evaluation.target import EvaluationTarget, Subject, run_of
@@ -233,6 +234,32 @@ def require_alike(paths: Sequence[Path], data: str | None = None) -> None:
             raise UserError(f"{path} was trained on {one}, {first} on {how[0]}: compare models that were trained for the same damage")
         if one is not None and data is None and run and trained[0] and run.mark != trained[0].mark and not run.translates:
             raise UserError(f"{path} and {first} hold out different images: name pictures for both with `data`")
+
+
+def evaluate_alike(paths: Sequence[Path], request: Request) -> list[result.Report]:
+    """The reports of several subjects judged alike, in their order: what ``calotype compare`` puts on one page.
+
+    As many images are drawn of each as for a full report, though the reports are short; what takes long is left out without
+    ``request.slow``.
+
+    Raises:
+        UserError: as `require_alike` and `opened` do, before the first of them is judged.
+    """
+    require_alike(paths, request.data)
+    pair = apart(paths)
+    if request.data is None and pair is not None and request.tell is not None:
+        both = f"{pair[0]} and {pair[1]}"
+        request.tell(f"no images are known that both {both} were trained on: they will not be ranked; name images for all with `data`")
+    request = replace(request, short=True, divided=pair is None)
+    wanted = [(path, _of_each(path, request)) for path in paths]
+    for path, one in wanted:  # all that is wrong with any of them, before the first is judged
+        opened(path, one)
+    return [opened(path, replace(one, tell=None))() for path, one in wanted]
+
+
+def _of_each(path: Path, request: Request) -> Request:
+    """As many images as a full report has; of restorers fewer pictures do."""
+    return request if request.count is not None or starts_from(path) is not None else replace(request, count=FULL)
 
 
 def apart(paths: Sequence[Path]) -> tuple[Path, Path] | None:

@@ -12,9 +12,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from calotype.data import Images, Progress
-from calotype.data.download import cache_folder
 from calotype.errors import CalotypeError, UserError
-from calotype.files import safe_name, write_atomic
+from calotype.files import cache_folder, safe_name, write_atomic
 from calotype.metrics.features_space import Extracted, FeatureSpace, Pixels
 
 VERSION = 1  # of the preparation in front of the networks: raise it when that changes

@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from calotype.data.download import Remote, cache_folder, fetch
+from calotype.data.download import Remote, fetch
 from calotype.errors import UserError
-from calotype.files import expanded, sha256
+from calotype.files import cache_folder, expanded, sha256
 from calotype.metrics.features_space import FeatureSpace
 
 

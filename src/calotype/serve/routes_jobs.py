@@ -1,0 +1,159 @@
+"""Long work over HTTP: to ask for, to follow, to cancel, and to fetch."""
+
+from __future__ import annotations
+
+import secrets
+from contextlib import suppress
+from pathlib import Path as File
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Path
+from fastapi.responses import HTMLResponse, Response
+from pydantic import Field
+from starlette.concurrency import run_in_threadpool
+
+from calotype.errors import UserError
+from calotype.files import not_linked
+from calotype.serve.events import ServerEvent
+from calotype.serve.job_requests import PICTURES, CheckRequest, ComparisonRequest, JudgementRequest, ManySamplesRequest
+from calotype.serve.job_store import QueuedJob
+from calotype.serve.refusal import Refusal, UnknownError
+from calotype.serve.requests import Asked, invalid, parsed
+from calotype.serve.routes_models import opened
+from calotype.serve.routes_runs import PAGE, REFUSALS, looked_at
+from calotype.serve.state import State
+
+JobId = Annotated[str, Path(pattern="^[0-9a-f]{16}$", description="the id of a job, of those that GET /v1/jobs lists")]
+PAGES = 100  # that are kept of jobs: of more the oldest go
+LISTED = 100
+
+
+class JobRequest(Asked):
+    """A job: of a model or of a run where it is about one, with what is asked of it."""
+
+    kind: Literal["sample", "interpolate", "complete", "restore", "upscale", "colorize", "translate", "evaluate", "compare", "check"]
+    model: Annotated[str | None, Field(max_length=40)] = None
+    run: Annotated[str | None, Field(max_length=40)] = None
+    request: dict[str, Any] = Field(default_factory=dict)
+
+
+def router(state: State) -> APIRouter:
+    """The routes."""
+    routes = APIRouter(prefix="/v1", responses=REFUSALS)
+
+    @routes.post("/jobs", status_code=202)
+    async def submit(asked: JobRequest) -> dict[str, Any]:
+        """Put a job at the end of the queue."""
+        payload = await _payload(state, asked)
+        job = await run_in_threadpool(state.jobs.submit, asked.kind, {"model": asked.model, "run": asked.run}, payload)
+        return {"job": await run_in_threadpool(state.jobs.public, job.id)}
+
+    @routes.get("/jobs")
+    async def jobs() -> dict[str, Any]:
+        """The jobs that came last, the newest first, without their results."""
+        return {"jobs": await run_in_threadpool(state.jobs.newest, LISTED)}
+
+    @routes.get("/jobs/{id}")
+    async def job(id: JobId) -> dict[str, Any]:
+        """A job, with its result once it is done."""
+        found: dict[str, Any] = await run_in_threadpool(state.jobs.public, id)
+        return found
+
+    @routes.delete("/jobs/{id}")
+    async def cancel(id: JobId) -> dict[str, Any]:
+        """Cancel a job; one that ended stays as it is."""
+        await run_in_threadpool(state.jobs.cancel, id)
+        found: dict[str, Any] = await run_in_threadpool(state.jobs.public, id)
+        return found
+
+    @routes.get("/jobs/{id}/page", response_class=HTMLResponse)
+    async def page(id: JobId) -> Response:
+        """The page that a job made, which may do nothing in a browser but be seen."""
+        found = await run_in_threadpool(state.jobs.get, id)
+        return HTMLResponse(await run_in_threadpool(_page, found), headers=PAGE)
+
+    @routes.get("/jobs/{id}/events", response_class=Response, responses={200: {"content": {"text/event-stream": {}}}})
+    async def events(id: JobId) -> Response:
+        """What becomes of a job, as server-sent events: ``state``, and ``end`` after the last one."""
+        await run_in_threadpool(state.jobs.get, id)
+        return state.streams.response(JobFollower(state.jobs, id).look)
+
+    return routes
+
+
+class JobFollower:
+    """What is new of a job since one looked last."""
+
+    def __init__(self, jobs: Any, id: str) -> None:
+        self.jobs, self.id = jobs, id
+        self._seen: dict[str, Any] = {}
+
+    def look(self) -> tuple[list[ServerEvent], bool]:
+        """The job where it changed, and whether it is over."""
+        job: QueuedJob = self.jobs.get(self.id)
+        said = self.jobs.public(self.id)
+        if said == self._seen:
+            return [], job.over
+        self._seen = said
+        return [ServerEvent("state", said)], job.over
+
+
+async def _payload(state: State, asked: JobRequest) -> dict[str, Any]:
+    """What the worker needs: the request as it is valid, and places. Raises `Refusal` for what cannot be asked."""
+    need = {"evaluate": ("model", "run"), "compare": (), "check": ()}.get(asked.kind, ("model",))
+    given = [name for name in ("model", "run") if getattr(asked, name) is not None]
+    if need and (len(given) != 1 or given[0] not in need):
+        raise Refusal(400, f"a job of kind {asked.kind} is about one {' or one '.join(need)}: give its id", need[0], "an id")
+    if not need and given:
+        raise Refusal(400, f"a job of kind {asked.kind} takes no `{given[0]}`", given[0], "nothing")
+    if asked.kind == "check":
+        look = _valid(CheckRequest, asked.request)
+        return looked_at(state, look.source)
+    if asked.kind == "sample":
+        assert asked.model is not None
+        held, many = await opened(state, asked.model, "sample"), _valid(ManySamplesRequest, asked.request)
+        return {"request": many.model_dump(), "path": str(held.path), "device": state.settings.device}
+    if asked.kind in PICTURES:
+        assert asked.model is not None
+        held, body = await opened(state, asked.model, asked.kind), parsed(asked.kind, asked.request).model_dump(by_alias=True)
+        place = {"path": str(held.path), "device": state.settings.device, "max_pixels": state.settings.max_pixels}
+        return {"ability": asked.kind, "request": body, **place}
+    facts = {"device": state.settings.device, "page": str(await run_in_threadpool(_place, state))}
+    if asked.kind == "compare":
+        several = _valid(ComparisonRequest, asked.request)
+        paths = [str((await run_in_threadpool(state.runs.run, id)).folder) for id in several.runs]
+        return {"request": several.model_dump(), "paths": paths, **facts}
+    judged = _valid(JudgementRequest, asked.request)
+    if asked.run is not None:
+        path = (await run_in_threadpool(state.runs.run, asked.run)).folder
+    else:
+        assert asked.model is not None
+        path = (await run_in_threadpool(lambda: state.shelf[str(asked.model)])).path
+    return {"request": judged.model_dump(), "path": str(path), **facts}
+
+
+def _valid(kind: Any, request: dict[str, Any]) -> Any:
+    """The request of a job. Raises `Refusal` (422) for one that does not fit."""
+    from pydantic import ValidationError
+
+    try:
+        return kind(**request)
+    except ValidationError as error:
+        raise invalid(error.errors(include_url=False)[0]) from None
+
+
+def _place(state: State) -> File:
+    """Where a job puts its page; the oldest pages make room for it."""
+    folder = state.place / "pages"
+    folder.mkdir(exist_ok=True)
+    for old in sorted(folder.glob("*.html"), key=lambda path: path.stat().st_mtime, reverse=True)[PAGES - 1 :]:
+        with suppress(OSError):
+            old.unlink()
+    return folder / f"{secrets.token_hex(16)}.html"
+
+
+def _page(job: QueuedJob) -> bytes:
+    """The page of a job. Raises `UnknownError`."""
+    with suppress(OSError, UserError), open(job.payload.get("page", ""), "rb", opener=not_linked) as stream:
+        return stream.read()
+    raise UnknownError("this job has no page: those that judge and compare have one once they are done", "id")

@@ -1,0 +1,20 @@
+// The token that the owner of the service gave out, once; a cookie that no script can read keeps it.
+
+import { $, problem } from "./dom.js";
+
+$("#sign-in").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const wrong = $("#wrong");
+  problem(wrong);
+  const token = $("#token").value.trim();
+  try {
+    const answer = await fetch(`/?token=${encodeURIComponent(token)}`);
+    if (answer.status === 401) throw new Error("This is not the token. Whoever started the service has it.");
+    if (!answer.ok) throw new Error(`The service answered ${answer.status}.`);
+    const to = new URLSearchParams(location.search).get("to") ?? "/";
+    // only ever to a page of this service
+    location.assign(to.startsWith("/") && !to.startsWith("//") && !to.startsWith("/\\") ? to : "/");
+  } catch (error) {
+    problem(wrong, error instanceof TypeError ? new Error("The service does not answer. Is it still running?") : error);
+  }
+});
