@@ -20,7 +20,7 @@ from calotype.serve.settings import Settings
 from calotype.serve.state import State
 from tests.small import small
 
-SOON = 60.0
+SOON = 180.0
 
 
 @contextmanager

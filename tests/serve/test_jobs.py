@@ -17,7 +17,7 @@ from calotype.serve.refusal import Refusal
 from calotype.serve.worker import Perform, WorkerProcess
 from tests.serve.pieces import perform
 
-SOON = 30.0
+SOON = 120.0
 
 
 @pytest.fixture
