@@ -13,6 +13,7 @@ import tyro
 from calotype.cli.parse import parse
 from calotype.cli.shell import Shell
 from calotype.data.fit import check_options
+from calotype.engine.run import Run
 from calotype.evaluation.evaluate import apart, opened, require_alike, starts_from
 from calotype.evaluation.generator import FULL
 from calotype.evaluation.request import Request
@@ -100,6 +101,8 @@ def run(words: list[str]) -> int:
     with closing(Shell()) as display:
         report = opened(options.subject, _request(options, display))()
     page = save(report, folder)
+    if is_run and options.out is None:
+        Run(options.subject).tell_judgement(to_json(report))
     print(json.dumps(to_json(report), indent=2) if options.json else text(report, str(page)))
     return 0
 
