@@ -112,7 +112,7 @@ def judged_card(card: str, report: Mapping[str, Any]) -> str:
         lines += [f"Scores are of {_features(scores)}, and compare with scores of the same alone.", ""]
     for verdict in verdicts:
         says = _sentences(verdict.get("says"))
-        lines.append(f"- {markdown(str(verdict.get('status')))}, {markdown(str(verdict.get('name')))}: {says}")
+        lines.append(f"- on {markdown(str(verdict.get('name')))}: {markdown(str(verdict.get('status')))}. {says}")
     notes = report.get("notes")
     limits = [_sentences(note) for note in notes if isinstance(note, str)] if isinstance(notes, list) else []
     return head + "\n" + "\n".join([*lines, *([""] if verdicts else []), *(f"Limit: {note}\n" for note in limits)]).rstrip("\n") + "\n"

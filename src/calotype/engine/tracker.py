@@ -189,5 +189,3 @@ def tracked(run: Run, config: Config, step: int, say: Callable[[str], object]) -
     """The tracker that the configuration names, for a run that stands at ``step``; one that says nothing where it names none."""
     name = config.log.tracker
     return Tracker(None if name is None else lambda: backend(name, run, config, step), say)
-
-

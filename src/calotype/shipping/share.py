@@ -82,7 +82,7 @@ def push(model: str | Path, dest: str | Path, *, license: str | None = None, pub
     hub = _hub()
 
     def send() -> Any:
-        api = hub.HfApi()
+        api = hub.HfApi(endpoint=_endpoint())
         api.create_repo(owner_name, private=not public, exist_ok=True)
         if branch is not None:
             api.create_branch(owner_name, branch=branch, exist_ok=True)
@@ -110,7 +110,7 @@ def pull(source: str | Path, out: str | Path | None = None) -> Shared:
     folder = unused(Path(name.replace("/", "-"))) if out is None else Path(out)
     _require_free(folder)
     with _placing(folder) as staging:
-        revision = _gather(Path(source), staging) if repository is None else _download(*repository, staging)
+        revision = _brought(Path(source) if repository is None else repository, staging)
         digests = verify(staging)
         stored.find(staging).model()
     place = str(source) if repository is None else f"{HUB}{repository[0]}@{revision}"
@@ -144,7 +144,11 @@ def _contents(found: Stored, license: str | None) -> dict[str, bytes]:
     license = license or (known if isinstance(known, str) and _LICENSE.fullmatch(known) else None)
     if license is not None:
         facts["license"] = license
-    contents = {name: (found.folder / name).read_bytes() for name in PARTS if name not in (stored.CONFIG, README) and (found.folder / name).is_file()}
+    contents = {
+        name: (found.folder / name).read_bytes()
+        for name in PARTS
+        if name not in (stored.CONFIG, README) and (found.folder / name).is_file()
+    }
     contents[stored.CONFIG] = json_text(facts).encode()
     contents[README] = (front_matter(found, license) + _card(found, license)).encode()
     files = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(contents.items())}
@@ -219,6 +223,14 @@ def _umask() -> int:
     return mask
 
 
+def _brought(source: Path | tuple[str, str | None], staging: Path) -> str | None:
+    """Bring the parts of a shared model; returns the commit that they are of, on the Hub."""
+    if isinstance(source, tuple):
+        return _download(*source, staging)
+    _gather(source, staging)
+    return None
+
+
 def _gather(source: Path, staging: Path) -> None:
     """Copy the parts of a shared folder."""
     if not source.is_dir():
@@ -232,7 +244,7 @@ def _gather(source: Path, staging: Path) -> None:
 def _download(repository: str, revision: str | None, staging: Path) -> str:
     """Bring the parts of a repository, all of one commit, which is returned."""
     hub = _hub()
-    info = _asked(lambda: hub.HfApi().model_info(repository, revision=revision, files_metadata=True), repository)
+    info = _asked(lambda: hub.HfApi(endpoint=_endpoint()).model_info(repository, revision=revision, files_metadata=True), repository)
     there: Mapping[str, int] = {one.rfilename: one.size or 0 for one in info.siblings or ()}
     if lacking := [name for name in (*NEEDED, MANIFEST) if name not in there]:
         raise UserError(f"{HUB}{repository} has no {lacking[0]}: take a model that calotype push shared")
@@ -243,7 +255,7 @@ def _download(repository: str, revision: str | None, staging: Path) -> str:
             raise UserError(f"{name} of {HUB}{repository} has {there[name] / 1e9:.0f} GB, which is more than a model has")
 
         def bring(name: str = name) -> object:
-            return hub.hf_hub_download(repository, name, revision=info.sha, local_dir=staging)
+            return hub.hf_hub_download(repository, name, revision=info.sha, local_dir=staging, endpoint=_endpoint())
 
         _asked(bring, repository)
     shutil.rmtree(staging / ".cache", ignore_errors=True)  # what the Hub's client keeps beside what it brings
@@ -256,6 +268,11 @@ def _hub() -> Any:
     hub = import_module("huggingface_hub")
     import_module("huggingface_hub.utils").disable_progress_bars()
     return hub
+
+
+def _endpoint() -> str | None:
+    """The address of another hub, where the environment names one as it stands now."""
+    return os.environ.get("HF_ENDPOINT")
 
 
 def _asked(ask: Callable[[], T], repository: str) -> T:
@@ -280,5 +297,3 @@ def _asked(ask: Callable[[], T], repository: str) -> T:
         if type(error).__module__.split(".")[0] in ("httpx", "httpx2", "httpcore", "httpcore2", "requests"):
             raise CalotypeError(f"the Hub cannot be reached for {HUB}{repository} ({type(error).__name__}): try again later") from None
         raise
-
-
