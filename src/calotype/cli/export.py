@@ -76,7 +76,8 @@ def _told(made: Exported) -> list[str]:
     lines.append(f"{made.compared} images: up to {made.difference:.1e} from PyTorch")
     if (rounding := made.rounding) is not None:
         unit = "of probability" if made.output == "logits" else "levels of 255"
-        said = f"{made.precision} weights: {rounding.mean:.2g} {unit} apart on the average of {rounding.images} images, {rounding.largest:.2g} at most"
+        said = f"{made.precision} weights: {rounding.mean:.2g} {unit} apart on the average of {rounding.images} images, "
+        said += f"{rounding.largest:.2g} at most"
         if rounding.distance is not None and rounding.chance is not None:
             said += (
                 f"; Frechet distance in {rounding.features} {rounding.distance:.2g}, where two sets of other seeds are "

@@ -190,8 +190,8 @@ def graph_of(generator: Generator, options: Options | None = None) -> Graph:
         return Graph(_Restored(model, chosen).eval(), (Input("source", "image", shape, maps),), "images")
     if model.in_order:
         raise UserError(
-            f"a {generator.recipe} model draws the parts of an image one after another, each by those before it, and a file of a fixed graph "
-            "cannot: sample from it with calotype"
+            f"a {generator.recipe} model draws the parts of an image one after another, each by those before it, and a file of a fixed "
+            "graph cannot: sample from it with calotype"
         )
     draws = _asked(model, chosen, generator)
     often = tuple(model.called_often) if isinstance(model, CallsOften) else ()
