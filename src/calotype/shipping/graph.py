@@ -183,6 +183,11 @@ def graph_of(generator: Generator, options: Options | None = None) -> Graph:
         return Graph(_Classified(model).eval(), (Input("image", "image", generator.spec.shape),), "logits")
     chosen = generator.check(options)
     if (source := model.starts_from) is not None:
+        if "mask" in source.conditioning or model.overview:
+            why = "which pixels are missing" if "mask" in source.conditioning else "a sample of the whole picture"
+            raise UserError(
+                f"a {generator.recipe} model works by {why}, which a file of a fixed graph cannot follow: use it with calotype restore"
+            )
         maps = len(source.conditioning)
         shape = (source.channels + maps, "height", "width")
         if model.translates and options.get("direction") == "b2a":

@@ -223,7 +223,7 @@ class Session:
     def __init__(self, content: bytes) -> None:
         runtime = import_module("onnxruntime")
         settings = runtime.SessionOptions()
-        settings.intra_op_num_threads, settings.inter_op_num_threads, settings.log_severity_level = torch.get_num_threads(), 1, 3
+        settings.intra_op_num_threads, settings.inter_op_num_threads, settings.log_severity_level = torch.get_num_threads(), 1, 4
         try:
             self._session = runtime.InferenceSession(content, settings, providers=["CPUExecutionProvider"])
         except Exception as error:  # whatever the runtime raises
