@@ -14,7 +14,7 @@ from calotype.cli.outcomes import printable_lines
 from calotype.cli.parse import parse
 from calotype.cli.sample import settings_of
 from calotype.cli.shell import Shell
-from calotype.shipping.export import Exported, Format, export
+from calotype.shipping.export import Exported, FileFormat, export
 from calotype.shipping.onnx_file import Precision
 from calotype.spelling import as_options
 
@@ -39,7 +39,7 @@ class Options:
 
     model: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]  # a run, or a model/ folder
     out: Path | None = None  # the file, replaced where it exists; the name of the model with .onnx or .pt2 where none is given
-    format: Format = "onnx"  # torch-export: PyTorch's own archive of a graph
+    format: FileFormat = "onnx"  # torch-export: PyTorch's own archive of a graph
     precision: Precision = "float32"  # of the weights in the file
     license: str | None = None  # what the file says of its license, such as CC-BY-4.0
     option: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE")] = ()  # sampling options, as calotype sample lists them

@@ -30,10 +30,10 @@ from calotype.shipping.graph import Graph, graph_of
 from calotype.shipping.onnx_file import Precision, Session
 from calotype.tasks.sample import Generator, Options, load
 
-Format = Literal["onnx", "torch-export"]
+FileFormat = Literal["onnx", "torch-export"]
 """ONNX, or PyTorch's own archive of a graph (.pt2)."""
 
-SUFFIXES: dict[Format, str] = {"onnx": ".onnx", "torch-export": ".pt2"}
+SUFFIXES: dict[FileFormat, str] = {"onnx": ".onnx", "torch-export": ".pt2"}
 TOLERANCE = 1e-4  # largest difference from PyTorch, of values in [-1, 1] and of logits relative to the largest
 SEEDS = 32  # images of different seeds that are compared, fewer of large ones
 PIXELS = 32 * 64**2  # of them together
@@ -42,7 +42,7 @@ WORST = 8.0  # levels of 255 by which images differ on the average from where on
 NOTABLE = 1.0  # and from where on there is a warning
 CHANGED = 0.05  # the same of the probabilities of a classifier
 
-Run = Callable[[Sequence[Tensor]], NDArray[np.float32]]
+FileFunction = Callable[[Sequence[Tensor]], NDArray[np.float32]]
 """The exported file as a function of its inputs."""
 
 Packed = Callable[[dict[str, str]], bytes]
@@ -66,7 +66,7 @@ class Exported:
     """What was written, and how far it agrees with the model."""
 
     file: Path
-    format: Format
+    format: FileFormat
     precision: Precision
     opset: int | None  # of ONNX
     size: int  # bytes
@@ -82,7 +82,7 @@ def export(
     model: Generator | str | Path,
     out: str | Path | None = None,
     *,
-    format: Format = "onnx",
+    format: FileFormat = "onnx",
     precision: Precision = "float32",
     license: str | None = None,
     display: Display | None = None,
@@ -97,7 +97,7 @@ def export(
     Args:
         model: What `calotype.load` returns, or the folder of a run or model.
         out: The file; the name of the model with the suffix of the format where none is given. What is there is replaced.
-        format: See `Format`.
+        format: See `FileFormat`.
         precision: Of the weights in the file; computed is in float32. ONNX alone.
         license: What the file says of its license; what the model's folder says where none is given.
         display: Told how far it has come.
@@ -138,7 +138,7 @@ def export(
     return Exported(path, format, precision, opset, len(content), inputs, graph.output, difference, compared, rounding, notes)
 
 
-def _place(out: str | Path | None, folder: Path | None, format: Format) -> Path:
+def _place(out: str | Path | None, folder: Path | None, format: FileFormat) -> Path:
     suffix = SUFFIXES[format]
     if out is None:
         path = unused(Path(("model" if folder is None else name_of(folder).replace("/", "-")) + suffix))
@@ -151,7 +151,7 @@ def _place(out: str | Path | None, folder: Path | None, format: Format) -> Path:
     return path
 
 
-def _made(graph: Graph, format: Format, precision: Precision) -> tuple[Run, Packed, Run | None, int]:
+def _made(graph: Graph, format: FileFormat, precision: Precision) -> tuple[FileFunction, Packed, FileFunction | None, int]:
     """The file in float32 as a function, how the one that was asked for is packed, and that as a function too where weights are rounded.
 
     Last, of what height and width are multiples.
@@ -173,7 +173,7 @@ def _archived(program: torch.export.ExportedProgram, facts: dict[str, str]) -> b
     return stream.getvalue()
 
 
-def _program(content: bytes) -> Run:
+def _program(content: bytes) -> FileFunction:
     function = torch.export.load(io.BytesIO(content)).module()
 
     def run(given: Sequence[Tensor]) -> NDArray[np.float32]:
@@ -193,7 +193,7 @@ def _plan(graph: Graph, multiple: int) -> list[tuple[int, int, tuple[int, int]]]
 
 
 @torch.no_grad()
-def parity(graph: Graph, run: Run, multiple: int = 1) -> tuple[float, int]:
+def parity(graph: Graph, run: FileFunction, multiple: int = 1) -> tuple[float, int]:
     """The largest difference of a file from PyTorch, and over how many images of different seeds, in batches of several sizes.
 
     Logits are compared relative to the largest of them, where that is above one. Infinite where the shapes differ.
@@ -210,7 +210,7 @@ def parity(graph: Graph, run: Run, multiple: int = 1) -> tuple[float, int]:
 
 
 @torch.no_grad()
-def compare_rounded(generator: Generator, graph: Graph, run: Run, rounded: Run, multiple: int) -> Rounding:
+def compare_rounded(generator: Generator, graph: Graph, run: FileFunction, rounded: FileFunction, multiple: int) -> Rounding:
     """What rounded weights change: ``run`` is the file in float32, ``rounded`` the one with them."""
     generates = not generator.model.from_source and graph.output == "images" and generator.spec.points is None
     plan = [(16, start, (64, 64)) for start in range(0, DRAWN if generates else 4 * 16, 16)]
