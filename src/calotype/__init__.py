@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from calotype.evaluation.explaining import explain
     from calotype.pictures import save_grid, save_images
     from calotype.provenance.watermark import make_watermark_key
+    from calotype.shipping.export import export
+    from calotype.shipping.share import pull, push
     from calotype.tasks.calibrate import calibrate
     from calotype.tasks.classify import classify
     from calotype.tasks.probe import ProbeResult, probe
@@ -38,6 +40,7 @@ _HOMES = {
     "train": "engine.train",
     "resume": "engine.train",
     "evaluate": "evaluation.evaluate",
+    "export": "shipping.export",
     "explain": "evaluation.explaining",
     "load": "tasks.sample",
     "make_watermark_key": "provenance.watermark",
@@ -47,6 +50,8 @@ _HOMES = {
     "restore_pixels": "tasks.restore",
     "ProbeResult": "tasks.probe",
     "probe": "tasks.probe",
+    "pull": "shipping.share",
+    "push": "shipping.share",
     "save_grid": "pictures",
     "save_images": "pictures",
     "trace": "tasks.trace",
@@ -67,10 +72,13 @@ __all__ = [
     "detect",
     "evaluate",
     "explain",
+    "export",
     "load",
     "make_watermark_key",
     "pictures",
     "probe",
+    "pull",
+    "push",
     "recipes",
     "restore",
     "restore_pixels",

@@ -141,6 +141,15 @@ class Denoises(Protocol):
 
 
 @runtime_checkable
+class CallsOften(Protocol):
+    """A sampler that calls the same networks many times: an exported file holds each of them once."""
+
+    @property
+    def called_often(self) -> Sequence[str]:
+        """The names of these submodules, each a function of tensors that returns one in the shape of the first."""
+
+
+@runtime_checkable
 class HasFeatures(Protocol):
     """A classifier: its features are a space to compare images in, and it says what it takes an image for."""
 

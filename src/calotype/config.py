@@ -31,6 +31,8 @@ def short(name: str) -> Any:
 BUDGETS = ("minutes", "steps", "epochs")
 """The three ways to say how long; a configuration holds exactly one."""
 
+TrackerName = Literal["tensorboard", "wandb", "trackio"]
+
 RESUMABLE = frozenset(
     {
         "train.minutes",
@@ -43,6 +45,7 @@ RESUMABLE = frozenset(
         "log.evaluate",
         "log.evaluate_images",
         "log.patience",
+        "log.tracker",
     }
 )
 """The settings that a resumed run may change: its budget and what it writes. Everything else would make it another run."""
@@ -165,6 +168,9 @@ class Logging:
     evaluate: Annotated[Count | None, short("log.evaluate")] = None  # steps between two scores; the best weights go to best/
     evaluate_images: Count = 500  # images drawn for such a score
     patience: Annotated[Count | None, short("log.patience")] = None  # scores in a row without a better one that end the training
+
+    # who else is told what the log holds: TensorBoard in the run's folder, Weights & Biases or Trackio
+    tracker: TrackerName | None = None
 
     def idle(self, spec: ImageSpec) -> dict[str, str]:
         """As `calotype.capabilities.MayIdle` says."""

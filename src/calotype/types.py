@@ -254,6 +254,7 @@ class Model(nn.Module):
     draws: bool = True  # whether it makes images: a classifier does not
     makes_points: bool = False  # whether it can be built for points (`ImageSpec.points`), which are one pixel and no 8-bit colors
     conditional: bool = False  # whether it can be asked for a label
+    in_order: bool = False  # whether it draws the parts of an image one after another, each by those before it
     translates: bool = False  # whether what it makes of an image is another image, and not the same one restored
     directions: tuple[str, ...] = ("a2b",)  # in which it translates; of several, the sampling option direction chooses one
     from_source: bool = False  # whether it makes images from images (Condition.source), of any size, and draws none from noise alone
@@ -306,7 +307,8 @@ class Model(nn.Module):
             return None
         if label is None:
             return (noise.uniform() * classes).long().clamp(max=classes - 1)
-        if int(label.min()) < 0 or int(label.max()) >= classes:
+        # a graph that is exported branches on no value
+        if not torch.compiler.is_exporting() and (int(label.min()) < 0 or int(label.max()) >= classes):
             raise UserError(f"labels of this model are 0 to {classes - 1}")
         return label
 

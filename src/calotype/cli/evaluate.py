@@ -13,6 +13,7 @@ import tyro
 from calotype.cli.parse import parse
 from calotype.cli.shell import Shell
 from calotype.data.fit import check_options
+from calotype.engine.run import Run
 from calotype.evaluation.evaluate import evaluate_alike, opened, require_alike
 from calotype.evaluation.request import Request
 from calotype.evaluation.result import to_json
@@ -99,6 +100,8 @@ def run(words: list[str]) -> int:
     with closing(Shell()) as display:
         report = opened(options.subject, _request(options, display))()
     page = save(report, folder)
+    if is_run and options.out is None:
+        Run(options.subject).tell_judgement(to_json(report))
     print(json.dumps(to_json(report), indent=2) if options.json else text(report, str(page)))
     return 0
 

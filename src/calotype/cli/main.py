@@ -42,6 +42,9 @@ COMMANDS = {
     "explain": Command(
         "explain", "run", "tell why a model makes or sees what it does, on one page: directions, attributions, surprise ..."
     ),
+    "export": Command("export", "run", "write a model as a file that other programs run: ONNX"),
+    "push": Command("share", "run_push", "share a model: with its card in a folder, or on the Hugging Face Hub"),
+    "pull": Command("share", "run_pull", "take a shared model, its files checked"),
     "probe": Command("probe", "run", "say how well what a generator has learned tells classes apart"),
     "evaluate": Command("evaluate", "run", "judge a run, a model or a folder of images: scores, verdicts, a page"),
     "compare": Command("evaluate", "run_compare", "judge several of them alike, on one page"),

@@ -70,7 +70,7 @@ class Options:
 def run(words: list[str]) -> int:
     """Sample; prints where the images are."""
     options = parse(Options, words, "calotype sample")
-    settings = _settings(words, options.option)
+    settings = settings_of(words, options.option)
     out, npy = options.out and picture_name(options.out), options.npy and with_suffix(options.npy, ".npy", (".npy",))
     if out is None and options.dir is None and npy is None:
         out = unused(Path("samples.png"))
@@ -149,7 +149,7 @@ def _require_places(options: Options, out: Path | None, npy: Path | None) -> Non
         raise UserError(f"{options.dir} holds {taken} already: choose another --dir, or take the images out of it first")
 
 
-def _settings(words: list[str], given: tuple[str, ...]) -> dict[str, float | str]:
+def settings_of(words: list[str], given: tuple[str, ...]) -> dict[str, float | str]:
     """The options of the model. Raises `UserError` for what is not NAME=VALUE, and where tyro would drop some of them."""
     times = sum(word.split("=")[0] == "--option" for word in words)
     if times > 1:

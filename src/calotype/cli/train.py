@@ -29,6 +29,7 @@ from calotype.engine.train import Result, resume, train
 from calotype.errors import CalotypeError, UserError, unforeseen
 from calotype.evaluation.evaluate import evaluate
 from calotype.evaluation.result import Report
+from calotype.evaluation.result import to_json as report_json
 from calotype.files import JSON_BYTES, parse_json, read_bytes
 from calotype.models import ModelConfig, stored
 from calotype.recipes import DEFAULT, Preset, named
@@ -162,6 +163,7 @@ def _judged(result: Result, device: str, display: Shell) -> Report | None:
     try:
         report = evaluate(folder, device=device, short=True, say=display.show)
         save(report, folder / "report")
+        result.run.tell_judgement(report_json(report))
     except Exception as error:
         display.say(f"no report: {error if isinstance(error, CalotypeError) else unforeseen(error)}")
         return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import torch
@@ -57,9 +58,15 @@ class ProbabilityPath(NamedTuple):
 
         A path that never quite reaches the image jumps there with the last step (Karras et al. 2022, equation 5).
         """
-        if math.isinf(self.schedule(torch.ones(1)).item()):
-            return self.levels(steps_between(steps, shift))
-        return [*self.levels(steps_between(steps - 1, shift) if steps > 1 else [0.0]), NoiseLevel(1.0, 0.0)]
+        return list(_timesteps(self, steps, shift))
+
+
+@lru_cache(maxsize=64)
+def _timesteps(path: ProbabilityPath, steps: int, shift: float) -> tuple[NoiseLevel, ...]:
+    """Those of ``path``, known once they were asked for: a graph that is exported holds numbers and cannot compute them."""
+    if math.isinf(path.schedule(torch.ones(1)).item()):
+        return tuple(path.levels(steps_between(steps, shift)))
+    return (*path.levels(steps_between(steps - 1, shift) if steps > 1 else [0.0]), NoiseLevel(1.0, 0.0))
 
 
 def steps_between(steps: int, shift: float = 1.0) -> list[float]:

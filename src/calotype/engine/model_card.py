@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import calotype
 from calotype.config import Config
@@ -12,10 +14,13 @@ from calotype.data.fit import KEPT
 from calotype.data.load import short_name
 from calotype.data.prepared import SUFFIX
 from calotype.errors import printable
+from calotype.spelling import as_options
 from calotype.types import ImageSpec, Model, Source
 
 _SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\`*_{}[]()<>#!|&~:@$^"})
 _NAME = 100  # characters of a name that a card shows
+LICENSE, UNLICENSED = "- license: ", "none stated, ask who trained it"
+JUDGED = "## How it was judged"
 
 
 def markdown(text: str) -> str:
@@ -38,8 +43,8 @@ def command_for(model: Model | type[Model], source: Source) -> str:
     return "upscale" if source.scale > 1 else "restore"
 
 
-def model_card(config: Config, spec: ImageSpec, model: Model, step: int) -> str:
-    """A short description of a trained model for people."""
+def model_card(config: Config, spec: ImageSpec, model: Model, step: int, fingerprint: str = "") -> str:
+    """A short description of a trained model for people; ``fingerprint`` is the SHA-256 of its training images."""
     parameters = sum(p.numel() for p in model.parameters())
     data = markdown(short_name(Path(config.data.source)))  # its name alone: the card goes where the path means nothing
     names = ", ".join(map(markdown, spec.classes[:12])) + ", ..." * (len(spec.classes) > 12)
@@ -68,11 +73,77 @@ def model_card(config: Config, spec: ImageSpec, model: Model, step: int) -> str:
         f"# {markdown(config.recipe)} on {data}\n\n"
         f"A {what}, trained by Calotype {calotype.__version__}.\n\n"
         f"- model: {config.model.kind}, {parameters:,} parameters, {step:,} steps of {config.train.batch} images\n"
-        f"- training data: {data}, {kinds}\n{_squared(config)}{more}{_before(config)}"
+        f"- training data: {data}, {kinds}\n{_pixels(fingerprint)}{_squared(config)}{more}{_before(config)}"
+        f"- seed of the training: {config.train.seed}\n"
+        f"{LICENSE}{UNLICENSED}\n"
         f"- files: `model.safetensors` (weights), `config.json` (what they mean); nothing in here is executable\n\n"
         f"```\ncalotype {use}\n```\n\n"
         f"{warning}\n"
     )
+
+
+def _pixels(fingerprint: str) -> str:
+    """Which images they were, to the pixel."""
+    return f"- SHA-256 of their pixels: {markdown(fingerprint)}\n" if fingerprint else ""
+
+
+def licensed(card: str, license: str | None) -> str:
+    """A card that says under which license the model is; as it is where none is given."""
+    if license is None:
+        return card
+    said, lines = f"{LICENSE}{markdown(license)}", card.split("\n")
+    place = next((k for k, line in enumerate(lines) if line.startswith((LICENSE, "- files:"))), len(lines))
+    return "\n".join([*lines[:place], said, *lines[place + (LICENSE in "".join(lines[place : place + 1])) :]])
+
+
+def judged_card(card: str, report: Mapping[str, Any]) -> str:
+    """A card with what an evaluation found, in the place of what an earlier one did.
+
+    ``report`` is what ``report.json`` holds: its scores with their intervals and numbers of images, its verdicts, and what it says of its
+    own limits. What does not look like one is left out.
+    """
+    head = card.partition(JUDGED)[0].rstrip("\n") + "\n"
+    scores, verdicts = _rows(report, "scores"), _rows(report, "verdicts")
+    if not scores and not verdicts:
+        return head
+    lines = [JUDGED, "", f"By `calotype evaluate`, seed {markdown(str(report.get('seed')))}: {markdown(str(report.get('status')))}.", ""]
+    if scores:
+        lines += ["| score | value | 95% interval | real images get | n |", "|---|---|---|---|---|", *map(_score, scores), ""]
+        lines += [f"Scores are of {_features(scores)}, and compare with scores of the same alone.", ""]
+    for verdict in verdicts:
+        says = _sentences(verdict.get("says"))
+        lines.append(f"- on {markdown(str(verdict.get('name')))}: {markdown(str(verdict.get('status')))}. {says}")
+    notes = report.get("notes")
+    limits = [_sentences(note) for note in notes if isinstance(note, str)] if isinstance(notes, list) else []
+    return head + "\n" + "\n".join([*lines, *([""] if verdicts else []), *(f"Limit: {note}\n" for note in limits)]).rstrip("\n") + "\n"
+
+
+def _rows(report: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    found = report.get(name)
+    return [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
+
+
+def _score(row: Mapping[str, Any]) -> str:
+    interval = row.get("interval")
+    between = " to ".join(map(_number, interval)) if isinstance(interval, list) else "none"
+    cells = (markdown(str(row.get("name"))), _number(row.get("value")), between, _number(row.get("baseline")), _number(row.get("n")))
+    return f"| {' | '.join(cells)} |"
+
+
+def _features(scores: Sequence[Mapping[str, Any]]) -> str:
+    names = dict.fromkeys(markdown(str(row["features"])) for row in scores if row.get("features"))
+    return ", ".join(names) or "the images themselves"
+
+
+def _number(value: object) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return "none"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+
+
+def _sentences(text: object) -> str:
+    """Some sentences, word by word, because `markdown` cuts what is longer than a name."""
+    return " ".join(map(markdown, as_options(str(text))[:2_000].split()))
 
 
 def _squared(config: Config) -> str:

@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import shlex
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -23,15 +24,28 @@ from calotype.engine import calibrating
 from calotype.engine.calibrating import BeliefCalibration
 from calotype.engine.device import machine_of
 from calotype.engine.log import Log
-from calotype.engine.model_card import command_for, model_card
+from calotype.engine.model_card import command_for, judged_card, model_card
 from calotype.errors import DamagedError, UserError
-from calotype.files import absent, claim, claimed, obstacle, read_bytes, read_json, safe_name, sha256, write_atomic, write_json, write_text
+from calotype.files import (
+    absent,
+    claim,
+    claimed,
+    obstacle,
+    read_bytes,
+    read_json,
+    safe_name,
+    sha256,
+    write_atomic,
+    write_json,
+    write_text,
+)
 from calotype.models import MODELS, stored
 from calotype.provenance.marker import Marker
 from calotype.settings import Count, NotNegative, checked
 from calotype.types import ImageSpec, Model
 
 RUNS = Path("runs")
+CARD = 1 << 20  # bytes of the card of a model at most
 _GRID = re.compile(r"step-([0-9]{9,18})\.png")
 LOOKED_AT = 0.2  # seconds within which whoever asks whether a run is being trained has looked
 _LEFT = re.compile(r"\.lock|\..*\.tmp")  # what a training leaves that was killed before it wrote anything else
@@ -233,12 +247,24 @@ class Run:
         folder.mkdir(exist_ok=True)
         facts = {"model": asdict(config.model), "spec": asdict(spec), "recipe": config.recipe, "calotype": calotype.__version__}
         write_json(folder / "config.json", facts)
-        write_text(folder / "README.md", model_card(config, spec, model, step))
+        write_text(folder / "README.md", model_card(config, spec, model, step, self._fingerprint()))
         state = {name: t for name, t in model.state_dict().items() if not name.startswith(model.training_only)}
         tensors = {name: t.detach().cpu().contiguous() for name, t in state.items()}
         calibrating.write(folder, None)  # of the weights before
         write_atomic(folder / "model.safetensors", lambda stream: stream.write(pack_tensors(tensors)))
         calibrating.write(folder, calibration)
+
+    def _fingerprint(self) -> str:
+        """That of the training images; empty before the run has a configuration."""
+        with suppress(UserError):
+            return str(self.read_config()[1]["data"]["fingerprint"])
+        return ""
+
+    def tell_judgement(self, report: Mapping[str, Any]) -> None:
+        """Let the card of the exported model say what an evaluation of it found (``report`` is that of ``report.json``)."""
+        card = self.model / "README.md"
+        with suppress(OSError, ValueError):  # a model does without its card, and nothing that was judged is lost
+            write_text(card, judged_card(read_bytes(card, CARD).decode(errors="replace"), report))
 
     def marker(self, config: Config, model: Model, device: torch.device) -> Marker:
         """What the sample grid of the model that was exported last says of its making."""

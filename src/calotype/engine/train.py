@@ -21,7 +21,7 @@ from torch import Tensor
 from calotype.config import Config, More, from_json, to_json, with_one_budget
 from calotype.data import Split
 from calotype.diagnose.training import Watcher
-from calotype.engine import checkpoint, distributed, feasible, resuming, selection, shown, starting, timing
+from calotype.engine import checkpoint, distributed, feasible, resuming, selection, shown, starting, timing, tracker
 from calotype.engine import device as machine
 from calotype.engine.budget import steps_of
 from calotype.engine.calibrating import calibrated
@@ -32,6 +32,7 @@ from calotype.engine.log import Log
 from calotype.engine.opening import opened
 from calotype.engine.run import Run
 from calotype.engine.selection import ModelSelector
+from calotype.engine.tracker import TrackedLog
 from calotype.engine.trainer import Trainer, TrainState
 from calotype.errors import LostError, TrainingError, UserError
 from calotype.files import has_space
@@ -115,6 +116,7 @@ def resume(
         run = Run(folder)
         text, fingerprint, resolved, changed = world.first(lambda: resuming.settings(folder, config))
         config = from_json(Config, text)
+        tracker.require(config.log.tracker)
         asked = resuming.asked(config, more, changed)
         device = machine.take_device(config.train.device, world.local, world.size)
         with _training_in(run, world):
@@ -164,7 +166,9 @@ def _go_on(run: Run, trainer: Trainer, split: Split, fresh: bool, changed: bool,
 
 
 def _loop(run: Run, trainer: Trainer, display: Display) -> Result:
-    config, world, log = trainer.config, trainer.world, run.log()
+    config, world = trainer.config, trainer.world
+    told = tracker.tracked(run, config, trainer.progress.step, display.say) if world.is_main else tracker.Tracker(None, display.say)
+    log = TrackedLog(run.log().path, told)
     display.say(f"run {run.folder}: {_about(trainer)}")
     display.show("training", trainer.progress.step, trainer.progress.steps)
     every = config.log.checkpoints or math.ceil(trainer.progress.steps / CHECKPOINTS)
@@ -183,6 +187,7 @@ def _loop(run: Run, trainer: Trainer, display: Display) -> Result:
             if watch or keep or score:
                 if world.any(not trainer.all_finite()):
                     _roll_back(run, trainer, display)
+                    told.rewind(at.step)
                     watcher = Watcher(log.read())
                 else:
                     now = time.perf_counter()
@@ -193,9 +198,12 @@ def _loop(run: Run, trainer: Trainer, display: Display) -> Result:
                         at.best, at.since, at.early = world.first(lambda: _scored(scorer, log, display))
                     if keep or at.early:
                         world.first(lambda: _save(run, trainer))
+                        if world.is_main:
+                            told.picture(at.step, dict(run.grids()).get(at.step))
                 mark, marked = time.perf_counter(), trainer.progress.seen
             if stop:
                 break
+    told.close()
     display.close()
     at = trainer.progress
     return Result(run, at.step, at.steps, at.seconds, at.early, world.is_main)
@@ -287,6 +295,7 @@ def _place(trainer: Trainer) -> str:
 def _asked(config: Config, out: Path | None) -> Config:
     """The configuration as it is valid, once it is known that a run can be put into ``out``."""
     config = with_one_budget(config, checked(Config, config))
+    tracker.require(config.log.tracker)
     if out is not None:
         Run.require_free(out)
     return config

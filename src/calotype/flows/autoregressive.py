@@ -59,7 +59,7 @@ class AutoregressiveFlow(Transform):
         """Token by token; with ``guidance`` each mean and log-scale moves so much further away from that of the context ``away``."""
         z = self._ordered(z)
         network: Sequential = self.network  # type: ignore[assignment]
-        towards, other = network.incremental(len(z), context), network.incremental(len(z), away) if guidance else None
+        towards, other = network.incremental(z.shape[0], context), network.incremental(z.shape[0], away) if guidance else None
         tokens: list[Tensor] = []
         for latent in z.unbind(1):
             before = tokens[-1] if tokens else None

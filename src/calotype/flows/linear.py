@@ -24,7 +24,7 @@ class ActNorm(Transform):
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """exp(log_scale) x + shift."""
         log_abs_det = self.log_scale.sum() * (x.shape[2] * x.shape[3])
-        return torch.addcmul(self.shift, x, self.log_scale.exp()), log_abs_det.expand(len(x))
+        return torch.addcmul(self.shift, x, self.log_scale.exp()), log_abs_det.expand(x.shape[0])
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         """(z - shift) exp(-log_scale)."""
@@ -61,19 +61,24 @@ class InvertibleConv(Transform):
         self.log_scale = nn.Parameter(diagonal.abs().log().float())
         self.lower = nn.Parameter(lower.tril(-1).float())
         self.upper = nn.Parameter(upper.triu(1).float())
+        self._inverse: Tensor | None = None  # of its matrix
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """(N, C, H, W) to the same shape."""
         lower, upper = self._factors()
         with torch.autocast(x.device.type, enabled=False):
             z = F.conv2d(x, (self.permutation @ lower @ upper)[:, :, None, None])
-        return z, (self.log_scale.sum() * (x.shape[2] * x.shape[3])).expand(len(x))
+        return z, (self.log_scale.sum() * (x.shape[2] * x.shape[3])).expand(x.shape[0])
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         """By two triangular systems, in float64 because their errors grow with the number of channels."""
+        if torch.compiler.is_exporting():  # a graph that is exported has no such systems: it holds the matrix of the last call before it
+            assert self._inverse is not None
+            return F.conv2d(z, self._inverse.to(z)[:, :, None, None])
         lower, upper = (doubled(factor) for factor in self._factors())
         middle = torch.linalg.solve_triangular(lower, doubled(self.permutation).T, upper=False, unitriangular=True)
         matrix = torch.linalg.solve_triangular(upper, middle, upper=True)
+        self._inverse = matrix.detach()
         return F.conv2d(doubled(z), matrix[:, :, None, None]).to(z)
 
     def _factors(self) -> tuple[Tensor, Tensor]:

@@ -107,7 +107,10 @@ class Histogram(Transform):
         heights = torch.softmax(self.logits, 0)
         above = heights.cumsum(0)
         below = ((torch.special.ndtr(z) - self.margin) / (1 - 2 * self.margin)).clamp(0, 1)
-        index = torch.searchsorted(above, below.contiguous()).clamp(max=self.bins - 1)
+        if torch.compiler.is_exporting():  # the same by counting, which graphs of other runtimes can, and which takes more memory
+            index = (above < below[..., None]).sum(-1).clamp(max=self.bins - 1)
+        else:
+            index = torch.searchsorted(above, below.contiguous()).clamp(max=self.bins - 1)
         share = ((below - (above - heights)[index]) / heights[index]).clamp(0, 1)
         return torch.add(share, index) / self.bins
 

@@ -37,7 +37,7 @@ class Patches(Transform):
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         """Side by side again."""
-        return F.pixel_shuffle(z.transpose(1, 2).reshape(len(z), -1, self.rows, self.rows), self.side)
+        return F.pixel_shuffle(z.transpose(1, 2).reshape(z.shape[0], -1, self.rows, self.rows), self.side)
 
 
 class Flat(Transform):

@@ -100,7 +100,7 @@ class Observation:
 
     def _parts(self, out: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Means, logarithms of scales, and of weights, each (N, components, C, H, W)."""
-        parts = out.float().view(len(out), -1, self.components, out.shape[1] // self.outputs, *out.shape[2:]).unbind(1)
+        parts = out.float().view(out.shape[0], -1, self.components, out.shape[1] // self.outputs, *out.shape[2:]).unbind(1)
         log_scale = (parts[1] + START_LOG_SCALE).clamp(min=LEAST_LOG_SCALE)
         if self.components == 1:
             return parts[0], log_scale, None

@@ -70,6 +70,7 @@ class Autoregressive(Model):
     """
 
     sampling = AutoregressiveSampling
+    in_order = True
     pixelwise = True
 
     def __init__(self, config: AutoregressiveConfig, spec: ImageSpec, levels: int = 256) -> None:

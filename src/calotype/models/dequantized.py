@@ -149,7 +149,7 @@ class DequantizedFlow(Model):
 
     def decode(self, z: Tensor, condition: Condition | None = None) -> Tensor:
         """Images (N, C, H, W) in [-1, 1] of latents (N, D), the inverse of ``encode``; D is that of ``latent_shape``."""
-        return self._images(self.flow.inverse(z, self._context(None if condition is None else condition.label, len(z))))
+        return self._images(self.flow.inverse(z, self._context(None if condition is None else condition.label, z.shape[0])))
 
     @torch.no_grad()
     def sample(self, noise: Noise, condition: Condition | None = None, options: SamplingOptions | None = None) -> Tensor:

@@ -246,6 +246,11 @@ class Diffusion(Model):
             told |= {name: as_maps(t, self._rows(x)) if t.ndim == 3 else t for name, t in found.items()}
         return told
 
+    @property
+    def called_often(self) -> Sequence[str]:
+        """The network, and the one that guides it."""
+        return ("network",) if self.guide is None else ("network", "guide")
+
     def _rows(self, x: Tensor) -> int:
         """Patches in a column of images."""
         return -(-x.shape[2] // int(self.network.patch))  # type: ignore[arg-type]
@@ -274,14 +279,14 @@ class Diffusion(Model):
 
         def guided(x: Tensor, level: NoiseLevel) -> Tensor:
             share = level.alpha / (level.alpha + level.sigma)
-            scale, at = scale_at(share, guidance, self.config.guidance_interval), x.new_full((len(x),), level.half_log_snr)
+            scale, at = scale_at(share, guidance, self.config.guidance_interval), x.new_full((x.shape[0],), level.half_log_snr)
             if scale != 1 and self.guide is not None:
                 return guide(self._expected(x, at, label), self._expected(x, at, label, self.guide), scale)
             if scale == 1 or label is None:
                 return self._expected(x, at, label)
             both = torch.cat([label, torch.full_like(label, self.classes)])
             images = self._expected(torch.cat([x, x]), torch.cat([at, at]), both)
-            return guide(images[: len(x)], images[len(x) :], scale)
+            return guide(images[: x.shape[0]], images[x.shape[0] :], scale)
 
         return denoise
 

@@ -61,6 +61,7 @@ class TarFlow(DequantizedFlow):
 
     flow: CompositeTransform
     sampling = TarFlowSampling
+    in_order = True
 
     def __init__(self, config: TarFlowConfig, spec: ImageSpec) -> None:
         super().__init__(

@@ -69,6 +69,7 @@ class VQVAE(Model):
     """
 
     sampling = VQVAESampling
+    in_order = True
 
     def __init__(self, config: VQVAEConfig, spec: ImageSpec) -> None:
         super().__init__()

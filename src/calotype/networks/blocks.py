@@ -31,7 +31,7 @@ class Maxout(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Take the largest of neighbors."""
-        return x.reshape(len(x), -1, PIECES).amax(2)
+        return x.reshape(x.shape[0], -1, PIECES).amax(2)
 
 
 ACTIVATIONS: dict[ActivationName, Callable[[], nn.Module]] = {
@@ -56,7 +56,7 @@ class MinibatchStd(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Append the feature."""
-        n = len(x)
+        n = x.shape[0]
         group = next(g for g in range(min(self.group, n), 0, -1) if n % g == 0)
         parts = x.float().reshape(n // group, group, *x.shape[1:])
         # the variance, fifty times as fast as by `Tensor.var`
@@ -125,7 +125,7 @@ class TimeEmbedding(nn.Module):
         angle = time[:, None] * self.frequencies
         hidden: Tensor = self.second(F.silu(self.first(torch.cat([angle.cos(), angle.sin()], dim=1))))
         if self.label is not None:
-            missing = torch.full((len(time),), self.label.num_embeddings - 1, device=time.device) if label is None else label
+            missing = torch.full((time.shape[0],), self.label.num_embeddings - 1, device=time.device) if label is None else label
             hidden = hidden + self.label(missing)
         if self.told is not None and told is not None:
             hidden = hidden + self.told(told)

@@ -36,7 +36,7 @@ class CausalNetwork(nn.Module):
     def forward(self, tokens: Tensor, context: Tensor | None = None) -> Tensor:
         """(N, T, features) and (N, embedding) to (N, T, outputs)."""
         seen = self.embed(tokens[:, :-1])
-        hidden = torch.cat([seen.new_zeros(len(tokens), 1, seen.shape[2]), seen], 1) + self.place
+        hidden = torch.cat([seen.new_zeros(tokens.shape[0], 1, seen.shape[2]), seen], 1) + self.place
         for block in self.blocks:
             hidden = block(hidden, context)
         out: Tensor = self.out(self.norm(hidden))

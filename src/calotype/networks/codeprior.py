@@ -41,7 +41,7 @@ class CodePrior(nn.Module):
     def draw(self, uniform: Tensor, label: Tensor | None = None, temperature: float = 1.0) -> Tensor:
         """Codes (N, length) int64, each the one in whose share of [0, 1) the number of ``uniform`` (N, length) float64 falls."""
         caches = [Cache() for _ in self.blocks]
-        token = self.embed.weight.new_zeros(len(uniform), 1, self.embed.embedding_dim)
+        token = self.embed.weight.new_zeros(uniform.shape[0], 1, self.embed.embedding_dim)
         drawn = []
         for place in range(self.length):
             logits = self._logits(token + self.place[place], label, caches)[:, 0]

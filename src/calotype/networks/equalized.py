@@ -112,7 +112,7 @@ class NormalizedLatents(LabelEmbedding):
     def forward(self, latent: Tensor, label: Tensor | None = None) -> Tensor:
         """Join latents (N, latent) and labels (N,) to (N, features)."""
         joined = super().forward(latent, label)
-        return pixel_norm(joined.view(-1, latent.shape[1])).view(len(latent), self.features)
+        return pixel_norm(joined.view(-1, latent.shape[1])).view(latent.shape[0], self.features)
 
 
 class Blur(nn.Module):

@@ -57,7 +57,7 @@ class PixelCNN(nn.Module):
         layers: list[GatedLayer] = list(self.layers)  # type: ignore[arg-type]
         steps = [layer.stepper() for layer in layers]
         start = self.left.weight.flatten(1)
-        rows = [canvas.new_zeros(len(canvas), self.width, 1, columns) for _ in layers]  # what each layer saw of the row above
+        rows = [canvas.new_zeros(canvas.shape[0], self.width, 1, columns) for _ in layers]  # what each layer saw of the row above
         for row in range(height):
             down = self.above(known[:, :, row : row + ABOVE]) + (self.row[:, row, None] + self.column)
             hints = []
@@ -67,7 +67,7 @@ class PixelCNN(nn.Module):
                 hints.append(hint[:, :, 0].permute(2, 0, 1).contiguous())
             if row < first:
                 continue
-            left = [canvas.new_zeros(len(canvas), self.width) for _ in layers]  # what each layer saw of the pixel to the left
+            left = [canvas.new_zeros(canvas.shape[0], self.width) for _ in layers]  # what each layer saw of the pixel to the left
             for column in range(columns):
                 right = F.linear(known[:, :, ABOVE + row, column : column + ASIDE].flatten(1), start, self.left.bias)
                 for i, step in enumerate(steps):

@@ -97,6 +97,7 @@ class _Growing(nn.Module):
         self.changes_at = tuple(growth * (2 * stage + 1) / (2 * last) for stage in range(last)) if growth else ()
         self.joins_at = self.changes_at
         self.register_buffer("phase", torch.zeros(()))
+        self._phase = 0.0  # the same as a number
 
     def reach(self, progress: float) -> None:
         """Grow to where a run stands of which a share ``progress`` in [0, 1] is over.
@@ -107,7 +108,9 @@ class _Growing(nn.Module):
 
     def stage(self) -> tuple[int, float]:
         """The stage, and the share in (0, 1] by which it is faded in."""
-        phase = min(max(self.phase.item(), 0.0), len(self.sizes) - 1.0)  # a model from elsewhere may say anything
+        if not torch.compiler.is_exporting():  # a graph that is exported branches on no value: it has the stage of the last call before it
+            self._phase = self.phase.item()
+        phase = min(max(self._phase, 0.0), len(self.sizes) - 1.0)  # a model from elsewhere may say anything
         stage = math.ceil(phase)
         return stage, phase - stage + 1
 
@@ -143,7 +146,7 @@ class ProgressiveGenerator(_Growing, LatentGenerator):
     def forward(self, latent: Tensor, label: Tensor | None = None) -> Tensor:
         """Images of latents (N, latent) and, if conditional, labels (N,)."""
         stage, share = self.stage()
-        base = self.first(self.join(latent, label)).view(len(latent), self.sizes[0], self.sizes[0], -1) + self.first_bias
+        base = self.first(self.join(latent, label)).view(latent.shape[0], self.sizes[0], self.sizes[0], -1) + self.first_bias
         x = pixel_norm(leaky(base.permute(0, 3, 1, 2)))  # the channels last in memory, as in what follows
         x = smaller = pixel_norm(leaky(self.second(x)))
         for side, block in zip(self.sizes[1 : stage + 1], self.blocks, strict=False):

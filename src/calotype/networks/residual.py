@@ -145,7 +145,7 @@ class UpBody(nn.Module):
     def forward(self, vector: Tensor, conditions: Sequence[Tensor | None]) -> Tensor:
         """Images (N, C, H, W) in [-1, 1] of vectors (N, inputs) and of what each block's norms are told."""
         # the channels lie last, as in what follows
-        x = self.first(vector).view(len(vector), self.base, self.base, -1).permute(0, 3, 1, 2)
+        x = self.first(vector).view(vector.shape[0], self.base, self.base, -1).permute(0, 3, 1, 2)
         for i, (block, condition) in enumerate(zip(self.blocks, conditions, strict=True)):
             x = block(x, condition)
             if self.attention is not None and i == self.attends:

@@ -29,7 +29,7 @@ class SelfAttention(nn.Module):
         key, value = (F.max_pool2d(layer(x), 2, ceil_mode=True).flatten(2) for layer in (self.key, self.value))
         # written out, because gradients of gradients go through it, which fused attention lacks
         share = torch.softmax(query.transpose(1, 2) @ key, dim=2)
-        gathered = (value @ share.transpose(1, 2)).view(len(x), -1, *x.shape[2:])
+        gathered = (value @ share.transpose(1, 2)).view(x.shape[0], -1, *x.shape[2:])
         out: Tensor = x + self.gain.to(x.dtype) * self.out(gathered)
         return out
 

@@ -84,7 +84,7 @@ class SkipGenerator(LatentGenerator):
         """Images of latents (N, latent) and, if conditional, labels (N,)."""
         joined = self.first(self.join(latent, label))
         # the channels lie last, as in what follows
-        hidden = joined.view(len(latent), self.base, self.base, -1).permute(0, 3, 1, 2)
+        hidden = joined.view(latent.shape[0], self.base, self.base, -1).permute(0, 3, 1, 2)
         maps = [F.glu(self.first_norm(hidden), dim=1)]
         for level, grow in enumerate(self.grow):
             side = self.sizes[level + 1]

@@ -99,7 +99,7 @@ class StyleGenerator(LatentGenerator):
         if not (self.training and self.mixing):
             return own
         other = self.mapping(torch.randn_like(latent), label, truncation)[:, None]
-        n, device = len(latent), latent.device
+        n, device = latent.shape[0], latent.device
         crossed = torch.rand(n, 1, 1, device=device) < self.mixing
         fine = torch.arange(layers, device=device)[:, None] >= torch.randint(1, layers, (n, 1, 1), device=device)
         return torch.where(crossed & fine, other, own)
@@ -145,7 +145,7 @@ class SynthesisNetwork(nn.Module):
 
     def forward(self, styles: Tensor) -> Tensor:
         """Images of styles."""
-        x = self.same[0](self.constant.expand(len(styles), -1, -1, -1), styles[:, 0])
+        x = self.same[0](self.constant.expand(styles.shape[0], -1, -1, -1), styles[:, 0])
         image: Tensor = self.to_rgb[0](x, styles[:, 1])
         for level in range(1, len(self.sizes)):
             x = self.up[level - 1](x, styles[:, 2 * level - 1])
@@ -208,7 +208,7 @@ class _StyledLayer(nn.Module):
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         x = self.conv(x, style)[..., : self.side, : self.side]
-        noise = torch.randn(len(x), *self.noise.shape[1:], device=x.device) if self.training else self.noise
+        noise = torch.randn(x.shape[0], *self.noise.shape[1:], device=x.device) if self.training else self.noise
         return leaky(x + (self.strength * noise).to(x.dtype) + self.bias.to(x.dtype))
 
 
