@@ -80,6 +80,7 @@ def test_latents_are_explored_by_pad_keys_and_sliders(stage: Stage, visit: Calla
     pressed(page, "ArrowUp")
     expect(page.locator(".slider output").first).to_have_text("3")
     expect(image).not_to_have_attribute("src", before or "")
+    page.wait_for_function("() => document.querySelectorAll('.slider output')[1].textContent !== '0'")
     page.wait_for_load_state("networkidle")
     assert len(bodies[-1]["moves"]) == 2
     assert len(bodies) <= 9

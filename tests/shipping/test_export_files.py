@@ -106,7 +106,7 @@ def test_fewer_bits_are_smaller_and_their_difference_is_told(
         assert told.rounding.features.startswith("digits")
         sizes[precision], means[precision] = told.size / gan[1].size, told.rounding.mean
     assert 0 < 4 * means["float16"] < means["int8"]  # 11 bits and 7
-    assert sizes["int8"] < 0.45 < sizes["float16"] < 0.65
+    assert sizes["int8"] < 0.5 < sizes["float16"] < 0.65
 
 
 def test_whole_numbers_are_within_half_a_step_of_the_weights() -> None:
@@ -126,7 +126,7 @@ def test_a_whole_sampler_is_one_file_with_its_network_in_it_once(tmp_path: Path)
     want = load(folder, "cpu").sample(3, seed=1, label=4, steps=2).numpy()
     assert np.abs(drawn - want).max() < 1e-5
     assert np.abs(load(folder, "cpu").sample(3, seed=1, label=4, steps=3).numpy() - want).max() > 1e-4  # the steps are in the file
-    weights = (folder / "model.safetensors").stat().st_size
+    weights = next(folder.rglob("model.safetensors")).stat().st_size
     assert told.size < 1.5 * weights + 300_000
 
 
@@ -185,7 +185,7 @@ def test_parity_sees_one_pixel_and_another_shape() -> None:
 
     assert parity(graph, off)[0] == pytest.approx(0.001, rel=1e-3)
     assert parity(graph, lambda given: given[0].numpy()[:, :2])[0] == float("inf")
-    assert parity(graph, lambda given: given[0].numpy() * np.nan)[0] != 0
+    assert parity(graph, lambda given: given[0].numpy() * np.nan)[0] == float("inf")
 
 
 def test_rounding_that_changes_much_is_refused_and_some_is_said() -> None:
@@ -209,7 +209,7 @@ def test_bad_input_is_one_line(gan: tuple[Path, exporting.Exported], tmp_path: P
         export(folder, tmp_path / "no" / "x.onnx")
     with pytest.raises(UserError, match="no sampling option 'steps'"):
         export(folder, tmp_path / "x.onnx", steps=4)
-    with pytest.raises(UserError, match="neither normal nor uniform"):
+    with pytest.raises(UserError, match="without orthogonal regularization"):
         export(folder, tmp_path / "x.onnx", truncation=0.5)
     monkeypatch.setattr(onnx_file, "find_spec", lambda name: None if name == "onnxscript" else name)
     with pytest.raises(UserError, match="needs onnxscript: pip install onnx onnxscript onnxruntime"):

@@ -52,7 +52,6 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
     with hub_stub() as there:
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
         monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "no token"))
-        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", there.address)
         monkeypatch.setenv("HF_TOKEN", TOKEN)
         monkeypatch.setenv("HF_ENDPOINT", there.address)
         yield there
@@ -169,6 +168,7 @@ def test_the_hubs_refusals_are_one_line_without_a_token(
     with pytest.raises(UserError, match="has no such revision"):
         pull("hf://somebody/digits@v9", tmp_path / "x")
     monkeypatch.setenv("HF_TOKEN", "hf_wrongwrongwrong")
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.address)  # as where the environment named it from the start
     assert cli.main(["push", str(run), "hf://somebody/digits"]) == 2
     error = capsys.readouterr().err
     assert "log in as who may" in error or "you may not see it" in error

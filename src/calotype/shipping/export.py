@@ -196,13 +196,16 @@ def _plan(graph: Graph, multiple: int) -> list[tuple[int, int, tuple[int, int]]]
 def parity(graph: Graph, run: FileFunction, multiple: int = 1) -> tuple[float, int]:
     """The largest difference of a file from PyTorch, and over how many images of different seeds, in batches of several sizes.
 
-    Logits are compared relative to the largest of them, where that is above one. Infinite where the shapes differ.
+    Logits are compared relative to the largest of them, where that is above one. Infinite where the shapes differ,
+    or a number that is none comes out of either.
     """
     worst, seen = 0.0, 0
     for n, start, size in _plan(graph, multiple):
         given = graph.example(n, 0, start, size)
         want, made = graph.module(*given).numpy(), run(given)
         if want.shape != made.shape:
+            return math.inf, seen + n
+        if not (np.isfinite(want).all() and np.isfinite(made).all()):  # which no maximum is above
             return math.inf, seen + n
         scale = max(1.0, float(np.abs(want).max())) if graph.output == "logits" else 1.0
         worst, seen = max(worst, float(np.abs(made - want).max()) / scale), seen + n
