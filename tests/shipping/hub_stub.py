@@ -71,7 +71,10 @@ class _Answers(BaseHTTPRequestHandler):
             self._json({"files": [{"path": one["path"], "uploadMode": "regular", "shouldIgnore": False} for one in files]})
         elif found := re.match(r"/api/models/([^/]+/[^/]+)/commit/", self.path):
             rows = [json.loads(line)["value"] for line in body.splitlines() if b'"file"' in line[:20]]
-            files = {row["path"]: base64.b64decode(row["content"]) for row in rows}
+            gone = {json.loads(line)["value"]["path"] for line in body.splitlines() if b'"deletedFile"' in line[:30]}
+            before = list(self.server.commits[found[1]].values())[-1:]
+            files = {name: data for one in before for name, data in one.items() if name not in gone}
+            files |= {row["path"]: base64.b64decode(row["content"]) for row in rows}
             oid = hashlib.sha1(body).hexdigest()
             self.server.commits[found[1]][oid] = files
             self._json({"commitUrl": f"{self.server.address}/{found[1]}/commit/{oid}", "commitOid": oid})
@@ -82,9 +85,9 @@ class _Answers(BaseHTTPRequestHandler):
         self.server.asked.append(f"{self.command} {self.path}")
         path = self.path.split("?")[0]
         if found := re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/revision/(.+))?", path):
-            if not self.server.commits.get(found[1]):
+            if found[1] not in self.server.commits:
                 return self._send(404, b"{}", X_Error_Code="RepoNotFound")
-            commits = self.server.commits[found[1]]
+            commits = self.server.commits[found[1]] or {"0" * 40: {}}
             oid = found[2] if found[2] not in (None, "main") else list(commits)[-1]
             if oid not in commits:
                 return self._send(404, b"{}", X_Error_Code="RevisionNotFound")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 import torch
 
 from calotype import cli, pull, push
-from calotype.engine.model_card import judged_card, licensed
+from calotype.engine.model_card import JUDGED, judged_card, licensed
 from calotype.engine.run import Run
 from calotype.errors import CalotypeError, DamagedError, UserError
 from calotype.files import write_json
@@ -44,6 +46,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     Run(folder).export(build(config.model, spec), config, spec, 3)
     (folder / "report").mkdir()
     write_json(folder / "report" / "report.json", REPORT)
+    Run(folder).tell_judgement(REPORT)
     return folder
 
 
@@ -90,6 +93,15 @@ def test_the_card_tells_how_it_was_made_and_judged(run: Path, tmp_path: Path) ->
     assert (run / "model" / "README.md").read_text(encoding="utf-8").count("none stated") == 1  # the run's own is as it was
 
 
+def test_the_card_tells_no_judgement_of_other_weights(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "longer")
+    config, spec = small("gan"), spec_of("gan")
+    Run(tmp_path / "longer").export(build(config.model, spec), config, spec, 6)
+    push(tmp_path / "longer", tmp_path / "shared")
+    assert (tmp_path / "longer" / "report" / "report.json").is_file()
+    assert JUDGED not in (tmp_path / "shared" / "README.md").read_text(encoding="utf-8")
+
+
 def test_a_second_judgement_takes_the_place_of_the_first() -> None:
     once = judged_card("# a\n\ntext\n", REPORT)
     assert judged_card(once, REPORT) == once
@@ -127,6 +139,22 @@ def test_a_manifest_names_no_other_files(run: Path, tmp_path: Path) -> None:
     write_json(tmp_path / "shared" / MANIFEST, facts)
     with pytest.raises(DamagedError, match="does not list the files of a model"):
         pull(tmp_path / "shared", tmp_path / "taken")
+
+
+def test_what_the_manifest_does_not_list_is_not_taken(run: Path, tmp_path: Path, hub: Hub) -> None:
+    push(run, tmp_path / "shared")
+    revision = push(run, "hf://somebody/digits").revision
+    assert revision is not None
+    for name in ("calibration.json", "known.safetensors"):
+        (tmp_path / "shared" / name).write_bytes(b"of another model")
+        hub.commits["somebody/digits"][revision][name] = b"of another model"
+    for source in (str(tmp_path / "shared"), "hf://somebody/digits"):
+        taken = pull(source, tmp_path / f"taken {source[:2] == 'hf'}")
+        assert taken.folder is not None
+        assert {path.name for path in taken.folder.iterdir()} == {*taken.files, MANIFEST}
+    again = push(run, "hf://somebody/digits").revision  # which takes them away
+    assert again is not None
+    assert set(hub.commits["somebody/digits"][again]) == {"config.json", "model.safetensors", "README.md", MANIFEST}
 
 
 def test_through_the_hub_and_back(run: Path, tmp_path: Path, hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
@@ -177,6 +205,30 @@ def test_the_hubs_refusals_are_one_line_without_a_token(
     hub.server_close()
     with pytest.raises(CalotypeError, match="the Hub"):
         push(run, "hf://somebody/digits")
+
+
+def test_what_is_no_fault_of_the_hub_is_not_told_as_one(run: Path, monkeypatch: pytest.MonkeyPatch, hub: Hub) -> None:
+    with pytest.raises(UserError, match="is no name that the Hub takes"):
+        push(run, "hf://somebody/a--b")
+
+    def full(*given: object, **named: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("huggingface_hub.HfApi.create_repo", full)
+    with pytest.raises(OSError, match="No space left"):
+        push(run, "hf://somebody/digits")
+
+
+def test_a_folder_whose_place_cannot_be_taken_is_refused_first(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    push(run, tmp_path / "shared")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "empty")
+    monkeypatch.chdir(tmp_path / "empty")
+    for place, kind in ((Path(), "the folder you are in"), (tmp_path / "link", "a link")):
+        with pytest.raises(UserError, match=f"is {kind}, which no new folder can take the place of"):
+            pull(tmp_path / "shared", place)
+    monkeypatch.chdir(tmp_path)
+    assert pull(tmp_path / "shared", tmp_path / "empty").files
 
 
 def test_bad_places_and_licenses(run: Path, tmp_path: Path) -> None:

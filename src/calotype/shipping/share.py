@@ -6,6 +6,7 @@ taken. Who is allowed to write is the Hub's own affair (`hf auth login`, or HF_T
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -13,7 +14,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -22,7 +23,7 @@ from typing import Any, TypeVar
 
 import calotype
 from calotype.engine import calibrating
-from calotype.engine.model_card import judged_card, licensed
+from calotype.engine.model_card import licensed
 from calotype.engine.run import CARD
 from calotype.errors import CalotypeError, DamagedError, UserError, printable
 from calotype.files import json_text, name_of, obstacle, read_bytes, read_json, sha256, sync_folder, unused
@@ -39,6 +40,7 @@ HUB = "hf://"
 LARGEST = 50_000_000_000  # bytes of a file that is taken
 _REPOSITORY = re.compile(r"([A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})(?:@([A-Za-z0-9][\w./-]{0,99}))?")
 _LICENSE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+ -]{0,60}")
+_OF_THE_DISK = {getattr(errno, name, None) for name in ("ENOSPC", "EDQUOT", "EACCES", "EPERM", "EROFS")} - {None}
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,8 @@ def push(model: str | Path, dest: str | Path, *, license: str | None = None, pub
         if branch is not None:
             api.create_branch(owner_name, branch=branch, exist_ok=True)
         parts = [hub.CommitOperationAdd(path_in_repo=name, path_or_fileobj=data) for name, data in contents.items()]
+        there = {one.rfilename for one in api.model_info(owner_name, revision=branch).siblings or ()}
+        parts += [hub.CommitOperationDelete(path_in_repo=name) for name in PARTS if name in there and name not in contents]
         said = f"{found.recipe} model {digests[stored.WEIGHTS][:12]}"
         return api.create_commit(owner_name, parts, commit_message=said, revision=branch)
 
@@ -112,6 +116,9 @@ def pull(source: str | Path, out: str | Path | None = None) -> Shared:
     with _placing(folder) as staging:
         revision = _brought(Path(source) if repository is None else repository, staging)
         digests = verify(staging)
+        for path in staging.iterdir():
+            if path.name not in (*digests, MANIFEST):  # of another model, or planted: nobody vouches for it
+                path.unlink()
         stored.find(staging).model()
     place = str(source) if repository is None else f"{HUB}{repository[0]}@{revision}"
     return Shared(place, folder, revision, digests)
@@ -157,19 +164,14 @@ def _contents(found: Stored, license: str | None) -> dict[str, bytes]:
 
 
 def _card(found: Stored, license: str | None) -> str:
-    """The card of the folder, with the license, and with the report of the run where there is one."""
+    """The card of the folder, with the license, and with the judgement that stands in it, which is of these weights."""
     try:
         card = read_bytes(found.folder / README, CARD).decode(errors="replace")
     except (OSError, ValueError):
         card = f"# {found.recipe}\n\n- license: \n"
     if card.startswith("---\n"):  # of an earlier sharing
         card = card.partition("\n---\n")[2].lstrip("\n")
-    card = licensed(card, license)
-    report = found.folder.parent / "report" / "report.json"
-    if found.folder.name == "model" and report.is_file():
-        with suppress(UserError):
-            return judged_card(card, read_json(report))
-    return card
+    return licensed(card, license)
 
 
 def front_matter(found: Stored, license: str | None) -> str:
@@ -193,6 +195,11 @@ def _require_free(folder: Path) -> None:
     if folder.is_dir() and any(folder.iterdir()):
         raise UserError(f"{folder} is not empty: choose a new or an empty folder")
     if reason := obstacle(folder, folder=True):
+        raise UserError(f"cannot create {folder}: {reason}; choose another place")
+    if folder.is_symlink() or folder.is_mount() or folder.resolve() == Path.cwd():
+        kind = "a link" if folder.is_symlink() else "the folder you are in" if folder.resolve() == Path.cwd() else "a mount point"
+        raise UserError(f"{folder} is {kind}, which no new folder can take the place of: name a new folder in it or beside it")
+    if reason := obstacle(folder.absolute().parent, folder=True):  # where it is made before it gets its name
         raise UserError(f"cannot create {folder}: {reason}; choose another place")
 
 
@@ -291,7 +298,13 @@ def _asked(ask: Callable[[], T], repository: str) -> T:
         if code in (401, 403):
             raise UserError(f"the Hub does not allow that in {HUB}{repository} ({code}): log in as who may (hf auth login)") from None
         raise CalotypeError(f"the Hub failed on {HUB}{repository} ({code or type(error).__name__}): try again later") from None
+    except errors.HFValidationError:
+        raise UserError(
+            f"{HUB}{repository} is no name that the Hub takes: no -- or .., no - or . at an end, 96 characters at most"
+        ) from None
     except (OSError, ValueError, RuntimeError) as error:
+        if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+            raise
         raise CalotypeError(f"the Hub cannot be reached for {HUB}{repository} ({type(error).__name__}): try again later") from None
     except Exception as error:  # of the client that carries it, whichever that is
         if type(error).__module__.split(".")[0] in ("httpx", "httpx2", "httpcore", "httpcore2", "requests"):
