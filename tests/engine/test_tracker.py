@@ -128,6 +128,27 @@ def test_a_resumed_run_is_the_same_one_to_a_hosted_tracker(tmp_path: Path, monke
     assert known[0][1:] == ("run", "allow", "gan")
 
 
+def test_a_hosted_tracker_gets_names_and_no_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fine = Broken("nothing")
+    monkeypatch.setitem(sys.modules, "wandb", fine)
+    config = configured(4, "wandb")
+    data = replace(config.data, source="/home/somebody/pets", partner="classes:cat,dog")
+    config = replace(config, data=data, train=replace(config.train, start="/home/somebody/runs/first/model"))
+    tracker.backend("wandb", Run(tmp_path), config, 0)
+    sent = fine.calls[0][2]["config"]
+    assert (sent["data"]["source"], sent["data"]["partner"], sent["train"]["start"]) == ("pets", "classes:cat,dog", "first")
+    assert "somebody" not in str(sent)
+
+
+def test_a_record_that_is_no_number_stops_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", Broken("nothing"))
+    said: list[str] = []
+    told = tracker.tracked(Run(tmp_path), configured(4, "wandb"), 0, said.append)
+    told.write({"step": 1, "loss": "none"})
+    told.write({"step": 2, "loss": 1.0})
+    assert len(said) == 1
+
+
 def test_a_package_that_is_missing_is_said_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tracker, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"`log.tracker=trackio` needs the package trackio \(pip install trackio\)"):

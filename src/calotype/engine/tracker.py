@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,7 +20,7 @@ from calotype.config import Config, TrackerName
 from calotype.engine.log import Log
 from calotype.engine.run import Run
 from calotype.errors import DamagedError, UserError, printable
-from calotype.files import read_json, write_json
+from calotype.files import name_of, read_json, write_json
 
 PROJECT = "calotype"
 FOLDER = "tensorboard"  # in the folder of a run: its event files
@@ -85,7 +85,7 @@ class _Hosted:
         known = {"name": run.folder.name, "id": _identity(run), "dir": str(run.folder)}
         if package == "trackio":  # it knows runs by their names
             known = {"name": f"{run.folder.name}-{known['id']}"}
-        self._run = self._package.init(project=PROJECT, config=asdict(config), resume="allow", **known)
+        self._run = self._package.init(project=PROJECT, config=_named(config), resume="allow", **known)
 
     def numbers(self, step: int, values: Mapping[str, float]) -> None:
         self._package.log({"step": step, **values})
@@ -101,6 +101,19 @@ class _Hosted:
 
     def close(self) -> None:
         self._package.finish()
+
+
+def _named(config: Config) -> dict[str, Any]:
+    """The configuration, with names in the place of the paths of this machine."""
+    data, start = config.data, config.train.start
+    partner = None if data.partner is None else Path(data.partner).absolute().name
+    return asdict(
+        replace(
+            config,
+            data=replace(data, source=Path(data.source).absolute().name, partner=partner),
+            train=replace(config.train, start=None if start is None else name_of(Path(start))),
+        )
+    )
 
 
 def _identity(run: Run) -> str:
@@ -138,13 +151,7 @@ class Tracker:
 
     def write(self, record: Mapping[str, Any]) -> None:
         """A record of the log."""
-        step = int(record["step"])
-        if "event" in record:
-            said = ", ".join(f"{name} {value}" for name, value in record.items() if name not in ("step", "event"))
-            self._tell(lambda tell: tell.event(step, f"{record['event']}: {said}"))
-        else:
-            values = {name: float(value) for name, value in record.items() if name not in ("step",) and value is not None}
-            self._tell(lambda tell: tell.numbers(step, values))
+        self._tell(lambda tell: _told(tell, record))
 
     def picture(self, step: int, path: Path | None) -> None:
         """The sample grid after a step, where there is one."""
@@ -171,6 +178,16 @@ class Tracker:
             self._backend = None
             said = (str(error).splitlines() or [""])[0][:200]
             self._say(f"the tracker failed ({printable(type(error).__name__ + ': ' + said)}): nothing more is told to it, the run goes on")
+
+
+def _told(tell: Backend, record: Mapping[str, Any]) -> None:
+    """Tell a record of the log."""
+    step = int(record["step"])
+    if "event" in record:
+        said = ", ".join(f"{name} {value}" for name, value in record.items() if name not in ("step", "event"))
+        tell.event(step, f"{record['event']}: {said}")
+    else:
+        tell.numbers(step, {name: float(value) for name, value in record.items() if name != "step" and value is not None})
 
 
 @dataclass(frozen=True)
