@@ -69,7 +69,7 @@ def run(words: list[str]) -> int:
         import jinja2  # noqa: F401
         import uvicorn  # noqa: F401
     except ModuleNotFoundError as error:
-        raise UserError(f"calotype serve needs {error.name}: pip install 'calotype[serve]'") from None
+        raise UserError(f"calotype serve needs {error.name}: pip install fastapi uvicorn jinja2") from None
     state = options.state or cache_folder() / "serve"
     if reason := obstacle(state, folder=True, make=True):
         raise UserError(f"cannot write into {state}: {reason}; give another --state")

@@ -26,7 +26,7 @@ def require_animation(path: Path) -> None:
     if path.suffix.lower() not in SUFFIXES:
         raise UserError(f"{path}: give the animation a name in one of {', '.join(SUFFIXES)}")
     if path.suffix.lower() == ".mp4" and find_spec("imageio_ffmpeg") is None:
-        raise UserError(f"{path}: MP4 needs the package {ENCODER} (pip install 'calotype[video]'), or give a name in .gif or .webp")
+        raise UserError(f"{path}: MP4 needs the package {ENCODER} (pip install {ENCODER}), or give a name in .gif or .webp")
 
 
 def save_animation(frames: Sequence[Image.Image], path: Path, marker: Marker | None = None, milliseconds: int = MILLISECONDS) -> None:
