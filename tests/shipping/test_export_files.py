@@ -14,12 +14,16 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 import calotype
 from calotype import cli
+from calotype.engine import calibrating
+from calotype.engine.calibrating import BeliefCalibration, CalibrationFacts
 from calotype.engine.run import Run
 from calotype.errors import CalotypeError, UserError
+from calotype.metrics.confidence import softmax
 from calotype.models import build
 from calotype.shipping import export as exporting
 from calotype.shipping import onnx_file
@@ -88,8 +92,6 @@ def test_the_example_of_the_docs_runs_without_torch(gan: tuple[Path, exporting.E
     (tmp_path / "digits.onnx").write_bytes(gan[1].file.read_bytes())
     done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    from PIL import Image
-
     with Image.open(tmp_path / "digits.png") as image:
         assert image.size == (8 * 28, 28)
         assert np.asarray(image).std() > 1
@@ -150,6 +152,46 @@ def test_a_classifier_gives_logits_in_pytorchs_own_format_too(tmp_path: Path) ->
     with torch.no_grad():
         made_, want = torch.export.load(told.file).module()(image), model.logits_of(model.features(image))
     assert torch.allclose(made_, want, atol=1e-5)
+
+
+def test_a_classifiers_file_gives_the_probabilities_of_classify(tmp_path: Path) -> None:
+    folder = made("resnet", tmp_path / "resnet")
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 28, 28), np.uint8)
+    for number, one in enumerate(pixels):
+        Image.fromarray(one).save(tmp_path / f"{number}.png")
+    image = torch.from_numpy(pixels[:, None].astype(np.float32) / 127.5 - 1)
+    made_ = {}
+    for mirrored in (False, True):
+        facts = CalibrationFacts(temperature=1.7, distance=None, false_alarms=0.05, images=10, fit="crop", mirrored=mirrored)
+        calibrating.write(folder / "model", BeliefCalibration(facts, None))
+        told = export(folder, tmp_path / f"{mirrored}.onnx", display=calotype.Display())
+        session = onnxruntime.InferenceSession(told.file.read_bytes(), providers=["CPUExecutionProvider"])
+        temperature = float(session.get_modelmeta().custom_metadata_map["calotype.temperature"])
+        made_[mirrored] = softmax(session.run(None, {"image": image.numpy()})[0], temperature)
+        for number, row in enumerate(made_[mirrored]):
+            found = calotype.classify(folder, tmp_path / f"{number}.png", top=10, device="cpu", display=calotype.Display())[0]
+            want = dict(found.classes)
+            assert np.allclose([want[name] for name in "0123456789"], row, atol=1e-5)
+    assert np.abs(made_[True] - made_[False]).max() > 1e-3
+
+
+def test_sides_that_are_compared_are_multiples_of_no_more_than_they_have_to_be() -> None:
+    graph = Graph(nn.Identity(), (Input("source", "image", (3, "height", "width")),), "images")
+    for multiple in (1, 2, 4, 8, 16):
+        sides = {side for _, _, size in exporting._plan(graph, multiple) for side in size}
+        assert len(sides) == 2
+        assert all(side >= 32 and side % multiple == 0 and side // multiple % 2 == 1 for side in sides)
+
+
+def test_a_folder_that_there_is_gets_the_file(
+    gan: tuple[Path, exporting.Exported], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "files").mkdir()
+    for out, name in ((".", "digits.onnx"), ("files", "files/digits.onnx"), ("files", "files/digits-2.onnx"), ("other", "other.onnx")):
+        path = exporting._place(out, gan[0], "onnx")
+        assert path == Path(name)
+        path.touch()
 
 
 @pytest.mark.parametrize("name", ["pixelcnn", "vqvae", "tarflow"])

@@ -38,7 +38,7 @@ class Options:
     """
 
     model: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]  # a run, or a model/ folder
-    out: Path | None = None  # the file, replaced where it exists; the name of the model with .onnx or .pt2 where none is given
+    out: Path | None = None  # the file, replaced where it exists, or a folder; the name of the model with .onnx or .pt2 where none is given
     format: FileFormat = "onnx"  # torch-export: PyTorch's own archive of a graph
     precision: Precision = "float32"  # of the weights in the file
     license: str | None = None  # what the file says of its license, such as CC-BY-4.0

@@ -18,6 +18,7 @@ from torch import Tensor
 import calotype
 from calotype.capabilities import Classifies
 from calotype.engine import calibrating
+from calotype.engine.calibrating import BeliefCalibration
 from calotype.engine.display import Display, Terminal
 from calotype.errors import CalotypeError, UserError, printable
 from calotype.files import name_of, obstacle, read_json, unused, write_atomic
@@ -37,6 +38,7 @@ SUFFIXES: dict[FileFormat, str] = {"onnx": ".onnx", "torch-export": ".pt2"}
 TOLERANCE = 1e-4  # largest difference from PyTorch, of values in [-1, 1] and of logits relative to the largest
 SEEDS = 32  # images of different seeds that are compared, fewer of large ones
 PIXELS = 32 * 64**2  # of them together
+LEAST = 32  # pixels a side of images of any size that are compared
 DRAWN = 256  # images whose features are compared where weights were rounded
 WORST = 8.0  # levels of 255 by which images differ on the average from where on rounded weights are refused
 NOTABLE = 1.0  # and from where on there is a warning
@@ -96,7 +98,8 @@ def export(
 
     Args:
         model: What `calotype.load` returns, or the folder of a run or model.
-        out: The file; the name of the model with the suffix of the format where none is given. What is there is replaced.
+        out: The file, which replaces what is there; the name of the model with the suffix of the format where none is given, in a
+            folder that there is where that is given.
         format: See `FileFormat`.
         precision: Of the weights in the file; computed is in float32. ONNX alone.
         license: What the file says of its license; what the model's folder says where none is given.
@@ -117,7 +120,9 @@ def export(
     if generator.device.type != "cpu":
         raise UserError(f"a model is exported on the processor, not on {generator.device}: calotype.load(path, device='cpu')")
     path = _place(out, folder, format)
-    graph, display = graph_of(generator, options), display or Terminal()
+    known = calibrating.read(folder) if folder is not None and isinstance(generator.model, Classifies) else None
+    graph = graph_of(generator, options, mirrored=known is not None and known.facts.mirrored)
+    display = display or Terminal()
     display.show("exporting", 0, 3)
     run, packed, rounded, multiple = _made(graph, format, precision)
     display.show("exporting", 1, 3)
@@ -130,7 +135,8 @@ def export(
     rounding = None if rounded is None else compare_rounded(generator, graph, run, rounded, multiple)
     notes = () if rounding is None else judged(rounding, precision, graph.output)
     inputs = tuple(_told(graph, multiple))
-    facts = _facts(generator, folder, graph, inputs, precision, options, license)
+    license = license or (None if folder is None else license_of(folder))
+    facts = _facts(generator, known, graph, inputs, precision, options, license)
     content = packed(facts)
     write_atomic(path, lambda stream: stream.write(content))
     display.close()
@@ -140,8 +146,8 @@ def export(
 
 def _place(out: str | Path | None, folder: Path | None, format: FileFormat) -> Path:
     suffix = SUFFIXES[format]
-    if out is None:
-        path = unused(Path(("model" if folder is None else name_of(folder).replace("/", "-")) + suffix))
+    if out is None or Path(out).is_dir():
+        path = unused(Path(out or "") / (("model" if folder is None else name_of(folder).replace("/", "-")) + suffix))
     else:
         path = Path(out) if Path(out).suffix else Path(out).with_name(Path(out).name + suffix)
     if path.suffix.lower() != suffix:
@@ -188,8 +194,9 @@ def _plan(graph: Graph, multiple: int) -> list[tuple[int, int, tuple[int, int]]]
     """Batches of different sizes: (images, the first of them, height and width of images of any size)."""
     shapes = [math.prod(side for side in one.shape if isinstance(side, int)) for one in graph.inputs]
     many = int(min(SEEDS, max(8, PIXELS // max(1, *shapes))))
-    rest, side = many - 3, max(multiple, 16)
-    return [(1, 0, (2 * side, 2 * side)), (2, 1, (3 * side, 2 * side)), (rest, 3, (2 * side, 3 * side))]
+    odd = max(5, math.ceil(LEAST / multiple) | 1)
+    a, b = odd * multiple, (odd + 2) * multiple  # no multiples of more, so that what a model pads is padded
+    return [(1, 0, (a, a)), (2, 1, (b, a)), (many - 3, 3, (a, b))]
 
 
 @torch.no_grad()
@@ -268,7 +275,7 @@ def _told(graph: Graph, multiple: int) -> list[dict[str, Any]]:
 
 def _facts(
     generator: Generator,
-    folder: Path | None,
+    known: BeliefCalibration | None,
     graph: Graph,
     inputs: Sequence[dict[str, Any]],
     precision: Precision,
@@ -277,10 +284,8 @@ def _facts(
 ) -> dict[str, str]:
     """The metadata of a file: all that who runs it has to know."""
     spec, more = generator.spec, {}
-    if folder is not None:
-        license = license or license_of(folder)
-        if isinstance(generator.model, Classifies) and (known := calibrating.read(folder)) is not None:
-            more["calotype.temperature"] = f"{known.facts.temperature:.9g}"  # that logits are divided by before they are probabilities
+    if known is not None:
+        more["calotype.temperature"] = f"{known.facts.temperature:.9g}"  # that logits are divided by before they are probabilities
     source = {} if generator.model.starts_from is None else {"calotype.source": json.dumps(asdict(generator.model.starts_from))}
     return {
         "calotype.version": calotype.__version__,

@@ -127,15 +127,18 @@ class _Restored(nn.Module):
 
 
 class _Classified(nn.Module):
-    """Logits of images."""
+    """Logits of images; where ``mirrored``, of the mean features of each and its mirror image, as `predictions` has them."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, mirrored: bool) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.mirrored = model, mirrored
 
     def forward(self, image: Tensor) -> Tensor:
         """(N, classes) float32 of (N, C, H, W) in [-1, 1]."""
-        logits: Tensor = self.model.logits_of(self.model.features(image))
+        found = self.model.features(image)
+        if self.mirrored:
+            found = (found + self.model.features(image.flip(3))) / 2
+        logits: Tensor = self.model.logits_of(found)
         return logits
 
 
@@ -166,12 +169,13 @@ class _Heard(nn.Module):
         return made
 
 
-def graph_of(generator: Generator, options: Options | None = None) -> Graph:
+def graph_of(generator: Generator, options: Options | None = None, *, mirrored: bool = False) -> Graph:
     """What is exported of a model: how it draws images, makes images of images, or tells classes apart.
 
     Args:
         generator: The model.
         options: Its sampling options, which the file keeps: steps, guidance ...
+        mirrored: Whether a classifier judges images together with their mirror images.
 
     Raises:
         UserError: where it draws images part after part, or by random numbers that are no inputs.
@@ -180,7 +184,7 @@ def graph_of(generator: Generator, options: Options | None = None) -> Graph:
     if not model.draws and isinstance(model, Classifies):
         if options:
             raise UserError(f"a {generator.recipe} model classifies and has no sampling option {next(iter(options))}: leave it out")
-        return Graph(_Classified(model).eval(), (Input("image", "image", generator.spec.shape),), "logits")
+        return Graph(_Classified(model, mirrored).eval(), (Input("image", "image", generator.spec.shape),), "logits")
     chosen = generator.check(options)
     if (source := model.starts_from) is not None:
         if "mask" in source.conditioning or model.overview:
