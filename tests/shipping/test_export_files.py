@@ -144,6 +144,16 @@ def test_a_restorer_takes_images_of_any_size_that_its_file_names(tmp_path: Path)
     assert np.abs(Session(told.file.read_bytes())([source.source]) - want).max() < 1e-5
 
 
+def test_a_translator_is_the_same_at_sides_that_it_pads(tmp_path: Path) -> None:
+    folder = made("pix2pix", tmp_path / "pix2pix")
+    told = export(folder, tmp_path / "pix2pix.onnx", display=calotype.Display())
+    side = told.inputs[0]["multiple"]
+    source = torch.rand(2, told.inputs[0]["shape"][1], 5 * side, 9 * side) * 2 - 1
+    with torch.no_grad():
+        want = load(folder, "cpu").model.sample(Noise(2), Condition(source=source)).numpy()
+    assert np.abs(Session(told.file.read_bytes())([source]) - want).max() < 1e-5
+
+
 def test_a_classifier_gives_logits_in_pytorchs_own_format_too(tmp_path: Path) -> None:
     told = export(made("resnet", tmp_path / "resnet"), tmp_path / "resnet.pt2", format="torch-export", display=calotype.Display())
     assert (told.output, told.opset) == ("logits", None)

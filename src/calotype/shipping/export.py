@@ -50,6 +50,8 @@ FileFunction = Callable[[Sequence[Tensor]], NDArray[np.float32]]
 Packed = Callable[[dict[str, str]], bytes]
 """The content of a file with its metadata."""
 
+_Made = tuple[FileFunction, Packed, FileFunction | None, int]
+
 
 @dataclass(frozen=True)
 class Rounding:
@@ -124,9 +126,7 @@ def export(
     graph = graph_of(generator, options, mirrored=known is not None and known.facts.mirrored)
     display = display or Terminal()
     display.show("exporting", 0, 3)
-    run, packed, rounded, multiple = _made(graph, format, precision)
-    display.show("exporting", 1, 3)
-    difference, compared = parity(graph, run, multiple)
+    (run, packed, rounded, multiple), difference, compared = _agreeing(graph, format, precision, display)
     if not difference <= TOLERANCE:  # nor what is no number
         raise CalotypeError(
             f"nothing is exported: over {compared} images the file differs from PyTorch by up to {difference:.1e}, more than {TOLERANCE:g}"
@@ -157,15 +157,36 @@ def _place(out: str | Path | None, folder: Path | None, format: FileFormat) -> P
     return path
 
 
-def _made(graph: Graph, format: FileFormat, precision: Precision) -> tuple[FileFunction, Packed, FileFunction | None, int]:
+def _agreeing(graph: Graph, format: FileFormat, precision: Precision, display: Display) -> tuple[_Made, float, int]:
+    """What is made with the smallest multiple by which it makes the same as PyTorch, with the difference and the images compared.
+
+    With a smaller one a graph may hold for those sizes alone that are like its example's: how much is padded can be fixed in it.
+    """
+    least, chosen = 1, any("height" in one.shape for one in graph.inputs)
+    while True:
+        made = _made(graph, format, precision, least)
+        display.show("exporting", 1, 3)
+        last = not chosen or made[-1] >= onnx_file.MULTIPLES[-1]
+        try:
+            difference, compared = parity(graph, made[0], made[-1])
+        except CalotypeError:  # it cannot be run at those sizes
+            if last:
+                raise
+        else:
+            if last or difference <= TOLERANCE:
+                return made, difference, compared
+        least = 2 * made[-1]
+
+
+def _made(graph: Graph, format: FileFormat, precision: Precision, least: int) -> _Made:
     """The file in float32 as a function, how the one that was asked for is packed, and that as a function too where weights are rounded.
 
-    Last, of what height and width are multiples.
+    Last, of what height and width are multiples, ``least`` or more where they are the caller's choice.
     """
     if format == "torch-export":
-        program, multiple = onnx_file.program_of(graph)
+        program, multiple = onnx_file.program_of(graph, least)
         return _program(_archived(program, {})), lambda facts: _archived(program, facts), None, multiple
-    model, multiple = onnx_file.onnx_of(graph)
+    model, multiple = onnx_file.onnx_of(graph, least)
     run, rounded = Session(onnx_file.packed(model, {})), None
     if precision != "float32":
         onnx_file.lessen(model, precision)
@@ -183,8 +204,11 @@ def _program(content: bytes) -> FileFunction:
     function = torch.export.load(io.BytesIO(content)).module()
 
     def run(given: Sequence[Tensor]) -> NDArray[np.float32]:
-        with torch.no_grad():
-            made: NDArray[np.float32] = function(*given).numpy()
+        try:
+            with torch.no_grad():
+                made: NDArray[np.float32] = function(*given).numpy()
+        except Exception as error:  # whatever the guards of a graph raise
+            raise CalotypeError(f"PyTorch cannot run the exported model ({type(error).__name__})") from None
         return made
 
     return run

@@ -72,31 +72,32 @@ def _takes_all(module: nn.Module) -> bool:
     return module.forward.__code__.co_flags & 0x04 != 0  # CO_VARARGS
 
 
-def program_of(graph: Graph) -> tuple[torch.export.ExportedProgram, int]:
+def program_of(graph: Graph, least: int = 1) -> tuple[torch.export.ExportedProgram, int]:
     """All of a graph as PyTorch's own format holds it (networks that are called often stand there once for each call).
 
     Returns:
-        It, and the smallest power of two of which height and width have to be multiples where they are the caller's choice.
+        It, and the smallest power of two, not below ``least``, of which height and width have to be multiples where they are the caller's
+        choice.
     """
     # numbers that no other size of the model has, because the tracer takes equal ones for the same
     given = graph.example(3, 0, size=(48, 80))
     sizes = [["batch", *(side if isinstance(side, str) else None for side in one.shape)] for one in graph.inputs]
     if not any(side in SIDES for one in sizes for side in one):
         return traced(graph.module, given, sizes), 1
-    for multiple in MULTIPLES[:-1]:
+    for multiple in (one for one in MULTIPLES[:-1] if one >= least):
         with contextlib.suppress(CalotypeError):
             return traced(graph.module, given, sizes, multiple), multiple
     return traced(graph.module, given, sizes, MULTIPLES[-1]), MULTIPLES[-1]
 
 
-def onnx_of(graph: Graph) -> tuple[Any, int]:
+def onnx_of(graph: Graph, least: int = 1) -> tuple[Any, int]:
     """A graph as an ``onnx_ir.Model`` in float32, without metadata, and the multiple as in `program_of`.
 
     Raises:
         CalotypeError: where the model, or an operator of it, cannot be written as ONNX.
     """
     with symbols(graph):
-        program, multiple = program_of(graph)
+        program, multiple = program_of(graph, least)
         model = _converted(program, [one.name for one in graph.inputs], [graph.output])
     for name in graph.often:
         if (found := heard(graph, name)) is not None:
