@@ -33,6 +33,7 @@ from calotype.cli import (
     restore,
     sample,
     selftest,
+    share,
     trace,
     train,
     translate,
@@ -41,6 +42,7 @@ from calotype.cli import (
 from calotype.cli.main import COMMANDS
 from calotype.detect import train as train_detector
 from calotype.engine.display import Display
+from calotype.shipping.share import push
 from tests.cli.test_cli import TINY
 from tests.fuzz import attempt
 
@@ -73,15 +75,17 @@ LINES: dict[str, tuple[type, str]] = {
     "prepare": (data.PrepareOptions, "data prepare pictures NEW"),
     "recipes": (recipes.Options, "recipes"),
     "watermark": (watermark.KeyOptions, "watermark key NEW"),
+    "push": (share.PushOptions, "push gan NEW"),
+    "pull": (share.PullOptions, "pull shared --out NEW"),
 }
 """The options of each command, and a short line that does its work; NEW is the name of a result."""
 
 BARE = {
     name: (import_module(f"calotype.cli.{command.module}").Options, name)
     for name, command in COMMANDS.items()
-    if name not in {line.split()[0] for _, line in LINES.values()}
+    if name not in {"serve", *(line.split()[0] for _, line in LINES.values())}
 }
-"""Commands without such a line: their name alone, whatever comes of it."""
+"""Commands without such a line: their name alone, whatever comes of it; one that ends only when it is told to has tests of its own."""
 
 SLOW = {"--train.compile"}  # what is right, but takes longer than an attempt may
 
@@ -120,7 +124,7 @@ def edges(hint: Any) -> tuple[str, ...]:
     return (*WORDS, *NUMBERS, *PATHS)
 
 
-KEPT = {"detector", "pictures", "twins", "others", "empty", "text.txt", "cache", *RUNS}
+KEPT = {"detector", "shared", "pictures", "twins", "others", "empty", "text.txt", "cache", *RUNS}
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +163,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
                     ]
                 )
             assert code == 0, said.getvalue()
+        push("gan", "shared")
         train_detector("mnist5k", "clothing", count=100, degradations=(), groups=("spectra",), display=Display()).save("detector")
     return root
 
