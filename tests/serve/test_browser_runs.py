@@ -184,6 +184,20 @@ def test_the_token_is_asked_for_once(stage: Stage, tmp_path: Path) -> None:
         window.close()
 
 
+def test_signing_in_leads_to_no_other_site(stage: Stage, tmp_path: Path) -> None:
+    token = "a-token-of-more-than-sixteen-characters"
+    with service(Settings(state=tmp_path, token=token, log="none")) as (client, _):
+        address = str(client.base_url).rstrip("/")
+        for to in ("/%09/evil.example", "//evil.example", "/%5Cevil.example", "https://evil.example", "javascript:alert(1)", "//[", "/runs%3Fa=b%23new"):
+            window = Visit(stage.browser, address, DESKTOP)
+            page = window.go(f"/sign-in?to={to}")
+            page.get_by_label("Token").fill(token)
+            page.get_by_role("button", name="Sign in").click()
+            page.wait_for_url(f"{address}/runs?a=b#new" if "runs" in to else f"{address}/")
+            window.require_clean()
+            window.close()
+
+
 def test_a_run_that_is_none_and_a_file_that_is_none(stage: Stage) -> None:
     window = Visit(stage.browser, stage.address, DESKTOP)
     page = window.go("/runs/000000000000")
