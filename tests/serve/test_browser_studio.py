@@ -207,6 +207,24 @@ def test_a_picture_is_named_and_traced(stage: Stage, visit: Callable[[str], Visi
     assert audited(page) == []
 
 
+@pytest.mark.parametrize("tool", ["sample", "interpolate"])
+def test_a_late_answer_leaves_the_stage_to_the_next_tool(stage: Stage, visit: Callable[[str], Visit], tool: str) -> None:
+    window = visit(DESKTOP)
+    waiting: list[Any] = []
+    window.page.route(f"**/{tool}", lambda route: waiting.append(route))
+    with window.page.expect_request(f"**/{tool}"):
+        page = window.tool(stage.models["hinge"], tool)
+    page.get_by_role("tab", name="Trace").click()
+    expect(page.locator("#stage h2")).to_have_text("Trace")
+    page.wait_for_function("() => !document.querySelector('#stage[aria-busy]')")
+    image = page.evaluate("() => document.createElement('canvas').toDataURL().split(',')[1]")
+    waiting[0].fulfill(json={"images": [{"image": image, "seed": 1, "index": 0}] * 3})
+    page.wait_for_timeout(300)
+    expect(page.locator("#stage h2")).to_have_text("Trace")
+    expect(page.get_by_role("alert")).to_have_count(0)
+    page.unroute_all()
+
+
 def test_what_is_no_picture_is_refused_in_words(stage: Stage, visit: Callable[[str], Visit], tmp_path: Path) -> None:
     page = visit(DESKTOP).tool(stage.models["resnet"], "classify")
     (tmp_path / "notes.txt").write_text("no picture")

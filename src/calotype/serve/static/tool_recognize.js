@@ -11,7 +11,7 @@ const WORDS = {
   trace: ["Trace", "Where does this image say that it comes from? Pictures made here carry their recipe; Trace reads it."],
 };
 
-export function make({ model, ability, stage, controls, given, spare, sampler, nameOf }) {
+export function make({ model, ability, stage, controls, given, spare, alive, sampler, nameOf }) {
   const [verb, words] = WORDS[ability];
   const image = well("Image", (base64) => base64 && asking.run(), sampler);
   const answer = el("div", { class: "answer", "aria-live": "polite" });
@@ -21,6 +21,7 @@ export function make({ model, ability, stage, controls, given, spare, sampler, n
     const body = { image: image.value() };
     if (!body.image) throw new Error("Choose an image first.");
     const said = await post(ability === "trace" ? "/v1/trace" : `/v1/models/${model.id}/${ability}`, ability === "classify" ? { ...body, top: 10 } : body, signal);
+    if (!alive()) return;
     answer.replaceChildren(...(ability === "classify" ? classes(said) : ability === "detect" ? verdict(said) : traced(said, nameOf)));
     stage.replaceChildren(el("div", { class: "asked" }, picture(body.image, "The image asked about"), answer));
     announce(`${verb}: done`);
@@ -29,6 +30,7 @@ export function make({ model, ability, stage, controls, given, spare, sampler, n
   stage.replaceChildren(el("div", { class: "empty" }, el("h2", {}, verb), el("p", {}, words)));
   if (given) image.set(given.image, "made here");
   spare(image.end);
+  spare(asking.end);
   return { run: asking.run };
 }
 
