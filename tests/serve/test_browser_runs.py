@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -131,6 +132,55 @@ def test_events_come_back_after_they_were_lost(stage: Stage, visit: Callable[[st
     page.goto("about:blank")
     window.forgive("ERR_FAILED")
     window.forgive("sandboxed")
+
+
+def test_what_has_the_focus_keeps_it_while_a_run_goes_on(stage: Stage, visit: Callable[[str], Visit]) -> None:
+    window = visit(DESKTOP)
+    address, told = f"/v1/runs/{stage.runs[0]}", []
+
+    def training(route: Any) -> None:
+        answer = route.fetch()
+        told.append(said := answer.json() | {"state": "training", "step": 1, "steps": 10_000, "can": {"stop": True, "resume": False}})
+        route.fulfill(response=answer, json=said)
+
+    def events(route: Any) -> None:
+        told.append(told[-1] | {"step": told[-1]["step"] + 1})
+        route.fulfill(content_type="text/event-stream", body=f"event: state\ndata: {json.dumps({'run': told[-1]})}\n\n")
+
+    window.page.route(f"**{address}", training)
+    window.page.route(f"**{address}/events*", events)
+    page = window.go(f"/runs/{stage.runs[0]}")
+    stop = page.get_by_role("button", name="Stop in order")
+    stop.focus()
+    expect(page.locator(".run-head")).to_contain_text(re.compile("step [3-9] of 10,000"))
+    expect(stop).to_be_focused()
+    told.append(told[-1] | {"can": {"stop": False, "resume": True}})
+    expect(page.get_by_role("button", name="Resume")).to_be_focused()
+    page.unroute_all()
+    page.goto("about:blank")
+    window.forgive("sandboxed")
+
+
+def test_what_has_the_focus_keeps_it_in_the_list_of_runs(stage: Stage, visit: Callable[[str], Visit]) -> None:
+    window = visit(DESKTOP)
+    steps: list[int] = []
+
+    def training(route: Any) -> None:
+        answer = route.fetch()
+        steps.append(len(steps) + 1)
+        runs = [one | {"state": "training", "step": steps[-1], "steps": 9, "seconds_left": None} for one in answer.json()["runs"]]
+        route.fulfill(response=answer, json={"runs": runs if len(steps) == 1 else [runs[0] | {"id": "0" * 12, "name": "newer"}, *runs]})
+
+    window.page.route("**/v1/runs", training)
+    page = window.go("/runs")
+    page.get_by_label("Compare one", exact=True).check()
+    link = page.get_by_role("link", name="one", exact=True)
+    link.focus()
+    expect(page.get_by_role("link", name="newer", exact=True)).to_be_visible()
+    expect(link).to_be_focused()
+    expect(page.get_by_label("Compare one", exact=True)).to_be_checked()
+    page.unroute_all()
+    page.goto("about:blank")
 
 
 @BOTH
