@@ -204,15 +204,37 @@ def test_what_was_kept_is_made_again_downloaded_and_deleted(stage: Stage, visit:
         cards.first.get_by_role("button", name="Download").click()
     with Image.open(file.value.path()) as saved:
         assert origin_of(saved) is not None
-    cards.first.get_by_role("button", name="Delete").click()
+    cards.first.get_by_role("button", name="Delete").focus()
+    pressed(page, "Enter")
     expect(cards).to_have_count(1)
-    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_role("button", name="Undo")).to_be_focused()
+    pressed(page, "Enter")
     expect(cards).to_have_count(2)
+    expect(cards.first.get_by_role("button", name="Delete")).to_be_focused()
     cards.first.get_by_role("button", name="Delete").click()
     cards.first.get_by_role("button", name="Delete").click()
     page.goto("about:blank")  # who leaves meanwhile has deleted them all the same
     page = visit(view).go("/gallery")
     expect(page.get_by_role("heading", name="Nothing kept yet")).to_be_visible()
+
+
+def test_the_focus_goes_on_to_the_next_picture_after_a_deletion(stage: Stage) -> None:
+    body = {"n": 2, "seed": 3, "options": {}, "keep": True}
+    stage.browser.new_context().request.post(f"{stage.address}/v1/models/{stage.models['hinge']}/sample", data=body)
+    window = Visit(stage.browser, stage.address, DESKTOP)
+    window.page.clock.install()
+    page = window.go("/gallery")
+    cards = page.locator(".cards > li:not([hidden])")
+    for left in (1, 0):
+        cards.first.get_by_role("button", name="Delete").focus()
+        pressed(page, "Enter")
+        expect(page.get_by_role("button", name="Undo")).to_be_focused()
+        page.clock.fast_forward(9000)
+        expect(cards).to_have_count(left)
+        expect(cards.first.locator(".cell") if left else page.locator("#main")).to_be_focused()
+    expect(page.get_by_role("heading", name="Nothing kept yet")).to_be_visible()
+    window.require_clean()
+    window.close()
 
 
 def test_the_token_is_asked_for_once(stage: Stage, tmp_path: Path) -> None:
@@ -238,7 +260,15 @@ def test_signing_in_leads_to_no_other_site(stage: Stage, tmp_path: Path) -> None
     token = "a-token-of-more-than-sixteen-characters"
     with service(Settings(state=tmp_path, token=token, log="none")) as (client, _):
         address = str(client.base_url).rstrip("/")
-        for to in ("/%09/evil.example", "//evil.example", "/%5Cevil.example", "https://evil.example", "javascript:alert(1)", "//[", "/runs%3Fa=b%23new"):
+        for to in (
+            "/%09/evil.example",
+            "//evil.example",
+            "/%5Cevil.example",
+            "https://evil.example",
+            "javascript:alert(1)",
+            "//[",
+            "/runs%3Fa=b%23new",
+        ):
             window = Visit(stage.browser, address, DESKTOP)
             page = window.go(f"/sign-in?to={to}")
             page.get_by_label("Token").fill(token)
