@@ -106,6 +106,14 @@ def test_a_training_is_started_watched_stopped_and_resumed(stage: Stage, visit: 
     expect(page.locator(".run-head .status")).to_contain_text(re.compile("finished|stopped"), timeout=LONG)
 
 
+def test_advice_without_minutes_leaves_those_of_the_form(stage: Stage, visit: Callable[[str], Visit]) -> None:
+    page = visit(DESKTOP).go("/runs#new")
+    page.get_by_label("Images", exact=True).select_option("ring")
+    page.get_by_label("Minutes", exact=True).fill("7")
+    page.get_by_role("button", name="Use this advice").click(timeout=LONG)
+    expect(page.get_by_label("Minutes", exact=True)).to_have_value("7")
+
+
 def test_events_come_back_after_they_were_lost(stage: Stage, visit: Callable[[str], Visit]) -> None:
     window = visit(DESKTOP)
     address, lost = f"/v1/runs/{stage.runs[0]}", []
