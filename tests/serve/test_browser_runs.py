@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -105,6 +106,14 @@ def test_a_training_is_started_watched_stopped_and_resumed(stage: Stage, visit: 
     expect(page.locator(".run-head .status")).to_contain_text(re.compile("finished|stopped"), timeout=LONG)
 
 
+def test_advice_without_minutes_leaves_those_of_the_form(stage: Stage, visit: Callable[[str], Visit]) -> None:
+    page = visit(DESKTOP).go("/runs#new")
+    page.get_by_label("Images", exact=True).select_option("ring")
+    page.get_by_label("Minutes", exact=True).fill("7")
+    page.get_by_role("button", name="Use this advice").click(timeout=LONG)
+    expect(page.get_by_label("Minutes", exact=True)).to_have_value("7")
+
+
 def test_events_come_back_after_they_were_lost(stage: Stage, visit: Callable[[str], Visit]) -> None:
     window = visit(DESKTOP)
     address, lost = f"/v1/runs/{stage.runs[0]}", []
@@ -133,6 +142,55 @@ def test_events_come_back_after_they_were_lost(stage: Stage, visit: Callable[[st
     window.forgive("sandboxed")
 
 
+def test_what_has_the_focus_keeps_it_while_a_run_goes_on(stage: Stage, visit: Callable[[str], Visit]) -> None:
+    window = visit(DESKTOP)
+    address, told = f"/v1/runs/{stage.runs[0]}", []
+
+    def training(route: Any) -> None:
+        answer = route.fetch()
+        told.append(said := answer.json() | {"state": "training", "step": 1, "steps": 10_000, "can": {"stop": True, "resume": False}})
+        route.fulfill(response=answer, json=said)
+
+    def events(route: Any) -> None:
+        told.append(told[-1] | {"step": told[-1]["step"] + 1})
+        route.fulfill(content_type="text/event-stream", body=f"event: state\ndata: {json.dumps({'run': told[-1]})}\n\n")
+
+    window.page.route(f"**{address}", training)
+    window.page.route(f"**{address}/events*", events)
+    page = window.go(f"/runs/{stage.runs[0]}")
+    stop = page.get_by_role("button", name="Stop in order")
+    stop.focus()
+    expect(page.locator(".run-head")).to_contain_text(re.compile("step [3-9] of 10,000"))
+    expect(stop).to_be_focused()
+    told.append(told[-1] | {"can": {"stop": False, "resume": True}})
+    expect(page.get_by_role("button", name="Resume")).to_be_focused()
+    page.unroute_all()
+    page.goto("about:blank")
+    window.forgive("sandboxed")
+
+
+def test_what_has_the_focus_keeps_it_in_the_list_of_runs(stage: Stage, visit: Callable[[str], Visit]) -> None:
+    window = visit(DESKTOP)
+    steps: list[int] = []
+
+    def training(route: Any) -> None:
+        answer = route.fetch()
+        steps.append(len(steps) + 1)
+        runs = [one | {"state": "training", "step": steps[-1], "steps": 9, "seconds_left": None} for one in answer.json()["runs"]]
+        route.fulfill(response=answer, json={"runs": runs if len(steps) == 1 else [runs[0] | {"id": "0" * 12, "name": "newer"}, *runs]})
+
+    window.page.route("**/v1/runs", training)
+    page = window.go("/runs")
+    page.get_by_label("Compare one", exact=True).check()
+    link = page.get_by_role("link", name="one", exact=True)
+    link.focus()
+    expect(page.get_by_role("link", name="newer", exact=True)).to_be_visible()
+    expect(link).to_be_focused()
+    expect(page.get_by_label("Compare one", exact=True)).to_be_checked()
+    page.unroute_all()
+    page.goto("about:blank")
+
+
 @BOTH
 def test_what_was_kept_is_made_again_downloaded_and_deleted(stage: Stage, visit: Callable[[str], Visit], view: str) -> None:
     body = {"n": 2, "seed": 3, "options": {}, "keep": True}
@@ -154,15 +212,37 @@ def test_what_was_kept_is_made_again_downloaded_and_deleted(stage: Stage, visit:
         cards.first.get_by_role("button", name="Download").click()
     with Image.open(file.value.path()) as saved:
         assert origin_of(saved) is not None
-    cards.first.get_by_role("button", name="Delete").click()
+    cards.first.get_by_role("button", name="Delete").focus()
+    pressed(page, "Enter")
     expect(cards).to_have_count(1)
-    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_role("button", name="Undo")).to_be_focused()
+    pressed(page, "Enter")
     expect(cards).to_have_count(2)
+    expect(cards.first.get_by_role("button", name="Delete")).to_be_focused()
     cards.first.get_by_role("button", name="Delete").click()
     cards.first.get_by_role("button", name="Delete").click()
     page.goto("about:blank")  # who leaves meanwhile has deleted them all the same
     page = visit(view).go("/gallery")
     expect(page.get_by_role("heading", name="Nothing kept yet")).to_be_visible()
+
+
+def test_the_focus_goes_on_to_the_next_picture_after_a_deletion(stage: Stage) -> None:
+    body = {"n": 2, "seed": 3, "options": {}, "keep": True}
+    stage.browser.new_context().request.post(f"{stage.address}/v1/models/{stage.models['hinge']}/sample", data=body)
+    window = Visit(stage.browser, stage.address, DESKTOP)
+    window.page.clock.install()
+    page = window.go("/gallery")
+    cards = page.locator(".cards > li:not([hidden])")
+    for left in (1, 0):
+        cards.first.get_by_role("button", name="Delete").focus()
+        pressed(page, "Enter")
+        expect(page.get_by_role("button", name="Undo")).to_be_focused()
+        page.clock.fast_forward(9000)
+        expect(cards).to_have_count(left)
+        expect(cards.first.locator(".cell") if left else page.locator("#main")).to_be_focused()
+    expect(page.get_by_role("heading", name="Nothing kept yet")).to_be_visible()
+    window.require_clean()
+    window.close()
 
 
 def test_the_token_is_asked_for_once(stage: Stage, tmp_path: Path) -> None:
@@ -182,6 +262,28 @@ def test_the_token_is_asked_for_once(stage: Stage, tmp_path: Path) -> None:
         page.get_by_role("link", name="Studio", exact=True).click()
         expect(page.get_by_role("heading", name="No model yet")).to_be_visible()
         window.close()
+
+
+def test_signing_in_leads_to_no_other_site(stage: Stage, tmp_path: Path) -> None:
+    token = "a-token-of-more-than-sixteen-characters"
+    with service(Settings(state=tmp_path, token=token, log="none")) as (client, _):
+        address = str(client.base_url).rstrip("/")
+        for to in (
+            "/%09/evil.example",
+            "//evil.example",
+            "/%5Cevil.example",
+            "https://evil.example",
+            "javascript:alert(1)",
+            "//[",
+            "/runs%3Fa=b%23new",
+        ):
+            window = Visit(stage.browser, address, DESKTOP)
+            page = window.go(f"/sign-in?to={to}")
+            page.get_by_label("Token").fill(token)
+            page.get_by_role("button", name="Sign in").click()
+            page.wait_for_url(f"{address}/runs?a=b#new" if "runs" in to else f"{address}/")
+            window.require_clean()
+            window.close()
 
 
 def test_a_run_that_is_none_and_a_file_that_is_none(stage: Stage) -> None:

@@ -20,6 +20,7 @@ from playwright.sync_api import expect
 
 from calotype.provenance.embed import origin_of
 from tests.serve.browsing import BOTH, DESKTOP, HOSTILE, NEEDED, PHONE, Stage, Visit, audited, pressed
+from tests.serve.served import tampered
 
 pytestmark = NEEDED
 RECIPES = ("hinge", "flow-matching", "denoise", "upscale", "colorize", "pix2pix", "resnet")
@@ -205,6 +206,36 @@ def test_a_picture_is_named_and_traced(stage: Stage, visit: Callable[[str], Visi
     expect(page.get_by_role("heading", name="This image says how it was made")).to_be_visible()
     expect(page.get_by_text("the same, bit for bit")).to_be_visible()
     assert audited(page) == []
+
+
+@pytest.mark.parametrize("tool", ["sample", "interpolate"])
+def test_a_late_answer_leaves_the_stage_to_the_next_tool(stage: Stage, visit: Callable[[str], Visit], tool: str) -> None:
+    window = visit(DESKTOP)
+    waiting: list[Any] = []
+    window.page.route(f"**/{tool}", lambda route: waiting.append(route))
+    with window.page.expect_request(f"**/{tool}"):
+        page = window.tool(stage.models["hinge"], tool)
+    page.get_by_role("tab", name="Trace").click()
+    expect(page.locator("#stage h2")).to_have_text("Trace")
+    page.wait_for_function("() => !document.querySelector('#stage[aria-busy]')")
+    image = page.evaluate("() => document.createElement('canvas').toDataURL().split(',')[1]")
+    waiting[0].fulfill(json={"images": [{"image": image, "seed": 1, "index": 0}] * 3})
+    page.wait_for_timeout(300)
+    expect(page.locator("#stage h2")).to_have_text("Trace")
+    expect(page.get_by_role("alert")).to_have_count(0)
+    page.unroute_all()
+
+
+def test_an_altered_marker_is_no_missing_one(stage: Stage, visit: Callable[[str], Visit], photo: Path, tmp_path: Path) -> None:
+    page = visit(DESKTOP).tool(stage.models["resnet"], "trace")
+    page.locator("input[type=file]").set_input_files(photo)
+    expect(page.get_by_role("heading", name="This image says nothing of its making")).to_be_visible()
+    place = f"{stage.address}/v1/models/{stage.models['hinge']}/sample"
+    made = page.request.post(place, data={"n": 1, "seed": 3}).json()["images"][0]["image"]
+    (tmp_path / "altered.png").write_bytes(base64.b64decode(tampered(made)))
+    page.locator("input[type=file]").set_input_files(tmp_path / "altered.png")
+    expect(page.get_by_role("heading", name="The marker of this image was altered")).to_be_visible()
+    expect(page.locator(".answer .caution")).to_contain_text("checksum")
 
 
 def test_what_is_no_picture_is_refused_in_words(stage: Stage, visit: Callable[[str], Visit], tmp_path: Path) -> None:

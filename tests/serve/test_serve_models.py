@@ -15,7 +15,7 @@ from calotype.serve.performing import perform
 from calotype.serve.settings import Settings
 from calotype.serve.shelf import ABILITIES, Shelf
 from calotype.tasks.sample import load
-from tests.serve.served import mask, opened, picture, pixels_of, text
+from tests.serve.served import mask, opened, picture, pixels_of, tampered, text
 
 
 def asked(client: TestClient, place: str, **body: Any) -> Any:
@@ -262,6 +262,10 @@ def test_a_trace_tells_what_made_an_image_and_draws_it_anew(client: TestClient, 
     assert "cannot" not in str(found)
     other = asked(client, "trace", image=text(picture()))
     assert other["error"].startswith("carries no marker")
+    assert (found["kind"], other["kind"]) == (None, "unmarked")
+    told = asked(client, "trace", image=tampered(drawn))
+    assert told["kind"] == "altered"
+    assert "marker" not in told
     assert other["file"] == "image"
 
 

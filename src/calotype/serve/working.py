@@ -222,7 +222,7 @@ def traced(shelf: Shelf, asked: ImageRequest, limits: Settings) -> dict[str, Any
         if held is not None and marker is not None and marker.making == "sample" and quick:
             found = trace(file, held.generator("slow"))[0]
     told = replace(found, file="image", problem=found.problem.replace(str(file), "image")).as_json()
-    return told | {"model": None if held is None else held.id}
+    return told | {"kind": found.kind or None, "model": None if held is None else held.id}
 
 
 def _file(folder: str, data: bytes) -> Path:

@@ -34,6 +34,9 @@ OTHERS = 4  # samples that are drawn for that where none were drawn beside it
 Remade = Literal["not tried", "the same", "nearly the same", "another"]
 """What a sample that was drawn anew is to a picture: *the same* bit for bit, *nearly* what lossy files and other machines make of it."""
 
+Kind = Literal["", "unreadable", "unmarked", "altered"]
+"""Why a file says nothing of a picture's making: it is none that can be read, has no marker, or one that was altered."""
+
 
 @dataclass(frozen=True)
 class Traced:
@@ -48,6 +51,7 @@ class Traced:
     notes: tuple[str, ...] = field(default=())  # why it was not drawn anew, or not the same
     watermark: WatermarkReading | None = None  # what a key found, where one was given
     manifest: ManifestReading | None = None  # of C2PA, where there is one
+    kind: Kind = ""  # of the problem, where it lies in the file
 
     def as_json(self) -> dict[str, Any]:
         """As plain data."""
@@ -119,13 +123,13 @@ def _traced(path: Path, remaker: _Remaker | None) -> Traced:
         found = replace(found, manifest=manifest_of(data, Image.MIME.get(content.image.format or "", "")))
         pixels = to_8bit(content.pixels)
     except CalotypeError as error:
-        return replace(found, problem=str(error))
+        return replace(found, problem=str(error), kind="unreadable")
     try:
         found = replace(found, origin=origin_of(content.image))
-        if found.origin is None and key is None:
-            raise UserError(_UNMARKED)
+        if found.origin is None:
+            found = replace(found, kind="unmarked", problem=_UNMARKED if key is None else "")
     except CalotypeError as error:
-        found = replace(found, problem=str(error))
+        found = replace(found, problem=str(error), kind="altered")
     marker = None if found.origin is None else found.origin.marker
     try:
         if remaker is not None and key is not None:

@@ -38,24 +38,33 @@ export function announce(words) {
   requestAnimationFrame(() => (place.textContent = words));
 }
 
-/** A short message at the foot of the page; with `action` {label, run} it waits longer and can be taken back. Resolves false where it was. */
+/**
+ * A short message at the foot of the page; with `action` {label, run, next} it waits longer and can be taken back. Resolves false where it was.
+ * With `next` its button takes the focus, and where that is still there when the message ends, `next()` is called to move it on.
+ */
 export function toast(words, action = null) {
   return new Promise((resolve) => {
     let timer = 0;
     const end = (went) => {
       clearTimeout(timer);
+      const focused = note.contains(document.activeElement);
       note.remove();
+      if (went && focused) action?.next?.();
       resolve(went);
     };
     const back = action && el("button", { type: "button", class: "link", onclick: () => { action.run?.(); end(false); } }, action.label);
     const note = el("div", { class: "toast", role: "status" }, el("span", {}, words), back);
-    const wait = () => (timer = setTimeout(() => end(true), action ? 8000 : 4000));
+    const wait = () => {
+      clearTimeout(timer);
+      timer = setTimeout(() => end(true), action ? 8000 : 4000);
+    };
     note.addEventListener("pointerenter", () => clearTimeout(timer));
     note.addEventListener("focusin", () => clearTimeout(timer));
     note.addEventListener("pointerleave", wait);
     note.addEventListener("focusout", wait);
     $("#toasts").append(note);
-    wait();
+    if (action?.next) back.focus();
+    wait(); // also where the button took the focus by itself
   });
 }
 

@@ -67,14 +67,20 @@ function card(item) {
   return box;
 }
 
+/** The card after one that went, or the one before it. */
+function beside(box) {
+  const cards = [...box.parentElement.children];
+  const at = cards.indexOf(box);
+  const there = (card) => !card.hidden;
+  return cards.slice(at + 1).find(there) ?? cards.slice(0, at).findLast(there);
+}
+
 /** Deleting waits as long as it can be taken back. */
 async function remove(item, box) {
   leaving.add(item.id);
-  const next = box.nextElementSibling ?? box.previousElementSibling;
   box.hidden = true;
-  (next?.querySelector("button") ?? $("#main")).focus();
   tell();
-  const meant = await toast("Deleted", { label: "Undo" });
+  const meant = await toast("Deleted", { label: "Undo", next: () => (beside(box)?.querySelector("button") ?? $("#main")).focus() });
   leaving.delete(item.id);
   if (!meant) {
     box.hidden = false;

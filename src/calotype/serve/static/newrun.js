@@ -78,7 +78,7 @@ export async function form(place, started) {
   function take(say) {
     if (recipes.some((one) => one.name === say.recipe)) recipe.value = say.recipe;
     choose({ "data.size": say.size, "data.channels": say.channels, "train.batch": say.batch, "data.flip": say.flip });
-    minutes.value = Math.round(100 * say.minutes) / 100;
+    if (say.minutes) minutes.value = Math.round(100 * say.minutes) / 100; // not every advice says how long
     announce(`The form says ${say.recipe} now`);
   }
   source.addEventListener("change", check);

@@ -16,7 +16,7 @@ const curves = el("div", { class: "charts" });
 const further = el("div", { class: "charts" });
 const more = el("details", { class: "more", hidden: true }, el("summary", {}, "More curves"), further);
 const scrub = el("div", { class: "scrub" });
-const verdicts = el("ul", { class: "verdicts", "aria-live": "polite" });
+const verdicts = el("ul", { class: "verdicts" });
 const others = el("details", { class: "more", hidden: true });
 const facts = el("div");
 const report = el("section", { "aria-label": "Report" });
@@ -28,41 +28,68 @@ let samples = [];
 let at = null; // the sample grid that was chosen; null follows the newest
 let live = "";
 let redrawing = false;
+let told = ""; // the verdicts that are shown
+
+// the head is built once and changed in place: what has the focus keeps it
+const title = el("h1", { tabindex: -1 });
+const state = el("span");
+const step = el("span");
+const left = el("span");
+const link = el("span");
+const stop = el("button", { type: "button", onclick: act("stop", () => ({})) }, "Stop in order");
+const studio = el("a", { class: "button" }, "Open in the Studio");
+const progress = el("progress", { "aria-label": "Progress" });
+const message = el("p");
+const messageBox = el("div", { class: "problem" }, message);
+const minutes = el("input", { type: "number", id: "minutes", min: 0.1, step: "any", value: 2 });
+const again = el("button", { type: "button", onclick: act("resume", () => ({ minutes: Number(minutes.value) })) }, "Resume");
+const resume = el("div", { class: "row resume" }, el("label", { htmlFor: "minutes" }, "train on for"), minutes, el("span", {}, "minutes"), again);
+head.append(title, el("div", { class: "run-head" }, state, step, left, link, stop, studio), progress, messageBox, resume);
+
+/** Words of an element, touched only where they are others; without any it is hidden. */
+function say(node, words) {
+  node.hidden = !words;
+  if (node.textContent !== words) node.textContent = words;
+}
 
 function showHead() {
   const busy = ["queued", "training", "stopping"].includes(run.state);
-  const left = run.state === "training" && run.seconds_left ? `about ${duration(run.seconds_left)} left` : "";
-  const bar = run.steps ? el("progress", { max: run.steps, value: Math.min(run.step ?? 0, run.steps), "aria-label": "Progress" }) : "";
-  const stop = run.can?.stop && el("button", { type: "button", onclick: act("stop", {}) }, "Stop in order");
-  head.replaceChildren(
-    el("h1", {}, run.name),
-    el("div", { class: "run-head" }, status(run.state), el("span", {}, run.steps ? `step ${number(run.step ?? 0)} of ${number(run.steps)}` : `step ${number(run.step ?? 0)}`), left && el("span", {}, left), busy && live && el("span", { class: live === "live" ? "live" : "live lost" }, live === "live" ? "live" : "connecting again …"), stop, run.model && el("a", { class: "button", href: `/#model=${run.model}&tool=sample` }, "Open in the Studio")),
-    busy ? bar : "",
-    run.message ? el("div", { class: "problem" }, el("p", {}, coded(run.message))) : "",
-    run.can?.resume ? resume() : "",
-  );
+  const focused = document.activeElement;
+  say(title, run.name);
+  if (state.dataset.state !== run.state) state.replaceChildren(status(run.state));
+  state.dataset.state = run.state;
+  say(step, run.steps ? `step ${number(run.step ?? 0)} of ${number(run.steps)}` : `step ${number(run.step ?? 0)}`);
+  say(left, run.state === "training" && run.seconds_left ? `about ${duration(run.seconds_left)} left` : "");
+  say(link, busy && live ? (live === "live" ? "live" : "connecting again …") : "");
+  link.className = live === "live" ? "live" : "live lost";
+  stop.hidden = !run.can?.stop;
+  studio.hidden = !run.model;
+  if (run.model) studio.href = `/#model=${run.model}&tool=sample`;
+  progress.hidden = !busy || !run.steps;
+  if (run.steps) Object.assign(progress, { max: run.steps, value: Math.min(run.step ?? 0, run.steps) });
+  messageBox.hidden = !run.message;
+  if (message.dataset.words !== (run.message ?? "")) message.replaceChildren(coded(run.message ?? ""));
+  message.dataset.words = run.message ?? "";
+  resume.hidden = !run.can?.resume;
+  if (head.contains(focused) && focused.closest("[hidden]")) (resume.hidden ? title : again).focus();
   document.title = `${run.name} · Calotype`;
 }
 
 function act(what, body) {
-  return async (event) => {
-    event.target.disabled = true;
+  return async ({ currentTarget: button }) => {
+    if (button.getAttribute("aria-disabled")) return; // not `disabled`: that would lose the focus
+    button.setAttribute("aria-disabled", "true");
     try {
-      const answer = await post(`${base}/${what}`, typeof body === "function" ? body() : body);
+      const answer = await post(`${base}/${what}`, body());
       take(answer.run ?? (await get(base)).run ?? run);
       connect();
       announce(what === "stop" ? "The training stops after its step, and can go on later" : "The training goes on");
     } catch (error) {
       problem(wrong, error);
-      event.target.disabled = false;
+    } finally {
+      button.removeAttribute("aria-disabled");
     }
   };
-}
-
-let asked = 2; // minutes, kept when the head is drawn anew
-function resume() {
-  const minutes = el("input", { type: "number", id: "minutes", min: 0.1, step: "any", value: asked, onchange: () => (asked = Number(minutes.value)) });
-  return el("div", { class: "row resume" }, el("label", { htmlFor: "minutes" }, "train on for"), minutes, el("span", {}, "minutes"), el("button", { type: "button", onclick: act("resume", () => ({ minutes: Number(minutes.value) })) }, "Resume"));
 }
 
 function showCurves() {
@@ -123,6 +150,9 @@ async function showSamples() {
 
 function showVerdicts() {
   const all = run.verdicts ?? [];
+  const now = JSON.stringify([all, all.length || run.state === "training"]);
+  if (now === told) return;
+  told = now;
   const show = (one) => el("li", { class: `is-${one.status.toLowerCase().replaceAll(" ", "-")}` }, el("div", { class: "row" }, status(one.status), el("strong", {}, one.name)), el("p", {}, coded(one.text ?? "")));
   const worse = all.filter((one) => ["FAIL", "WARN"].includes(one.status));
   const rest = all.filter((one) => !worse.includes(one));

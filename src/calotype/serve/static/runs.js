@@ -21,35 +21,48 @@ async function show() {
   }
 }
 
+// built once and changed in place, a row for each run: what has the focus keeps it
+const compare = el("button", { class: "small" }, "Compare");
+const hint = el("span", { class: "quiet" }, "Tick two or more runs to compare them.");
+const head = ["", "run", "recipe", "images", "state", "steps", "verdicts", "started"].map((word) => el("th", { scope: "col" }, word || el("span", { class: "unseen" }, "compare")));
+const body = el("tbody");
+const table = el("div", { class: "scroll table-of-runs", tabindex: 0, role: "group", "aria-label": "Table of runs" }, el("table", {}, el("thead", {}, el("tr", {}, head)), body));
+const rows = new Map(); // by id
+
+function count() {
+  const many = list.querySelectorAll("input:checked").length;
+  compare.disabled = many < 2;
+  hint.hidden = many >= 2;
+}
+list.addEventListener("change", count);
+
+function row(id) {
+  const box = el("input", { type: "checkbox", name: "run", value: id });
+  const link = el("a", { href: `/runs/${encodeURIComponent(id)}` });
+  const cells = Array.from({ length: 6 }, () => el("td"));
+  const update = (run) => {
+    box.setAttribute("aria-label", `Compare ${run.name}`);
+    link.textContent = run.name;
+    const said = [run.recipe ?? "", run.source ?? "", status(run.state), progress(run), tally(run.verdicts ?? []), run.started ? when(run.started) : ""];
+    cells.forEach((cell, index) => cell.replaceChildren(said[index]));
+  };
+  return { line: el("tr", {}, el("td", {}, box), el("th", { scope: "row" }, link), cells), update };
+}
+
 function draw(runs) {
+  const there = new Set(runs.map((run) => run.id));
+  for (const [id, { line }] of rows) if (!there.has(id)) { line.remove(); rows.delete(id); }
   if (!runs.length) {
     list.replaceChildren(empty("No run yet", "A run is all of one training: its settings, curves, images and the model that comes out. Start one, and watch it learn."));
     return;
   }
-  const marked = new Set(new FormData(list).getAll("run"));
-  const compare = el("button", { class: "small" }, "Compare");
-  const hint = el("span", { class: "quiet" }, "Tick two or more runs to compare them.");
-  const rows = runs.map((run) => {
-    const box = el("input", { type: "checkbox", name: "run", value: run.id, "aria-label": `Compare ${run.name}`, checked: marked.has(run.id) });
-    return el("tr", {},
-      el("td", {}, box),
-      el("th", { scope: "row" }, el("a", { href: `/runs/${encodeURIComponent(run.id)}` }, run.name)),
-      el("td", {}, run.recipe ?? ""),
-      el("td", {}, run.source ?? ""),
-      el("td", {}, status(run.state)),
-      el("td", {}, progress(run)),
-      el("td", {}, tally(run.verdicts ?? [])),
-      el("td", {}, run.started ? when(run.started) : ""));
+  runs.forEach((run, index) => {
+    if (!rows.has(run.id)) rows.set(run.id, row(run.id));
+    const { line, update } = rows.get(run.id);
+    update(run);
+    if (body.children[index] !== line) body.insertBefore(line, body.children[index] ?? null);
   });
-  const head = ["", "run", "recipe", "images", "state", "steps", "verdicts", "started"].map((word) => el("th", { scope: "col" }, word || el("span", { class: "unseen" }, "compare")));
-  const table = el("div", { class: "scroll table-of-runs", tabindex: 0, role: "group", "aria-label": "Table of runs" }, el("table", {}, el("thead", {}, el("tr", {}, head)), el("tbody", {}, rows)));
-  list.replaceChildren(table, el("div", { class: "row acts" }, compare, hint));
-  const count = () => {
-    const many = list.querySelectorAll("input:checked").length;
-    compare.disabled = many < 2;
-    hint.hidden = many >= 2;
-  };
-  list.onchange = count;
+  if (!table.isConnected) list.replaceChildren(table, el("div", { class: "row acts" }, compare, hint));
   count();
 }
 

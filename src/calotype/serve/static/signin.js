@@ -11,9 +11,9 @@ $("#sign-in").addEventListener("submit", async (event) => {
     const answer = await fetch(`/?token=${encodeURIComponent(token)}`);
     if (answer.status === 401) throw new Error("This is not the token. Whoever started the service has it.");
     if (!answer.ok) throw new Error(`The service answered ${answer.status}.`);
-    const to = new URLSearchParams(location.search).get("to") ?? "/";
-    // only ever to a page of this service
-    location.assign(to.startsWith("/") && !to.startsWith("//") && !to.startsWith("/\\") ? to : "/");
+    const asked = new URLSearchParams(location.search).get("to") ?? "/";
+    const to = new URL(URL.canParse(asked, location.origin) ? asked : "/", location.origin);
+    location.assign(to.origin === location.origin ? to.href : "/"); // only ever to a page of this service
   } catch (error) {
     problem(wrong, error instanceof TypeError ? new Error("The service does not answer. Is it still running?") : error);
   }

@@ -103,7 +103,7 @@ async function show(given = null) {
     const made = await tool.make(context);
     if (mine === turn) running = made;
   } catch (error) {
-    problem(stage, error);
+    if (mine === turn) problem(stage, error);
   }
 }
 

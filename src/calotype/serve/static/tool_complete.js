@@ -59,6 +59,7 @@ export function make({ model, memory, ways, stage, controls, given, spare, sampl
   easel.append(el("div", { class: "empty" }, el("h2", {}, "Paint, then complete"), el("p", {}, "Choose an image beside. Paint over what you do not want, and the model makes that part anew.")));
   if (given) image.set(given.image, "made here");
   spare(image.end);
+  spare(filling.end);
   return { run: filling.run };
 }
 

@@ -7,7 +7,7 @@ import { itemOf } from "./tool_samples.js";
 import { leave } from "./viewer.js";
 import { work } from "./work.js";
 
-export function make({ model, memory, stage, controls, given, spare }) {
+export function make({ model, memory, stage, controls, given, spare, alive }) {
   const id = fresh("way");
   memory.ends ??= {};
   if (given) memory.ends[given.side] = given;
@@ -18,14 +18,14 @@ export function make({ model, memory, stage, controls, given, spare }) {
   frames.addEventListener("input", () => { counted.value = frames.value; memory.frames = Number(frames.value); });
   const walking = work("Walk between them", stage, walk);
 
-  async function random(side) {
+  async function random(side, signal) {
     const seed = dice();
     const body = { n: 1, seed, index: 0, label: null, options: {} };
-    const answer = await post(`/v1/models/${model.id}/sample`, body);
+    const answer = await post(`/v1/models/${model.id}/sample`, body, signal);
     ends[side] = itemOf(answer.images[0], model, "sample", body);
   }
-  async function prepare() {
-    for (const side of ["from", "to"]) if (!ends[side]) await random(side);
+  async function prepare(signal) {
+    for (const side of ["from", "to"]) if (!ends[side] && alive()) await random(side, signal);
     fill();
   }
   function fill() {
@@ -34,7 +34,7 @@ export function make({ model, memory, stage, controls, given, spare }) {
       el("fieldset", {}, el("legend", {}, words),
         ends[name] ? el("div", { class: "end-shown" }, picture(ends[name].image, `${words}: seed ${ends[name].seed}`)) : "",
         el("div", { class: "strip" },
-          el("button", { type: "button", class: "small", onclick: async () => { await random(name); fill(); walking.run(); } }, "Another"),
+          el("button", { type: "button", class: "small", onclick: async () => { await random(name); if (alive()) { fill(); walking.run(); } } }, "Another"),
           mine.map((item, index) => el("button", {
             type: "button", class: "thumb", "aria-label": `${words}: take image ${index + 1} made here`, "aria-pressed": String(ends[name] === item),
             onclick: () => { ends[name] = item; fill(); walking.run(); },
@@ -42,10 +42,12 @@ export function make({ model, memory, stage, controls, given, spare }) {
     wells.replaceChildren(side("from", "From"), side("to", "To"));
   }
   async function walk(signal) {
-    if (!ends.from || !ends.to) await prepare();
+    if (!ends.from || !ends.to) await prepare(signal);
+    if (!alive()) return;
     const point = (item) => ({ seed: item.seed, index: item.index ?? 0, label: item.label });
     const body = { from: point(ends.from), to: point(ends.to), frames: Number(frames.value) };
     const answer = await post(`/v1/models/${model.id}/interpolate`, body, signal);
+    if (!alive()) return;
     show(answer.images.map((one, index) => itemOf(one, model, "interpolate", body, index)));
     announce(`${answer.images.length} frames`);
   }
@@ -89,6 +91,7 @@ export function make({ model, memory, stage, controls, given, spare }) {
   }
   controls.append(wells, el("div", { class: "field" }, el("label", { htmlFor: frames.id }, "Frames"), el("div", { class: "row" }, frames, counted)), walking.box);
   spare(tray.hear(fill));
+  spare(walking.end);
   prepare().then(() => walking.run(), () => walking.run());
   return { run: walking.run };
 }

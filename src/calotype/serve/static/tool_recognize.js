@@ -11,7 +11,7 @@ const WORDS = {
   trace: ["Trace", "Where does this image say that it comes from? Pictures made here carry their recipe; Trace reads it."],
 };
 
-export function make({ model, ability, stage, controls, given, spare, sampler, nameOf }) {
+export function make({ model, ability, stage, controls, given, spare, alive, sampler, nameOf }) {
   const [verb, words] = WORDS[ability];
   const image = well("Image", (base64) => base64 && asking.run(), sampler);
   const answer = el("div", { class: "answer", "aria-live": "polite" });
@@ -21,6 +21,7 @@ export function make({ model, ability, stage, controls, given, spare, sampler, n
     const body = { image: image.value() };
     if (!body.image) throw new Error("Choose an image first.");
     const said = await post(ability === "trace" ? "/v1/trace" : `/v1/models/${model.id}/${ability}`, ability === "classify" ? { ...body, top: 10 } : body, signal);
+    if (!alive()) return;
     answer.replaceChildren(...(ability === "classify" ? classes(said) : ability === "detect" ? verdict(said) : traced(said, nameOf)));
     stage.replaceChildren(el("div", { class: "asked" }, picture(body.image, "The image asked about"), answer));
     announce(`${verb}: done`);
@@ -29,6 +30,7 @@ export function make({ model, ability, stage, controls, given, spare, sampler, n
   stage.replaceChildren(el("div", { class: "empty" }, el("h2", {}, verb), el("p", {}, words)));
   if (given) image.set(given.image, "made here");
   spare(image.end);
+  spare(asking.end);
   return { run: asking.run };
 }
 
@@ -62,25 +64,30 @@ const FIRST = ["making", "recipe", "seed", "index", "label"]; // of a marker, in
 
 function traced(said, nameOf) {
   const one = said.files?.[0] ?? said;
-  if (one.problem) return [el("h2", {}, "This image cannot be read"), el("p", {}, one.problem)];
   const marker = one.marker;
+  if (!marker && one.error && one.kind !== "unmarked") {
+    const title = one.kind === "altered" ? "The marker of this image was altered or damaged" : "This image cannot be read";
+    return [el("h2", {}, title), el("p", { class: "caution" }, sentence(one.error))];
+  }
   if (!marker) {
     const note = "It may be a photograph, come from a program that writes no such mark, or have lost it on the way.";
-    return [el("h2", {}, "This image says nothing of its making"), el("p", {}, note), table(rest(one, ["marker", "earlier", "file", "cells"]))];
+    return [el("h2", {}, "This image says nothing of its making"), el("p", {}, note), table(rest(one, ["marker", "earlier", "file", "cells", "error", "kind"]))];
   }
   const again = { "the same": "The model drew it anew: the same, bit for bit.", "not tried": "No model of this service made it, so it was not drawn anew." }[one.remade] ?? `Drawn anew: ${one.remade}.`;
   const facts = { ...(one.model ? { model: nameOf(one.model) } : {}), ...Object.fromEntries(FIRST.map((name) => [name, marker[name]])), ...rest(marker, FIRST) };
   return [
     el("h2", {}, "This image says how it was made"),
     el("p", {}, again),
+    one.error ? el("p", { class: "caution" }, sentence(one.error)) : "",
     table(facts),
     (one.earlier ?? []).length ? el("h3", {}, "Made of") : "",
     ...(one.earlier ?? []).map((each) => table(each)),
-    el("details", { class: "more" }, el("summary", {}, "Details"), table(rest(one, ["marker", "earlier", "file", "cells", "remade", "model"]))),
+    el("details", { class: "more" }, el("summary", {}, "Details"), table(rest(one, ["marker", "earlier", "file", "cells", "remade", "model", "error", "kind"]))),
   ];
 }
 
 const percent = (share) => (share > 0.995 && share < 1 ? "> 99%" : share < 0.005 ? "< 1%" : `${Math.round(100 * share)}%`);
+const sentence = (words) => coded(`${words[0].toUpperCase()}${words.slice(1)}.`);
 const rest = (said, left) => Object.fromEntries(Object.entries(said).filter(([name]) => !left.includes(name)));
 
 /** Facts of an answer by name; what says nothing stays away. */

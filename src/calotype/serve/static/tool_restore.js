@@ -19,7 +19,7 @@ export const WORDS = {
   translate: ["Translate", "translated", "A picture of one kind as one of the other kind."],
 };
 
-export function make({ model, ability, memory, stage, controls, given, spare, sampler }) {
+export function make({ model, ability, memory, stage, controls, given, spare, alive, sampler }) {
   const [verb, done, words] = WORDS[ability];
   const image = well("Image", (base64) => base64 && shown(base64), sampler);
   const usual = (name) => name === "degrade" || name === "sigma" || name === "direction"; // what people have to say most often
@@ -31,6 +31,7 @@ export function make({ model, ability, memory, stage, controls, given, spare, sa
   const working = work(verb, stage, run, { refused: (error) => options.refused(error) });
 
   function shown(base64) {
+    if (!alive()) return;
     working.clear();
     stage.replaceChildren(el("div", { class: "solo" }, picture(base64, "The image to work on"), el("p", { class: "quiet" }, `${verb} it by the button, or press Ctrl and Enter.`)));
   }
@@ -40,6 +41,7 @@ export function make({ model, ability, memory, stage, controls, given, spare, sa
     if (!before) throw new Error("Choose an image first.");
     const body = { image: before, seed: from.seed(), options: options.values() };
     const answer = await post(`/v1/models/${model.id}/${ability}`, body, signal);
+    if (!alive()) return;
     const items = answer.images.map((one, index) => itemOf(one, model, ability, body, index));
     tray.add(items.slice(0, 1));
     const wrong = el("div");
@@ -61,6 +63,7 @@ export function make({ model, ability, memory, stage, controls, given, spare, sa
   stage.replaceChildren(el("div", { class: "empty" }, el("h2", {}, verb), el("p", {}, words)));
   if (given) image.set(given.image, "made here");
   spare(image.end);
+  spare(working.end);
   return { run: working.run };
 }
 

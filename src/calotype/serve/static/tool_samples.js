@@ -38,7 +38,7 @@ export function grid(items, ways) {
   return box;
 }
 
-export function make({ model, memory, ways, stage, controls }) {
+export function make({ model, memory, ways, stage, controls, spare, alive }) {
   const id = fresh("samples");
   const most = model.most ?? 64;
   const count = el("input", { type: "range", id: `${id}-count`, min: 1, max: most, value: Math.min(most, memory.count ?? 16) });
@@ -61,6 +61,7 @@ export function make({ model, memory, ways, stage, controls }) {
     const begun = performance.now();
     if (!$(".grid", stage)) stage.replaceChildren(el("ul", { class: "grid", "aria-hidden": "true" }, Array.from({ length: body.n }, () => el("li", {}, el("div", { class: "cell waiting" })))));
     const answer = await post(`/v1/models/${model.id}/sample`, body, signal);
+    if (!alive()) return;
     const took = performance.now() - begun;
     const items = answer.images.map((one, index) => itemOf(one, model, "sample", body, index));
     tray.add(items);
@@ -68,6 +69,7 @@ export function make({ model, memory, ways, stage, controls }) {
     stage.replaceChildren(grid(items, ways), el("p", { class: "quiet" }, `${line}. Open one to keep it, download it or go on from it.`));
     announce(line);
   }
+  spare(drawing.end);
   if (!$("img", stage)) drawing.run();
   return { run: drawing.run };
 }

@@ -4,7 +4,7 @@ import { announce, el, problem } from "./dom.js";
 
 /**
  * `ask(signal)` does the work. While it runs the stage is marked busy and the button becomes one that cancels.
- * `refused(error)` may show an error at a field and then returns true.
+ * `refused(error)` may show an error at a field and then returns true. `end()` aborts what runs, and nothing is asked or said any more.
  */
 export function work(label, stage, ask, { refused = () => false, keys = true } = {}) {
   const said = el("span", {}, label);
@@ -12,8 +12,15 @@ export function work(label, stage, ask, { refused = () => false, keys = true } =
   const button = el("button", { type: "button", class: "primary", "aria-keyshortcuts": keys ? "Control+Enter" : null }, said, clock);
   const wrong = el("div", { class: "wrong-place" });
   let stop = null;
+  let ended = false;
 
+  function end() {
+    ended = true;
+    stop?.abort();
+    if (stop) stage.removeAttribute("aria-busy");
+  }
   async function run() {
+    if (ended) return;
     if (stop) {
       stop.abort();
       return;
@@ -27,6 +34,7 @@ export function work(label, stage, ask, { refused = () => false, keys = true } =
     try {
       await ask(stop.signal);
     } catch (error) {
+      if (ended) return;
       if (error.name === "AbortError") announce("Stopped");
       else if (!refused(error)) problem(wrong, error);
     } finally {
@@ -36,9 +44,9 @@ export function work(label, stage, ask, { refused = () => false, keys = true } =
       said.textContent = label;
       clock.textContent = "";
       button.classList.remove("busy");
-      stage.removeAttribute("aria-busy");
+      if (!ended) stage.removeAttribute("aria-busy"); // it may be another's by now
     }
   }
   button.addEventListener("click", run);
-  return { clear: () => problem(wrong), box: el("div", { class: "work" }, button, wrong), run, button, rename: (words) => (said.textContent = label = words) };
+  return { clear: () => problem(wrong), box: el("div", { class: "work" }, button, wrong), run, end, button, rename: (words) => (said.textContent = label = words) };
 }
