@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvicorn
@@ -14,10 +15,12 @@ from starlette.testclient import TestClient
 
 from calotype.capabilities import HasDecoder
 from calotype.cli.main import main
-from calotype.serve import requests, server
+from calotype.serve import batching, requests, server
 from calotype.serve.app import create_app
+from calotype.serve.lanes import in_time
 from calotype.serve.settings import Settings
 from calotype.serve.shelf import Shelf
+from tests.serve.on_a_socket import service, until
 
 
 def test_where_a_model_draws_is_known_before_it_is_opened(folders: dict[str, Path]) -> None:
@@ -38,7 +41,8 @@ def test_pads_wait_neither_for_directions_nor_for_models_of_many_passes(folders:
         for lane in (lanes.slow, lanes.many):
             lane._thread.submit(end.wait)
         try:
-            place, answers = f"/v1/models/{ids['hinge']}", []
+            answers: list[Any] = []
+            place = f"/v1/models/{ids['hinge']}"
             asked = [(f"{place}/explore", {"moves": {there[0]["id"]: 1.0}}), (f"{place}/sample", {})]
             thread = threading.Thread(target=lambda: answers.extend(client.post(place, json=body) for place, body in asked), daemon=True)
             thread.start()
@@ -64,6 +68,29 @@ def test_models_that_were_not_asked_for_long_leave_memory_unless_they_are_used(f
     assert len(shelf.memory._held) == 2
     shelf.remove(first.id)
     assert all(owner != id(first) for owner, _ in shelf.memory._held)
+
+
+def test_what_nobody_waits_for_ends(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, left = threading.Event(), threading.Event()
+
+    def endless(*_: object) -> None:
+        begun.set()
+        try:
+            while True:
+                in_time()
+                time.sleep(0.002)
+        finally:
+            left.set()
+
+    monkeypatch.setattr(batching, "draw_each", endless)
+    with service(Settings(models=(folders["hinge"],), log="none")) as (client, state):
+        place, body = f"/v1/models/{client.get('/v1/models').json()['models'][0]['id']}/sample", b"{}"
+        head = f"POST {place} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", client.base_url.port or 0), timeout=30) as line:
+            line.sendall(head.encode() + body)
+            assert begun.wait(60)
+        assert left.wait(20), "long before its time is over"
+        until(lambda: state.lanes.quick.waiting == 0, 20)
 
 
 def test_connections_that_do_not_ask_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,7 +123,8 @@ def test_connections_that_do_not_ask_are_closed(monkeypatch: pytest.MonkeyPatch)
 def _answer(line: socket.socket) -> bytes:
     found = b""
     while not found.endswith(b"}"):
-        assert (more := line.recv(4096)), "it was closed"
+        more = line.recv(4096)
+        assert more, "it was closed"
         found += more
     return found
 
