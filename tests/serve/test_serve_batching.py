@@ -13,12 +13,13 @@ import torch
 from calotype.errors import UserError
 from calotype.models import MODELS, build
 from calotype.recipes import RECIPES, named
-from calotype.serve.batching import Batcher, Row, RowNoise, draw_rows, marker_of, width_of
+from calotype.serve import batching
+from calotype.serve.batching import Batcher, Row, RowNoise, draw_each, draw_rows, marker_of, width_of
 from calotype.serve.lanes import Lane, in_time
 from calotype.serve.refusal import FullError, Refusal
 from calotype.tasks.sample import Generator, load
 from calotype.tasks.trace import trace
-from calotype.types import Noise
+from calotype.types import Noise, SamplingOptions
 from tests.serve.served import shaken
 from tests.small import from_source, small, spec_of
 
@@ -150,3 +151,100 @@ def test_work_ends_when_its_time_is_over() -> None:
 
     asyncio.run(late())
     in_time()  # without a limit nobody is late
+
+
+class _Slow:
+    """Draws no faster than that, and looks at the clock."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+        self.batches, self.ended, self.seconds = 0, 0, seconds
+        monkeypatch.setattr(batching, "draw_each", self)
+
+    def __call__(self, generator: Generator, rows: list[Row], options: SamplingOptions) -> list[object]:
+        self.batches += 1
+        end = time.monotonic() + self.seconds
+        while time.monotonic() < end:
+            in_time()
+            time.sleep(0.002)
+        self.ended += 1
+        return list(draw_each(generator, rows, options))
+
+
+def test_all_batches_of_a_request_have_its_time_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator, slow = generator_of("hinge"), _Slow(monkeypatch, 0.3)
+
+    async def late() -> None:
+        lane = Lane("test", 3, 0.5)
+        batcher = Batcher(lane)
+        began = time.monotonic()
+        with pytest.raises(Refusal, match="took longer") as refusal:
+            await batcher.draw(generator, [Row(0, place, 0) for place in range(8 * width_of(generator))], {})
+        assert refusal.value.status == 503
+        assert time.monotonic() - began < 2
+        lane.close()
+        assert batcher.waiting == batcher.requests == 0
+
+    asyncio.run(late())
+    assert slow.ended <= 2
+
+
+def test_as_many_requests_draw_as_the_lane_lets_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = generator_of("hinge")
+    _Slow(monkeypatch, 0.05)
+
+    async def many() -> None:
+        lane = Lane("test", 3, 30)
+        batcher = Batcher(lane)
+        found = await asyncio.gather(*(batcher.draw(generator, [Row(0, place, 0)], {}) for place in range(5)), return_exceptions=True)
+        assert [isinstance(one, FullError) for one in found] == [False, False, False, True, True]
+        lane.close()
+
+    asyncio.run(many())
+
+
+def test_a_batch_that_nobody_waits_for_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator, slow = generator_of("hinge"), _Slow(monkeypatch, 20)
+
+    async def gone() -> None:
+        lane = Lane("test", 3, 30)
+        batcher = Batcher(lane)
+        waiting = asyncio.create_task(batcher.draw(generator, [Row(0, 0, 0)], {}))
+        while not slow.batches:
+            await asyncio.sleep(0.01)
+        waiting.cancel()
+        slow.seconds = 0.0
+        assert len(await batcher.draw(generator, [Row(0, 1, 0)], {})) == 1
+        lane.close()
+
+    began = time.monotonic()
+    asyncio.run(gone())
+    assert time.monotonic() - began < 10
+    assert slow.ended == 1
+
+
+def test_an_image_that_is_not_finite_is_told_to_who_asked_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = generator_of("hinge")
+    rows = [Row(0, place, 0) for place in range(3)]
+    alone = draw_rows(generator, rows, generator.check({}))
+    draw = generator.model.sample
+
+    def broken(*asked: object) -> torch.Tensor:
+        images = draw(*asked)  # type: ignore[arg-type]
+        images[1] = torch.nan
+        return images
+
+    monkeypatch.setattr(generator.model, "sample", broken)
+
+    async def three() -> list[object]:
+        lane = Lane("test", 9, 30)
+        batcher = Batcher(lane)
+        found = await asyncio.gather(*(batcher.draw(generator, [row], {}) for row in rows), return_exceptions=True)
+        lane.close()
+        assert batcher.batches == 1
+        return list(found)
+
+    first, second, third = asyncio.run(three())
+    assert isinstance(second, UserError)
+    assert "finite" in str(second)
+    assert np.array_equal(first[0], alone[0])  # type: ignore[index]
+    assert np.array_equal(third[0], alone[2])  # type: ignore[index]

@@ -11,7 +11,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from calotype.provenance.embed import origin_of
-from calotype.serve.performing import perform
+from calotype.serve.performing import made
+from calotype.serve.requests import parsed
 from calotype.serve.settings import Settings
 from calotype.serve.shelf import ABILITIES, Shelf
 from calotype.tasks.sample import load
@@ -286,9 +287,11 @@ def test_the_same_without_http(client: TestClient, ids: dict[str, str], folders:
     shelf = Shelf(tuple(folders.values()), "cpu")
     shelf.fill()
     body = {"n": 3, "seed": 5, "label": "3"}
-    assert perform(shelf, "sample", ids["hinge"], body, settings) == asked(client, f"models/{ids['hinge']}/sample", **body)
-    found = perform(shelf, "classify", ids["resnet"], {"image": text(picture())}, settings)
-    assert found == asked(client, f"models/{ids['resnet']}/classify", image=text(picture()))
+    assert made(shelf[ids["hinge"]], "sample", parsed("sample", body), settings).as_json() == asked(
+        client, f"models/{ids['hinge']}/sample", **body
+    )
+    found = made(shelf[ids["resnet"]], "classify", parsed("classify", {"image": text(picture())}), settings)
+    assert found.as_json() == asked(client, f"models/{ids['resnet']}/classify", image=text(picture()))
 
 
 def test_recipes_have_their_settings_but_no_places(client: TestClient) -> None:

@@ -280,3 +280,9 @@ def test_hosts_and_origins_are_read_strictly() -> None:
     assert not same_origin("http://localhost:8420.evil.example", "localhost:8420")
     assert not same_origin("http://evil.example", "")
     assert same_origin("http://localhost", "localhost:80")
+
+
+def test_an_address_with_a_token_and_many_fields_is_refused(locked: TestClient) -> None:
+    assert "16" in refused(locked.get("/?token=x" + "&a" * 16), 400)
+    assert "16" in refused(locked.get(f"/?token={TOKEN}" + "&a" * 16), 400)
+    assert locked.get(f"/?token={TOKEN}" + "&a=1" * 15).status_code == 303

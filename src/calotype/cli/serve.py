@@ -22,7 +22,7 @@ from calotype.settings import Positive
 
 TOKEN = "CALOTYPE_TOKEN"
 _Port = Annotated[int, Field(ge=0, le=65535)]
-_Limit = Annotated[int, Field(ge=1, le=1_000_000)]
+_Images = Annotated[int, Field(ge=1, le=64)]  # as many as `calotype.serve.requests` lets one request ask for
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Options:
     token_file: Path | None = None  # file with the token that requests have to show, 16 characters or more
     state: Path | None = None  # folder for jobs, the gallery and the demo; else serve/ in the cache folder of calotype
     max_megapixels: Positive = 16.0  # of an image that is sent or made
-    max_images: _Limit = 64  # that one request may ask for
+    max_images: _Images = 64  # that one request may ask for
     max_seconds: Positive = 60.0  # that one request may take of a model
     workers: Annotated[int, Field(ge=1, le=64)] = 1  # processes for jobs
     log: Logged = "errors"  # requests that get a line of JSON on stderr

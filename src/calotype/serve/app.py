@@ -36,7 +36,7 @@ from calotype.serve.state import State
 
 def create_app(settings: Settings) -> FastAPI:
     """A service as an ASGI application; its `State` is ``app.state.calotype``."""
-    state = State(settings, Shelf(settings.models, settings.device), Lanes(settings.max_waiting, settings.max_seconds))
+    state = State(settings, Shelf(settings.models, settings.device, settings.opened), Lanes(settings.max_waiting, settings.max_seconds))
     keeping.furnish(state)
     app = FastAPI(
         title="Calotype",

@@ -9,6 +9,7 @@ number, class and options. `calotype trace` finds it bit for bit, for its marker
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,7 +23,7 @@ from calotype import pictures
 from calotype.capabilities import HasDecoder
 from calotype.errors import UserError
 from calotype.provenance.marker import Marker
-from calotype.serve.lanes import Lane
+from calotype.serve.lanes import Lane, late
 from calotype.serve.refusal import FullError
 from calotype.tasks.sample import Generator, Options
 from calotype.types import Condition, Noise, SamplingOptions, mix
@@ -61,13 +62,28 @@ def draw_rows(generator: Generator, rows: Sequence[Row], options: SamplingOption
     Raises:
         UserError: for more rows than the width, and where the model yields images that are not finite.
     """
+    return finished(_images(generator, rows, options))
+
+
+@torch.no_grad()
+def draw_each(generator: Generator, rows: Sequence[Row], options: SamplingOptions) -> list[NDArray[np.uint8] | UserError]:
+    """The same for rows of several requests: in the place of an image that is not finite, what its request is told."""
+    found: list[NDArray[np.uint8] | UserError] = []
+    for image in _images(generator, rows, options):
+        try:
+            found.append(finished(image[None])[0])
+        except UserError as error:
+            found.append(error)
+    return found
+
+
+def _images(generator: Generator, rows: Sequence[Row], options: SamplingOptions) -> Tensor:
     width = width_of(generator)
     if len(rows) > width:
         raise UserError(f"this model draws {width} images at once here")
     filled = [*rows, *[rows[-1]] * (width - len(rows))]
     labels = None if rows[0].label is None else torch.tensor([row.label for row in filled], device=generator.device)
-    images = generator.model.sample(RowNoise(filled, generator.device), Condition(labels), options)[: len(rows)]
-    return finished(images)
+    return generator.model.sample(RowNoise(filled, generator.device), Condition(labels), options)[: len(rows)]
 
 
 def finished(images: Tensor) -> NDArray[np.uint8]:
@@ -85,13 +101,22 @@ def marker_of(generator: Generator, row: Row, options: Options) -> Marker:
     return generator.made("sample", seed=row.seed, index=row.index, batch=(row.index, width, width), label=label, options=asked)
 
 
+@dataclass(frozen=True)
+class _Wanted:
+    """A row that somebody waits for."""
+
+    row: Row
+    until: float  # by the monotonic clock
+    image: asyncio.Future[NDArray[np.uint8]]
+
+
 @dataclass
 class _Queue:
     """Rows that wait for one model with one set of options."""
 
     generator: Generator
     options: SamplingOptions
-    rows: list[tuple[Row, asyncio.Future[NDArray[np.uint8]]]] = field(default_factory=list)
+    rows: list[_Wanted] = field(default_factory=list)
     running: bool = False
 
 
@@ -100,7 +125,7 @@ class Batcher:
 
     def __init__(self, lane: Lane, most: int = 4096) -> None:
         self.lane, self.most = lane, most
-        self.waiting = 0  # rows
+        self.waiting, self.requests = 0, 0  # rows, and requests that they are of
         self.drawn, self.batches = 0, 0
         self._queues: dict[Any, _Queue] = {}
 
@@ -109,28 +134,31 @@ class Batcher:
 
         Raises:
             UserError: for options that the model does not take.
-            Refusal: 429 where too many rows wait, 503 where it takes too long.
+            Refusal: 429 where too many rows or requests wait, 503 where all of them together take too long.
         """
         chosen = generator.check(options)
-        if self.waiting + len(rows) > self.most:
-            raise FullError("too many images are asked for at once: come again", self.lane.spent * self.lane.waiting)
-        loop = asyncio.get_running_loop()
+        if self.waiting + len(rows) > self.most or self.requests >= self.lane.most:
+            raise FullError("too many images are asked for at once: come again", self.lane.spent * (self.waiting / width_of(generator)))
+        loop, until = asyncio.get_running_loop(), time.monotonic() + self.lane.seconds
         futures = []
         for row in rows:
             future: asyncio.Future[NDArray[np.uint8]] = loop.create_future()
             key = id(generator), chosen, row.label is None
             queue = self._queues.setdefault(key, _Queue(generator, chosen))
-            queue.rows.append((row, future))
+            queue.rows.append(_Wanted(row, until, future))
             futures.append(future)
             if not queue.running:
                 queue.running = True
                 task = loop.create_task(self._work(key, queue))
                 task.add_done_callback(lambda done: done.cancelled() or done.exception())
-        self.waiting += len(rows)
+        self.waiting, self.requests = self.waiting + len(rows), self.requests + 1
         try:
-            return list(await asyncio.gather(*futures))
+            async with asyncio.timeout(self.lane.seconds):
+                return list(await asyncio.gather(*futures))
+        except TimeoutError:
+            raise late() from None
         finally:
-            self.waiting -= len(rows)
+            self.waiting, self.requests = self.waiting - len(rows), self.requests - 1
             for future in futures:
                 future.cancel()  # of those who have gone
 
@@ -140,23 +168,45 @@ class Batcher:
             while queue.rows:
                 await asyncio.sleep(0)  # let all who are there put in their rows
                 part, queue.rows = queue.rows[:width], queue.rows[width:]
-                part = [(row, future) for row, future in part if not future.done()]
+                part = [one for one in part if not one.image.done()]
                 if not part:
                     continue
                 try:
-                    images = await self.lane.do(draw_rows, queue.generator, [row for row, _ in part], queue.options)
+                    images = await self._drawn(queue, part)
+                except asyncio.CancelledError:
+                    if not all(one.image.done() for one in part):
+                        raise
+                    continue
                 except Exception as error:
-                    for _, future in part:
-                        if not future.done():
-                            future.set_exception(error)
+                    for one in part:
+                        if not one.image.done():
+                            one.image.set_exception(error)
                     continue
                 self.drawn, self.batches = self.drawn + len(part), self.batches + 1
-                for (_, future), image in zip(part, images, strict=True):
-                    if not future.done():
-                        future.set_result(image)
+                for one, image in zip(part, images, strict=True):
+                    if one.image.done():
+                        continue
+                    if isinstance(image, UserError):
+                        one.image.set_exception(image)
+                    else:
+                        one.image.set_result(image)
         finally:
             queue.running = False
             self._queues.pop(key, None)
+
+    async def _drawn(self, queue: _Queue, part: Sequence[_Wanted]) -> list[NDArray[np.uint8] | UserError]:
+        """The images of a batch, for as long as anybody waits for one of them."""
+        seconds = max(one.until for one in part) - time.monotonic()
+        rows = [one.row for one in part]
+        work = asyncio.ensure_future(self.lane.within(seconds, draw_each, queue.generator, rows, queue.options))
+
+        def left(_: object) -> None:
+            if all(one.image.done() for one in part):
+                work.cancel()
+
+        for one in part:
+            one.image.add_done_callback(left)
+        return await work
 
 
 def asked_options(options: Mapping[str, Any]) -> dict[str, float | str]:

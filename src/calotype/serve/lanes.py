@@ -1,4 +1,4 @@
-"""Where models compute: a thread for what is quick and one for what is not, each with a queue that ends somewhere."""
+"""Where models compute: threads for what is quick, for what takes many passes and for what takes its time; each queue ends somewhere."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _LOCAL = threading.local()
+GONE = 499  # the status where who asked has gone
 
 
 class Lane:
@@ -42,10 +43,12 @@ class Lane:
         """The same with another limit of time."""
         self.require_room()
         self.waiting += 1
+        gone = threading.Event()
         try:
             until = time.monotonic() + seconds
-            return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: self._timed(until, work, *args, **kwargs))
+            return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: self._timed(until, gone, work, *args, **kwargs))
         finally:
+            gone.set()
             self.waiting -= 1
 
     def require_room(self) -> None:
@@ -53,9 +56,9 @@ class Lane:
         if self.waiting >= self.most:
             raise FullError("too many requests wait: come again", self.waiting * self.spent)
 
-    def _timed(self, until: float, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    def _timed(self, until: float, gone: threading.Event, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         start = time.monotonic()
-        _LOCAL.until, _LOCAL.ended = until, self.ended
+        _LOCAL.until, _LOCAL.ended, _LOCAL.gone = until, self.ended, gone
         try:
             in_time()
             return work(*args, **kwargs)
@@ -69,16 +72,20 @@ class Lane:
 
 
 class Lanes:
-    """One lane for what is answered at once (samples, moves among latents, classes) and one for what takes its time."""
+    """A lane for what is answered at once (samples, moves among latents, classes), one for the same of models that take many passes, and
+    one for what takes its time.
+    """
 
     def __init__(self, most: int, seconds: float) -> None:
-        self.quick, self.slow = Lane("quick", most, seconds), Lane("slow", max(1, most // 8), seconds)
+        self.quick, self.many = Lane("quick", most, seconds), Lane("many", most, seconds)
+        self.slow = Lane("slow", max(1, most // 8), seconds)
+        self.all = self.quick, self.many, self.slow
 
     def close(self) -> None:
         """End both, and the work that is being done."""
-        for lane in (self.quick, self.slow):
+        for lane in self.all:
             lane.ended.set()
-        for lane in (self.quick, self.slow):
+        for lane in self.all:
             lane.close()
 
 
@@ -87,5 +94,12 @@ def in_time(*_: object) -> None:
     until = getattr(_LOCAL, "until", None)
     if until is not None and _LOCAL.ended.is_set():
         raise Refusal(503, "the service ends")
+    if until is not None and _LOCAL.gone.is_set():
+        raise Refusal(GONE, "nobody waits for it any more")
     if until is not None and time.monotonic() > until:
-        raise Refusal(503, "it took longer than a request may: ask for less, or make a job of it", headers={"Retry-After": "5"})
+        raise late()
+
+
+def late() -> Refusal:
+    """What a request is told that has had its time."""
+    return Refusal(503, "it took longer than a request may: ask for less, or make a job of it", headers={"Retry-After": "5"})

@@ -1,4 +1,4 @@
-"""What models do with a request, free of HTTP: routes, jobs and the gallery all call `perform`.
+"""What models do with a request, free of HTTP: routes, jobs and the gallery all call `made`.
 
 The same body gives the same pixels, whoever asks and whatever else is asked at the time.
 """
@@ -9,34 +9,26 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from calotype.serve import requests
 from calotype.serve.answers import Made
 from calotype.serve.images import png
 from calotype.serve.options import require_steps
 from calotype.serve.refusal import Refusal
 from calotype.serve.requests import Asked, EndRequest, ExploreRequest, InterpolateRequest, SampleRequest
 from calotype.serve.settings import Settings
-from calotype.serve.shelf import Held, Shelf
+from calotype.serve.shelf import Held
 
 if TYPE_CHECKING:
     from calotype.serve.batching import Row
     from calotype.tasks.sample import Generator
 
 
-def perform(shelf: Shelf, ability: str, model_id: str, body: dict[str, Any], limits: Settings | None = None) -> dict[str, Any]:
-    """What a model answers to the body of a request, as JSON has it; it computes in this thread.
+def made(held: Held, ability: str, asked: Asked, limits: Settings) -> Made:
+    """What a model answers to a request; it computes in this thread.
 
     Raises:
-        Refusal: 404 for an id that is none, 422 for a body that does not fit, 413 for images that are too large.
+        Refusal: 400 for more than may be asked for, 413 for images that are too large.
         UserError: for what the model does not take.
     """
-    held = shelf[model_id]
-    held.require(ability)
-    return made(held, ability, requests.parsed(ability, body), limits or Settings()).as_json()
-
-
-def made(held: Held, ability: str, asked: Asked, limits: Settings) -> Made:
-    """The same of a request that was parsed already."""
     from calotype.serve import working
 
     work: dict[str, Callable[[Held, Any, Settings], Made]] = {

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
@@ -13,6 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from calotype.serve import performing
 from calotype.serve.answers import Made
 from calotype.serve.images import text_of
+from calotype.serve.lanes import GONE, Lane
 from calotype.serve.refusal import Refusal
 from calotype.serve.requests import REQUESTS, Asked, GenerationRequest, ImageRequest, SampleRequest
 from calotype.serve.shelf import Held
@@ -20,6 +22,8 @@ from calotype.serve.state import State
 
 if TYPE_CHECKING:
     from calotype.serve.exploring import Move
+
+T = TypeVar("T")
 
 QUICK = ("explore", "interpolate", "classify")  # what is answered at once; all else but samples takes its time
 _SAYS = {
@@ -49,7 +53,7 @@ def router(state: State) -> APIRouter:
     async def sample(id: str, asked: SampleRequest, request: Request) -> Any:
         """Draw images. The same seed, number, class and options give the same image, whatever else is drawn at the time."""
         held = await opened(state, id, "sample")
-        return await shown(state, request, held, "sample", asked, await sampled(state, held, asked))
+        return await shown(state, request, held, "sample", asked, await while_there(request, sampled(state, held, asked)))
 
     @routes.get("/models/{id}/directions")
     async def directions(id: str) -> dict[str, Any]:
@@ -73,15 +77,16 @@ def router(state: State) -> APIRouter:
         return await state.lanes.slow.do(found)
 
     @routes.post("/images/generations")
-    async def generations(asked: GenerationRequest) -> dict[str, Any]:
+    async def generations(asked: GenerationRequest, request: Request) -> dict[str, Any]:
         """Draw images as other services take it: the prompt is the name of a class, or empty."""
         held = await run_in_threadpool(lambda: _named(state, asked.model))
-        generator = await state.lanes.quick.do(held.generator)
+        generator = await _lane(state, held).do(held.generator)
         size = f"{generator.spec.size}x{generator.spec.size}"
         if asked.size not in (None, "auto", size):
             raise Refusal(400, f"`size`: this model makes images of {size}", "size", f"{size}, auto")
         seed = secrets.randbits(48) if asked.seed is None else asked.seed
-        made = await sampled(state, held, SampleRequest(n=asked.n, seed=seed, label=asked.prompt.strip() or None))
+        wanted = SampleRequest(n=asked.n, seed=seed, label=asked.prompt.strip() or None)
+        made = await while_there(request, sampled(state, held, wanted))
         data = [{"b64_json": text_of(file), "seed": seed, "index": index} for index, file in enumerate(made.files)]
         return {"created": int(time.time()), "data": data}
 
@@ -101,7 +106,35 @@ ONCE = 5  # times as long as a request may take is what is done once for all of 
 
 
 async def _directions(state: State, held: Held) -> tuple[Move, ...]:
-    return await state.lanes.slow.within(ONCE * state.settings.max_seconds, held.directions)
+    """What the codes of a model can be moved along: looked for in the slow lane once, to the end, for others will ask as well."""
+    if held.known is not None:
+        return held.known
+    work = asyncio.ensure_future(state.lanes.slow.within(ONCE * state.settings.max_seconds, held.directions))
+    work.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return await asyncio.shield(work)
+
+
+def _lane(state: State, held: Held) -> Lane:
+    """Where a model draws."""
+    return state.lanes.quick if held.one_pass else state.lanes.many
+
+
+async def while_there(request: Request, doing: Coroutine[Any, Any, T]) -> T:
+    """What is done for a request, which ends when who asked has gone."""
+
+    async def left() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    work, gone = asyncio.ensure_future(doing), asyncio.ensure_future(left())
+    try:
+        await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            raise Refusal(GONE, "who asked has gone")
+        return work.result()
+    finally:
+        work.cancel()
+        gone.cancel()
 
 
 def _route(state: State, ability: str) -> Callable[..., Awaitable[Any]]:
@@ -109,7 +142,7 @@ def _route(state: State, ability: str) -> Callable[..., Awaitable[Any]]:
 
     async def answer(id: str, asked: Any, request: Request) -> Any:
         held = await opened(state, id, ability)
-        return await shown(state, request, held, ability, asked, await answered(state, held, ability, asked))
+        return await shown(state, request, held, ability, asked, await while_there(request, answered(state, held, ability, asked)))
 
     answer.__name__ = ability
     answer.__annotations__["asked"] = REQUESTS[ability]
@@ -122,7 +155,7 @@ async def answered(state: State, held: Held, ability: str, asked: Asked) -> Made
         return await sampled(state, held, asked)
     if getattr(asked, "moves", None):
         await _directions(state, held)
-    lane = state.lanes.quick if ability in QUICK else state.lanes.slow
+    lane = state.lanes.slow if ability not in QUICK else state.lanes.quick if ability == "classify" else _lane(state, held)
     return await lane.do(performing.made, held, ability, asked, state.settings)
 
 
@@ -130,9 +163,10 @@ async def sampled(state: State, held: Held, asked: SampleRequest) -> Made:
     """Images that are drawn together with those of other requests."""
     from calotype.serve.batching import asked_options
 
-    generator = await state.lanes.quick.do(held.generator)
+    lane = _lane(state, held)
+    generator = await lane.do(held.generator)
     rows = performing.rows_of(generator, asked, state.settings)
-    drawn = await state.batcher.draw(generator, rows, asked_options(asked.options))
+    drawn = await state.batcher(lane).draw(generator, rows, asked_options(asked.options))
     return await run_in_threadpool(performing.sampled, generator, rows, drawn, asked)
 
 

@@ -21,6 +21,7 @@ from calotype.serve.settings import Settings
 COOKIE = "calotype_session"
 OPEN = ("/health", "/sign-in")  # that need no token: whether it lives is no secret, nor how one shows it
 OPEN_BELOW = "/static/"  # what pages are made of holds nothing private
+FIELDS = 16  # of an address with a token
 SIGN_IN = "/sign-in"  # where a browser without it is sent
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; font-src 'self'; "
@@ -151,14 +152,17 @@ class Guard:
         """The token in the address, where a person opens the page with it."""
         if scope["method"] != "GET" or b"token=" not in scope.get("query_string", b""):
             return None
-        given = parse_qs(scope["query_string"].decode("latin-1"), max_num_fields=16).get("token")
+        try:
+            given = parse_qs(scope["query_string"].decode("latin-1"), max_num_fields=FIELDS).get("token")
+        except ValueError:
+            raise Refusal(400, f"an address with a token has {FIELDS} fields at most", "token", f"up to {FIELDS} fields") from None
         return given[0] if given else None
 
     async def _enter(self, token: str, scope: Scope, send: Send) -> None:
         """Leave a cookie in place of a token that is right, and the address without it."""
         if not hmac.compare_digest(token.encode("utf-8", "replace"), self._token):
             raise Refusal(401, "that is not the token of this service", "token", headers={"WWW-Authenticate": "Bearer"})
-        query = parse_qs(scope["query_string"].decode("latin-1"), max_num_fields=16)
+        query = parse_qs(scope["query_string"].decode("latin-1"), max_num_fields=FIELDS)
         rest = urlencode({name: values for name, values in query.items() if name != "token"}, doseq=True)
         place = _own(scope["path"]) + (f"?{rest}" if rest else "")
         secure = "; Secure" * ("https" in (scope.get("scheme"), *headers_of(scope, b"x-forwarded-proto")))  # as a proxy in front says

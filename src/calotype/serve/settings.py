@@ -34,6 +34,7 @@ class Settings:
     names: tuple[str, ...] = ()  # host names by which the service is reached besides its address, as behind a reverse proxy
     token: str = ""  # that every request has to show; empty on loopback alone
     device: str = "auto"
+    opened: int = 8  # models in memory at once; those that are being used besides
     max_body: int = 32 << 20  # bytes of a request
     max_pixels: int = 16 << 20  # of an image that is given, and of one that is made
     max_images: int = 64  # that are asked for at once

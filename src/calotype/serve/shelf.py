@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakValueDictionary
 
 from calotype.errors import UserError, printable
 from calotype.serve.options import USUAL, NoiseOptions, PriorOptions, schema_of
@@ -24,6 +25,31 @@ T = TypeVar("T")
 
 ABILITIES = ("sample", "explore", "interpolate", "complete", "restore", "upscale", "colorize", "translate", "classify", "detect")
 DETECTOR = "detector.safetensors"
+OPENED = 8  # models in memory
+
+
+class Memory:
+    """Holds the models that were asked last, up to a number; others go as soon as nobody uses them."""
+
+    def __init__(self, most: int = OPENED) -> None:
+        self.most = most
+        self._held: OrderedDict[tuple[int, str], Any] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def hold(self, owner: Held, what: str, opened: Any) -> None:
+        """Hold what is being asked, in the place of what has not been for longest."""
+        key = id(owner), what
+        with self._lock:
+            self._held[key] = opened
+            self._held.move_to_end(key)
+            while len(self._held) > self.most:
+                self._held.popitem(last=False)
+
+    def forget(self, owner: Held) -> None:
+        """Hold nothing more of an owner."""
+        with self._lock:
+            for key in [key for key in self._held if key[0] == id(owner)]:
+                del self._held[key]
 
 
 @dataclass
@@ -36,8 +62,11 @@ class Held:
     facts: dict[str, Any]
     abilities: tuple[str, ...]
     device: str = "auto"
+    one_pass: bool = True  # whether one pass of a network makes its images
+    memory: Memory = field(default_factory=Memory)
+    known: tuple[Move, ...] | None = None  # directions, once they were looked for
     _locks: dict[str, threading.Lock] = field(default_factory=lambda: defaultdict(threading.Lock))
-    _opened: dict[str, Any] = field(default_factory=dict)
+    _opened: WeakValueDictionary[str, Any] = field(default_factory=WeakValueDictionary)  # who draws with one keeps it
 
     def require(self, ability: str) -> None:
         """Raise `Refusal` (400) where the model cannot do something."""
@@ -52,22 +81,17 @@ class Held:
     def directions(self) -> tuple[Move, ...]:
         """What its codes can be moved along, found once: by a model of its own, for it is looked into by hooks."""
 
-        def found() -> tuple[Move, ...]:
-            from calotype.serve.exploring import directions
+        from calotype.serve.exploring import directions
 
-            return directions(self._loaded())
-
-        return self._once("directions", found)
+        with self._locks["directions"]:
+            if self.known is None:
+                self.known = directions(self._loaded())
+            return self.known
 
     def _loaded(self) -> Generator:
-        from calotype.serve.lanes import in_time
         from calotype.tasks.sample import load
 
-        generator = load(self.path, self.device)
-        for part in generator.model.modules():
-            if next(part.children(), None) is None:
-                part.register_forward_pre_hook(in_time)
-        return generator
+        return _stoppable(load(self.path, self.device))
 
     def classifier(self) -> TrainedClassifier:
         """The model, ready to be asked what images show."""
@@ -75,7 +99,9 @@ class Held:
         def opened() -> TrainedClassifier:
             from calotype.tasks.classify import open_classifier
 
-            return open_classifier(self.path, self.device)
+            trained = open_classifier(self.path, self.device)
+            _stoppable(trained.generator)
+            return trained
 
         return self._once("classifier", opened)
 
@@ -91,17 +117,28 @@ class Held:
 
     def _once(self, what: str, opened: Callable[[], T]) -> T:
         with self._locks[what]:  # of its own: who draws does not wait for directions
-            if what not in self._opened:
-                self._opened[what] = opened()
-            found: T = self._opened[what]
+            found: T | None = self._opened.get(what)
+            if found is None:
+                found = self._opened[what] = opened()
+            self.memory.hold(self, what, found)
             return found
+
+
+def _stoppable(generator: Generator) -> Generator:
+    """A model that looks at the clock between its layers."""
+    from calotype.serve.lanes import in_time
+
+    for part in generator.model.modules():
+        if next(part.children(), None) is None:
+            part.register_forward_pre_hook(in_time)
+    return generator
 
 
 class Shelf:
     """All models, in the order in which they were named. They are looked at by `fill`, which takes as long as importing torch does."""
 
-    def __init__(self, paths: tuple[Path, ...] = (), device: str = "auto") -> None:
-        self.paths, self.device = paths, device
+    def __init__(self, paths: tuple[Path, ...] = (), device: str = "auto", opened: int = OPENED) -> None:
+        self.paths, self.device, self.memory = paths, device, Memory(opened)
         self.problem: Exception | None = None
         self._held: dict[str, Held] = {}
         self._filled, self._lock = threading.Event(), threading.Lock()
@@ -133,13 +170,16 @@ class Shelf:
             while held.id in self._held:
                 number += 1
                 held.id = f"{own}-{number}"
+            held.memory = self.memory
             self._held[held.id] = held
         return held
 
     def remove(self, id: str) -> None:
         """Take one from the shelf."""
         with self._lock:
-            self._held.pop(id, None)
+            held = self._held.pop(id, None)
+        if held is not None:
+            self.memory.forget(held)
 
     @property
     def models(self) -> list[Held]:
@@ -169,6 +209,7 @@ class Shelf:
 
 def look_at(path: Path, device: str = "auto") -> Held:
     """What a model is, without its weights. Raises `UserError` for what is no model."""
+    from calotype.capabilities import HasDecoder
     from calotype.files import name_of, sha256
     from calotype.models import MODELS, stored
 
@@ -199,7 +240,9 @@ def look_at(path: Path, device: str = "auto") -> Held:
     }
     able, options = abilities_of(kind, spec), schema_of(kind.sampling, found.config)
     facts |= {"prior": bool(kind.draws and not kind.from_source), "task_options": _task_options(kind, spec, able, options)}
-    return _held(path, name, weights, facts, able, options, device)
+    held = _held(path, name, weights, facts, able, options, device)
+    held.one_pass = _has(kind, HasDecoder)
+    return held
 
 
 def _task_options(kind: Any, spec: Any, able: tuple[str, ...], options: dict[str, Any]) -> dict[str, Any]:

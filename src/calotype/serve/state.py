@@ -12,7 +12,7 @@ from calotype.serve.counts import Counts
 from calotype.serve.events import Streams
 from calotype.serve.gallery import Gallery
 from calotype.serve.jobs import JobQueue
-from calotype.serve.lanes import Lanes
+from calotype.serve.lanes import Lane, Lanes
 from calotype.serve.runs import Runs
 from calotype.serve.settings import Settings
 from calotype.serve.shelf import Shelf
@@ -39,13 +39,10 @@ class State:
     runs: Runs = field(init=False)  # those of a folder
     streams: Streams = field(init=False)  # of events
 
-    _batcher: Batcher | None = None
+    batchers: dict[str, Batcher] = field(default_factory=dict)  # by the names of lanes, as they are needed
 
-    @property
-    def batcher(self) -> Batcher:
-        """Samples of several requests drawn together."""
-        if self._batcher is None:
-            from calotype.serve.batching import Batcher
+    def batcher(self, lane: Lane) -> Batcher:
+        """Samples of several requests drawn together in a lane."""
+        from calotype.serve.batching import Batcher
 
-            self._batcher = Batcher(self.lanes.quick)
-        return self._batcher
+        return self.batchers.setdefault(lane.name, Batcher(lane))

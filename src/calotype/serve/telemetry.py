@@ -87,13 +87,13 @@ def router(state: State) -> APIRouter:
     @routes.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
     async def metrics() -> Response:
         """Numbers for Prometheus."""
-        lanes, ready = (state.lanes.quick, state.lanes.slow), state.shelf.ready
+        lanes, batchers, ready = state.lanes.all, state.batchers.values(), state.shelf.ready
         gauges = {f"{lane.name}_waiting": (f"requests in the {lane.name} lane", float(lane.waiting)) for lane in lanes}
         gauges["models"] = "models on the shelf", float(len(state.shelf.models)) if ready else 0.0
         gauges |= await run_in_threadpool(keeping.gauges, state)
         totals = {
-            "images_drawn_total": ("images that were drawn in batches", float(state.batcher.drawn) if ready else 0.0),
-            "batches_total": ("batches that they were drawn in", float(state.batcher.batches) if ready else 0.0),
+            "images_drawn_total": ("images that were drawn in batches", float(sum(one.drawn for one in batchers))),
+            "batches_total": ("batches that they were drawn in", float(sum(one.batches for one in batchers))),
         }
         return Response(state.counts.text(gauges, totals), media_type=PROMETHEUS)
 
