@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from calotype.errors import DamagedError, UserError
+from calotype.serve.job_requests import MOST_IMAGES
 from calotype.serve.job_store import JobStore, QueuedJob
 from calotype.serve.jobs import JobQueue
 from calotype.serve.refusal import Refusal
-from calotype.serve.worker import Perform, WorkerProcess
+from calotype.serve.work import PIXELS
+from calotype.serve.worker import LONGEST, Perform, WorkerProcess
 from tests.serve.pieces import perform
 
 SOON = 120.0
@@ -242,3 +244,18 @@ def test_a_job_that_goes_back_to_the_queue_while_it_is_cancelled_is_cancelled(
     job = queue.submit("die", {"tally": str(tmp_path / "a"), "times": 1})
     assert queue.wait(job.id, SOON).state == "cancelled"
     assert not queue._cancelled
+
+
+def test_a_worker_ends_when_the_service_says_so_and_not_by_a_ctrl_c(queue: JobQueue) -> None:
+    job = queue.submit("sleep", {"seconds": 1})
+    until(lambda: running(queue, job.id))
+    pid = queue.pids()[0]
+    os.kill(pid, signal.SIGINT)
+    assert queue.wait(job.id, SOON).attempts == 1
+    assert queue.get(job.id).state == "done"
+    assert queue.pids() == [pid]
+
+
+def test_noise_of_as_many_pixels_as_a_job_may_draw_fits_a_line() -> None:
+    each = (LONGEST - PIXELS * 3 * 4 / 3) / MOST_IMAGES  # bytes that are left for what each image says of itself
+    assert each > 4096

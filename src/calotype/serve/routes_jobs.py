@@ -113,12 +113,17 @@ async def _payload(state: State, asked: JobRequest) -> dict[str, Any]:
     if asked.kind == "sample":
         assert asked.model is not None
         held, many = await opened(state, asked.model, "sample"), _valid(ManySamplesRequest, asked.request)
-        return {"request": many.model_dump(), "path": str(held.path), "device": state.settings.device}
+        return {"request": many.model_dump(), "path": str(held.path), "sha256": held.facts["sha256"], "device": state.settings.device}
     if asked.kind in PICTURES:
         assert asked.model is not None
         held, body = await opened(state, asked.model, asked.kind), parsed(asked.kind, asked.request).model_dump(by_alias=True)
         await run_in_threadpool(_require_files, body)
-        place = {"path": str(held.path), "device": state.settings.device, "max_pixels": state.settings.max_pixels}
+        place = {
+            "path": str(held.path),
+            "sha256": held.facts["sha256"],
+            "device": state.settings.device,
+            "max_pixels": state.settings.max_pixels,
+        }
         return {"ability": asked.kind, "request": body, **place}
     facts = {"device": state.settings.device, "page": str(await run_in_threadpool(_place, state))}
     if asked.kind == "compare":
@@ -130,7 +135,8 @@ async def _payload(state: State, asked: JobRequest) -> dict[str, Any]:
         path = (await run_in_threadpool(state.runs.run, asked.run)).folder
     else:
         assert asked.model is not None
-        path = (await run_in_threadpool(lambda: state.shelf[str(asked.model)])).path
+        held = await run_in_threadpool(lambda: state.shelf[str(asked.model)])
+        path, facts = held.path, facts | {"sha256": held.facts["sha256"]}
     return {"request": judged.model_dump(), "path": str(path), **facts}
 
 
