@@ -210,6 +210,7 @@ class JobQueue:
         while not self._stopping:
             with suppress(sqlite3.Error):
                 self._store.end(job.id, "failed", error=_said(f"the service could not see to it ({printable(why)})"))
+                self._cancelled.discard(job.id)
                 return
             time.sleep(1)
 
