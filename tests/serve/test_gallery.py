@@ -12,7 +12,8 @@ import pytest
 
 from calotype.errors import DamagedError
 from calotype.serve.gallery import Gallery
-from calotype.serve.refusal import ConflictError, UnknownError
+from calotype.serve.refusal import ConflictError, Refusal, UnknownError
+from calotype.serve.routes_jobs import _require_files
 from calotype.serve.settings import Settings
 from calotype.serve.shelf import look_at
 from calotype.serve.state import State
@@ -182,3 +183,25 @@ def test_what_a_kill_left_half_done_is_swept(served: Service, tmp_path: Path) ->
     (tmp_path / "gallery.sqlite3").write_bytes(b"none")
     with pytest.raises(DamagedError):
         Gallery(tmp_path)
+
+
+def test_lists_leave_the_images_of_requests_on_the_disk(served: Service, tmp_path: Path) -> None:
+    held = look_at(served[1].shelf[model_of(served)].path)
+    file = base64.b64decode(served[0].post(f"/v1/models/{model_of(served)}/sample", json={}).json()["images"][0]["image"])
+    gallery = Gallery(tmp_path)
+    id = gallery.keep(held, "restore", {"image": "A" * 1000, "seed": 1}, [file])[0]
+    assert gallery.newest(1)[0].request["body"] == {"image": None, "seed": 1}
+    assert gallery.get(id).request["body"] == {"image": "A" * 1000, "seed": 1}
+    gallery._db.execute("ALTER TABLE pictures DROP COLUMN brief")  # as an earlier version kept them
+    gallery.close()
+    gallery = Gallery(tmp_path)
+    assert gallery.newest(1)[0].request["body"] == {"image": None, "seed": 1}
+    gallery.close()
+
+
+def test_an_upload_that_is_no_picture_is_refused_before_it_waits() -> None:
+    picture = base64.b64encode(b"\x89PNG\r\n\x1a\n").decode()
+    _require_files({"image": picture, "mask": picture, "seed": 0})
+    with pytest.raises(Refusal) as caught:
+        _require_files({"image": picture, "mask": "QUJD"})
+    assert (caught.value.status, caught.value.field) == (415, "mask")

@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from calotype.errors import DamagedError, UserError
+from calotype.serve.job_requests import MOST_IMAGES
 from calotype.serve.job_store import JobStore, QueuedJob
 from calotype.serve.jobs import JobQueue
 from calotype.serve.refusal import Refusal
-from calotype.serve.worker import Perform, WorkerProcess
+from calotype.serve.work import PIXELS
+from calotype.serve.worker import LONGEST, Perform, WorkerProcess
 from tests.serve.pieces import perform
 
 SOON = 120.0
@@ -210,3 +212,50 @@ def test_old_jobs_are_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         assert not store.end(job.id, "failed")
     assert [job.request["n"] for job in store.newest(9)] == [5, 4, 3, 2]
     store.close()
+
+
+def test_uploads_are_read_by_whoever_works_on_them_alone_and_go_with_the_end(tmp_path: Path) -> None:
+    store = JobStore(tmp_path / "jobs.sqlite3")
+    upload, page = {"image": "A" * 100_000}, {"page": "x.html"}
+    jobs = [store.add("restore", {}, given, 9) for given in (upload, page, upload)]
+    ids = [job.id for job in jobs if job is not None]
+    assert [job.payload for job in (*store.newest(9), *(store.get(id) for id in ids)) if job] == [{}] * 6
+    claimed = store.claim()
+    assert claimed is not None
+    assert claimed.payload == store.payload(ids[0]) == upload
+    assert store.end(ids[0], "done", result={})
+    assert store.end(ids[1], "done", result={})
+    assert store.cancel_waiting(ids[2])
+    assert [store.payload(id) for id in ids] == [{}, page, {}]
+    assert store.done("restore", page) is not None
+    store.close()
+
+
+def test_a_job_that_goes_back_to_the_queue_while_it_is_cancelled_is_cancelled(
+    queue: JobQueue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requeue = queue._store.requeue
+
+    def meanwhile(job: str, *, uncounted: bool = False) -> None:
+        queue.cancel(job)
+        requeue(job, uncounted=uncounted)
+
+    monkeypatch.setattr(queue._store, "requeue", meanwhile)
+    job = queue.submit("die", {"tally": str(tmp_path / "a"), "times": 1})
+    assert queue.wait(job.id, SOON).state == "cancelled"
+    assert not queue._cancelled
+
+
+def test_a_worker_ends_when_the_service_says_so_and_not_by_a_ctrl_c(queue: JobQueue) -> None:
+    job = queue.submit("sleep", {"seconds": 1})
+    until(lambda: running(queue, job.id))
+    pid = queue.pids()[0]
+    os.kill(pid, signal.SIGINT)
+    assert queue.wait(job.id, SOON).attempts == 1
+    assert queue.get(job.id).state == "done"
+    assert queue.pids() == [pid]
+
+
+def test_noise_of_as_many_pixels_as_a_job_may_draw_fits_a_line() -> None:
+    each = (LONGEST - PIXELS * 3 * 4 / 3) / MOST_IMAGES  # bytes that are left for what each image says of itself
+    assert each > 4096

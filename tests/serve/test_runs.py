@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
 import shutil
 import signal
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +20,15 @@ import pytest
 from calotype.engine.log import Log
 from calotype.errors import SettingError
 from calotype.serve.events import RunFollower, ServerEvent, Streams
-from calotype.serve.refusal import FullError, UnknownError
+from calotype.serve.processes import born
+from calotype.serve.refusal import ConflictError, FullError, UnknownError
 from calotype.serve.run_files import seconds_left, thinned
 from calotype.serve.settings import Settings
 from calotype.serve.sources import Sources
 from calotype.serve.state import State
-from calotype.serve.trainings import Trainings
+from calotype.serve.trainings import SLACK, TrainingProcess, Trainings
 from calotype.serve.wanted import configuration
+from calotype.serve.work import perform
 from tests.serve.on_a_socket import service, tiny_run, until
 
 SMALL = {"model.generator.width": 8, "model.discriminator.width": 8, "train.batch": 8, "train.threads": 1, "log.every": 1, "log.grid": 4}
@@ -257,6 +263,59 @@ def test_a_process_that_failed_or_was_killed_is_told(served: Service, monkeypatc
     (folder / "config.json").write_text(before)
     trainings.forget(run["id"])
     assert client.get(f"/v1/runs/{run['id']}").json()["state"] == "finished"
+
+
+def test_a_training_that_takes_too_long_is_told_to_end_and_yields_to_the_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("calotype.serve.trainings.command", lambda *words: [sys.executable, "-c", "import time; time.sleep(60)"])
+    trainings = Trainings(tmp_path / "trainings", 1, minutes=1.0)
+    run = tmp_path / "run"
+    run.mkdir()
+    begun = trainings.begin("a" * 12, run, {})
+    assert os.getpriority(os.PRIO_PROCESS, begun.pid) > os.getpriority(os.PRIO_PROCESS, 0)
+    trainings.end_overdue()
+    assert begun.alive
+    late = replace(begun, started=begun.started - 60 - SLACK)
+    monkeypatch.setitem(trainings._known, "a" * 12, late)
+    trainings.end_overdue()
+    until(lambda: not begun.alive)
+    assert trainings.known()["a" * 12].stopping
+    trainings.close()
+    (trainings.folder / "stray.out").write_text("")
+    assert Trainings(trainings.folder, 1).known()
+    assert not (trainings.folder / "stray.out").exists()
+    run.rmdir()
+    assert not Trainings(trainings.folder, 1).known()
+    assert not list(trainings.folder.iterdir())
+
+
+def test_a_folder_that_cannot_be_written_is_said_without_its_place(served: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> Any:
+        raise OSError(errno.ENOSPC, "No space left on device", "/secret")
+
+    client, state = served
+    monkeypatch.setattr(state.runs.trainings, "require_room", lambda: None)
+    monkeypatch.setattr(state.runs.trainings, "begin", full)
+    answer = client.post("/v1/runs", json={"recipe": "gan", "source": "mnist5k", "settings": SMALL, "minutes": 1.0})
+    assert answer.status_code == 400
+    assert "No space left" in answer.json()["error"]["message"]
+    assert "secret" not in answer.text
+
+
+def test_a_run_that_goes_on_is_off_the_shelf_and_its_weights_are_checked_in_a_job(served: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    client, state = served
+    run = the_run(served)
+    held = state.shelf[run["model"]]
+    job = {"request": {"n": 1}, "path": str(held.path), "sha256": held.facts["sha256"], "device": "cpu"}
+    assert perform("sample", job, lambda *_: None)["images"]
+    with pytest.raises(ConflictError, match="other weights"):
+        perform("sample", job | {"sha256": "0" * 64}, lambda *_: None)
+    state.runs._unshelve(held.path)
+    assert held.id not in [one.id for one in state.shelf.models]
+    assert client.get(f"/v1/runs/{run['id']}").json()["model"] == held.id
+    own = TrainingProcess(str(held.path), os.getpid(), born(os.getpid()), time.time() + 1)
+    monkeypatch.setitem(state.runs.trainings._known, run["id"], own)
+    assert client.get(f"/v1/runs/{run['id']}").json()["model"] is None
+    assert held.id not in [one.id for one in state.shelf.models]
 
 
 class FakeRuns:

@@ -33,7 +33,8 @@ CREATE TABLE IF NOT EXISTS pictures (
     made REAL NOT NULL,
     bytes INTEGER NOT NULL,
     facts TEXT NOT NULL,
-    request TEXT NOT NULL
+    request TEXT NOT NULL,
+    brief TEXT
 );
 """
 _ID = re.compile(r"[0-9a-f]{16}")
@@ -49,10 +50,9 @@ class GalleryItem:
     facts: dict[str, Any]  # width, height, model_name, recipe, weights, seed, index, label, provenance
     request: dict[str, Any]  # ability, model, body, index: which image of the answer it is
 
-    def public(self, *, whole: bool = True) -> dict[str, Any]:
-        """What a client is told of it; the images in its request only in the ``whole``."""
-        request = self.request if whole else self.request | {"body": _brief(self.request["body"])}
-        return {"id": self.id, "made": iso(self.made), **self.facts, "request": request}
+    def public(self) -> dict[str, Any]:
+        """What a client is told of it."""
+        return {"id": self.id, "made": iso(self.made), **self.facts, "request": self.request}
 
 
 class Gallery:
@@ -74,6 +74,7 @@ class Gallery:
         self.folder, self.most_bytes, self.most = folder, most_bytes, most
         self._lock = threading.RLock()
         self._db = connect(folder / "gallery.sqlite3", _TABLE)
+        self._abridge()
         self._sweep()
 
     def keep(
@@ -98,7 +99,7 @@ class Gallery:
                 for place, row in zip(chosen, rows, strict=True):
                     written.append(self._place(row[0]))
                     write_atomic(written[-1], lambda stream, place=place: stream.write(files[place]))  # type: ignore[misc]
-                    db.execute("INSERT INTO pictures (id, made, bytes, facts, request) VALUES (?, ?, ?, ?, ?)", row)
+                    db.execute("INSERT INTO pictures (id, made, bytes, facts, request, brief) VALUES (?, ?, ?, ?, ?, ?)", row)
         except BaseException:
             for path in written:
                 path.unlink(missing_ok=True)
@@ -110,13 +111,17 @@ class Gallery:
         with self._lock:
             row = self._db.execute("SELECT number, id, made, facts, request FROM pictures WHERE id = ?", (id,)).fetchone()
         if row is None:
-            raise UnknownError("there is no such picture: GET /v1/gallery lists them")
+            raise _unknown()
         return _item(row)
 
     def newest(self, count: int, before: str | None = None) -> list[GalleryItem]:
-        """The pictures that were kept last, the newest first, or those kept before another one. Raises `UnknownError`."""
-        number = 2**62 if before is None else self.get(before).number
-        query = "SELECT number, id, made, facts, request FROM pictures WHERE number < ? ORDER BY number DESC LIMIT ?"
+        """The pictures that were kept last, the newest first, or those kept before another one, without the images in their requests.
+
+        Raises:
+            UnknownError: where there is no such other one.
+        """
+        number = 2**62 if before is None else self._number(before)
+        query = "SELECT number, id, made, facts, brief FROM pictures WHERE number < ? ORDER BY number DESC LIMIT ?"
         with self._lock:
             rows = self._db.execute(query, (number, count)).fetchall()
         return [_item(row) for row in rows]
@@ -129,7 +134,8 @@ class Gallery:
 
     def image(self, id: str) -> bytes:
         """The file of a picture. Raises `UnknownError`."""
-        place = self._place(self.get(id).id)
+        self._number(id)
+        place = self._place(id)
         try:
             with open(place, "rb", opener=not_linked) as stream:
                 return stream.read()
@@ -138,10 +144,10 @@ class Gallery:
 
     def delete(self, id: str) -> None:
         """Remove a picture. Raises `UnknownError`."""
-        own = self.get(id).id
+        self._number(id)
         with self._lock, transaction(self._db) as db:
-            db.execute("DELETE FROM pictures WHERE id = ?", (own,))
-        self._place(own).unlink(missing_ok=True)
+            db.execute("DELETE FROM pictures WHERE id = ?", (id,))
+        self._place(id).unlink(missing_ok=True)
 
     def same(self, id: str, data: bytes) -> bool:
         """Whether a picture that was made again has the very pixels of the one that is kept. Raises `UnknownError`."""
@@ -152,18 +158,36 @@ class Gallery:
         with self._lock:
             self._db.close()
 
+    def _number(self, id: str) -> int:
+        """The number of a picture. Raises `UnknownError`."""
+        with self._lock:
+            row = self._db.execute("SELECT number FROM pictures WHERE id = ?", (id,)).fetchone()
+        if row is None:
+            raise _unknown()
+        return int(row[0])
+
     def _place(self, id: str) -> Path:
         assert _ID.fullmatch(id), "ids are made here"
         return self.folder / f"{id}.png"
 
-    def _row(self, held: Held, ability: str, body: Mapping[str, Any], file: bytes, place: int) -> tuple[str, float, int, str, str]:
+    def _row(self, held: Held, ability: str, body: Mapping[str, Any], file: bytes, place: int) -> tuple[str, float, int, str, str, str]:
         """The row of a picture, with a request for it alone where its model draws each image by itself."""
         if ability == "sample":
             body, place = {**body, "n": 1, "index": body.get("index", 0) + place}, 0
-        request = json.dumps({"ability": ability, "model": held.id, "body": dict(body), "index": place})
+        asked = {"ability": ability, "model": held.id, "body": dict(body), "index": place}
+        request, brief = json.dumps(asked), json.dumps(_brief(asked))
         facts = {"model_name": held.name, "recipe": held.facts.get("recipe"), "weights": held.facts["sha256"], **_told(file)}
         said = json.dumps(facts)
-        return secrets.token_hex(8), time.time(), len(file) + len(request) + len(said), said, request
+        return secrets.token_hex(8), time.time(), len(file) + len(request) + len(said), said, request, brief
+
+    def _abridge(self) -> None:
+        """Give the pictures of an earlier version what lists show of them, one after another."""
+        with self._lock, transaction(self._db) as db:
+            if "brief" not in {row[1] for row in db.execute("PRAGMA table_info(pictures)")}:
+                db.execute("ALTER TABLE pictures ADD COLUMN brief TEXT")
+            for (number,) in db.execute("SELECT number FROM pictures WHERE brief IS NULL").fetchall():
+                (request,) = db.execute("SELECT request FROM pictures WHERE number = ?", (number,)).fetchone()
+                db.execute("UPDATE pictures SET brief = ? WHERE number = ?", (json.dumps(_brief(json.loads(request))), number))
 
     def _sweep(self) -> None:
         """Remove files that a kill left without a row, or half-written."""
@@ -210,5 +234,11 @@ def _pixels(file: bytes) -> tuple[str, tuple[int, int], bytes]:
         return picture.mode, picture.size, picture.tobytes()
 
 
-def _brief(body: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: None if isinstance(value, str) and len(value) > SHOWN else value for name, value in body.items()}
+def _brief(request: Mapping[str, Any]) -> dict[str, Any]:
+    """A request without its long texts."""
+    body = request["body"].items()
+    return {**request, "body": {name: None if isinstance(value, str) and len(value) > SHOWN else value for name, value in body}}
+
+
+def _unknown() -> UnknownError:
+    return UnknownError("there is no such picture: GET /v1/gallery lists them")

@@ -24,6 +24,7 @@ ENDED: tuple[JobState, ...] = ("done", "failed", "cancelled", "lost")
 WAITING_BYTES = 256 << 20  # of all that is sent with jobs that wait or run
 KEPT = 500  # jobs that ended, of which the oldest are forgotten first
 KEPT_BYTES = 256 << 20  # of the results of these
+SMALL = 64 << 10  # characters of a payload that is kept when its job has ended: places, and no images
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS jobs (
@@ -46,6 +47,7 @@ CREATE TABLE IF NOT EXISTS jobs (
 CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state, number);
 """
 _COLUMNS = "id, kind, request, payload, state, attempts, what, done, total, result, error, created, started, ended"
+_BRIEF = _COLUMNS.replace("payload", "'{}'")  # uploads stay on the disk until somebody works on them
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class QueuedJob:
     id: str
     kind: str
     request: dict[str, Any]  # what it is about, as a client may be told
-    payload: dict[str, Any]  # what the worker needs: paths, which no client sees, and images
+    payload: dict[str, Any]  # what the worker needs: paths, which no client sees, and images; empty but in a job that is claimed
     state: JobState
     attempts: int  # times that a worker began it
     what: str  # it is doing
@@ -132,7 +134,7 @@ class JobStore:
                 "UPDATE jobs SET state = 'running', attempts = attempts + 1, started = ?, what = '', done = 0, total = 0 WHERE id = ?",
                 (time.time(), row[0]),
             )
-            return self.get(row[0])
+            return _job(db.execute(f"SELECT {_COLUMNS} FROM jobs WHERE id = ?", (row[0],)).fetchone())
 
     def progress(self, job: str, what: str, done: int, total: int) -> None:
         """Say how far a running job has come."""
@@ -146,12 +148,14 @@ class JobStore:
                 "UPDATE jobs SET state = ?, result = ?, error = ?, ended = ? WHERE id = ? AND state IN ('queued', 'running')",
                 (state, None if result is None else _text(result), None if error is None else _text(error), time.time(), job),
             )
+            self._lighten(db, job)
             return found.rowcount == 1
 
     def cancel_waiting(self, job: str) -> bool:
         """Cancel a job that no worker has begun; False for every other."""
         with self._writing() as db:
             found = db.execute("UPDATE jobs SET state = 'cancelled', ended = ? WHERE id = ? AND state = 'queued'", (time.time(), job))
+            self._lighten(db, job)
             return found.rowcount == 1
 
     def requeue(self, job: str, *, uncounted: bool = False) -> None:
@@ -166,24 +170,32 @@ class JobStore:
         """Mark as lost what was running when the service died; returns how many those are."""
         with self._writing() as db:
             ended = (_text(error), time.time())
-            return db.execute("UPDATE jobs SET state = 'lost', error = ?, ended = ? WHERE state = 'running'", ended).rowcount
+            lost = db.execute("UPDATE jobs SET state = 'lost', error = ?, ended = ? WHERE state = 'running'", ended).rowcount
+            db.execute("UPDATE jobs SET payload = '{}' WHERE ended IS NOT NULL AND LENGTH(payload) > ?", (SMALL,))
+            return lost
 
     def get(self, job: str) -> QueuedJob | None:
-        """A job by its id."""
+        """A job by its id, without its payload."""
         with self._lock:
-            row = self._db.execute(f"SELECT {_COLUMNS} FROM jobs WHERE id = ?", (job,)).fetchone()
+            row = self._db.execute(f"SELECT {_BRIEF} FROM jobs WHERE id = ?", (job,)).fetchone()
         return None if row is None else _job(row)
+
+    def payload(self, job: str) -> dict[str, Any]:
+        """What a job was given; of one that ended only what is `SMALL`."""
+        with self._lock:
+            row = self._db.execute("SELECT payload FROM jobs WHERE id = ?", (job,)).fetchone()
+        return {} if row is None else dict(json.loads(row[0]))
 
     def done(self, kind: str, payload: Mapping[str, Any]) -> QueuedJob | None:
         """The last job of this kind and payload that was done; None where there is none."""
-        query = f"SELECT {_COLUMNS} FROM jobs WHERE kind = ? AND payload = ? AND state = 'done' ORDER BY number DESC LIMIT 1"
+        query = f"SELECT {_BRIEF} FROM jobs WHERE kind = ? AND payload = ? AND state = 'done' ORDER BY number DESC LIMIT 1"
         with self._lock:
             row = self._db.execute(query, (kind, _text(payload))).fetchone()
         return None if row is None else _job(row)
 
     def newest(self, count: int) -> list[QueuedJob]:
-        """The jobs that came last, the newest first, without their results."""
-        columns = _COLUMNS.replace("result", "NULL")
+        """The jobs that came last, the newest first, without their payloads and results."""
+        columns = _BRIEF.replace("result", "NULL")
         with self._lock:
             rows = self._db.execute(f"SELECT {columns} FROM jobs ORDER BY number DESC LIMIT ?", (count,)).fetchall()
         return [_job(row) for row in rows]
@@ -220,6 +232,10 @@ class JobStore:
     def _writing(self) -> Iterator[sqlite3.Connection]:
         with self._lock, transaction(self._db) as db:
             yield db
+
+    def _lighten(self, db: sqlite3.Connection, job: str) -> None:
+        """Drop the uploads of a job that ended."""
+        db.execute("UPDATE jobs SET payload = '{}' WHERE id = ? AND ended IS NOT NULL AND LENGTH(payload) > ?", (job, SMALL))
 
     def _prune(self, db: sqlite3.Connection) -> None:
         """Forget the oldest jobs that ended."""

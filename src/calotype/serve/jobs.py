@@ -87,6 +87,11 @@ class JobQueue:
         """A job as a client sees it. Raises `UnknownError`."""
         return self.get(job).public(self._store.position(job))
 
+    def page(self, job: str) -> str:
+        """Where a job puts its page; empty for one that makes none. Raises `UnknownError`."""
+        self.get(job)
+        return str(self._store.payload(job).get("page", ""))
+
     def done(self, kind: str, payload: Mapping[str, Any]) -> QueuedJob | None:
         """The last job of this kind and payload that was done and is not forgotten, for work whose result does not change."""
         return self._store.done(kind, payload)
@@ -107,7 +112,7 @@ class JobQueue:
         """End a job: at once where it waits, within a second where it runs; one that ended stays as it is. Raises `UnknownError`."""
         if not self.get(job).over and not self._store.cancel_waiting(job):
             self._cancelled.add(job)
-            if self.get(job).over:  # it ended in this moment
+            if self.get(job).over or self._store.cancel_waiting(job):  # it ended, or went back to the queue, in this moment
                 self._cancelled.discard(job)
         return self.get(job)
 
@@ -186,7 +191,9 @@ class JobQueue:
                 worker.kill()
                 self._store.requeue(job.id, uncounted=True)
                 break
-        self._cancelled.discard(job.id)
+        if job.id in self._cancelled:  # also where it went back to the queue meanwhile
+            self._store.cancel_waiting(job.id)
+            self._cancelled.discard(job.id)
 
     def _next(self) -> QueuedJob | None:
         """The next job; None where there is none, or where the disk cannot be written at the moment."""
@@ -203,6 +210,7 @@ class JobQueue:
         while not self._stopping:
             with suppress(sqlite3.Error):
                 self._store.end(job.id, "failed", error=_said(f"the service could not see to it ({printable(why)})"))
+                self._cancelled.discard(job.id)
                 return
             time.sleep(1)
 

@@ -32,7 +32,8 @@ def furnish(state: State) -> None:
     state.place = Path(state.temporary.name) if state.temporary is not None else Path(settings.state or ".").resolve()
     state.jobs = JobQueue(state.place, perform, workers=settings.workers, capacity=settings.queue, seconds=settings.job_seconds)
     state.gallery = Gallery(state.place / "gallery", settings.gallery_bytes, settings.gallery_items)
-    state.runs = Runs(settings.runs, Trainings(state.place / "trainings", settings.trainings), sources, state.shelf)
+    trainings = Trainings(state.place / "trainings", settings.trainings, settings.training_minutes)
+    state.runs = Runs(settings.runs, trainings, sources, state.shelf)
     state.streams = Streams(settings.streams)
 
 
@@ -49,6 +50,7 @@ def gauges(state: State) -> dict[str, tuple[str, float]]:
 def clear(state: State) -> None:
     """End what `furnish` began; trainings go on."""
     state.streams.stop()
+    state.runs.trainings.close()
     state.jobs.close()
     state.gallery.close()
     if state.temporary is not None:

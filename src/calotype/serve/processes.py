@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+NICE, KILLED_FIRST = 5, 800
 TOKEN = "CALOTYPE_TOKEN"  # the variable of the environment that may hold the token of a service
 
 
@@ -34,6 +36,14 @@ def environment() -> dict[str, str]:
     path = os.pathsep.join(place for place in sys.path if place)
     own = {name: value for name, value in os.environ.items() if name != TOKEN}
     return {"GOMP_SPINCOUNT": "10000", **own, "PYTHONPATH": path}
+
+
+def give_way(pid: int) -> None:
+    """Let the service have the processor before a process, and let that one be ended first where memory runs out."""
+    with suppress(OSError, AttributeError):
+        os.setpriority(os.PRIO_PROCESS, pid, min(19, os.getpriority(os.PRIO_PROCESS, pid) + NICE))
+    with suppress(OSError), open(f"/proc/{pid}/oom_score_adj", "w") as stream:
+        stream.write(str(KILLED_FIRST))
 
 
 def identity(pid: int) -> ProcessIdentity:

@@ -51,7 +51,7 @@ def router(state: State) -> APIRouter:
     ) -> dict[str, Any]:
         """The pictures, those that were kept last first; the next ones are those ``before`` the last."""
         items = await run_in_threadpool(state.gallery.newest, count, before)
-        return {"items": [item.public(whole=False) for item in items], "usage": state.gallery.usage()}
+        return {"items": [item.public() for item in items], "usage": await run_in_threadpool(state.gallery.usage)}
 
     @routes.post("/gallery", status_code=201)
     async def keep(asked: KeepRequest) -> dict[str, Any]:
@@ -63,7 +63,8 @@ def router(state: State) -> APIRouter:
             raise Refusal(400, f"`from.index`: that request makes {most} images", "from.index", f"0 to {most - 1}" if most else "")
         body = parsed(wanted.ability, wanted.body).model_dump(by_alias=True, exclude={"keep"})
         ids = await run_in_threadpool(state.gallery.keep, held, wanted.ability, body, made.files, [wanted.index])
-        return {"item": state.gallery.get(ids[0]).public()}
+        item: GalleryItem = await run_in_threadpool(state.gallery.get, ids[0])
+        return {"item": item.public()}
 
     @routes.get("/gallery/{id}")
     async def picture(id: PictureId) -> dict[str, Any]:

@@ -15,8 +15,9 @@ from starlette.concurrency import run_in_threadpool
 from calotype.errors import UserError
 from calotype.files import not_linked
 from calotype.serve.events import ServerEvent
+from calotype.serve.images import file_of
 from calotype.serve.job_requests import PICTURES, CheckRequest, ComparisonRequest, JudgementRequest, ManySamplesRequest
-from calotype.serve.job_store import QueuedJob
+from calotype.serve.job_store import ENDED
 from calotype.serve.refusal import Refusal, UnknownError
 from calotype.serve.requests import Asked, invalid, parsed
 from calotype.serve.routes_models import opened
@@ -69,8 +70,8 @@ def router(state: State) -> APIRouter:
     @routes.get("/jobs/{id}/page", response_class=HTMLResponse)
     async def page(id: JobId) -> Response:
         """The page that a job made, which may do nothing in a browser but be seen."""
-        found = await run_in_threadpool(state.jobs.get, id)
-        return HTMLResponse(await run_in_threadpool(_page, found), headers=PAGE)
+        place = await run_in_threadpool(state.jobs.page, id)
+        return HTMLResponse(await run_in_threadpool(_page, place), headers=PAGE)
 
     @routes.get("/jobs/{id}/events", response_class=Response, responses={200: {"content": {"text/event-stream": {}}}})
     async def events(id: JobId) -> Response:
@@ -90,12 +91,12 @@ class JobFollower:
 
     def look(self) -> tuple[list[ServerEvent], bool]:
         """The job where it changed, and whether it is over."""
-        job: QueuedJob = self.jobs.get(self.id)
         said = self.jobs.public(self.id)
+        over = said["state"] in ENDED
         if said == self._seen:
-            return [], job.over
+            return [], over
         self._seen = said
-        return [ServerEvent("state", said)], job.over
+        return [ServerEvent("state", said)], over
 
 
 async def _payload(state: State, asked: JobRequest) -> dict[str, Any]:
@@ -112,11 +113,17 @@ async def _payload(state: State, asked: JobRequest) -> dict[str, Any]:
     if asked.kind == "sample":
         assert asked.model is not None
         held, many = await opened(state, asked.model, "sample"), _valid(ManySamplesRequest, asked.request)
-        return {"request": many.model_dump(), "path": str(held.path), "device": state.settings.device}
+        return {"request": many.model_dump(), "path": str(held.path), "sha256": held.facts["sha256"], "device": state.settings.device}
     if asked.kind in PICTURES:
         assert asked.model is not None
         held, body = await opened(state, asked.model, asked.kind), parsed(asked.kind, asked.request).model_dump(by_alias=True)
-        place = {"path": str(held.path), "device": state.settings.device, "max_pixels": state.settings.max_pixels}
+        await run_in_threadpool(_require_files, body)
+        place = {
+            "path": str(held.path),
+            "sha256": held.facts["sha256"],
+            "device": state.settings.device,
+            "max_pixels": state.settings.max_pixels,
+        }
         return {"ability": asked.kind, "request": body, **place}
     facts = {"device": state.settings.device, "page": str(await run_in_threadpool(_place, state))}
     if asked.kind == "compare":
@@ -128,8 +135,16 @@ async def _payload(state: State, asked: JobRequest) -> dict[str, Any]:
         path = (await run_in_threadpool(state.runs.run, asked.run)).folder
     else:
         assert asked.model is not None
-        path = (await run_in_threadpool(lambda: state.shelf[str(asked.model)])).path
+        held = await run_in_threadpool(lambda: state.shelf[str(asked.model)])
+        path, facts = held.path, facts | {"sha256": held.facts["sha256"]}
     return {"request": judged.model_dump(), "path": str(path), **facts}
+
+
+def _require_files(body: dict[str, Any]) -> None:
+    """Raise `Refusal` (400, 415) for an upload that is no picture, before it waits among the jobs."""
+    for field in ("image", "mask"):
+        if field in body:
+            file_of(body[field], field)
 
 
 def _valid(kind: Any, request: dict[str, Any]) -> Any:
@@ -152,8 +167,8 @@ def _place(state: State) -> File:
     return folder / f"{secrets.token_hex(16)}.html"
 
 
-def _page(job: QueuedJob) -> bytes:
+def _page(place: str) -> bytes:
     """The page of a job. Raises `UnknownError`."""
-    with suppress(OSError, UserError), open(job.payload.get("page", ""), "rb", opener=not_linked) as stream:
+    with suppress(OSError, UserError), open(place, "rb", opener=not_linked) as stream:
         return stream.read()
     raise UnknownError("this job has no page: those that judge and compare have one once they are done", "id")

@@ -162,7 +162,7 @@ def router(state: State) -> APIRouter:
         while not (done := await run_in_threadpool(state.jobs.get, job.id)).over and time.monotonic() < until:
             await asyncio.sleep(0.1)
         if not done.over:
-            return JSONResponse({"job": state.jobs.public(job.id)}, 202)
+            return JSONResponse({"job": await run_in_threadpool(state.jobs.public, job.id)}, 202)
         if done.state != "done":
             error = done.error or {"message": f"it was {done.state}"}
             raise Refusal(400 if done.state == "failed" else 503, error["message"], error.get("field") or "")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from calotype.errors import CalotypeError, UserError, printable
 from calotype.serve.job_store import iso
-from calotype.serve.refusal import ConflictError, UnknownError
+from calotype.serve.refusal import ConflictError, Refusal, UnknownError
 from calotype.serve.run_files import FileCache, LogRow, changed, file_of, json_of, mark_of, seconds_left, whole_number
 from calotype.serve.shelf import Shelf
 from calotype.serve.sources import Sources
@@ -51,13 +51,8 @@ class Runs:
         """The runs, those that changed last first."""
         found = []
         for place, path in enumerate(self._folders()):
-            with self._lock:
-                found.append(self._view(self._id(path), path, shelve=place < SHELVED))
+            found.append(self._view(self._id(path), path, shelve=place < SHELVED))
         return found
-
-    def ids(self) -> list[str]:
-        """The ids of the runs, those that changed last first."""
-        return [self._id(path) for path in self._folders()]
 
     def run(self, id: str) -> Run:
         """A run by its id. Raises `UnknownError`."""
@@ -67,9 +62,7 @@ class Runs:
 
     def view(self, id: str) -> LogRow:
         """A run as a client sees it. Raises `UnknownError`."""
-        path = self._path(id)
-        with self._lock:
-            return self._view(id, path)
+        return self._view(id, self._path(id))
 
     def rows(self, id: str) -> list[LogRow]:
         """The whole log, the very same list until it changes. Raises `UnknownError`, `UserError` for one that cannot be read."""
@@ -122,14 +115,18 @@ class Runs:
         if self.folder is None:
             raise ConflictError("this service was started without a folder of runs: give it `runs` when it starts")
         self.trainings.require_room()
-        self.folder.mkdir(parents=True, exist_ok=True)
-        run = Run.create(None, f"{config.recipe}-{short_name(Path(config.data.source))}", self.folder)
+        try:
+            run = Run.create(None, f"{config.recipe}-{short_name(Path(config.data.source))}", self.folder)
+        except (OSError, UserError) as error:
+            raise _unwritable(error) from None
         id = self._id(run.folder)
         try:
             self.trainings.begin(id, run.folder, asdict(config))
-        except BaseException:
+        except BaseException as error:
             with suppress(OSError):
                 run.folder.rmdir()
+            if isinstance(error, OSError):
+                raise _unwritable(error) from None
             raise
         return self.view(id)
 
@@ -140,7 +137,9 @@ class Runs:
             raise ConflictError(f"this run is {view['state']} and cannot be resumed", "id")
         if view["state"] == "finished" and minutes is None:
             raise ConflictError("this run is complete: say how many minutes it is to go on", "minutes", "a number above 0")
-        self.trainings.go_on(id, self._path(id), minutes)
+        path = self._path(id)
+        self.trainings.go_on(id, path, minutes)
+        self._unshelve(path)
         return self.view(id)
 
     def stop(self, id: str) -> LogRow:
@@ -193,6 +192,17 @@ class Runs:
             return self._cache(path).of("config", path / "config.json", read)
 
     def _view(self, id: str, path: Path, shelve: bool = True) -> LogRow:
+        with self._lock:
+            found, run = self._seen(id, path)
+        known = self.trainings.get(id)
+        # a process that was started for a run that is complete changes its weights before long
+        about = known is not None and known.alive and changed(run.model / "model.safetensors") < known.started
+        resting = found["state"] not in ("training", "stopping") and not about
+        found["model"] = self._model(run, resting) if shelve or run.folder in self._shelved else None
+        return found
+
+    def _seen(self, id: str, path: Path) -> tuple[LogRow, Run]:
+        """All of it but its model, which takes long to look at."""
         from calotype.engine import checkpoint
         from calotype.engine.run import Run
 
@@ -218,7 +228,7 @@ class Runs:
         asked = {} if config is not None else self.trainings.asked(id)  # what the folder does not say yet
         source = config.data.source if config is not None else asked.get("data", {}).get("source", "")
         began = known.started if known is not None and config is None else changed(path / "config.json")
-        return {
+        seen = {
             "id": id,
             "name": printable(path.name),
             "recipe": config.recipe if config is not None else asked.get("recipe", ""),
@@ -230,11 +240,12 @@ class Runs:
             "started": iso(began),
             "message": message,
             "verdicts": self._verdicts(path, rows),
-            "model": self._model(run, state) if shelve or run.folder in self._shelved else None,
+            "model": None,
             "report": (path / "report" / "report.html").is_file(),
             "samples": len(run.grids()),
             "can": {"stop": state == "training", "resume": state in ("stopped", "finished") and config is not None},
         }
+        return seen, run
 
     def _ended(self, id: str, rows: list[LogRow], run: Run, config: Config | None, complete: bool, damage: str) -> tuple[RunState, str]:
         """The state of a run that nobody trains, and what there is to say of it."""
@@ -269,11 +280,21 @@ class Runs:
                 found[name] = {"status": str(one.get("status")), "name": name, "text": says, "step": None}
         return list(found.values())
 
-    def _model(self, run: Run, state: RunState) -> str | None:
+    def _unshelve(self, folder: Path) -> None:
+        """Take the model of a run from the shelf, for its weights are about to change."""
+        _, id = self._shelved.pop(folder, (None, None))
+        with suppress(Refusal):
+            for held in self.shelf.models:
+                if held.id == id or held.path.resolve() in (folder, folder / "model"):
+                    self.shelf.remove(held.id)
+
+    def _model(self, run: Run, resting: bool) -> str | None:
         """The id of its model on the shelf, where it is put once the training rests: weights that change have no id."""
         mark = mark_of(run.model / "model.safetensors")
         before = self._shelved.get(run.folder)
-        if mark is None or state in ("training", "stopping"):
+        if mark is None or not resting:
+            if before is not None:
+                self._unshelve(run.folder)
             return None
         if before is None:  # it may be one of those that were named when the service started
             named = next((held.id for held in self.shelf.models if held.path.resolve() == run.folder), None)
@@ -288,3 +309,9 @@ class Runs:
             before = mark, id
         self._shelved[run.folder] = before
         return before[1]
+
+
+def _unwritable(error: OSError | UserError) -> UserError:
+    """That no training can be started, without a path of this machine."""
+    reason = getattr(error, "strerror", None) or "they cannot be written"
+    return UserError(f"no training can be started here ({reason}): let the service write to its folders of runs and state")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -16,10 +17,13 @@ from typing import Any
 
 from calotype.errors import DamagedError, printable
 from calotype.files import read_bytes, read_json, write_json
-from calotype.serve.processes import ProcessIdentity, command, environment, identity
+from calotype.serve.processes import ProcessIdentity, command, environment, give_way, identity
 from calotype.serve.refusal import ConflictError, FullError
 
 OUTPUT = 1 << 20  # bytes that are read of what a training prints
+LOOK = 30.0  # seconds between two looks at whether a training takes too long
+SLACK = 600.0  # seconds for what comes before the first step and after the last
+KEPT = 200  # trainings that ended, of which the oldest are forgotten first
 RETRY = 30  # seconds after which to ask again where all trainings that may run do
 
 
@@ -45,13 +49,29 @@ class Trainings:
     Args:
         folder: Where it keeps who they are and what they say.
         most: That may run at once.
+        minutes: That one may take, whatever its budget is; one that takes longer is told to end in order.
     """
 
-    def __init__(self, folder: Path, most: int) -> None:
+    def __init__(self, folder: Path, most: int, minutes: float = math.inf) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.folder, self.most = folder, most
+        self.folder, self.most, self.minutes = folder, most, minutes
         self._lock = threading.Lock()
         self._known = {path.stem: one for path in sorted(folder.glob("*.json")) if (one := _read(path)) is not None}
+        self._closed = threading.Event()
+        self._prune()
+        if minutes < math.inf:
+            threading.Thread(target=self._limit, name="trainings", daemon=True).start()
+
+    def close(self) -> None:
+        """Look no longer at how long they take; they go on."""
+        self._closed.set()
+
+    def end_overdue(self) -> None:
+        """Tell those to end that take longer than they may."""
+        for id, one in self.known().items():
+            if one.alive and not one.stopping and time.time() - one.started > self.minutes * 60 + SLACK:
+                with suppress(OSError, ConflictError):
+                    self.stop(id, Path(one.run), None)
 
     def require_room(self) -> None:
         """Raise `FullError` where as many run as may."""
@@ -64,6 +84,7 @@ class Trainings:
         settings = self.folder / f"{id}.config.json"
         with self._lock:
             self.require_room()
+            self._prune()
             write_json(settings, config)
             return self._start(id, run, ["train", "--config", str(settings), "--out", str(run)])
 
@@ -131,6 +152,22 @@ class Trainings:
     def forget(self, id: str) -> None:
         """Remove all that is kept of a run."""
         self._known.pop(id, None)
+        self._remove(id)
+
+    def _limit(self) -> None:
+        while not self._closed.wait(LOOK):
+            self.end_overdue()
+
+    def _prune(self) -> None:
+        """Forget trainings whose runs are gone, the oldest that ended, and files that belong to none."""
+        ended = sorted((one.started, id) for id, one in self.known().items() if not one.alive)
+        for place, (_, id) in enumerate(reversed(ended)):
+            if place >= KEPT or not Path(self._known[id].run).is_dir():
+                self.forget(id)
+        for id in {path.name.partition(".")[0] for path in self.folder.iterdir()} - self._known.keys():
+            self._remove(id)
+
+    def _remove(self, id: str) -> None:
         for suffix in (".json", ".config.json", ".out", ".err"):
             (self.folder / f"{id}{suffix}").unlink(missing_ok=True)
 
@@ -146,6 +183,7 @@ class Trainings:
                 env=environment(),
             )
         threading.Thread(target=process.wait, name="training", daemon=True).start()  # it is buried as soon as it ends
+        give_way(process.pid)
         found = identity(process.pid)
         training = TrainingProcess(str(run), found.pid, found.born, time.time())
         self._keep(id, training)

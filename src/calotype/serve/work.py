@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from calotype.serve.settings import Settings
 
 Payload = Mapping[str, Any]
-MOST_STEPS, PIXELS = 10_000, 64 << 20  # of a job: steps of a sampler, pixels of all that is drawn
+MOST_STEPS, PIXELS = 10_000, 16 << 20  # of a job: steps of a sampler, pixels of all that is drawn: noise in color fits a line of `worker`
 
 
 def perform(kind: str, payload: Payload, say: Say) -> Mapping[str, Any]:
@@ -56,7 +57,8 @@ def sample(payload: Payload, say: Say) -> dict[str, Any]:
     from calotype.serve.performing import rows_of, sampled
     from calotype.tasks.sample import load
 
-    asked, generator = ManySamplesRequest(**payload["request"]), load(payload["path"], payload["device"])
+    with _weights(payload):
+        asked, generator = ManySamplesRequest(**payload["request"]), load(payload["path"], payload["device"])
     options, width = generator.check(asked_options(asked.options)), width_of(generator)
     rows, drawn = rows_of(generator, asked, _limits(PIXELS)), list[Any]()
     say("drawing", 0, asked.n)
@@ -73,9 +75,27 @@ def ask(payload: Payload, say: Say) -> dict[str, Any]:
     from calotype.serve.shelf import look_at
 
     say(payload["ability"], 0, 0)
-    held = look_at(Path(payload["path"]), payload["device"])
-    asked = parsed(payload["ability"], payload["request"])
-    return made(held, payload["ability"], asked, _limits(payload["max_pixels"])).as_json()
+    with _weights(payload):
+        held = look_at(Path(payload["path"]), payload["device"])
+        asked = parsed(payload["ability"], payload["request"])
+        return made(held, payload["ability"], asked, _limits(payload["max_pixels"])).as_json()
+
+
+@contextmanager
+def _weights(payload: Payload) -> Iterator[None]:
+    """See that a model has the weights that were asked for while it is loaded. Raises `ConflictError`."""
+    from calotype.files import sha256
+    from calotype.models import stored
+    from calotype.serve.refusal import ConflictError
+
+    def require() -> None:
+        wanted = payload.get("sha256")
+        if wanted is not None and sha256(stored.find(Path(payload["path"])).folder / stored.WEIGHTS) != wanted:
+            raise ConflictError("the model has other weights by now: ask for it again, by its new id", "model")
+
+    require()
+    yield
+    require()
 
 
 def _limits(pixels: int) -> Settings:
@@ -95,7 +115,9 @@ def evaluate(payload: Payload, say: Say) -> dict[str, Any]:
 
     asked, path = payload["request"], Path(payload["path"])
     wanted = _request(payload, say, short=asked["short"])
-    report = opened(path, wanted)()
+    with _weights(payload):
+        judge = opened(path, wanted)
+    report = judge()
     if (path / "checkpoints").is_dir():
         save(report, path / "report")
     write_text(Path(payload["page"]), html(report))

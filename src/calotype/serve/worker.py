@@ -20,7 +20,7 @@ from contextlib import suppress
 from typing import Any, BinaryIO
 
 from calotype.errors import CalotypeError, SettingError, printable, unforeseen
-from calotype.serve.processes import command, environment
+from calotype.serve.processes import command, environment, give_way
 from calotype.settings import shown
 
 Say = Callable[[str, int, int], None]
@@ -130,7 +130,8 @@ def main(name: str) -> None:
     """The worker's end: take a job, do it, say how that went, until the service closes the pipe."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints stands in nobody's way
-    _yield_to_the_service()
+    give_way(os.getpid())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the service says when to end
     module, _, function = name.partition(":")
     jobs: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_take, args=(sys.stdin.buffer, jobs), daemon=True).start()
@@ -180,14 +181,6 @@ def _answer(answers: BinaryIO, said: Mapping[str, Any]) -> None:
         line = json.dumps({"error": {"message": "its result is too large: ask for less", "field": None, "allowed": None}}).encode()
     answers.write(line + b"\n")
     answers.flush()
-
-
-def _yield_to_the_service() -> None:
-    """Let the service have the processor first, and be the one that is ended where memory runs out."""
-    with suppress(OSError, AttributeError):
-        os.nice(5)
-    with suppress(OSError), open("/proc/self/oom_score_adj", "w") as stream:
-        stream.write("800")
 
 
 if __name__ == "__main__":
