@@ -208,4 +208,4 @@ def _ends(words: list[str], codes: tuple[int, ...]) -> None:
 
 
 def test_every_line_is_of_a_command() -> None:
-    assert {line.split()[0] for _, line in {**LINES, **BARE}.values()} == set(COMMANDS)
+    assert {line.split()[0] for _, line in {**LINES, **BARE}.values()} == {*COMMANDS} - {"serve"}

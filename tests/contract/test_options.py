@@ -21,6 +21,7 @@ SRC = Path(__file__).parents[2] / "src" / "calotype"
 DOCUMENTS = {
     "engine/model_card.py": "a page beside the weights, which names commands",
     "spelling.py": "how options are spelled",
+    "serve/trainings.py": "the words of a process that it starts",
     "report/page.py": "variables of style sheets, which begin alike",
     "report/page_recognition.py": "the same",
     "report/drawing.py": "the same",

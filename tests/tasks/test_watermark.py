@@ -346,7 +346,7 @@ def test_what_cannot_be_marked_is_refused_before_anything_is_drawn(flow: str, ru
         (("trace", "a.png", "--watermark", "own.key"), "name it with --model"),
         (("trace", "a.png", "--model", gan, "--watermark", "own.key"), "a gan model cannot carry a watermark"),
         (("watermark", "key"), "FILE is missing"),
-        (("watermark", "lock", "own.key"), "choose watermark key"),
+        (("watermark", "lock", "own.key"), "choose key"),
         (("watermark", "key", "no/such/folder.key"), "there is no folder"),
     ):
         code, out, err = said(capsys, *words)

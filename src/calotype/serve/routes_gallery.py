@@ -60,7 +60,7 @@ def router(state: State) -> APIRouter:
         held, made = await _made(state, wanted.ability, wanted.model, wanted.body)
         if wanted.index >= len(made.files):
             most = len(made.files)
-            raise Refusal(400, f"`from.index`: that request makes {most} images", "from.index", f"0 to {most - 1}" if most else "")
+            raise Refusal(400, f"that request makes {most} images", "from.index", f"0 to {most - 1}" if most else "")
         body = parsed(wanted.ability, wanted.body).model_dump(by_alias=True, exclude={"keep"})
         ids = await run_in_threadpool(state.gallery.keep, held, wanted.ability, body, made.files, [wanted.index])
         item: GalleryItem = await run_in_threadpool(state.gallery.get, ids[0])

@@ -34,7 +34,7 @@ OTHERS = 4  # samples that are drawn for that where none were drawn beside it
 Remade = Literal["not tried", "the same", "nearly the same", "another"]
 """What a sample that was drawn anew is to a picture: *the same* bit for bit, *nearly* what lossy files and other machines make of it."""
 
-Kind = Literal["", "unreadable", "unmarked", "altered"]
+Trouble = Literal["", "unreadable", "unmarked", "altered"]
 """Why a file says nothing of a picture's making: it is none that can be read, has no marker, or one that was altered."""
 
 
@@ -51,7 +51,7 @@ class Traced:
     notes: tuple[str, ...] = field(default=())  # why it was not drawn anew, or not the same
     watermark: WatermarkReading | None = None  # what a key found, where one was given
     manifest: ManifestReading | None = None  # of C2PA, where there is one
-    kind: Kind = ""  # of the problem, where it lies in the file
+    kind: Trouble = ""  # of the problem, where it lies in the file
 
     def as_json(self) -> dict[str, Any]:
         """As plain data."""
