@@ -47,8 +47,8 @@ def run_subcommand(words: Sequence[str], name: str, help_text: str, commands: Ma
         print(help_text)
         return 0
     if words[0] not in commands:
-        choice = " or ".join([", ".join([*commands][:-1])] * (len(commands) > 1) + [[*commands][-1]])
-        raise UserError(f"unknown command '{name} {words[0]}': choose {choice}")
+        *others, last = commands
+        raise UserError(f"unknown command '{name} {words[0]}': choose {' or '.join(filter(None, (', '.join(others), last)))}")
     return commands[words[0]]([*words[1:]])
 
 
