@@ -12,7 +12,7 @@ from calotype.files import write_text
 from calotype.metrics.wording import number
 from calotype.report import plots_detector, plots_reliability
 from calotype.report.drawing import text
-from calotype.report.html import document, explained, facts, linked, prose, section, table, tag, term
+from calotype.report.html import document, explained, facts, figure, linked, prose, section, table, tag, term
 from calotype.report.text import sentence
 from calotype.report.text_recognition import percent
 
@@ -73,7 +73,7 @@ def page(known: DetectorFacts) -> str:
 def _curve(known: DetectorFacts) -> str:
     found = known.results
     caption = f"ROC curve of {found.overall.real.real.n:,} real and {found.overall.generated.real.n:,} generated images of the test."
-    drawing = f"<figure><figcaption>{linked(caption)}</figcaption>{plots_detector.roc(found)}</figure>"
+    drawing = figure(plots_detector.roc(found), caption)
     rows = [found.overall, *(found.each if len(found.each) > 1 else ())]
     return drawing + _table("Generator", rows)
 
@@ -107,7 +107,7 @@ def _calibration(known: DetectorFacts) -> str:
     said = f"Calibration error {found.before.error:.3f} as learned, {found.after.error:.3f} calibrated; {_chance(known)}."
     belief = "mean belief in the likelier of real and generated"
     drawing = plots_reliability.reliability(found.before, found.after, "calibrated", belief, 0.5)
-    return f"<figure><figcaption>{linked(said)} Images of the test, as many real as generated ones.</figcaption>{drawing}</figure>"
+    return figure(drawing, f"{said} Images of the test, as many real as generated ones.")
 
 
 def _rules(known: DetectorFacts) -> str:

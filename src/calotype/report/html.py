@@ -104,6 +104,18 @@ def table(head: Iterable[str], rows: Iterable[Iterable[str]], caption: str = "",
     return f'<div class="scroll {kind}" tabindex="0" role="group">{inner}</div>'
 
 
+def figure(drawing: str, caption: str) -> str:
+    """A drawing with a sentence above it."""
+    return f"<figure><figcaption>{linked(caption)}</figcaption>{drawing}</figure>"
+
+
+def side_by_side(drawings: Sequence[str]) -> str:
+    """Drawings in one row where there is room."""
+    if len(drawings) == 1:  # in its own size: alone it would be drawn over the whole page
+        return f"<figure>{drawings[0]}</figure>"
+    return '<div class="pair">' + "".join(f"<figure>{drawing}</figure>" for drawing in drawings) + "</div>"
+
+
 def facts(rows: Mapping[str, str]) -> str:
     """A list of names and values, both plain text."""
     return "<dl>" + "".join(f"<div><dt>{term(k)}</dt><dd>{text(v)}</dd></div>" for k, v in rows.items()) + "</dl>"

@@ -2,39 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import PurePosixPath
-from typing import Any
+from collections.abc import Callable, Sequence
 
-import numpy as np
-
-from calotype.diagnose.check import Check, Shows
-from calotype.diagnose.checks import by_name
-from calotype.diagnose.verdict import Verdict
-from calotype.evaluation.result import Neighbors, NextStep, Pixels, Report, Series, TrainingCurves
+from calotype.evaluation.result import NextStep, Report
 from calotype.metrics.quality import GAIN
 from calotype.metrics.score import Score
-from calotype.metrics.wording import number, space_in_words
-from calotype.report import page_cas, page_points, page_recognition, page_restoration, plots, plots_models
+from calotype.metrics.wording import number
+from calotype.report import (
+    page_cas,
+    page_images,
+    page_points,
+    page_recognition,
+    page_restoration,
+    page_verdicts,
+    plots,
+    plots_models,
+)
 from calotype.report.compare import compare_html
 from calotype.report.drawing import BETTER, text
-from calotype.report.glossary import STATUSES
 from calotype.report.html import (
-    alike,
     document,
     explained,
     facts,
+    figure,
     linked,
-    picture,
     prose,
     section,
-    sheet,
-    shrunk,
+    side_by_side,
     status_mark,
     table,
     tag,
     term,
-    tone,
 )
 from calotype.report.text import (
     cost_in_words,
@@ -44,10 +42,8 @@ from calotype.report.text import (
     headline,
     is_likelihood,
     main_scores,
-    measures,
     minutes,
     of_truth,
-    question,
     sentence,
     tally,
     where,
@@ -103,153 +99,6 @@ def _beside(score: Score) -> str:
     lines += [] if score.baseline is None else [f"real images: {number(score.baseline)}"]
     lines += [term(score.features)] if is_likelihood(score) or score.name == GAIN.name else []
     return "<br>".join([*lines, BETTER[score.kind]])
-
-
-def _verdicts(report: Report) -> str:
-    if not report.verdicts:
-        return ""
-    present = [status for status, _ in tally(report)]
-    key = "".join(f"<li>{status_mark(status)} {STATUSES[status]}</li>" for status in present)
-    idle = [v.name for v in report.verdicts if not v.asked]
-    rest = tag("p", f"Not asked, for it makes no sense here: {', '.join(map(term, idle))}.", kind="quiet") if idle else ""
-    return f'<ul class="key quiet">{key}</ul>' + "".join(_verdict(report, v) for v in report.asked) + rest
-
-
-def _verdict(report: Report, verdict: Verdict) -> str:
-    grave = verdict.status in ("FAIL", "WARN")
-    inside = tag("p", prose(sentence(verdict.evidence))) if verdict.evidence else ""
-    inside += "".join(tag("p", linked(said), kind="quiet") for said in measures(verdict))
-    if verdict.remedies and verdict.status != "PASS":
-        options = f", as options of {prose(f'`calotype train {report.recipe}`')} where nothing else is said" if report.recipe else ""
-        inside += f"<h4>What to try{options}</h4><ul>" + "".join(f"<li>{prose(remedy.says)}</li>" for remedy in verdict.remedies) + "</ul>"
-    if grave:
-        inside += _evidence(report, verdict)
-    top = f'{status_mark(verdict.status)}<h3>{text(question(verdict))}</h3><span class="more"></span><p>{prose(sentence(verdict.says))}</p>'
-    if not inside:
-        return f'<details class="verdict {tone(verdict.status)}" open><summary>{top.replace("more", "none")}</summary></details>'
-    inside += tag("p", f"Known to programs as {term(verdict.name)}", kind="quiet")
-    opened = " open" if grave else ""
-    return f'<details class="verdict {tone(verdict.status)}"{opened}><summary>{top}</summary><div class="inside">{inside}</div></details>'
-
-
-def _evidence(report: Report, verdict: Verdict) -> str:
-    """The picture that shows the trouble, where the report holds one; a picture that shows several stands with the first."""
-    check = by_name().get(verdict.name)
-    if check is None or not check.shows:
-        return ""
-    if check.shows == "spectrum" and report.spectrum is not None:
-        first = next(v.name for v in report.asked if _shows(v, "spectrum"))
-        if verdict.name != first:
-            return tag("p", f"The picture stands with the verdict on {term(first)}.", kind="quiet")
-    return _PICTURES[check.shows](report, verdict, check)
-
-
-def _shows(verdict: Verdict, what: Shows) -> bool:
-    check = by_name().get(verdict.name)
-    return check is not None and check.shows == what
-
-
-def _evidence_classes(report: Report, verdict: Verdict, check: Check[Any]) -> str:
-    found = report.classes
-    return "" if found is None else _figure(plots.classes(found, _rare(report)), "How often each class comes out, against real images.")
-
-
-def _evidence_spectrum(report: Report, verdict: Verdict, check: Check[Any]) -> str:
-    caption = "Strength of coarse (left) to fine (right) detail, against the band of real images."
-    return "" if report.spectrum is None else _figure(plots.spectrum(report.spectrum), caption)
-
-
-def _evidence_copies(report: Report, verdict: Verdict, check: Check[Any]) -> str:
-    found = report.pictures.copies
-    return "" if found is None else _near(found, "The generated images closest to a training image.")
-
-
-def _evidence_drift(report: Report, verdict: Verdict, check: Check[Any]) -> str:
-    if not verdict.data:
-        return ""
-    moved = TrainingCurves((Series("drift", tuple(verdict.data["steps"][1:]), tuple(verdict.data["drift"])),))
-    return _figure(_side_by_side(plots.curves(moved)), "How far images of the same noise moved since the checkpoint before; 1 is chance.")
-
-
-def _evidence_log(report: Report, verdict: Verdict, check: Check[Any]) -> str:
-    drawn = [] if report.curves is None else plots.curves(report.curves, check.curves)
-    return _figure(_side_by_side(drawn), "From the training log.") if drawn else ""
-
-
-def _figure(drawing: str, caption: str) -> str:
-    return f"<figure><figcaption>{linked(caption)}</figcaption>{drawing}</figure>"
-
-
-def _side_by_side(drawings: Sequence[str]) -> str:
-    if len(drawings) == 1:  # in its own size: alone it would be drawn over the whole page
-        return f"<figure>{drawings[0]}</figure>"
-    return '<div class="pair">' + "".join(f"<figure>{drawing}</figure>" for drawing in drawings) + "</div>"
-
-
-def _samples(report: Report) -> str:
-    how = "drawn from fixed noise, the first ones, not selected" if report.cost else "chosen at random, not selected"
-    wanted = [
-        ("Generated", how, report.pictures.samples),
-        ("Real", "not selected either", report.pictures.reals),
-    ]
-    present = [(what, how, images[:_SAMPLES]) for what, how, images in wanted if images is not None and len(images)]
-    cells = ""
-    drawn = [what == "Generated" and report.cost is not None for what, _, _ in present]
-    for (what, how, _), made in zip(present, alike([images for _, _, images in present], 8, drawn), strict=True):
-        shown = picture(made, f"A grid of {what.lower()} images")
-        cells += f"<figure><figcaption><strong>{what}</strong>: {made.shown} images, {how}.</figcaption>{shown}</figure>"
-    return tag("div", cells, kind="pair") if cells else ""
-
-
-def _neighbors(report: Report) -> str:
-    near = report.pictures.neighbors
-    made = "" if near is None else _near(near, "The first generated images, not selected.")
-    told = any(_shows(v, "copies") and v.status in ("FAIL", "WARN") for v in report.verdicts)  # then they stand with the verdict
-    copies = None if told else report.pictures.copies
-    worst = (
-        ""
-        if copies is None
-        else "<h3>Closest to the training set</h3>" + _near(copies, "Of all generated images, those nearest to a training image.")
-    )
-    if not made + worst:
-        return ""
-    lead = "A generator that learned, rather than copied, is as close to images it never saw as to those it was trained on."
-    return tag("p", lead) + made + worst
-
-
-def _near(near: Neighbors, caption: str) -> str:
-    """Small figures: each generated image beside its nearest real ones, with the distances below."""
-    parts: list[tuple[str, Pixels, tuple[float, ...], tuple[str, ...]]] = [("generated", near.generated, (), ())]
-    for name, images, far, files in (
-        ("nearest in training", near.train, near.train_distance, near.train_name),
-        ("nearest held out", near.holdout, near.holdout_distance, near.holdout_name),
-    ):
-        if images is not None:
-            parts.append((name, images, far, files))
-    wide = {1: 4, 2: 8, 3: 12}[len(parts)]
-    cells = ""
-    for i in range(min(_NEAREST, len(near.generated))):
-        row = np.stack([images[i] for _, images, _, _ in parts])
-        alt = f"Generated image {i + 1}" + "".join(f", {name}" for name, *_ in parts[1:])
-        shown = picture(sheet(shrunk(row, _SMALL), columns=len(row)), alt, width=16 * wide)
-        labels = "".join(_below(far[i : i + 1], files[i : i + 1]) for _, _, far, files in parts)
-        cells += f"<figure>{shown}<figcaption>{labels}</figcaption></figure>"
-    order = ", ".join(name for name, *_ in parts)
-    named = ", and the name of the file" if near.train_name else ""
-    below = f" Below: the distance, as seen by {linked(space_in_words(near.features))}{named}." if near.features else ""
-    lead = tag("p", f"{linked(caption)} Left to right: {linked(order)}.{below}", kind="quiet")
-    return f'{lead}<div class="near" style="--wide: {wide}rem">{cells}</div>'
-
-
-def _below(far: Sequence[float], files: Sequence[str]) -> str:
-    """What stands below an image: its distance and its name, of a file without the folders, which are shown where the pointer rests."""
-    said = "".join(number(value) for value in far)
-    return f"<span>{said}" + "".join(f'<small title="{text(name)}">{_named(PurePosixPath(name))}</small>' for name in files) + "</span>"
-
-
-def _named(path: PurePosixPath) -> str:
-    """The name of a file, which may break anywhere but in its suffix."""
-    return f'{text(path.stem)}<span class="nowrap">{text(path.suffix)}</span>' if path.suffix else text(path.name)
 
 
 def _scores(report: Report) -> str:
@@ -315,27 +164,14 @@ def _classes(report: Report) -> str:
     left_out = len(counts.names) - plots.MOST_CLASSES
     more = f" The {plots.MOST_CLASSES} that differ most are shown; {left_out} are left out." if left_out > 0 else ""
     caption = f"A bar holds the share with 95% certainty: one in twenty misses the real share, which is shaded, by chance.{judge}{more}"
-    return _figure(plots.classes(counts, _rare(report)), caption)
-
-
-def _rare(report: Report) -> Sequence[str]:
-    """The classes that a verdict finds too rare."""
-    found = next((v.data for v in report.verdicts if _shows(v, "classes") and v.status in ("FAIL", "WARN") and v.data), {})
-    return tuple(found.get("rare", ()))
+    return figure(plots.classes(counts, page_verdicts.rare_classes(report)), caption)
 
 
 def _spectrum(report: Report) -> str:
     if report.spectrum is None:
         return ""
     caption = "Below the band on the right: blur. Above it: noise. Peaks on the right: a checkerboard from upsampling."
-    return _figure(plots.spectrum(report.spectrum), caption)
-
-
-def _latents(report: Report) -> str:
-    if report.units is None:
-        return ""
-    caption = "What each latent unit says of an image: its divergence from the prior, largest first. Units near zero are not used."
-    return _figure(plots_models.units(report.units), caption)
+    return figure(plots.spectrum(report.spectrum), caption)
 
 
 def _cost(report: Report) -> str:
@@ -348,7 +184,7 @@ def _cost(report: Report) -> str:
             f"{evaluations_in_words(report.evaluations)} Always the same noise; few images make all distances too large, those of "
             "real images (line) too."
         )
-        made += _figure(plots_models.evaluations(report.evaluations), caption)
+        made += figure(plots_models.evaluations(report.evaluations), caption)
     return made
 
 
@@ -357,7 +193,7 @@ def _curves(report: Report) -> str:
         return ""
     events = report.curves.events
     listed = "".join(f"<li>step {event.step:,}: {text(as_options(event.says))}</li>" for event in events)
-    return _side_by_side(drawn) + (f"<h3>Events</h3><ol>{listed}</ol>" if listed else "")
+    return side_by_side(drawn) + (f"<h3>Events</h3><ol>{listed}</ol>" if listed else "")
 
 
 def _protocol(report: Report) -> str:
@@ -376,21 +212,8 @@ def _protocol(report: Report) -> str:
     return repeat + tag("div", facts(rows), kind="facts")
 
 
-_PICTURES: Mapping[Shows, Callable[[Report, Verdict, Check[Any]], str]] = {
-    "classes": _evidence_classes,
-    "spectrum": _evidence_spectrum,
-    "copies": _evidence_copies,
-    "drift": _evidence_drift,
-    "latents": lambda report, verdict, check: _latents(report),
-    "log": _evidence_log,
-    "confusion": lambda report, verdict, check: page_recognition.confusion(report),
-    "reliability": lambda report, verdict, check: page_recognition.reliability(report),
-    "suspects": lambda report, verdict, check: page_recognition.suspects(report),
-}
-"""How a check shows its trouble."""
-
 _SECTIONS: Sequence[tuple[str, str, Callable[[Report], str]]] = (
-    ("verdicts", "What was found", _verdicts),
+    ("verdicts", "What was found", page_verdicts.verdicts),
     ("labels-only", "What images without labels are worth", page_recognition.labels_only),
     ("by-class", "Class by class", page_recognition.classes),
     ("confusion", "What is taken for what", page_recognition.confusion),
@@ -402,15 +225,15 @@ _SECTIONS: Sequence[tuple[str, str, Callable[[Report], str]]] = (
     ("levels", "By noise level", page_restoration.levels),
     ("points", "Points", page_points.points),
     ("over-time", "Points over time", page_points.over_time),
-    ("samples", "Images", _samples),
-    ("neighbors", "Nearest real images", _neighbors),
+    ("samples", "Images", page_images.samples),
+    ("neighbors", "Nearest real images", page_images.neighbors),
     ("scores", "Scores", _scores),
     ("ladder", "A scale to read the scores on", _ladder),
     ("sample-size", "Number of images", _extrapolation),
     ("classes", "Classes", _classes),
     ("taught", "What its images teach a classifier", page_cas.taught),
     ("detail", "Fine detail", _spectrum),
-    ("latents", "Latents", _latents),
+    ("latents", "Latents", page_verdicts.latents),
     ("cost", "What it takes", _cost),
     ("training", "Training", _curves),
     ("repeat", "How this was measured", _protocol),

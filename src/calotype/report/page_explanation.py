@@ -11,7 +11,7 @@ from calotype.explanation.section import Exhibit, Explanation, LinePlot, Section
 from calotype.metrics.wording import number
 from calotype.pictures import SAMPLE
 from calotype.report.drawing import ALERT, MADE, MUTED, OTHER, REAL, WIDTH, calm, draw, text
-from calotype.report.html import document, explained, facts, linked, picture, prose, section, sheet, table, tag
+from calotype.report.html import document, explained, facts, figure, linked, picture, prose, section, sheet, table, tag
 from calotype.report.text import sentence
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def _exhibit(one: Exhibit) -> str:
     if isinstance(one, Strip):
         return _strip(one)
     if isinstance(one, LinePlot):
-        return f"<figure><figcaption>{linked(one.caption)}</figcaption>{_curves(one)}</figure>"
+        return figure(_curves(one), one.caption)
     return table(map(text, one.head), [map(_cell, row) for row in one.rows], linked(one.caption))
 
 

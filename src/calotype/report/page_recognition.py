@@ -10,7 +10,7 @@ from calotype.metrics.paired_accuracy import said
 from calotype.metrics.score import Interval
 from calotype.report import plots_recognition, plots_reliability
 from calotype.report.drawing import text
-from calotype.report.html import linked, picture, sheet, shrunk, table, tag, term
+from calotype.report.html import figure, linked, picture, sheet, shrunk, table, tag, term
 from calotype.report.text_recognition import calibration_in_words, known_labels, percent
 
 _SMALL = 96  # pixels: the side of an image in a row
@@ -58,7 +58,7 @@ def confusion(report: Report) -> str:
     left_out = len(found.classes) - plots_recognition.MOST
     more = f" The {plots_recognition.MOST} classes with the most mistakes are shown; report.json has all." if left_out > 0 else ""
     caption = f"Confusion matrix: held-out images of each class by what they were taken for. Off the diagonal: mistakes.{more}"
-    return f"<figure><figcaption>{linked(caption)}</figcaption>{plots_recognition.confusion(found)}</figure>"
+    return figure(plots_recognition.confusion(found), caption)
 
 
 def reliability(report: Report) -> str:
@@ -68,7 +68,7 @@ def reliability(report: Report) -> str:
         return ""
     caption = f"{calibration_in_words(found)} On the line, beliefs are true; below it, it is too sure."
     drawing = plots_reliability.reliability(found.before, found.after, "at its temperature")
-    return f"<figure><figcaption>{linked(caption)}</figcaption>{drawing}</figure>"
+    return figure(drawing, caption)
 
 
 def mistakes(report: Report) -> str:
