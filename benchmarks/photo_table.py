@@ -6,7 +6,7 @@
 A candidate is a recipe, or between quotation marks a recipe with options: "flow-matching --model.width 64 --model.depth 2 3".
 
 *FD*                        of 1,000 samples against all images, at most --real of them, in the features of EfficientNet-Lite2 (the means
-                            of its last maps at 160 pixels), a network that Calotype does not know
+                            of its last maps at 160 pixels), a network that Calotype does not know; all intervals are of 95%
 *coverage, precision*       against 1,000 of the images in these features, as many as there are samples, on which coverage depends;
                             the first row are 1,000 real images, taken out of the others
 *photos, random*            Frechet distance in the feature spaces that reports judge in
@@ -31,8 +31,9 @@ from numpy.typing import NDArray
 import calotype
 from calotype.data import load
 from calotype.metrics.features import pick
-from calotype.metrics.frechet import Moments, frechet
+from calotype.metrics.frechet import Moments, frechet, frechet_estimate
 from calotype.metrics.manifold import prdc
+from calotype.metrics.score import Estimate
 from calotype.networks.efficientnet import prepared
 from calotype.pictures import save_grid, to_uint8
 
@@ -67,10 +68,16 @@ def unseen() -> Space:
 def row(name: str, made: Pixels, spaces: Sequence[Space], cached: Sequence[Floats], facts: str = "| |") -> str:
     """One row; ``cached`` are the features of the real images in each space, in random order."""
     z = [space(made) for space in spaces]
-    distances = [frechet(Moments.of(a), Moments.of(b)) for a, b in zip(z, cached, strict=True)]
+    distances = [frechet(Moments.of(a), Moments.of(b)) for a, b in zip(z[1:], cached[1:], strict=True)]
     near = prdc(z[0], cached[0][:SAMPLES])
-    cells = [f"{distances[0]:.0f}", f"{near['coverage'].value:.3f}", f"{near['precision'].value:.3f}", *(f"{d:.3g}" for d in distances[1:])]
-    return f"| {name} {facts} {' | '.join(cells)} |"
+    cells = [within(frechet_estimate(z[0], cached[0]), 0), within(near["coverage"], 3), within(near["precision"], 3)]
+    return f"| {name} {facts} {' | '.join([*cells, *(f'{d:.3g}' for d in distances)])} |"
+
+
+def within(found: Estimate, digits: int) -> str:
+    """A value with its interval."""
+    interval = "" if found.interval is None else f" [{found.interval[0]:.{digits}f}, {found.interval[1]:.{digits}f}]"
+    return f"{found.value:.{digits}f}{interval}"
 
 
 def main() -> None:
