@@ -378,10 +378,9 @@ def test_it_is_said_where_the_watermark_is_not_found_again(
     code, out, err = said(capsys, *words[:5], "b", *words[6:])
     assert code == 0
     assert json.loads(out)["watermark"]["found"] == 0
-    assert (
-        err
-        == "calotype: the watermark is found again in 0 of 3 images that were read, unchanged as they are: do not rely on it with this model\n"
-    )
+    assert err.startswith("calotype: the watermark is found again in 0 of 3 images that were read")
+    assert err.endswith("do not rely on it with this model\n")
+    assert err.count("\n") == 1
 
 
 def test_the_most_probable_latents_of_clipped_images_are_nearer_than_those_of_the_middles(flow: str) -> None:
