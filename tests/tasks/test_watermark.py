@@ -389,5 +389,7 @@ def test_the_most_probable_latents_of_clipped_images_are_nearer_than_those_of_th
     dark = torch.from_numpy(to_uint8(images - images.mean() - 0.9)).permute(0, 3, 1, 2) / 127.5 - 1  # most of it black
     with torch.no_grad():
         middle, found = model.model.encode(dark), model.model.invert(dark)
-    assert torch.equal((model.model.decode(found) * 127.5).round(), (dark * 127.5).round())  # the same image
+    with torch.no_grad():
+        off = 127.5 * (model.model.decode(found) - dark).abs().max()
+    assert off < 0.51  # the same bins
     assert found.square().sum() < 0.9 * middle.square().sum()
