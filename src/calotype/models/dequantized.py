@@ -183,7 +183,7 @@ class DequantizedFlow(Model):
         The middles of the bins, which `encode` takes, are far from what a sample was before it was rounded where many numbers share a
         bin, as those of a black ground do. A model of classes is asked with the label under which the image is most probable.
         """
-        return torch.cat([self._most_probable(part) for part in x.split(INVERTED)])
+        return torch.cat([self._most_probable(part) for part in torch.split(x, INVERTED)])
 
     def _most_probable(self, x: Tensor) -> Tensor:
         """The least |z|^2 among the latents (N, D) of all points in the bins of images, the pad free, by Adam."""
