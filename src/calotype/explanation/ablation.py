@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from calotype import pictures
 from calotype.data.images import Progress
-from calotype.explanation.class_codes import PER_CLASS, Beliefs, ClassCodes, codes_of_classes
+from calotype.explanation.class_codes import PER_CLASS, ClassBeliefs, ClassCodes, codes_of_classes
 from calotype.explanation.codes import Codes
 from calotype.explanation.layers import InnerLayer, without
 from calotype.explanation.section import Exhibit, LinePlot, Pixels, Strip, Table
@@ -169,7 +169,7 @@ def _units(units: Sequence[int]) -> str:
 
 
 def responses(
-    codes: Codes, layer: InnerLayer, beliefs: Beliefs, some: ClassCodes, classes: int, progress: Progress | None = None
+    codes: Codes, layer: InnerLayer, beliefs: ClassBeliefs, some: ClassCodes, classes: int, progress: Progress | None = None
 ) -> LayerResponse:
     """Ablate the units of a layer one by one (Bau et al. 2019, GAN dissection, section 3.2, with a classifier in place of a segmentation).
 
@@ -204,7 +204,7 @@ def _most_active(codes: Codes, layer: InnerLayer, some: ClassCodes) -> NDArray[n
 
 
 def damage(
-    codes: Codes, layer: InnerLayer, response: LayerResponse, beliefs: Beliefs, fresh: ClassCodes, names: Sequence[str], seed: int = 0
+    codes: Codes, layer: InnerLayer, response: LayerResponse, beliefs: ClassBeliefs, fresh: ClassCodes, names: Sequence[str], seed: int = 0
 ) -> tuple[list[ClassDamage], Pixels, tuple[int, ...]]:
     """What is left of each class of ``fresh`` images without the units that it needs; images before and after; how many units were gone."""
     steps = tuple(n for n in TOGETHER if n <= max(1, len(response.units) // 2))
@@ -241,12 +241,12 @@ def damage(
     return found, np.concatenate(shown), steps
 
 
-def _without(codes: Codes, layer: InnerLayer, beliefs: Beliefs, some: ClassCodes, units: NDArray[np.int64]) -> Tensor:
+def _without(codes: Codes, layer: InnerLayer, beliefs: ClassBeliefs, some: ClassCodes, units: NDArray[np.int64]) -> Tensor:
     with without(layer, units.tolist()):
         return _own(beliefs, codes.images(some.codes, some.labels), some.of)
 
 
-def _own(beliefs: Beliefs, images: Tensor, of: Tensor) -> Tensor:
+def _own(beliefs: ClassBeliefs, images: Tensor, of: Tensor) -> Tensor:
     """The belief (N,) in the class of each image."""
     return beliefs(images).gather(1, of[:, None])[:, 0]
 
@@ -254,7 +254,7 @@ def _own(beliefs: Beliefs, images: Tensor, of: Tensor) -> Tensor:
 def unit_ablation(
     codes: Codes,
     layers: Sequence[InnerLayer],
-    beliefs: Beliefs,
+    beliefs: ClassBeliefs,
     names: Sequence[str],
     label: Tensor | None,
     *,

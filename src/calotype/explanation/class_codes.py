@@ -15,7 +15,7 @@ ROUNDS = 4  # times that images of a class are drawn, where the classifier takes
 POOL = 1_000  # images in which those of a class are looked for, where the model is told none
 SURE = 0.5  # belief from which an image counts as one of a class
 
-Beliefs = Callable[[Tensor], Tensor]
+ClassBeliefs = Callable[[Tensor], Tensor]
 """Images (N, C, H, W) in [-1, 1] to what a classifier believes of them, (N, classes)."""
 
 
@@ -28,7 +28,9 @@ class ClassCodes:
     labels: Tensor | None  # (N,) what the model is told
 
 
-def codes_of_classes(codes: Codes, beliefs: Beliefs, classes: int, label: Tensor | None, seed: int, each: int = PER_CLASS) -> ClassCodes:
+def codes_of_classes(
+    codes: Codes, beliefs: ClassBeliefs, classes: int, label: Tensor | None, seed: int, each: int = PER_CLASS
+) -> ClassCodes:
     """Up to ``each`` codes for each class of the classifier, drawn from ``seed``, whose images it takes for that class.
 
     ``label`` (classes,) is what the model calls these classes, -1 for those that it does not know; None for a model that is told none.
@@ -41,7 +43,7 @@ def codes_of_classes(codes: Codes, beliefs: Beliefs, classes: int, label: Tensor
     return ClassCodes(z[rows], taken[rows], None)
 
 
-def _told(codes: Codes, beliefs: Beliefs, label: Tensor, seed: int, each: int) -> ClassCodes:
+def _told(codes: Codes, beliefs: ClassBeliefs, label: Tensor, seed: int, each: int) -> ClassCodes:
     """Codes of a model that is told the class: more are drawn of those classes for which its images are seldom taken."""
     parts: list[tuple[Tensor, Tensor]] = []
     lacking = {k: each for k in range(len(label)) if label[k] >= 0}
@@ -60,7 +62,7 @@ def _told(codes: Codes, beliefs: Beliefs, label: Tensor, seed: int, each: int) -
     return ClassCodes(found[order], of[order], label[of[order]])
 
 
-def _taken(beliefs: Beliefs, images: Tensor) -> tuple[Tensor, Tensor]:
+def _taken(beliefs: ClassBeliefs, images: Tensor) -> tuple[Tensor, Tensor]:
     """The class (N,) that images are taken for, and whether the classifier is sure of it (N,)."""
     belief = beliefs(images)
     return belief.argmax(1), belief.amax(1) >= SURE
