@@ -88,6 +88,16 @@ def cells(sheet: NDArray[Number], count: int, size: int, columns: int | None = N
     return np.stack([sheet[top : top + size, left : left + size] for top, left in corners])
 
 
+def layouts(shape: tuple[int, int], size: int, most: int) -> list[tuple[int, int]]:
+    """Columns and rows of every `grid` of images of ``size`` that is a picture of ``shape`` (height, width), of ``most`` places at most."""
+    found = []
+    for columns in range(1, min(most, shape[1] // size) + 1):
+        for rows in range(1, min(most // columns, shape[0] // size) + 1):
+            if grid_shape(columns * rows, (size, size), columns)[2:] == shape:
+                found.append((columns, rows))
+    return found
+
+
 def save_grid(images: Tensor, path: str | Path, columns: int | None = None, marker: Marker | None = SAMPLE) -> Path:
     """Write images (N, C, H, W) in [-1, 1], as ``sample`` returns them, as one picture in rows; returns its place.
 

@@ -9,14 +9,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from calotype.explanation.ablation import codes_of_classes, responses, unit_ablation
-from calotype.explanation.attributes import Attribute
+from calotype.explanation.ablation import responses, unit_ablation
+from calotype.explanation.attributes import Attribute, beliefs
+from calotype.explanation.class_codes import codes_of_classes
 from calotype.explanation.codes import Codes
 from calotype.explanation.interpolation import interpolations, loop
 from calotype.explanation.inversion import Inversion, Inverted, error_ratio, invert
 from calotype.explanation.layers import inner_layers, without
 from calotype.explanation.section import Table
 from calotype.explanation.traversal import Walk, positions, walk
+from calotype.metrics.features_space import FeatureSpace
 from calotype.models import build
 from calotype.tasks.sample import Generator
 from tests.explanation.planted import SIDE, Linear, Memory, Painter, codes_of
@@ -112,6 +114,42 @@ def test_a_class_without_images_and_no_other_class_leave_no_number_that_is_none(
     assert {row[1] for row in told["layers"][0]["drop"]} == {None}
     assert [one.others for one in found.classes] == [None]
     assert not any("nan" in cell for one in found.exhibits() if isinstance(one, Table) for row in one.rows for cell in row)
+
+
+def test_a_class_that_is_seldom_seen_is_drawn_for_again_and_one_that_never_is_named() -> None:
+    codes = codes_of(Painter())
+    (layer,) = inner_layers(codes)
+    codes.generator.model.conditional = True  # what is asked for is not what is painted: a class in eight by chance
+
+    def rarely(images: Tensor) -> Tensor:
+        found = columns(images)
+        found[:, 0] = 0
+        return found
+
+    label = torch.arange(8)
+    some = codes_of_classes(codes, rarely, 8, label, seed=0, each=2)
+    assert some.labels is not None
+    assert torch.equal(some.labels, label[some.of])
+    assert torch.bincount(some.of, minlength=8).max() == 2
+    assert (rarely(codes.images(some.codes, some.labels)).argmax(1) == some.of).all()
+    found = unit_ablation(codes, [layer], rarely, "abcdefgh", label)
+    assert found is not None
+    assert found.lacking[0] == "a"
+    table = next(one for one in found.exhibits() if isinstance(one, Table))
+    assert "In no image was the classifier sure of a" in table.caption
+    # of classes with fewer images than are shown the rest is white, and no image is shown twice
+    few = next(place for place, one in enumerate(found.classes) if one.images < 4)
+    assert (found.images[8 * few + found.classes[few].images : 8 * few + 4] == 255).all()
+
+
+def test_a_classifier_of_another_size_is_shown_images_of_its_own() -> None:
+    def extract(x: Tensor) -> tuple[Tensor, Tensor | None]:
+        assert x.shape[1:] == (3, 32, 32)
+        return x.flatten(1), torch.stack([x.mean((1, 2, 3)), 255 - x.mean((1, 2, 3))], 1) / 255
+
+    judge = FeatureSpace("mine", "penultimate", 3072, "ab", extract, 32, 3, ("light", "dark"))
+    found = beliefs(judge, torch.stack([torch.ones(1, 8, 8), -torch.ones(1, 8, 8)]))
+    assert found.tolist() == [[1, 0], [0, 1]]
 
 
 def test_units_are_back_when_the_ablation_is_over() -> None:

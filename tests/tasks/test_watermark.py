@@ -301,10 +301,18 @@ def test_the_images_of_a_grid_count_times_their_number(flow: str, monkeypatch: p
     marker, sheet = model.marker(3, seed=2), np.asarray(grid(to_uint8(model.sample(3, seed=2))))
     sheet = sheet.reshape(*sheet.shape[:2], -1)
     marker = replace(marker, cells=3)
-    p = (ALPHA / 2, ALPHA / 4, 1.0)
-    monkeypatch.setattr(reading, "watermarks_in", lambda *given: [WatermarkMatch(one, 0, 0.5) for one in p])
+    p = (ALPHA / 2, ALPHA / 8, 1.0, 1.0)  # of three images and of the whole sheet: the empty place is none
+    monkeypatch.setattr(reading, "watermarks_in", lambda *given: [WatermarkMatch(one, 0, 0.5) for one, _ in zip(p, given[1], strict=True)])
+    for told in (marker, None, replace(marker, cells=2), replace(marker, cells=0)):  # whatever the marker says
+        found = read_watermark(model, sheet, KEY, told)
+        assert (found.found, found.p, found.images, found.looked_at) == (True, ALPHA / 2, (1,), 3)
+    # a marker that calls a single picture a grid hides nothing: it is read whole as well
+    p = (1.0, 0.5, 1.0, ALPHA / 8)
     found = read_watermark(model, sheet, KEY, marker)
-    assert (found.found, found.p, found.images, found.looked_at) == (True, 3 * ALPHA / 4, (1,), 3)
+    assert (found.found, found.p, found.images, found.looked_at) == (True, ALPHA / 2, (0,), 1)
+    assert found.resized == sheet.shape[1::-1]
+    p = (1.0, 0.5, 1.0, ALPHA / 2)
+    assert not read_watermark(model, sheet, KEY, marker).found
     monkeypatch.setattr(reading, "MOST_CELLS", 2)
     with pytest.raises(UserError, match="a grid of 3 images: a watermark is read in 2 at most"):
         read_watermark(model, sheet, KEY, marker)
@@ -315,8 +323,8 @@ def test_a_model_that_cannot_be_read_without_labels_is_not_marked() -> None:
     never = "never saw images without their label, and a watermark is read without"
     for recipe, settings, options, tells in (
         ("flow-matching", {"label_dropout": 0.0, "embedding": 8}, {}, never),
-        ("realnvp", {"label_dropout": 0.0}, {}, never),
-        ("tarflow", {"label_dropout": 0.0, "patch": 4}, {"guidance": 0.0}, never),
+        ("realnvp", {"label_dropout": 0.0}, {}, ""),  # of which all labels are tried
+        ("tarflow", {"label_dropout": 0.0, "patch": 4}, {"guidance": 0.0}, ""),
         ("tarflow", {"patch": 4}, {}, "guidance=0.5 leads elsewhere"),
         ("flow-matching", {"embedding": 8}, {}, ""),
         ("realnvp", {}, {}, ""),
@@ -357,3 +365,31 @@ def test_what_cannot_be_marked_is_refused_before_anything_is_drawn(flow: str, ru
     model = calotype.load(denoiser)
     assert model.model.sampling is DiffusionSampling
     assert model.sample(1, watermark="own.key", solver="ddim", eta=0.0).shape == (1, 1, 24, 24)
+
+
+def test_it_is_said_where_the_watermark_is_not_found_again(
+    flow: str, runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = make_watermark_key("own.key")
+    words = ("sample", flow, "--count", "3", "--dir", "a", "--watermark", "own.key", "--json")
+    code, out, err = said(capsys, *words)
+    assert (code, err, json.loads(out)["watermark"]) == (0, "", {"key": key.id, "found": 3, "looked_at": 3})
+    monkeypatch.setattr(reading, "noise_of", lambda model, images: np.ones((len(images), 784), np.float32))  # a model that leads nowhere
+    code, out, err = said(capsys, *words[:5], "b", *words[6:])
+    assert code == 0
+    assert json.loads(out)["watermark"]["found"] == 0
+    assert err.startswith("calotype: the watermark is found again in 0 of 3 images that were read")
+    assert err.endswith("do not rely on it with this model\n")
+    assert err.count("\n") == 1
+
+
+def test_the_most_probable_latents_of_clipped_images_are_nearer_than_those_of_the_middles(flow: str) -> None:
+    model = calotype.load(flow)
+    images = model.sample(8, seed=4, watermark=KEY)
+    dark = torch.from_numpy(to_uint8(images - images.mean() - 0.9)).permute(0, 3, 1, 2) / 127.5 - 1  # most of it black
+    with torch.no_grad():
+        middle, found = model.model.encode(dark), model.model.invert(dark)
+    with torch.no_grad():
+        off = 127.5 * (model.model.decode(found) - dark).abs().max()
+    assert off < 0.51  # the same bins
+    assert found.square().sum() < 0.9 * middle.square().sum()

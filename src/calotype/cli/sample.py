@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import sys
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Annotated
 
 import numpy as np
 import tyro
+from numpy.typing import NDArray
 
 from calotype import scatter
 from calotype.cli.outputs import picture_name, require_grid, require_place, tell_unmarked, with_suffix, write_grid, write_npy, write_picture
@@ -24,9 +26,12 @@ from calotype.files import obstacle, unused
 from calotype.models import sampling_of_families
 from calotype.modes import PointModes
 from calotype.provenance.marker import Provenance
-from calotype.provenance.watermark import key_of
+from calotype.provenance.watermark import WatermarkKey, key_of
 from calotype.settings import Count, Seed
 from calotype.tasks.sample import Generator, draw, load
+from calotype.tasks.watermark import CHECKED, found_again
+
+SURE = 0.99  # share of marked images in which the watermark is to be found
 
 _OPTION = "options of the model, all behind one --option:" + "".join(
     f"\n{family}" + "".join(f"\n- {one.name}: {one.help} ({one.takes})" for one in settings)
@@ -41,7 +46,8 @@ class Options:
     Reads the run's model/ folder alone. The same seed gives the same images; with another batch size a few values in a hundred
     thousand may differ by one level of 255, because sums are rounded otherwise. The picture is samples.png where none of --out,
     --dir and --npy is given, or samples-2.png ... where that is there; --out and --npy replace what is there. Every picture says that it
-    was made, by which weights and from which seed: calotype trace reads that, and makes the picture anew.
+    was made, by which weights and from which seed: calotype trace reads that, and makes the picture anew. With --watermark the first images
+    are read again, and it is said where the watermark is not found in all of them: not every model leads back to its noise.
 
     Examples:
     calotype sample runs/flow-matching-mnist5k-0001 --count 64 --seed 0 --out grid.png
@@ -84,6 +90,7 @@ def run(words: list[str]) -> int:
         require_memory(size, f"{some(options.count, 'image')} in one file", "give a smaller --count, or --dir for a file each")
     if out is not None:
         require_grid(out, options.count, generator.spec)
+    watermarked: dict[str, object] = {}
     with closing(Shell()) as display:
         chunks = draw(
             generator,
@@ -95,10 +102,14 @@ def run(words: list[str]) -> int:
             label=options.label,
             batch_size=options.batch_size,
             folder=options.dir,
-            keep=keep,
+            keep=None if keep else CHECKED * (watermark is not None),
             provenance=options.provenance,
             watermark=watermark,
         )
+        if watermark is not None and options.count:
+            display.show("reading the watermark again", 0, 1)
+            watermarked = _watermarked(generator, np.concatenate(chunks)[:CHECKED], watermark, options.seed)
+            display.show("reading the watermark again", 1, 1)
     if npy is not None:
         write_npy(npy, np.concatenate(chunks))
     if out is not None:
@@ -107,9 +118,18 @@ def run(words: list[str]) -> int:
         write_grid(out, np.concatenate(chunks), None, marker.at(options.provenance))
     tell_unmarked(options.provenance)
     places = [str(p) for p in (out, options.dir, npy) if p is not None]
-    facts = {"count": options.count, "seed": options.seed, "written": places}
+    facts = {"count": options.count, "seed": options.seed, "written": places, **watermarked}
     print(json.dumps(facts) if options.json else f"{some(options.count, 'image')} in {', '.join(places)}")
     return 0
+
+
+def _watermarked(generator: Generator, images: NDArray[np.uint8], key: WatermarkKey, seed: int) -> dict[str, object]:
+    """In how many of the images the watermark is found again; says so where it is not sure to be found."""
+    found = found_again(generator, images, key, seed)
+    if found < SURE * len(images):
+        said = f"the watermark is found again in {found} of {some(len(images), 'image')} that were read, unchanged as they are"
+        print(f"calotype: {said}: do not rely on it with this model", file=sys.stderr)
+    return {"watermark": {"key": key.id, "found": found, "looked_at": len(images)}}
 
 
 def _points(

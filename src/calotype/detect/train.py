@@ -240,6 +240,15 @@ def holds(row: ToldApart, rate: float) -> bool:
     return row.interval[0] > 0.5 and row.real.generated.interval[0] <= rate and row.generated.real.interval[0] <= rate
 
 
+def unanswered(rows: Sequence[ToldApart], rate: float) -> tuple[str, ...]:
+    """The rows whose damage gets no answer: those that do not hold, and of what a file tells, size and quality, all beyond one of those."""
+    never = {row.name for row in rows if not holds(row, rate)}
+    sizes, qualities_ = _by_value(rows, "resize"), _by_value(rows, "jpeg")
+    outward = ([one for one in sizes if one[0] > 1], [one for one in reversed(sizes) if one[0] < 1], [*reversed(qualities_)])
+    never |= {row.name for ways in outward for _, row in ways[len(_held(ways, rate)) :]}
+    return tuple(row.name for row in rows if row.name in never)
+
+
 def _tested(work: _Work, robust: Sequence[ToldApart], rate: float) -> CoveredFiles:
     """The files that the sets are made of, and what the table adds to them where it holds."""
     kept = [side for one in work.sets for side in one.sides if side >= work.equalizer.size]
@@ -264,4 +273,4 @@ def _held(rows: Iterable[tuple[float, ToldApart]], rate: float) -> list[float]:
     return [value for value, _ in takewhile(lambda one: holds(one[1], rate), rows)]
 
 
-__all__ = ["COUNT", "FALSE_ALARMS", "FEWEST", "holds", "train"]
+__all__ = ["COUNT", "FALSE_ALARMS", "FEWEST", "holds", "train", "unanswered"]

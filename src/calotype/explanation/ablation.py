@@ -13,32 +13,19 @@ from torch import Tensor, nn
 
 from calotype import pictures
 from calotype.data.images import Progress
+from calotype.explanation.class_codes import PER_CLASS, ClassBeliefs, ClassCodes, codes_of_classes
 from calotype.explanation.codes import Codes
 from calotype.explanation.layers import InnerLayer, without
 from calotype.explanation.section import Exhibit, LinePlot, Pixels, Strip, Table
 from calotype.metrics.score import Estimate
 from calotype.networks.hooks import recorded
 
-PER_CLASS = 8  # images of each class that units are ranked by; as many others judge
 TOGETHER = (1, 2, 4, 8)  # units that are ablated at once
 CHANCES = 4  # times that as many units are chosen at random
 SHOWN = 4  # images of each class before and after
-POOL = 1_000  # images in which those of a class are looked for, where the model is told none
-SURE = 0.5  # belief from which an image counts as one of a class
 UNITS = 512  # of a layer at most, those that put out most
 
 Doubles = NDArray[np.float64]
-_Beliefs = Callable[[Tensor], Tensor]
-"""Images (N, C, H, W) in [-1, 1] to what a classifier believes of them, (N, classes)."""
-
-
-@dataclass(frozen=True)
-class ClassCodes:
-    """Codes whose images a classifier takes for their class."""
-
-    codes: Tensor  # (N, d)
-    of: Tensor  # (N,) the class of each, as the classifier numbers them
-    labels: Tensor | None  # (N,) what the model is told
 
 
 @dataclass(frozen=True)
@@ -61,6 +48,7 @@ class ClassDamage:
     """What is left of a class, and of the others, when units that it needs are gone: of images that ranked none of them."""
 
     name: str
+    images: int  # of it, that were looked at
     units: tuple[int, ...]  # the first of its ranking
     before: Estimate  # belief in the class of its images
     after: tuple[float, ...]  # with the first 1, 2, 4 ... of them gone, as `TOGETHER` says
@@ -78,6 +66,7 @@ class UnitAblation:
     classes: Sequence[ClassDamage]
     images: Pixels  # (classes * 2 * SHOWN, H, W, C): of each class before, then after
     steps: tuple[int, ...]
+    lacking: tuple[str, ...] = ()  # classes of which the classifier was sure in no image
 
     name = "unit-ablation"
     title = "Units that a class needs"
@@ -110,6 +99,7 @@ class UnitAblation:
         rows = [
             (
                 one.name,
+                str(one.images),
                 f"{one.before.value:.2f}",
                 f"{one.left.value:.2f}",
                 f"{one.random[-1]:.2f}",
@@ -118,9 +108,13 @@ class UnitAblation:
             )
             for one in self.classes
         ]
+        unseen = f" In no image was the classifier sure of {', '.join(self.lacking)}." if self.lacking else ""
+        few = f" Of a class there are {PER_CLASS} images at most: a number of one or two says little."
         table = Table(
-            f"Belief in the class of fresh images, before and without {count} units; last, what images of other classes lose of theirs.",
-            ("Class", "Before", "Without its units", "Without random ones", "Others lose", "Units"),
+            f"Belief in the class of fresh images, before and without {count} units; last, what images of other classes lose of theirs."
+            + few * (min(one.images for one in self.classes) < SHOWN)
+            + unseen,
+            ("Class", "Images", "Before", "Without its units", "Without random ones", "Others lose", "Units"),
             tuple(rows),
         )
         return [strip, curves, table, self._by_layer()]
@@ -155,6 +149,7 @@ class UnitAblation:
             "classes": [
                 {
                     "name": one.name,
+                    "images": one.images,
                     "units": list(one.units),
                     "before": one.before.value,
                     "after": list(one.after),
@@ -165,6 +160,7 @@ class UnitAblation:
                 }
                 for one in self.classes
             ],
+            "classes_without_images": list(self.lacking),
         }
 
 
@@ -172,30 +168,8 @@ def _units(units: Sequence[int]) -> str:
     return ", ".join(map(str, units[:8])) + (" ..." if len(units) > 8 else "")
 
 
-def codes_of_classes(codes: Codes, beliefs: _Beliefs, classes: int, label: Tensor | None, seed: int, each: int = PER_CLASS) -> ClassCodes:
-    """Up to ``each`` codes for each class of the classifier, drawn from ``seed``, whose images it takes for that class.
-
-    ``label`` (classes,) is what the model calls these classes, -1 for those that it does not know; None for a model that is told none.
-    """
-    conditional = label is not None and codes.generator.model.conditional
-    if conditional and label is not None:
-        number = torch.arange(classes).repeat(2 * each)
-        number = number[label[number] >= 0]
-        told: Tensor | None = label[number]
-    else:
-        number, told = torch.full((POOL,), -1), None
-    z = codes.draw(len(number), seed, told)
-    belief = beliefs(codes.images(z, told))
-    taken = belief.argmax(1)
-    sure = belief.amax(1) >= SURE
-    fits = sure if told is None else sure & (taken == number)
-    rows = [fits.logical_and(taken == k).nonzero()[:, 0][:each] for k in range(classes)]
-    chosen = torch.cat(rows)
-    return ClassCodes(z[chosen], taken[chosen], None if told is None else told[chosen])
-
-
 def responses(
-    codes: Codes, layer: InnerLayer, beliefs: _Beliefs, some: ClassCodes, classes: int, progress: Progress | None = None
+    codes: Codes, layer: InnerLayer, beliefs: ClassBeliefs, some: ClassCodes, classes: int, progress: Progress | None = None
 ) -> LayerResponse:
     """Ablate the units of a layer one by one (Bau et al. 2019, GAN dissection, section 3.2, with a classifier in place of a segmentation).
 
@@ -230,7 +204,7 @@ def _most_active(codes: Codes, layer: InnerLayer, some: ClassCodes) -> NDArray[n
 
 
 def damage(
-    codes: Codes, layer: InnerLayer, response: LayerResponse, beliefs: _Beliefs, fresh: ClassCodes, names: Sequence[str], seed: int = 0
+    codes: Codes, layer: InnerLayer, response: LayerResponse, beliefs: ClassBeliefs, fresh: ClassCodes, names: Sequence[str], seed: int = 0
 ) -> tuple[list[ClassDamage], Pixels, tuple[int, ...]]:
     """What is left of each class of ``fresh`` images without the units that it needs; images before and after; how many units were gone."""
     steps = tuple(n for n in TOGETHER if n <= max(1, len(response.units) // 2))
@@ -253,6 +227,7 @@ def damage(
         found.append(
             ClassDamage(
                 names[k],
+                int(mine.sum()),
                 tuple(ranking[: steps[-1]].tolist()),
                 Estimate.mean(before[mine].numpy()),
                 tuple(float(one.mean()) for one in after),
@@ -262,16 +237,16 @@ def damage(
             )
         )
         pair = [pictures.to_uint8(x[mine][:SHOWN]) for x in (images, changed)]
-        shown += [np.concatenate([one, np.repeat(one[-1:], SHOWN - len(one), 0)]) for one in pair]
+        shown += [np.concatenate([one, np.full((SHOWN - len(one), *one.shape[1:]), 255, np.uint8)]) for one in pair]
     return found, np.concatenate(shown), steps
 
 
-def _without(codes: Codes, layer: InnerLayer, beliefs: _Beliefs, some: ClassCodes, units: NDArray[np.int64]) -> Tensor:
+def _without(codes: Codes, layer: InnerLayer, beliefs: ClassBeliefs, some: ClassCodes, units: NDArray[np.int64]) -> Tensor:
     with without(layer, units.tolist()):
         return _own(beliefs, codes.images(some.codes, some.labels), some.of)
 
 
-def _own(beliefs: _Beliefs, images: Tensor, of: Tensor) -> Tensor:
+def _own(beliefs: ClassBeliefs, images: Tensor, of: Tensor) -> Tensor:
     """The belief (N,) in the class of each image."""
     return beliefs(images).gather(1, of[:, None])[:, 0]
 
@@ -279,7 +254,7 @@ def _own(beliefs: _Beliefs, images: Tensor, of: Tensor) -> Tensor:
 def unit_ablation(
     codes: Codes,
     layers: Sequence[InnerLayer],
-    beliefs: _Beliefs,
+    beliefs: ClassBeliefs,
     names: Sequence[str],
     label: Tensor | None,
     *,
@@ -295,4 +270,7 @@ def unit_ablation(
     told = [responses(codes, layer, beliefs, some, classes, progress(f"units of layer {layer.name}")) for layer in layers]
     middle = (len(layers) - 1) // 2
     found, images, steps = damage(codes, layers[middle], told[middle], beliefs, fresh, names, seed)
-    return UnitAblation(told, middle, found, images, steps) if found else None
+    asked = range(classes) if label is None or not codes.generator.model.conditional else (label >= 0).nonzero()[:, 0].tolist()
+    seen = {one.name for one in found}
+    lacking = tuple(names[k] for k in asked if names[k] not in seen)
+    return UnitAblation(told, middle, found, images, steps, lacking) if found else None

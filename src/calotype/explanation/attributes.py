@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from calotype import pictures
+from calotype.data.fit import fit_array
 from calotype.degrade.color import REC601
 from calotype.metrics.features_space import FeatureSpace
 from calotype.types import ImageSpec, small_gray
@@ -81,8 +82,11 @@ def class_log_odds(judge: FeatureSpace, number: int) -> Callable[[Tensor], Tenso
 
 
 def beliefs(judge: FeatureSpace, images: Tensor) -> Tensor:
-    """What a classifier believes of images (N, C, H, W) in [-1, 1], as 8-bit pictures: (N, classes) float64, rows summing to 1."""
-    found = judge.of(pictures.to_uint8(images)).probabilities
+    """What a classifier believes of images (N, C, H, W) in [-1, 1], as 8-bit pictures: (N, classes) float64, rows summing to 1.
+
+    Images of another size than its own are brought to that, as `calotype classify` does it.
+    """
+    found = judge.of(fit_array(pictures.to_uint8(images), judge.size, judge.channels, "crop")).probabilities
     assert found is not None, f"{judge.name} tells no classes apart"
     return torch.from_numpy(found).double()
 

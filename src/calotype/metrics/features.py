@@ -99,6 +99,7 @@ __all__ = [
     "default",
     "for_selection",
     "of_classifier",
+    "of_run",
     "pick",
     "recognized",
     "second",

@@ -16,13 +16,13 @@ from calotype.flows.base import Transform, normal_log_prob
 from calotype.flows.pixels import Histogram, Logit, Scale, UniformDequantization, VariationalDequantization
 from calotype.flows.places import located_log_prob
 from calotype.losses.discretized import images_of, levels
-from calotype.models.inverting import LABELED
 from calotype.networks.blocks import evaluating
 from calotype.networks.coupling import CouplingNetwork
 from calotype.settings import NotNegative
 from calotype.types import Batch, Condition, ImageSpec, Likelihood, Model, Noise, Player, SamplingOptions, Step, chosen
 
 LEVELS = 256  # of a pixel
+INVERTED, INVERSION_STEPS, INVERSION_RATE = 16, 24, 0.3  # images at once, steps of the search for their latents, and their size
 MARGIN = 0.05  # of the logit (Dinh et al. 2017, section 4.1)
 PixelsName = Literal["scale", "logit", "histogram"]
 DequantizationName = Literal["uniform", "variational"]
@@ -173,16 +173,47 @@ class DequantizedFlow(Model):
         return self.temperature if options.temperature is None else options.temperature
 
     def require_invertible(self, options: SamplingOptions | None = None) -> None:
-        """Raise `UserError` at a temperature of 0, where nothing is left of the noise, and where labels were never hidden."""
-        if self.embed is not None and not self.label_dropout:
-            raise UserError(LABELED)
+        """Raise `UserError` at a temperature of 0, where nothing is left of the noise."""
         if self._temperature(chosen(FlowSampling, options)) == 0:
             raise UserError("at temperature=0 nothing of their starting noise is in the images: give a larger one")
 
-    @torch.no_grad()
     def invert(self, x: Tensor) -> Tensor:
-        """As `calotype.capabilities.Inverts` says: the latents, up to their temperature."""
-        return self.encode(x)
+        """As `calotype.capabilities.Inverts` says: up to their temperature, the most probable latents whose 8-bit image is ``x``.
+
+        The middles of the bins, which `encode` takes, are far from what a sample was before it was rounded where many numbers share a
+        bin, as those of a black ground do. A model of classes is asked with the label under which the image is most probable.
+        """
+        return torch.cat([self._most_probable(part) for part in torch.split(x, INVERTED)])
+
+    def _most_probable(self, x: Tensor) -> Tensor:
+        """The least |z|^2 among the latents (N, D) of all points in the bins of images, the pad free, by Adam."""
+        with torch.no_grad():
+            context, least = self._context(self._likeliest(x), len(x)), self._padded(levels(x) / LEVELS, None)
+            widths = torch.full_like(least[:1], 1 / LEVELS)
+            if self.pad:
+                beside = torch.ones_like(widths, dtype=torch.bool)
+                beside[..., : self.spec.size, : self.spec.size] = False
+                least, widths = least.masked_fill(beside, 0.0), widths.masked_fill(beside, 1.0)
+        place = torch.zeros_like(least, requires_grad=True)
+        adam = torch.optim.Adam([place], lr=INVERSION_RATE)
+        with torch.enable_grad():
+            for _ in range(INVERSION_STEPS):
+                z = self.flow(least + widths * torch.sigmoid(place), context)[0]
+                (place.grad,) = torch.autograd.grad(z.square().sum() / 2, place)
+                adam.step()
+        with torch.no_grad():
+            found: Tensor = self.flow(least + widths * torch.sigmoid(place), context)[0]
+        return found
+
+    def _likeliest(self, x: Tensor) -> Tensor | None:
+        """The label (N,) under which the middles of each image's bins are densest; None of a model without classes."""
+        if self.embed is None:
+            return None
+        points, densities = self._padded((levels(x) + 0.5) / LEVELS, None), []
+        for label in range(self.classes):
+            z, log_abs_det = self.flow(points, self._context(torch.full((len(x),), label, device=x.device), len(x)))
+            densities.append(normal_log_prob(z) + log_abs_det)
+        return torch.stack(densities).argmax(0)
 
     @property
     def latent_shape(self) -> tuple[int]:

@@ -63,14 +63,15 @@ def best_matches(noise: NDArray[np.float32], key: WatermarkKey, nonces: int = NO
             higher = highest > best[rows]
             place[rows] = np.where(higher, first + sums.argmax(1), place[rows])
             best[rows] = np.where(higher, highest, best[rows])
-    found = []
-    for row, nonce in enumerate(place.tolist()):
-        weights = np.abs(signed[row]).astype(np.int64)
-        total = (int(best[row]) + int(weights.sum())) // 2  # of the weights that agree
-        p = tail(np.bincount(weights, minlength=MOST + 1), total)
-        agreeing = float((np.where(noise[row] < 0, -1, 1) == key.signs(nonce, noise.shape[1])).mean())
-        found.append(WatermarkMatch(-math.expm1(nonces * math.log1p(-p)) if p < 1 else 1.0, nonce, agreeing))
-    return found
+    return [match_of(row, key, nonce, nonces) for row, nonce in zip(noise, place.tolist(), strict=True)]
+
+
+def match_of(noise: NDArray[np.float32], key: WatermarkKey, nonce: int, nonces: int = NONCES) -> WatermarkMatch:
+    """How well one pattern of ``key`` fits the noise (D,) of an image, with the p-value that it has as the best of ``nonces``."""
+    (weights,) = whole_weights(noise[None])
+    agrees = np.where(noise < 0, -1, 1) == key.signs(nonce, len(noise))
+    p = tail(np.bincount(weights, minlength=MOST + 1), int(weights[agrees].sum()))
+    return WatermarkMatch(-math.expm1(nonces * math.log1p(-p)) if p < 1 else 1.0, nonce, float(agrees.mean()))
 
 
 def whole_weights(noise: NDArray[np.float32]) -> NDArray[np.int64]:

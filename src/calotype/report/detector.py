@@ -7,7 +7,7 @@ from pathlib import Path
 
 from calotype.detect.results import DetectorFacts, Rate, ToldApart
 from calotype.detect.sets import SetFacts
-from calotype.detect.train import holds
+from calotype.detect.train import unanswered
 from calotype.files import write_text
 from calotype.metrics.wording import number
 from calotype.report import plots_detector, plots_reliability
@@ -93,11 +93,11 @@ def _degraded(known: DetectorFacts) -> str:
         return ""
     lead = (
         "The images of the test, degraded before the detector sees them. Where one of the wrong answers is shown to be more frequent "
-        "than was allowed, the row is named below: files of such sizes and qualities get the answer CANNOT TELL. Blur and noise cannot be "
-        "read from a file."
+        "than was allowed, the row is named below, and with it all that are more severe: files of such sizes and qualities get the answer "
+        "CANNOT TELL. Blur and noise cannot be read from a file."
     )
     rows = known.results.robustness
-    marked = [row.name for row in rows if not holds(row, known.limits.false_alarms)]
+    marked = unanswered(rows, known.limits.false_alarms)
     more = tag("p", f"Not held: {text(', '.join(marked))}.") if marked else ""
     return tag("p", linked(lead), kind="quiet") + _table("Degradation", rows) + more
 
@@ -175,10 +175,11 @@ def _chance(known: DetectorFacts) -> str:
 
 
 def _lines(title: str, rows: Sequence[ToldApart], rate: float | None = None) -> list[str]:
-    """A table for a terminal; with a ``rate`` rows that do not hold it are marked."""
+    """A table for a terminal; with a ``rate`` rows whose damage gets no answer are marked."""
     grid = [[title, "AUC", "real: GENERATED", "generated: GENERATED", "REAL", ""]]
+    never = () if rate is None else unanswered(rows, rate)
     for row in rows:
-        mark = "" if rate is None or holds(row, rate) else "CANNOT TELL"
+        mark = "CANNOT TELL" if row.name in never else ""
         shares = [percent(one.share) for one in (row.real.generated, row.generated.generated, row.generated.real)]
         grid.append([ALL if row.name == "all" else row.name, _area(row), *shares, mark])
     widths = [max(len(line[column]) for line in grid) for column in range(len(grid[0]))]

@@ -238,14 +238,14 @@ def draw(
     label: str | None = None,
     batch_size: int = 64,
     folder: Path | None = None,
-    keep: bool = True,
+    keep: int | None = None,
     provenance: Provenance = "full",
     watermark: Watermark = None,
 ) -> list[NDArray[np.uint8]]:
     """Draw ``count`` images into the hands of a user, batches of (n, H, W, C) uint8; ``show`` is told how far ``what`` has come.
 
     Where there is a ``folder`` each image goes into a file of its own there as soon as it is drawn, which says as much of its making as
-    ``provenance`` allows; without ``keep`` nothing is returned.
+    ``provenance`` allows. Of more than ``keep`` images only the first are returned.
     Raises `UserError` as `Generator.sample`, before the first image for what cannot be drawn at all.
     """
     chunks: list[NDArray[np.uint8]] = []
@@ -257,8 +257,8 @@ def draw(
     for batch in batches:
         if folder is not None:
             pictures.save_images(batch, folder, done, marker and marker.one(done))
-        if keep:
-            chunks.append(pictures.to_uint8(batch))
+        if keep is None or done < keep:
+            chunks.append(pictures.to_uint8(batch)[: None if keep is None else keep - done])
         done += len(batch)
         show(what, done, count)
     return chunks

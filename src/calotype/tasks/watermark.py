@@ -12,7 +12,7 @@ from PIL import Image
 
 from calotype import pictures
 from calotype.errors import UserError
-from calotype.provenance.detection import ALPHA, WatermarkMatch, best_matches
+from calotype.provenance.detection import ALPHA, WatermarkMatch, best_matches, match_of
 from calotype.provenance.marker import Marker
 from calotype.provenance.watermark import WatermarkKey
 from calotype.tasks.model_inputs import to_tensor
@@ -20,7 +20,11 @@ from calotype.tasks.sample import Generator
 from calotype.types import ImageSpec
 
 BATCH = 64  # images whose noise is sought at once
-MOST_CELLS = 4_096  # of a grid: how many there are is what its marker says, whoever wrote that
+MOST_CELLS = 4_096  # of a grid
+CHECKED = 32  # marked images of a drawing that are read again
+EMPTY = 250  # the level from which on a place without an image is white, in lossy files as well
+
+Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -43,19 +47,25 @@ class WatermarkReading:
 def read_watermark(generator: Generator, pixels: NDArray[np.uint8], key: WatermarkKey, marker: Marker | None = None) -> WatermarkReading:
     """What ``key`` finds in a picture (H, W, C) that the model of ``generator`` may have drawn.
 
-    A grid is cut where its ``marker`` says that it is one; any other picture is brought to the size and the channels of the model. Of
-    several images the smallest p-value counts, times their number (Bonferroni).
+    What the ``marker`` says decides nothing, for it can be forged: a picture that has the size of a grid is read as that and as a whole
+    picture as well, brought to the size and the channels of the model. Of several images the smallest p-value counts, times their number
+    (Bonferroni).
 
     Raises:
-        UserError: for a model whose samples cannot be inverted, and for a grid of more than `MOST_CELLS`.
+        UserError: for a model whose samples cannot be inverted, and for a grid, as its marker says, of more than `MOST_CELLS`.
     """
-    spec = generator.spec
-    images, resized = _images(pixels, spec, marker)
-    found = watermarks_in(generator, images, key)
-    best = min(found, key=lambda one: one.p)
-    p = min(1.0, best.p * len(found))
-    places = tuple(place for place, one in enumerate(found) if one.p * len(found) <= ALPHA)
-    return WatermarkReading(key.id, p <= ALPHA, p, places, len(found), best.agreeing, resized)
+    if marker is not None and marker.cells > MOST_CELLS:
+        raise UserError(f"a grid of {marker.cells:,} images: a watermark is read in {MOST_CELLS:,} at most, give a part of them")
+    grids, whole, resized = _images(pixels, generator.spec)
+    found = watermarks_in(generator, np.concatenate([*grids, whole]), key)
+    at = min(range(len(found)), key=lambda place: found[place].p)
+    best, p, first = found[at], min(1.0, found[at].p * len(found)), 0
+    for grid in grids:
+        if first <= at < first + len(grid) and (p <= ALPHA or (marker is not None and marker.cells)):
+            places = tuple(place for place in range(len(grid)) if found[first + place].p * len(found) <= ALPHA)
+            return WatermarkReading(key.id, p <= ALPHA, p, places, len(grid), best.agreeing)
+        first += len(grid)
+    return WatermarkReading(key.id, p <= ALPHA, p, (0,) * (p <= ALPHA), 1, best.agreeing, resized)
 
 
 def watermarks_in(generator: Generator, images: NDArray[np.uint8], key: WatermarkKey) -> list[WatermarkMatch]:
@@ -67,6 +77,15 @@ def watermarks_in(generator: Generator, images: NDArray[np.uint8], key: Watermar
     return best_matches(noise_of(generator, images), key)
 
 
+def found_again(generator: Generator, images: Pixels, key: WatermarkKey, seed: int) -> int:
+    """In how many of the first images (N, H, W, C) that were drawn with ``key`` and ``seed`` a reader finds the watermark.
+
+    It is where images were not changed at all: not every model leads back to its noise. No pattern but their own is tried.
+    """
+    noise = noise_of(generator, images)
+    return sum(match_of(row, key, key.nonce(seed, number)).found for number, row in enumerate(noise))
+
+
 @torch.no_grad()
 def noise_of(generator: Generator, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """The starting noise (N, D) that leads to the images (N, H, W, C). Raises `UserError` for a model that cannot tell."""
@@ -75,22 +94,20 @@ def noise_of(generator: Generator, images: NDArray[np.uint8]) -> NDArray[np.floa
     return torch.cat([model.invert(part).float().cpu() for part in parts]).nan_to_num(0.0, 0.0, 0.0).numpy()
 
 
-def _images(pixels: NDArray[np.uint8], spec: ImageSpec, marker: Marker | None) -> tuple[NDArray[np.uint8], tuple[int, int] | None]:
-    """The images of a picture in the shape of a model, and the size that a single one had where it was another."""
+def _images(pixels: Pixels, spec: ImageSpec) -> tuple[list[Pixels], Pixels, tuple[int, int] | None]:
+    """The images of each grid that a picture can be, the whole picture in the shape of a model, and the size that it had if another."""
     if pixels.shape[2] != spec.channels:
         pixels = np.asarray(pictures.to_picture(pixels).convert("L" if spec.channels == 1 else "RGB"))
         pixels = pixels.reshape(*pixels.shape[:2], spec.channels)
-    side, cells = (spec.size, spec.size), 0 if marker is None else marker.cells
-    if marker is not None and cells:
-        columns = marker.columns or None
-        if pictures.grid_shape(cells, side, columns)[2:] == pixels.shape[:2]:
-            if cells > MOST_CELLS:
-                raise UserError(f"a grid of {cells:,} images: a watermark is read in {MOST_CELLS:,} at most, give a part of them")
-            cut = pictures.cells(pixels, cells, spec.size, columns)
-            factor = cut.shape[1] // spec.size
-            return cut[:, factor // 2 :: factor, factor // 2 :: factor], None
-    if pixels.shape[:2] == side:
-        return pixels[None], None
-    high, wide = pixels.shape[:2]
+    side, (high, wide) = (spec.size, spec.size), pixels.shape[:2]
+    if (high, wide) == side:
+        return [], pixels[None], None
+    grids = []
+    for columns, rows in pictures.layouts((high, wide), spec.size, MOST_CELLS):
+        cut = pictures.cells(pixels, columns * rows, spec.size, columns)
+        factor = cut.shape[1] // spec.size
+        cut = cut[:, factor // 2 :: factor, factor // 2 :: factor]
+        used = np.flatnonzero((cut < EMPTY).any((1, 2, 3)))  # places behind the last image are white
+        grids += [cut[: used[-1] + 1]] if len(used) else []
     fitted = np.asarray(pictures.to_picture(pixels).resize(side, Image.Resampling.LANCZOS)).reshape(1, *side, spec.channels)
-    return fitted, (wide, high)
+    return grids, fitted, (wide, high)
