@@ -154,6 +154,37 @@ def test_a_translator_is_the_same_at_sides_that_it_pads(tmp_path: Path) -> None:
     assert np.abs(Session(told.file.read_bytes())([source]) - want).max() < 1e-5
 
 
+def test_a_sampler_that_starts_where_there_is_almost_no_image_is_finite(tmp_path: Path) -> None:
+    folder = made("ddpm", tmp_path / "ddpm")  # the share of the image is the root of 1e-9, which runtimes take for none
+    told = export(folder, tmp_path / "ddpm.onnx", steps=2, display=calotype.Display())
+    assert told.difference < 1e-5
+    assert told.compared == 32
+
+
+def test_colors_are_exported(tmp_path: Path) -> None:
+    told = export(made("colorize", tmp_path / "colorize"), tmp_path / "colorize.onnx", display=calotype.Display())
+    assert told.difference < 1e-5
+
+
+class _Padded(nn.Module):
+    """Pads a kernel of more numbers than a converter folds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(256, 128, 3, 3) / 30)
+
+    def forward(self, *given: torch.Tensor) -> torch.Tensor:
+        return nn.functional.conv2d(given[0], nn.functional.pad(self.weight, (1, 0, 1, 0)), stride=2, padding=1)
+
+
+def test_weights_that_are_padded_are_padded_once() -> None:
+    graph = Graph(_Padded().eval(), (Input("image", "image", (128, 8, 8)),), "images")
+    model = onnx_file.onnx_of(graph)[0]
+    assert parity(graph, Session(onnx_file.packed(model, {})))[0] < 1e-5
+    assert "Pad" not in [node.op_type for node in model.graph]
+    assert onnx_file.lessen(model, "int8") == 1
+
+
 def test_a_classifier_gives_logits_in_pytorchs_own_format_too(tmp_path: Path) -> None:
     told = export(made("resnet", tmp_path / "resnet"), tmp_path / "resnet.pt2", format="torch-export", display=calotype.Display())
     assert (told.output, told.opset) == ("logits", None)
