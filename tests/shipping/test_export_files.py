@@ -27,6 +27,7 @@ from calotype.errors import CalotypeError, UserError
 from calotype.metrics.confidence import softmax
 from calotype.models import build
 from calotype.networks.lab import rgb_of
+from calotype.networks.restorer import interpolated
 from calotype.shipping import export as exporting
 from calotype.shipping import onnx_file
 from calotype.shipping.export import export, judged, parity
@@ -186,6 +187,20 @@ class _Colors(nn.Module):
 def test_colors_are_exported() -> None:
     graph = Graph(_Colors(), (Input("lab", "normal", (3, 8, 8)),), "images")
     assert parity(graph, Session(onnx_file.packed(onnx_file.onnx_of(graph)[0], {})))[0] < 1e-5
+
+
+class _Larger(nn.Module):
+    """Images three times larger."""
+
+    def forward(self, *given: torch.Tensor) -> torch.Tensor:
+        return interpolated(given[0], 3)
+
+
+def test_images_are_enlarged_by_a_convolution_that_is_the_interpolation() -> None:
+    graph = Graph(_Larger(), (Input("image", "image", (2, "height", "width")),), "images")
+    model = onnx_file.onnx_of(graph)[0]
+    assert parity(graph, Session(onnx_file.packed(model, {})))[0] < 1e-5
+    assert "Resize" not in [node.op_type for node in model.graph]  # of which onnxruntime's is slow
 
 
 class _Padded(nn.Module):
