@@ -20,7 +20,7 @@ def perform(kind: str, payload: Mapping[str, Any], say: Say) -> dict[str, Any]:
         return {"twice": 2 * payload["n"], "pid": os.getpid()}
     if kind == "sleep":
         for at in range(1000):
-            say("sleeping", at, 1000)
+            say(f"sleeping in {os.getpid()}", at, 1000)
             time.sleep(payload.get("seconds", 60) / 1000)
         return {}
     if kind == "die":  # for the first so many times

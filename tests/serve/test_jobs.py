@@ -46,6 +46,11 @@ def running(queue: JobQueue, job: str) -> bool:
     return queue.get(job).state == "running" and queue.get(job).done > 0
 
 
+def worker_of(queue: JobQueue, job: QueuedJob) -> int:
+    """The process that sleeps for a job, as it says itself."""
+    return int(queue.get(job.id).what.split()[-1])
+
+
 def test_jobs_are_done_in_their_order_by_one_worker_that_is_no_thread_of_the_service(queue: JobQueue) -> None:
     jobs = [queue.submit("double", {"n": n}) for n in range(4)]
     done = [queue.wait(job.id, SOON) for job in jobs]
@@ -128,9 +133,8 @@ def test_a_worker_killed_from_outside_again_and_again_hangs_nothing(queue: JobQu
         job = queue.submit("sleep", {"seconds": 60})
         for _ in range(2):
             until(lambda job=job: running(queue, job.id))
-            until(lambda: queue.pids())
             with suppress(ProcessLookupError):
-                os.kill(queue.pids()[0], signal.SIGKILL)
+                os.kill(worker_of(queue, job), signal.SIGKILL)
             until(lambda job=job: not running(queue, job.id))
         assert queue.wait(job.id, SOON).state == "lost"
     assert queue.wait(queue.submit("double", {"n": 1}).id, SOON).state == "done"
@@ -140,7 +144,7 @@ def test_a_queue_that_is_closed_goes_on_where_it_was(tmp_path: Path) -> None:
     queue = started(tmp_path)
     first, second = queue.submit("sleep", {"seconds": 0.3}), queue.submit("double", {"n": 4})
     until(lambda: running(queue, first.id))
-    pid = queue.pids()[0]
+    pid = worker_of(queue, first)
     with pytest.raises(UserError, match="another service uses"):
         JobQueue(tmp_path, perform)
     queue.close()
@@ -249,11 +253,13 @@ def test_a_job_that_goes_back_to_the_queue_while_it_is_cancelled_is_cancelled(
 def test_a_worker_ends_when_the_service_says_so_and_not_by_a_ctrl_c(queue: JobQueue) -> None:
     job = queue.submit("sleep", {"seconds": 1})
     until(lambda: running(queue, job.id))
-    pid = queue.pids()[0]
+    pid = worker_of(queue, job)
     os.kill(pid, signal.SIGINT)
     assert queue.wait(job.id, SOON).attempts == 1
     assert queue.get(job.id).state == "done"
-    assert queue.pids() == [pid]
+    after = queue.wait(queue.submit("double", {"n": 1}).id, SOON).result
+    assert after is not None
+    assert after["pid"] == pid
 
 
 def test_noise_of_as_many_pixels_as_a_job_may_draw_fits_a_line() -> None:

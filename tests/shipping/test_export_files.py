@@ -19,12 +19,15 @@ from torch import nn
 
 import calotype
 from calotype import cli
+from calotype.diffusion.path import PATHS
 from calotype.engine import calibrating
 from calotype.engine.calibrating import BeliefCalibration, CalibrationFacts
 from calotype.engine.run import Run
 from calotype.errors import CalotypeError, UserError
 from calotype.metrics.confidence import softmax
 from calotype.models import build
+from calotype.networks.lab import rgb_of
+from calotype.networks.restorer import interpolated
 from calotype.shipping import export as exporting
 from calotype.shipping import onnx_file
 from calotype.shipping.export import export, judged, parity
@@ -132,6 +135,11 @@ def test_a_whole_sampler_is_one_file_with_its_network_in_it_once(tmp_path: Path)
     assert told.size < 1.5 * weights + 300_000
 
 
+def test_a_sampler_that_is_guided_in_some_of_its_steps_alone_is_exported(tmp_path: Path) -> None:
+    told = export(made("dit", tmp_path / "dit"), tmp_path / "dit.onnx", steps=2, solver="euler", guidance=2, display=calotype.Display())
+    assert told.difference < 1e-5  # the network is called with once and with twice as many rows
+
+
 def test_a_restorer_takes_images_of_any_size_that_its_file_names(tmp_path: Path) -> None:
     told = export(made("deblur", tmp_path / "deblur"), tmp_path / "deblur.onnx", display=calotype.Display())
     assert [one["shape"] for one in told.inputs] == [["batch", told.inputs[0]["shape"][1], "height", "width"]]
@@ -152,6 +160,66 @@ def test_a_translator_is_the_same_at_sides_that_it_pads(tmp_path: Path) -> None:
     with torch.no_grad():
         want = load(folder, "cpu").model.sample(Noise(2), Condition(source=source)).numpy()
     assert np.abs(Session(told.file.read_bytes())([source]) - want).max() < 1e-5
+
+
+class _Scales(nn.Module):
+    """The shares of image and noise along a path."""
+
+    def forward(self, *given: torch.Tensor) -> torch.Tensor:
+        return torch.stack(PATHS["vp-cosine"].scales(given[0]))
+
+
+def test_the_share_of_the_image_is_exported_where_it_is_almost_none() -> None:
+    places = torch.linspace(-12, 12, 49)  # runtimes take the sigmoid of 2 * -9 for zero, by whose root samplers divide
+    graph = Graph(_Scales(), (Input("place", "normal", ()),), "images")
+    found, want = Session(onnx_file.packed(onnx_file.onnx_of(graph)[0], {}))([places]), _Scales()(places).numpy()
+    assert (want > 0).all()
+    assert np.abs(found / want - 1).max() < 1e-5
+
+
+class _Colors(nn.Module):
+    """Colors by lightness and two axes."""
+
+    def forward(self, *given: torch.Tensor) -> torch.Tensor:
+        return rgb_of(given[0] * 50)
+
+
+def test_colors_are_exported() -> None:
+    graph = Graph(_Colors(), (Input("lab", "normal", (3, 8, 8)),), "images")
+    assert parity(graph, Session(onnx_file.packed(onnx_file.onnx_of(graph)[0], {})))[0] < 1e-5
+
+
+class _Larger(nn.Module):
+    """Images three times larger."""
+
+    def forward(self, *given: torch.Tensor) -> torch.Tensor:
+        return interpolated(given[0], 3)
+
+
+def test_images_are_enlarged_by_a_convolution_that_is_the_interpolation() -> None:
+    graph = Graph(_Larger(), (Input("image", "image", (2, "height", "width")),), "images")
+    model = onnx_file.onnx_of(graph)[0]
+    assert parity(graph, Session(onnx_file.packed(model, {})))[0] < 1e-5
+    assert "Resize" not in [node.op_type for node in model.graph]  # of which onnxruntime's is slow
+
+
+class _Padded(nn.Module):
+    """Pads a kernel of more numbers than a converter folds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(256, 128, 3, 3) / 30)
+
+    def forward(self, *given: torch.Tensor) -> torch.Tensor:
+        return nn.functional.conv2d(given[0], nn.functional.pad(self.weight, (1, 0, 1, 0)), stride=2, padding=1)
+
+
+def test_weights_that_are_padded_are_padded_once() -> None:
+    graph = Graph(_Padded().eval(), (Input("image", "image", (128, 8, 8)),), "images")
+    model = onnx_file.onnx_of(graph)[0]
+    assert parity(graph, Session(onnx_file.packed(model, {})))[0] < 1e-5
+    assert "Pad" not in [node.op_type for node in model.graph]
+    assert onnx_file.lessen(model, "int8") == 1
 
 
 def test_a_classifier_gives_logits_in_pytorchs_own_format_too(tmp_path: Path) -> None:

@@ -56,6 +56,7 @@ class Options:
     max_megapixels: Positive = 16.0  # of an image that is sent or made
     max_images: _Images = 64  # that one request may ask for
     max_seconds: Positive = 60.0  # that one request may take of a model
+    opened: Annotated[int, Field(ge=1, le=1024)] = 8  # models that memory holds at once: those that were asked last
     workers: Annotated[int, Field(ge=1, le=64)] = 1  # processes for jobs
     log: Logged = "errors"  # requests that get a line of JSON on stderr
     device: str = "auto"  # auto, cpu, cuda, mps
@@ -88,6 +89,7 @@ def run(words: list[str]) -> int:
         max_pixels=round(options.max_megapixels * 2**20),
         max_images=options.max_images,
         max_seconds=options.max_seconds,
+        opened=options.opened,
         workers=options.workers,
         log=options.log,
     )

@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import softplus
 
 from calotype.precise import doubled
 
@@ -134,6 +135,8 @@ def _rectified(half_log_snr: Tensor) -> tuple[Tensor, Tensor]:
 
 def _variance_preserving(half_log_snr: Tensor) -> tuple[Tensor, Tensor]:
     """alpha ** 2 + sigma ** 2 = 1."""
+    if torch.compiler.is_exporting():  # other runtimes have sigmoids of which only the first seven digits after the point are right
+        return torch.exp(-softplus(-2 * half_log_snr) / 2), torch.exp(-softplus(2 * half_log_snr) / 2)
     return torch.sigmoid(2 * half_log_snr).sqrt(), torch.sigmoid(-2 * half_log_snr).sqrt()
 
 

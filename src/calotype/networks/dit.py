@@ -55,7 +55,8 @@ class DiT(nn.Module):
     def forward(self, image: Tensor, time: Tensor, label: Tensor | None = None, told: Tensor | None = None) -> Tensor:
         """(N, C, H, W) images, (N,) times, (N,) int64 labels and further numbers (N, told) to (N, C, H, W)."""
         height, width = image.shape[-2:]
-        folded = F.pixel_unshuffle(F.pad(image, (0, -width % self.patch, 0, -height % self.patch)), self.patch)
+        right, down = -width % self.patch, -height % self.patch
+        folded = F.pixel_unshuffle(F.pad(image, (0, right, 0, down)) if right or down else image, self.patch)
         rows, columns = folded.shape[-2:]
         embedding = self.embed(time, label, told)
         tokens = self.stem(folded.flatten(2).transpose(1, 2)) + positions(rows, columns, self.width, image.device)

@@ -55,8 +55,7 @@ class JobQueue:
         self._cancelled: set[str] = set()
         self._wake = threading.Condition()
         self._stopping = False
-        self._at_work: dict[int, WorkerProcess] = {}
-        self._threads = [threading.Thread(target=self._serve, args=(place,), name=f"jobs-{place}", daemon=True) for place in range(workers)]
+        self._threads = [threading.Thread(target=self._serve, name=f"jobs-{place}", daemon=True) for place in range(workers)]
 
     def start(self) -> None:
         """Begin to work; until then jobs wait."""
@@ -104,10 +103,6 @@ class JobQueue:
         """How many jobs are in each state."""
         return self._store.counts()
 
-    def pids(self) -> list[int]:
-        """The processes that are at work, for telemetry and tests."""
-        return [worker.pid for worker in self._at_work.values() if worker.alive]
-
     def cancel(self, job: str) -> QueuedJob:
         """End a job: at once where it waits, within a second where it runs; one that ended stays as it is. Raises `UnknownError`."""
         if not self.get(job).over and not self._store.cancel_waiting(job):
@@ -137,7 +132,7 @@ class JobQueue:
                 os.close(self._hold)
             self._hold = None
 
-    def _serve(self, place: int) -> None:
+    def _serve(self) -> None:
         """What each thread does: give jobs to one worker, one after another."""
         worker: WorkerProcess | None = None
         idle = time.monotonic()
@@ -146,14 +141,13 @@ class JobQueue:
                 if worker is not None and time.monotonic() - idle > IDLE:
                     worker.close()
                     worker = None
-                    self._at_work.pop(place, None)
                 with self._wake:
                     if not self._stopping:
                         self._wake.wait(1.0)
                 continue
             try:
                 if worker is None or not worker.alive:
-                    worker = self._at_work[place] = WorkerProcess(self._perform)
+                    worker = WorkerProcess(self._perform)
                 self._watch(job, worker)
             except Exception as error:  # no process can be started, the disk is full, or whatever else: the queue goes on
                 self._given_up(job, worker, error)

@@ -7,7 +7,7 @@ import re
 from importlib.resources import files
 from typing import Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
@@ -16,6 +16,15 @@ from calotype.serve.state import State
 KINDS = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".svg": "image/svg+xml"}
 FOREVER = "public, max-age=31536000, immutable"  # what an address with a digest holds never changes
 _ROOM = "calotype.serve"
+PAGES = (
+    ("/", "studio.html", "Studio", "studio.js"),
+    ("/runs", "runs.html", "Runs", "runs.js"),
+    ("/runs/{run}", "run.html", "Runs", "run.js"),
+    ("/compare", "compare.html", "Runs", "compare.js"),
+    ("/gallery", "gallery.html", "Gallery", "gallery.js"),
+    ("/sign-in", "sign-in.html", "sign-in", "signin.js"),
+)
+"""Documents: address, template, the page that the navigation marks, and the module that brings it to life."""
 
 
 class Site:
@@ -65,29 +74,14 @@ def router(state: State) -> APIRouter:
     """The routes of people: documents, and what these load. They know nothing of models or runs, which modules ask the service for."""
     routes, site = APIRouter(include_in_schema=False), Site()
 
-    @routes.get("/")
-    async def studio() -> HTMLResponse:
-        return site.page("studio.html", "Studio", "studio.js")
+    def document(address: str, template: str, here: str, script: str) -> None:
+        async def page(request: Request) -> HTMLResponse:
+            return site.page(template, here, script, **request.path_params)
 
-    @routes.get("/runs")
-    async def runs() -> HTMLResponse:
-        return site.page("runs.html", "Runs", "runs.js")
+        routes.add_api_route(address, page, name=address)
 
-    @routes.get("/runs/{run}")
-    async def run(run: str) -> HTMLResponse:
-        return site.page("run.html", "Runs", "run.js", run=run)
-
-    @routes.get("/compare")
-    async def compare() -> HTMLResponse:
-        return site.page("compare.html", "Runs", "compare.js")
-
-    @routes.get("/gallery")
-    async def gallery() -> HTMLResponse:
-        return site.page("gallery.html", "Gallery", "gallery.js")
-
-    @routes.get("/sign-in")
-    async def sign_in() -> HTMLResponse:
-        return site.page("sign-in.html", "sign-in", "signin.js")
+    for row in PAGES:
+        document(*row)
 
     @routes.get("/static/{digest}/{name}")
     async def static(digest: str, name: str) -> Response:

@@ -117,7 +117,31 @@ def _converted(program: torch.export.ExportedProgram, inputs: list[str] | None, 
     except Exception as error:  # whatever the converter raises
         raise CalotypeError(f"this model cannot be written as ONNX ({_first_line(error)})") from None
     assert made is not None
+    _pad_weights(made.model)
     return made.model
+
+
+def _pad_weights(model: Any) -> None:
+    """Pad the weights that a graph would pad at every call, in place: onnxruntime takes the padding for one of images, and refuses."""
+    ir, graph = import_module("onnx_ir"), model.graph
+    for node in [one for one in graph if one.op_type == "Pad"]:
+        weight, sides = (ir.convenience.get_const_tensor(value) for value in node.inputs[:2])
+        zeros = len(node.inputs) < 3 or node.inputs[2] is None or not ir.convenience.get_const_tensor(node.inputs[2]).numpy().any()
+        if (
+            weight is None
+            or sides is None
+            or len(node.inputs) > 3
+            or not zeros
+            or node.attributes.get_string("mode", "constant") != "constant"
+        ):
+            continue
+        before, after = sides.numpy().reshape(2, -1)
+        padded = _constant(ir, graph, f"{node.outputs[0].name}.padded", np.pad(weight.numpy(), list(zip(before, after, strict=True))))
+        ir.convenience.replace_all_uses_with(node.outputs[0], padded)
+        old = node.inputs[0]
+        graph.remove(node, safe=True)
+        if not old.uses() and old.name in graph.initializers:
+            del graph.initializers[old.name]
 
 
 def _inline(model: Any, name: str, inner: Any) -> None:
@@ -135,7 +159,7 @@ def _inline(model: Any, name: str, inner: Any) -> None:
             taken = [None if one is None else places[one] for one in node.inputs]
             copy = ir.Node(node.domain, node.op_type, taken, tuple(node.attributes.values()), num_outputs=len(node.outputs))
             for old, new in zip(node.outputs, copy.outputs, strict=True):
-                new.name, new.shape, new.type = f"{name}.{number}.{len(places)}", old.shape, old.type
+                new.name, new.type = f"{name}.{number}.{len(places)}", old.type  # no shape: not every call has as many rows
                 places[old] = new
             copies.append(copy)
         graph.insert_before(call, copies)
