@@ -22,7 +22,7 @@ DOCUMENTS = {
     "engine/model_card.py": "a page beside the weights, which names commands",
     "spelling.py": "how options are spelled",
     "serve/trainings.py": "the words of a process that it starts",
-    "report/page.py": "variables of style sheets, which begin alike",
+    "report/page_neighbors.py": "variables of style sheets, which begin alike",
     "report/page_recognition.py": "the same",
     "report/drawing.py": "the same",
 }
