@@ -4,7 +4,8 @@
 
 Starts `calotype serve RUN` on a free port and asks for one image a request, each of its own seed: first one client, which waits for each
 answer, then all clients at once, then one client again. Prints requests a second, their ratio, what was not answered with 200, the
-memory of the service, the time to its first answer, and where the model can be explored the latency of moves.
+memory of the service, the time to its first answer, and where the model can be explored the latency of moves. Where playwright and
+Chromium are installed: the first contentful paint of its pages at the width of a desktop and of a phone, each from a fresh browser context.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import http.client
 import json
 import os
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -21,8 +23,14 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+PAINT = """() => new Promise(done => new PerformanceObserver(list => {
+    for (const one of list.getEntries()) if (one.name === "first-contentful-paint") done(one.startTime);
+}).observe({type: "paint", buffered: true}))"""
 
 
 class Client:
@@ -102,6 +110,28 @@ def latencies(port: int, place: str, count: int) -> list[float]:
     return sorted(found[5:])
 
 
+def paints(port: int, count: int = 5) -> Iterator[tuple[str, list[float]]]:
+    """The names of pages and the milliseconds to their first contentful paint, sorted; nothing without a browser."""
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None or find_spec("playwright") is None:
+        return
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
+        chromium = play.chromium.launch(executable_path=browser)
+        for width, height in ((1280, 800), (390, 844)):
+            for path in ("/", "/runs", "/gallery", "/compare"):
+                found = []
+                for _ in range(count):
+                    context = chromium.new_context(viewport={"width": width, "height": height})
+                    page = context.new_page()
+                    page.goto(f"http://127.0.0.1:{port}{path}", wait_until="load")
+                    found.append(float(page.evaluate(PAINT)))
+                    context.close()
+                yield f"{path} at {width} pixels", sorted(found)
+        chromium.close()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
@@ -144,6 +174,8 @@ def measure(port: int, options: argparse.Namespace) -> None:
     if "explore" in model["abilities"]:
         took = latencies(port, place, options.moves)
         print(f"moves: median {1000 * statistics.median(took):.1f} ms, 95% within {1000 * took[int(0.95 * len(took))]:.1f} ms")
+    for name, found in paints(port):
+        print(f"first paint of {name}: median {statistics.median(found):.0f} ms, slowest {found[-1]:.0f} ms")
 
 
 if __name__ == "__main__":
