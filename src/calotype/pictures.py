@@ -23,6 +23,7 @@ Number = TypeVar("Number", bound=np.generic)
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 """Of pictures that are written side by side."""
 
+WHITE = 230  # the mean level from which on what lies between places is white, in lossy files as well
 SAMPLE = Marker("sample")
 """What images say of themselves of which no more is known than that a model drew them."""
 
@@ -88,13 +89,14 @@ def cells(sheet: NDArray[Number], count: int, size: int, columns: int | None = N
     return np.stack([sheet[top : top + size, left : left + size] for top, left in corners])
 
 
-def layouts(shape: tuple[int, int], size: int, most: int) -> list[tuple[int, int]]:
-    """Columns and rows of every `grid` of images of ``size`` that is a picture of ``shape`` (height, width), of ``most`` places at most."""
-    found = []
-    for columns in range(1, min(most, shape[1] // size) + 1):
-        for rows in range(1, min(most // columns, shape[0] // size) + 1):
-            if grid_shape(columns * rows, (size, size), columns)[2:] == shape:
-                found.append((columns, rows))
+def layouts(sheet: NDArray[np.uint8], size: int) -> list[tuple[int, int]]:
+    """Columns and rows of every `grid` of images of ``size`` that a sheet (H, W, C) may be, by its size and the white between places."""
+    found, (high, wide) = [], sheet.shape[:2]
+    for columns in range(1, wide // size + 1):
+        for rows in range(1, high // size + 1):
+            if grid_shape(columns * rows, (size, size), columns)[2:] == (high, wide):
+                empty = np.asarray(grid(np.zeros((columns * rows, size, size, 1), np.uint8), columns)) == 255
+                found += [(columns, rows)] * bool(sheet[empty].mean() >= WHITE)
     return found
 
 

@@ -136,7 +136,7 @@ def test_a_class_that_is_seldom_seen_is_drawn_for_again_and_one_that_never_is_na
     assert found is not None
     assert found.lacking[0] == "a"
     table = next(one for one in found.exhibits() if isinstance(one, Table))
-    assert "In no image was the classifier sure of a" in table.caption
+    assert "Too few images were surely of a to rank units" in table.caption
     # of classes with fewer images than are shown the rest is white, and no image is shown twice
     few = next(place for place, one in enumerate(found.classes) if one.images < 4)
     assert (found.images[8 * few + found.classes[few].images : 8 * few + 4] == 255).all()

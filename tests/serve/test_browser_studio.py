@@ -175,6 +175,17 @@ def test_pictures_are_made_better(stage: Stage, visit: Callable[[str], Visit], p
     assert audited(page) == []
 
 
+def test_a_photograph_is_shown_that_was_dropped(stage: Stage, visit: Callable[[str], Visit], photo: Path, tmp_path: Path) -> None:
+    # base64 of a JPEG begins with a slash, as an address does
+    Image.open(photo).convert("RGB").save(tmp_path / "photo.jpg")
+    page = visit(DESKTOP).tool(stage.models["denoise"], "restore")
+    page.locator("input[type=file]").set_input_files(tmp_path / "photo.jpg")
+    shown = page.locator(".well-shown img")
+    expect(shown).to_be_visible()
+    page.wait_for_function("image => image.complete", arg=shown.element_handle())
+    assert shown.evaluate("image => image.naturalWidth") == 28
+
+
 def dropped(page: Any, file: Path) -> None:
     """A file pulled onto the field for images."""
     data = page.evaluate_handle(

@@ -31,8 +31,6 @@ from calotype.settings import Count, Seed
 from calotype.tasks.sample import Generator, draw, load
 from calotype.tasks.watermark import CHECKED, found_again
 
-SURE = 0.99  # share of marked images in which the watermark is to be found
-
 _OPTION = "options of the model, all behind one --option:" + "".join(
     f"\n{family}" + "".join(f"\n- {one.name}: {one.help} ({one.takes})" for one in settings)
     for family, settings in sampling_of_families().items()
@@ -90,7 +88,6 @@ def run(words: list[str]) -> int:
         require_memory(size, f"{some(options.count, 'image')} in one file", "give a smaller --count, or --dir for a file each")
     if out is not None:
         require_grid(out, options.count, generator.spec)
-    watermarked: dict[str, object] = {}
     with closing(Shell()) as display:
         chunks = draw(
             generator,
@@ -106,10 +103,6 @@ def run(words: list[str]) -> int:
             provenance=options.provenance,
             watermark=watermark,
         )
-        if watermark is not None and options.count:
-            display.show("reading the watermark again", 0, 1)
-            watermarked = _watermarked(generator, np.concatenate(chunks)[:CHECKED], watermark, options.seed)
-            display.show("reading the watermark again", 1, 1)
     if npy is not None:
         write_npy(npy, np.concatenate(chunks))
     if out is not None:
@@ -117,16 +110,22 @@ def run(words: list[str]) -> int:
         marker = generator.marker_of(options.count, settings, seed=seed, label=label, batch_size=at_once, watermark=watermark)
         write_grid(out, np.concatenate(chunks), None, marker.at(options.provenance))
     tell_unmarked(options.provenance)
+    watermarked: dict[str, object] = {}
+    if watermark is not None and options.count:
+        watermarked = _watermarked(generator, np.concatenate(chunks)[:CHECKED], watermark, options)
     places = [str(p) for p in (out, options.dir, npy) if p is not None]
     facts = {"count": options.count, "seed": options.seed, "written": places, **watermarked}
     print(json.dumps(facts) if options.json else f"{some(options.count, 'image')} in {', '.join(places)}")
     return 0
 
 
-def _watermarked(generator: Generator, images: NDArray[np.uint8], key: WatermarkKey, seed: int) -> dict[str, object]:
-    """In how many of the images the watermark is found again; says so where it is not sure to be found."""
-    found = found_again(generator, images, key, seed)
-    if found < SURE * len(images):
+def _watermarked(generator: Generator, images: NDArray[np.uint8], key: WatermarkKey, options: Options) -> dict[str, object]:
+    """In how many of the images the watermark is found again; says so where it is not found in all of them."""
+    with closing(Shell()) as display:
+        display.show("reading the watermark again", 0, 1)
+        found = found_again(generator, images, key, options.seed, options.batch_size)
+        display.show("reading the watermark again", 1, 1)
+    if found < len(images):
         said = f"the watermark is found again in {found} of {some(len(images), 'image')} that were read, unchanged as they are"
         print(f"calotype: {said}: do not rely on it with this model", file=sys.stderr)
     return {"watermark": {"key": key.id, "found": found, "looked_at": len(images)}}

@@ -38,8 +38,8 @@ from calotype.explanation.section import Explanation, Pixels, Section
 from calotype.explanation.traversal import BASES
 from calotype.explanation.unsupervised import SHOWN, UnsupervisedDirections, unsupervised
 from calotype.files import expanded, name_of
-from calotype.metrics import features
 from calotype.metrics.features import NAMES, FeatureSpace, default, pick, second
+from calotype.metrics.features import of_run as space_of_run
 from calotype.settings import Count, value
 from calotype.tasks import latents
 from calotype.tasks.model_inputs import Given, given, labels_for, to_tensor
@@ -352,8 +352,10 @@ def _judge(classifier: str | None, generator: Generator) -> FeatureSpace | None:
     name = classifier or ("digits" if default(generator.spec) == "digits" else None)
     if name is None:
         return None
-    own = name not in NAMES and expanded(name).exists()  # it may be of another size, as one of photographs is
-    (space, *_) = (features.of_run(expanded(name), generator.device),) if own else pick(name, generator.spec, generator.device)
+    if name not in NAMES and expanded(name).exists():
+        space = space_of_run(expanded(name), generator.device)  # it may be of another size, as one of photographs is
+    else:
+        space = pick(name, generator.spec, generator.device)[0]
     if not space.classes:
         raise UserError(f"{name!r} tells no classes apart: give as `classifier` digits, or the run of calotype train classifier")
     return space

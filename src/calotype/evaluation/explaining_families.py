@@ -15,6 +15,7 @@ from calotype.engine.device import pick_device
 from calotype.errors import UserError
 from calotype.evaluation import likelihoods
 from calotype.evaluation.likelihoods import QUICK, LabelledImages
+from calotype.explanation.attributes import beliefs
 from calotype.explanation.denoising import DenoisingPath, denoising_path
 from calotype.explanation.judging import judged_by_classifier, judged_by_discriminator
 from calotype.explanation.saliency import Attribution, JudgedImages, cam_part, gradients_part
@@ -53,9 +54,7 @@ def denoising(one: Explained) -> DenoisingPath | None:
     if judge is not None and judge.classes:
 
         def classes_of(images: Tensor) -> Tensor:
-            found = judge.of(pictures.to_uint8(images)).probabilities
-            assert found is not None
-            return torch.from_numpy(found.argmax(1))
+            return beliefs(judge, images).argmax(1)
 
     noise, told = Noise(count, one.seed, device=device), one.progress("following images from noise")
     return denoising_path(model, noise, None if label is None else label.to(device), classes_of=classes_of, progress=told)

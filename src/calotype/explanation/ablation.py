@@ -108,7 +108,7 @@ class UnitAblation:
             )
             for one in self.classes
         ]
-        unseen = f" In no image was the classifier sure of {', '.join(self.lacking)}." if self.lacking else ""
+        unseen = f" Too few images were surely of {', '.join(self.lacking)} to rank units and to judge them." if self.lacking else ""
         few = f" Of a class there are {PER_CLASS} images at most: a number of one or two says little."
         table = Table(
             f"Belief in the class of fresh images, before and without {count} units; last, what images of other classes lose of theirs."
@@ -206,7 +206,10 @@ def _most_active(codes: Codes, layer: InnerLayer, some: ClassCodes) -> NDArray[n
 def damage(
     codes: Codes, layer: InnerLayer, response: LayerResponse, beliefs: ClassBeliefs, fresh: ClassCodes, names: Sequence[str], seed: int = 0
 ) -> tuple[list[ClassDamage], Pixels, tuple[int, ...]]:
-    """What is left of each class of ``fresh`` images without the units that it needs; images before and after; how many units were gone."""
+    """What is left of each class of ``fresh`` images without the units that it needs; images before and after; how many units were gone.
+
+    There is an image at least, and every class of these was asked for its response.
+    """
     steps = tuple(n for n in TOGETHER if n <= max(1, len(response.units) // 2))
     images = codes.images(fresh.codes, fresh.labels)
     before = _own(beliefs, images, fresh.of)
@@ -214,9 +217,7 @@ def damage(
     found, shown = [], []
     for k in sorted(set(fresh.of.tolist())):
         mine, ranking = fresh.of == k, response.ranked(k)
-        if np.isnan(response.drop[0, k]):
-            continue
-        own = ClassCodes(fresh.codes[mine], fresh.of[mine], None if fresh.labels is None else fresh.labels[mine])
+        own = fresh.only([k])
         after = [_without(codes, layer, beliefs, own, ranking[:n]) for n in steps]
         by_chance = [
             torch.cat([_without(codes, layer, beliefs, own, rng.permutation(response.units)[:n]) for _ in range(CHANCES)]) for n in steps
@@ -261,16 +262,19 @@ def unit_ablation(
     seed: int = 0,
     progress: Callable[[str], Progress | None] = lambda what: None,
 ) -> UnitAblation | None:
-    """Rank the units of all layers, and judge those of the middle one; None where no image of any class is to be had."""
+    """Rank the units of all layers, and judge those of the middle one; None where of no class there are images to do both with."""
     classes = len(names)
     some = codes_of_classes(codes, beliefs, classes, label, seed)
     fresh = codes_of_classes(codes, beliefs, classes, label, seed + 1)
     if not len(some.codes) or not len(fresh.codes) or not layers:
         return None
+    both = [k for k in range(classes) if (some.of == k).any() and (fresh.of == k).any()]
+    if not both:
+        return None
+    fresh = fresh.only(both)
     told = [responses(codes, layer, beliefs, some, classes, progress(f"units of layer {layer.name}")) for layer in layers]
     middle = (len(layers) - 1) // 2
     found, images, steps = damage(codes, layers[middle], told[middle], beliefs, fresh, names, seed)
     asked = range(classes) if label is None or not codes.generator.model.conditional else (label >= 0).nonzero()[:, 0].tolist()
-    seen = {one.name for one in found}
-    lacking = tuple(names[k] for k in asked if names[k] not in seen)
-    return UnitAblation(told, middle, found, images, steps, lacking) if found else None
+    lacking = tuple(names[k] for k in asked if k not in both)
+    return UnitAblation(told, middle, found, images, steps, lacking)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -26,6 +26,11 @@ class ClassCodes:
     codes: Tensor  # (N, d)
     of: Tensor  # (N,) the class of each, as the classifier numbers them
     labels: Tensor | None  # (N,) what the model is told
+
+    def only(self, classes: Sequence[int]) -> ClassCodes:
+        """Those of some classes."""
+        rows = torch.isin(self.of, torch.tensor(list(classes), device=self.of.device))
+        return ClassCodes(self.codes[rows], self.of[rows], None if self.labels is None else self.labels[rows])
 
 
 def codes_of_classes(

@@ -178,15 +178,16 @@ class DequantizedFlow(Model):
             raise UserError("at temperature=0 nothing of their starting noise is in the images: give a larger one")
 
     def invert(self, x: Tensor) -> Tensor:
-        """As `calotype.capabilities.Inverts` says: up to their temperature, the most probable latents whose 8-bit image is ``x``.
+        """As `calotype.capabilities.Inverts` says: up to their temperature, latents of points in the bins of ``x``, the likeliest found.
 
+        Not searched is beyond the outermost bins, where the inverse of pixels that were scaled or brought through a logit may lead, too.
         The middles of the bins, which `encode` takes, are far from what a sample was before it was rounded where many numbers share a
         bin, as those of a black ground do. A model of classes is asked with the label under which the image is most probable.
         """
         return torch.cat([self._most_probable(part) for part in torch.split(x, INVERTED)])
 
     def _most_probable(self, x: Tensor) -> Tensor:
-        """The least |z|^2 among the latents (N, D) of all points in the bins of images, the pad free, by Adam."""
+        """Latents (N, D) of points in the bins of images, the pad free: what `INVERSION_STEPS` of Adam find towards the least |z|^2."""
         with torch.no_grad():
             context, least = self._context(self._likeliest(x), len(x)), self._padded(levels(x) / LEVELS, None)
             widths = torch.full_like(least[:1], 1 / LEVELS)

@@ -52,10 +52,6 @@ from calotype.spelling import as_options
 
 __all__ = ["compare_html", "html"]
 
-_SAMPLES = 64
-_NEAREST = 12
-_SMALL = 64  # pixels: the side of an image in a row of neighbors
-
 
 def html(report: Report) -> str:
     """The whole page: no scripts, nothing loaded from anywhere. What the report lacks is left out."""

@@ -133,7 +133,7 @@ def _traced(path: Path, remaker: _Remaker | None) -> Traced:
     marker = None if found.origin is None else found.origin.marker
     try:
         if remaker is not None and key is not None:
-            found = replace(found, watermark=read_watermark(remaker.generator, pixels, key, marker))
+            found = replace(found, watermark=read_watermark(remaker.generator, pixels, key))
         if marker is not None and key is not None and marker.watermark not in ("", key.id):
             raise UserError(f"carries a watermark of the key {marker.watermark}, and the key given is {key.id}: give that one")
         if remaker is not None and found.origin is not None:

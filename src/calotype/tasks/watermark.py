@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,6 @@ from PIL import Image
 from calotype import pictures
 from calotype.errors import UserError
 from calotype.provenance.detection import ALPHA, WatermarkMatch, best_matches, match_of
-from calotype.provenance.marker import Marker
 from calotype.provenance.watermark import WatermarkKey
 from calotype.tasks.model_inputs import to_tensor
 from calotype.tasks.sample import Generator
@@ -33,8 +33,8 @@ class WatermarkReading:
 
     key: str  # id of the key
     found: bool  # at a false positive rate of `calotype.provenance.detection.ALPHA`
-    p: float  # how probable so good a fit is in a picture that has nothing to do with the key
-    images: tuple[int, ...]  # those in which it was found, each p-value times the number of images: places in a grid, 0 of a single picture
+    p: float  # how probable so good a fit is in a picture that has nothing to do with the key, times the number of images read
+    images: tuple[int, ...]  # those in which it was found: places in a grid, 0 of a single picture
     looked_at: int  # images in the picture
     agreeing: float  # share of the signs that agree in the image that fits best; about a half without a watermark
     resized: tuple[int, int] | None = None  # the width and height that the picture had, where it was brought to those of the model
@@ -44,28 +44,25 @@ class WatermarkReading:
         return asdict(self)
 
 
-def read_watermark(generator: Generator, pixels: NDArray[np.uint8], key: WatermarkKey, marker: Marker | None = None) -> WatermarkReading:
+def read_watermark(generator: Generator, pixels: NDArray[np.uint8], key: WatermarkKey) -> WatermarkReading:
     """What ``key`` finds in a picture (H, W, C) that the model of ``generator`` may have drawn.
 
-    What the ``marker`` says decides nothing, for it can be forged: a picture that has the size of a grid is read as that and as a whole
-    picture as well, brought to the size and the channels of the model. Of several images the smallest p-value counts, times their number
-    (Bonferroni).
+    No marker is asked, for it can be forged: a picture that has the size of a grid and is white between its places is read as that, and
+    as a whole picture as well, brought to the size and the channels of the model. All p-values count times the number of all images that
+    were read (Bonferroni), and of several readings the surest.
 
     Raises:
-        UserError: for a model whose samples cannot be inverted, and for a grid, as its marker says, of more than `MOST_CELLS`.
+        UserError: for a model whose samples cannot be inverted, and for a grid of more than `MOST_CELLS` images.
     """
-    if marker is not None and marker.cells > MOST_CELLS:
-        raise UserError(f"a grid of {marker.cells:,} images: a watermark is read in {MOST_CELLS:,} at most, give a part of them")
     grids, whole, resized = _images(pixels, generator.spec)
     found = watermarks_in(generator, np.concatenate([*grids, whole]), key)
-    at = min(range(len(found)), key=lambda place: found[place].p)
-    best, p, first = found[at], min(1.0, found[at].p * len(found)), 0
-    for grid in grids:
-        if first <= at < first + len(grid) and (p <= ALPHA or (marker is not None and marker.cells)):
-            places = tuple(place for place in range(len(grid)) if found[first + place].p * len(found) <= ALPHA)
-            return WatermarkReading(key.id, p <= ALPHA, p, places, len(grid), best.agreeing)
-        first += len(grid)
-    return WatermarkReading(key.id, p <= ALPHA, p, (0,) * (p <= ALPHA), 1, best.agreeing, resized)
+    readings, rest = [], iter(found)
+    for images, before in [*((grid, None) for grid in grids), (whole, resized)]:
+        p, agreeing = zip(*((min(1.0, one.p * len(found)), one.agreeing) for one in islice(rest, len(images))), strict=True)
+        places, best = tuple(place for place, one in enumerate(p) if one <= ALPHA), p.index(min(p))
+        readings.append(WatermarkReading(key.id, bool(places), p[best], places, len(images), agreeing[best], before))
+    # where nothing was found, a grid is told of as one
+    return min([one for one in readings if one.found] or readings[:1], key=lambda one: one.p)
 
 
 def watermarks_in(generator: Generator, images: NDArray[np.uint8], key: WatermarkKey) -> list[WatermarkMatch]:
@@ -77,20 +74,24 @@ def watermarks_in(generator: Generator, images: NDArray[np.uint8], key: Watermar
     return best_matches(noise_of(generator, images), key)
 
 
-def found_again(generator: Generator, images: Pixels, key: WatermarkKey, seed: int) -> int:
+def found_again(generator: Generator, images: Pixels, key: WatermarkKey, seed: int, at_once: int = BATCH) -> int:
     """In how many of the first images (N, H, W, C) that were drawn with ``key`` and ``seed`` a reader finds the watermark.
 
     It is where images were not changed at all: not every model leads back to its noise. No pattern but their own is tried.
     """
-    noise = noise_of(generator, images)
+    noise = noise_of(generator, images, at_once)
     return sum(match_of(row, key, key.nonce(seed, number)).found for number, row in enumerate(noise))
 
 
 @torch.no_grad()
-def noise_of(generator: Generator, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """The starting noise (N, D) that leads to the images (N, H, W, C). Raises `UserError` for a model that cannot tell."""
-    model = generator.inverting()
-    parts = (to_tensor(images[start : start + BATCH]).to(generator.device) for start in range(0, len(images), BATCH))
+def noise_of(generator: Generator, images: NDArray[np.uint8], at_once: int = BATCH) -> NDArray[np.float32]:
+    """The starting noise (N, D) that leads to the images (N, H, W, C), so many ``at_once``, `BATCH` at most.
+
+    Raises:
+        UserError: for a model that cannot tell.
+    """
+    model, step = generator.inverting(), min(at_once, BATCH)
+    parts = (to_tensor(images[start : start + step]).to(generator.device) for start in range(0, len(images), step))
     return torch.cat([model.invert(part).float().cpu() for part in parts]).nan_to_num(0.0, 0.0, 0.0).numpy()
 
 
@@ -103,7 +104,9 @@ def _images(pixels: Pixels, spec: ImageSpec) -> tuple[list[Pixels], Pixels, tupl
     if (high, wide) == side:
         return [], pixels[None], None
     grids = []
-    for columns, rows in pictures.layouts((high, wide), spec.size, MOST_CELLS):
+    for columns, rows in pictures.layouts(pixels, spec.size):
+        if columns * rows > MOST_CELLS:
+            raise UserError(f"a grid of {columns * rows:,} places: a watermark is read in {MOST_CELLS:,} at most, give a part of them")
         cut = pictures.cells(pixels, columns * rows, spec.size, columns)
         factor = cut.shape[1] // spec.size
         cut = cut[:, factor // 2 :: factor, factor // 2 :: factor]

@@ -5,9 +5,9 @@ import { $, el, fresh, problem } from "./dom.js";
 const KINDS = ["image/png", "image/jpeg", "image/webp"];
 const LARGEST = 15e6; // bytes; the service has the last word
 
-/** An <img> of base64; small ones keep their pixels when they are enlarged. */
+/** An <img> of base64, or of an address of the service (base64 of a JPEG begins with a slash as well); small ones keep their pixels when they are enlarged. */
 export function picture(base64, alt, properties = {}) {
-  const src = base64.startsWith("data:") || base64.startsWith("/") ? base64 : `data:${kind(base64)};base64,${base64}`;
+  const src = base64.startsWith("data:") || base64.startsWith("/v1/") ? base64 : `data:${kind(base64)};base64,${base64}`;
   const image = el("img", { alt, src, draggable: "false", ...properties });
   const look = () => image.classList.toggle("pixels", image.naturalWidth > 0 && image.naturalWidth <= 200);
   image.addEventListener("load", look);
