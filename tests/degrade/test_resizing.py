@@ -12,6 +12,7 @@ from PIL import Image
 from torch.nn import functional
 
 from calotype import degrade
+from calotype.degrade.resize import cubic as kernel
 from calotype.degrade.resize import resize
 from calotype.types import Noise
 
@@ -107,6 +108,16 @@ def test_numbers_of_another_implementation() -> None:
     np.testing.assert_allclose(twice[-1, :13], TWICE_BOTTOM, atol=6e-5)
     np.testing.assert_allclose(resize(image, 2, 3, mirror=True)[0, 0].numpy(), MIRRORED_THIRD, atol=2e-4)
     np.testing.assert_allclose(resize(image, 12, 18, mirror=True)[0, 0, 0, :12].numpy(), MIRRORED_TWICE, atol=6e-5)
+
+
+@pytest.mark.parametrize("a", [-0.5, -0.75])
+def test_the_kernel_is_that_of_keys(a: float) -> None:
+    """Weights of one place sum to one, whole places keep their values, and the slope at 1 is ``a`` from both sides."""
+    assert [kernel(float(x), a) for x in (-2, -1, 0, 1, 2, 3)] == [0, 0, 1, 0, 0, 0]
+    assert sum(kernel(0.3 - tap, a) for tap in range(-2, 3)) == pytest.approx(1)
+    assert [(kernel(1 + e, a) - kernel(1.0, a)) / e for e in (-1e-6, 1e-6)] == pytest.approx([a, a], abs=1e-5)
+    x = torch.linspace(-3, 3, 61, dtype=torch.float64)
+    np.testing.assert_allclose(kernel(x, a).numpy(), [kernel(one, a) for one in x.tolist()], atol=1e-14)
 
 
 @pytest.mark.parametrize(("out_height", "out_width"), [(10, 13), (20, 26), (80, 104), (15, 39)])

@@ -20,11 +20,14 @@ from calotype.data import load
 from calotype.detect.detector import Detector
 from calotype.detect.evidence import Evidence
 from calotype.detect.judge import LinearJudge
-from calotype.detect.results import CoveredFiles
+from calotype.detect.perturb import perturbed
+from calotype.detect.results import Answers, CoveredFiles, Rate, ToldApart
+from calotype.detect.score import _Asked, _reason, _too_small
 from calotype.detect.train import _by_value, _held
 from calotype.engine.display import Display
 from calotype.errors import DamagedError, UserError
 from calotype.provenance.marker import Marker
+from calotype.report import detector as detector_report
 
 N, SIDE = 120, 24
 FAST = {"display": Display(), "groups": ("co-occurrences", "spectra")}
@@ -244,6 +247,45 @@ def test_nothing_is_covered_beyond_the_first_damage_that_failed(made: Detector) 
     assert _held(reversed(_by_value(rows, "jpeg")), 0.5) == [90]
     assert _held(_by_value(rows, "jpeg"), 0.5) == [30]
     assert _held(_by_value(rows, "resize"), 0.5) == []
+
+
+def told_apart(name: str, wrong: float) -> ToldApart:
+    """A row of which a share of the real images is called GENERATED, with an interval around it."""
+    rate, none = Rate(wrong, (max(0.0, wrong - 0.02), wrong + 0.02), 100), Rate(0.0, (0.0, 0.01), 100)
+    return ToldApart(name, 0.9, (0.85, 0.95), Answers(none, rate, none), Answers(none, none, none))
+
+
+@pytest.mark.parametrize(
+    ("quality", "sides", "wanted"),
+    [
+        (90.0, (24, 24), {"jpeg:75": "CANNOT TELL", "jpeg:50": "CANNOT TELL", "resize:0.5": "CANNOT TELL", "resize:2": "CANNOT TELL"}),
+        # the sets have files like these themselves, which are answered whatever the row says
+        (50.0, (24, 24), {"jpeg:75": "not held", "resize:0.5": "CANNOT TELL", "resize:2": "CANNOT TELL"}),
+        (90.0, (10, 60), {"jpeg:75": "CANNOT TELL", "jpeg:50": "CANNOT TELL", "resize:0.5": "not held"}),
+        (None, (24, 24), dict.fromkeys(("jpeg:90", "jpeg:75", "jpeg:50", "resize:0.5", "resize:2"), "CANNOT TELL")),
+    ],
+)
+def test_rows_of_degraded_images_are_marked_by_what_score_answers(
+    made: Detector, quality: float | None, sides: tuple[int, int], wanted: dict[str, str]
+) -> None:
+    names, failed = ("jpeg:90", "jpeg:75", "jpeg:50", "blur:0.5", "blur:1", "resize:0.5", "resize:2"), {"jpeg:75", "blur:1", "resize:0.5"}
+    rows = tuple(told_apart(name, 0.2 if name in failed else 0.04) for name in names)
+    tested = CoveredFiles(sides, quality, () if quality is None else ("JPEG",))
+    facts = replace(made.facts, tested=tested, results=replace(made.facts.results, robustness=rows))
+    marks = {row.name: facts.mark(row) for row in rows}
+    assert {name: said for name, said in marks.items() if said} == {**wanted, "blur:1": "not held"}  # which no file tells
+    for line in detector_report.told(facts):
+        if (name := line.split("  ")[0]) in marks:
+            assert line.endswith(marks[name] or "%")
+    shown = detector_report.page(facts)
+    assert "Not held, but answered: " + ", ".join(name for name, said in marks.items() if said == "not held") + "." in shown
+    # and that is what becomes of such files
+    image = scenes(1, 3)[0]
+    for name in names:
+        damaged, own = perturbed(image, name, 0, 0)
+        asked = _Asked(0, name, damaged, own, "")
+        said = _too_small(facts, asked) or _reason(facts, asked, 0.5, "REAL")
+        assert bool(said) == (marks[name] == "CANNOT TELL"), said
 
 
 def test_features_are_named_once(place: Path) -> None:

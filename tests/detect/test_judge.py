@@ -10,9 +10,7 @@ from PIL import Image
 from calotype.data.duplicates import miniature
 from calotype.detect.judge import LinearJudge, learned
 from calotype.detect.judging import Numbers, answers, calibrated, curve, separation, unlikeness
-from calotype.detect.results import Answers, Rate, ToldApart
 from calotype.detect.tables import CALIBRATION, TEST, TRAIN, EqualImages, divided
-from calotype.detect.train import unanswered
 from calotype.errors import DamagedError
 
 
@@ -112,18 +110,3 @@ def test_copies_stay_together_and_each_part_gets_its_share() -> None:
     other = divided([table_of(images), table_of(np.roll(near, 50, 0)[:, ::-1].copy())], seed=0)
     assert not np.array_equal(other[0], other[1])
     assert not np.array_equal(parts[0], divided([table_of(images), table_of(near)], seed=1)[0])
-
-
-def degraded(name: str, wrong: float) -> ToldApart:
-    """A row of which a share of the real images is called GENERATED, with an interval around it."""
-    rate, none = Rate(wrong, (max(0.0, wrong - 0.02), wrong + 0.02), 100), Rate(0.0, (0.0, 0.01), 100)
-    return ToldApart(name, 0.9, (0.85, 0.95), Answers(none, rate, none), Answers(none, none, none))
-
-
-def test_what_lies_beyond_a_row_that_failed_gets_no_answer_either() -> None:
-    failed = {"jpeg:75", "blur:0.5", "resize:0.75"}
-    names = ("jpeg:90", "jpeg:75", "jpeg:50", "blur:0.5", "blur:1", "resize:0.75", "resize:0.5", "resize:2")
-    rows = [degraded(name, 0.2 if name in failed else 0.04) for name in names]
-    # of blur, which no file tells, each row stands for itself; the other way of resizing has not failed
-    assert unanswered(rows, 0.05) == ("jpeg:75", "jpeg:50", "blur:0.5", "resize:0.75", "resize:0.5")
-    assert unanswered([degraded(name, 0.04) for name in names], 0.05) == ()

@@ -19,7 +19,7 @@ from calotype.serve import batching, requests, server
 from calotype.serve.app import create_app
 from calotype.serve.lanes import in_time
 from calotype.serve.settings import Settings
-from calotype.serve.shelf import Shelf
+from calotype.serve.shelf import OPENED, Shelf
 from tests.serve.on_a_socket import service, until
 
 
@@ -52,6 +52,21 @@ def test_pads_wait_neither_for_directions_nor_for_models_of_many_passes(folders:
             end.set()
         assert client.post(f"/v1/models/{ids['flow-matching']}/sample", json={"options": {"steps": 1}}).status_code == 200
         assert "calotype_images_drawn_total 2" in client.get("/metrics").text
+
+
+@pytest.mark.parametrize(("words", "most"), [(["--opened", "3"], 3), ([], OPENED)])
+def test_the_shelf_holds_as_many_models_as_the_command_says(
+    words: list[str], most: int, folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[Settings] = []
+
+    def kept(settings: Settings, listener: socket.socket, *, demo: bool) -> int:
+        found.append(settings)
+        return 0
+
+    monkeypatch.setattr("calotype.cli.serve._serve", kept)
+    assert main(["serve", str(folders["hinge"]), "--port", "0", "--state", str(tmp_path), *words]) == 0
+    assert create_app(found[0]).state.calotype.shelf.memory.most == most
 
 
 def test_models_that_were_not_asked_for_long_leave_memory_unless_they_are_used(folders: dict[str, Path]) -> None:

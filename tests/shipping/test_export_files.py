@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
+import onnx_ir
 import onnxruntime
 import pytest
 import torch
@@ -220,6 +222,38 @@ def test_weights_that_are_padded_are_padded_once() -> None:
     assert parity(graph, Session(onnx_file.packed(model, {})))[0] < 1e-5
     assert "Pad" not in [node.op_type for node in model.graph]
     assert onnx_file.lessen(model, "int8") == 1
+
+
+class _Cut(_Padded):
+    """Cuts a kernel, by padding less than nothing."""
+
+    def forward(self, *given: torch.Tensor) -> torch.Tensor:
+        return nn.functional.conv2d(given[0], nn.functional.pad(self.weight, (-1, 0, -1, 0)))
+
+
+def test_weights_that_are_cut_are_left_to_the_graph() -> None:
+    graph = Graph(_Cut().eval(), (Input("image", "image", (128, 8, 8)),), "images")
+    assert parity(graph, Session(onnx_file.packed(onnx_file.onnx_of(graph)[0], {})))[0] < 1e-5
+
+
+def test_weights_are_not_padded_with_what_is_computed() -> None:
+    """Nor are images."""
+    info, sides = onnx.helper.make_tensor_value_info, np.array([1, 1], np.int64)
+    given = [info("image", onnx.TensorProto.FLOAT, [3]), info("fill", onnx.TensorProto.FLOAT, [])]
+    made = [info(name, onnx.TensorProto.FLOAT, [5]) for name in ("a", "b", "c")]
+    pads = [("weight", "sides", "fill"), ("image", "sides", "fill"), ("weight", "sides")]
+    nodes = [onnx.helper.make_node("Pad", inputs, [f"{one.name}.padded"]) for inputs, one in zip(pads, made, strict=True)]
+    nodes += [onnx.helper.make_node("Neg", [f"{one.name}.padded"], [one.name]) for one in made]
+    kept = [onnx.numpy_helper.from_array(np.ones(3, np.float32), "weight"), onnx.numpy_helper.from_array(sides, "sides")]
+    model = onnx_ir.from_proto(onnx.helper.make_model(onnx.helper.make_graph(nodes, "pads", given, made, kept)))
+    onnx_file._pad_weights(model)
+    assert [node.outputs[0].name for node in model.graph if node.op_type == "Pad"] == ["a.padded", "b.padded"]
+
+
+def test_what_fails_after_converting_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnx_file, "_pad_weights", lambda model: np.pad(np.ones(3), -1))
+    with pytest.raises(CalotypeError, match=r"cannot be written as ONNX \(ValueError"):
+        onnx_file.onnx_of(Graph(_Colors(), (Input("lab", "normal", (3, 8, 8)),), "images"))
 
 
 def test_a_classifier_gives_logits_in_pytorchs_own_format_too(tmp_path: Path) -> None:

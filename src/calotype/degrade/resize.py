@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from calotype.degrade.taps import Taps, reflected
 from calotype.precise import doubled
+
+T = TypeVar("T", float, Tensor)
 
 
 def resize(image: Tensor, height: int, width: int, scale: float | None = None, eight_bit: bool = False, mirror: bool = False) -> Tensor:
@@ -45,13 +48,15 @@ def bicubic(size: int, out: int, scale: float | None = None, mirror: bool = Fals
     count = math.ceil(reach) + 2
     center = (torch.arange(1, out + 1, dtype=torch.float64) / scale) + 0.5 * (1 - 1 / scale)
     place = (center - reach / 2).floor()[:, None] + torch.arange(count, dtype=torch.float64)
-    weight = _cubic((center[:, None] - place) / stretch)
+    weight = cubic((center[:, None] - place) / stretch)
     weight = weight / weight.sum(1, keepdim=True)
     used = (weight != 0).any(0)
     place = place.long()[:, used] - 1
     return Taps(size, reflected(place, size) if mirror else place.clamp_(0, size - 1), weight[None, :, used])
 
 
-def _cubic(x: Tensor) -> Tensor:
-    a, b, c = x.abs(), x.abs() ** 2, x.abs() ** 3
-    return (1.5 * c - 2.5 * b + 1) * (a <= 1) + (-0.5 * c + 2.5 * b - 4 * a + 2) * ((a > 1) & (a <= 2))
+def cubic(x: T, a: float = -0.5) -> T:
+    """What a place at distance ``x`` weighs: the kernel of cubic convolution (Keys 1981), whose slope at 1 is ``a``."""
+    far = abs(x)
+    near = ((a + 2) * far**3 - (a + 3) * far**2 + 1) * (far <= 1)
+    return near + (a * far**3 - 5 * a * far**2 + 8 * a * far - 4 * a) * ((far > 1) & (far <= 2))

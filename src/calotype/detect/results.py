@@ -13,6 +13,7 @@ from calotype.metrics.confidence import Reliability
 from calotype.settings import Finite, NotNegative, Share, Text, Whole
 
 Verdict3 = Literal["REAL", "GENERATED", "CANNOT TELL"]
+Mark = Literal["", "not held", "CANNOT TELL"]
 Ends = tuple[Share, Share]
 Distance = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 ImageCount = Annotated[int, Field(ge=0, le=10_000_000)]
@@ -45,6 +46,10 @@ class ToldApart:
     interval: Ends  # 95%, DeLong et al. 1988
     real: Answers  # to the real images
     generated: Answers
+
+    def holds(self, rate: float) -> bool:
+        """Whether answers can be given to images like these: neither wrong answer is shown to be more frequent than stated."""
+        return self.interval[0] > 0.5 and self.real.generated.interval[0] <= rate and self.generated.real.interval[0] <= rate
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,10 @@ class CoveredFiles:
     quality: Annotated[float, Field(ge=0, le=100)] | None  # of JPEG files, the lowest; None where none were tested
     formats: Annotated[tuple[Text, ...], Field(max_length=16)]  # of lossy files
 
+    def covers_quality(self, quality: float) -> bool:
+        """Whether JPEG files of a quality were tested; what a file says of its own is right to one."""
+        return "JPEG" in self.formats and (self.quality is None or quality >= self.quality - 1)
+
 
 @dataclass(frozen=True)
 class DetectorFacts:
@@ -106,6 +115,23 @@ class DetectorFacts:
     def useful(self) -> bool:
         """Whether it tells generated images from real ones at all, beyond doubt."""
         return self.results.overall.interval[0] > 0.5
+
+    def mark(self, row: ToldApart) -> Mark:
+        """Of a row of degraded images: whether all such files get CANNOT TELL, else whether they get answers that it does not hold for."""
+        if not self.useful or not self._answers(row.name):
+            return "CANNOT TELL"
+        return "" if row.holds(self.limits.false_alarms) else "not held"
+
+    def _answers(self, degradation: str) -> bool:
+        """Whether any of the images of the test, degraded so, would be among the files that get answers."""
+        kind, _, value = degradation.partition(":")
+        if kind == "jpeg":
+            return self.tested.covers_quality(float(value))
+        if kind == "resize":
+            sides = [side for one in (self.real, *self.generated) for side in one.sides]
+            low, high = (round(float(value) * side) for side in (max(min(sides), self.equalizer.size), max(sides)))
+            return low <= self.tested.sides[1] and high >= self.tested.sides[0]
+        return True  # no file tells
 
     @property
     def doubt(self) -> str:

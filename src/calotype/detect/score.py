@@ -204,7 +204,7 @@ def _reason(known: DetectorFacts, one: _Asked, far: float, answer: Verdict3) -> 
     if one.own.format and one.own.format not in tested.formats:
         return f"it comes from a {one.own.format} file, of which none were tested"
     quality = one.own.quality
-    if quality is not None and tested.quality is not None and quality < tested.quality - 1:
+    if quality is not None and tested.quality is not None and not tested.covers_quality(quality):
         return f"its JPEG quality of about {quality:.0f} is lower than the {tested.quality:.0f} that were tested"
     if far > 1:
         return "it is unlike all images that the detector learned from"

@@ -235,20 +235,6 @@ def _robustness(work: _Work, judge: LinearJudge, limits: Limits, degradations: S
     return found
 
 
-def holds(row: ToldApart, rate: float) -> bool:
-    """Whether answers can be given to images degraded like this: neither wrong answer is shown to be more frequent than stated."""
-    return row.interval[0] > 0.5 and row.real.generated.interval[0] <= rate and row.generated.real.interval[0] <= rate
-
-
-def unanswered(rows: Sequence[ToldApart], rate: float) -> tuple[str, ...]:
-    """The rows whose damage gets no answer: those that do not hold, and of what a file tells, size and quality, all beyond one of those."""
-    never = {row.name for row in rows if not holds(row, rate)}
-    sizes, qualities_ = _by_value(rows, "resize"), _by_value(rows, "jpeg")
-    outward = ([one for one in sizes if one[0] > 1], [one for one in reversed(sizes) if one[0] < 1], [*reversed(qualities_)])
-    never |= {row.name for ways in outward for _, row in ways[len(_held(ways, rate)) :]}
-    return tuple(row.name for row in rows if row.name in never)
-
-
 def _tested(work: _Work, robust: Sequence[ToldApart], rate: float) -> CoveredFiles:
     """The files that the sets are made of, and what the table adds to them where it holds."""
     kept = [side for one in work.sets for side in one.sides if side >= work.equalizer.size]
@@ -259,7 +245,7 @@ def _tested(work: _Work, robust: Sequence[ToldApart], rate: float) -> CoveredFil
     found = [q for one in work.sets for q in qualities(one.compressions)]
     found += _held(reversed(_by_value(robust, "jpeg")), rate)
     formats = sorted({c.format for one in work.sets for c in one.compressions if c.format} | ({"JPEG"} if found else set()))
-    return CoveredFiles((int(smallest * low), int(largest * high)), min(found, default=None), tuple(formats))
+    return CoveredFiles((round(smallest * low), round(largest * high)), min(found, default=None), tuple(formats))
 
 
 def _by_value(robust: Sequence[ToldApart], kind: str) -> list[tuple[float, ToldApart]]:
@@ -270,7 +256,7 @@ def _by_value(robust: Sequence[ToldApart], kind: str) -> list[tuple[float, ToldA
 
 def _held(rows: Iterable[tuple[float, ToldApart]], rate: float) -> list[float]:
     """The values of rows from mild to severe damage, up to the first that does not hold: nothing is answered beyond what failed."""
-    return [value for value, _ in takewhile(lambda one: holds(one[1], rate), rows)]
+    return [value for value, _ in takewhile(lambda one: one[1].holds(rate), rows)]
 
 
-__all__ = ["COUNT", "FALSE_ALARMS", "FEWEST", "holds", "train", "unanswered"]
+__all__ = ["COUNT", "FALSE_ALARMS", "FEWEST", "train"]

@@ -9,7 +9,9 @@ from torch import Tensor
 _XYZ = ((0.4124564, 0.3575761, 0.1804375), (0.2126729, 0.7151522, 0.0721750), (0.0193339, 0.1191920, 0.9503041))
 _LINEAR = torch.tensor(_XYZ)
 _RATIOS = (_LINEAR / _LINEAR.sum(1, keepdim=True)).tolist()  # relative to white
-_BACK = torch.linalg.inv(torch.tensor(_RATIOS)).tolist()  # as numbers: a graph that is exported has no inverse
+# The inverse is taken once, on the processor, and kept as numbers: a graph that is exported has none. One that is taken on a GPU may
+# differ in the last bit, and so may colors.
+_BACK = torch.linalg.inv(torch.tensor(_RATIOS)).tolist()
 _CUT, _SLOPE = (6 / 29) ** 3, (29 / 6) ** 2 / 3  # below _CUT the cube root becomes a line, so that black has a slope
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from calotype.degrade.resize import cubic
 from calotype.networks.blocks import fitted, padded
 from calotype.networks.body import BlockName, Body
 from calotype.types import Source
@@ -157,23 +158,16 @@ def enlarged(x: Tensor, source: Source, out: int) -> Tensor:
 def interpolated(x: Tensor, scale: int) -> Tensor:
     """(N, C, h, w) ``scale`` times larger by bicubic interpolation (Keys 1981, a = -3/4), the outermost pixels replicated.
 
-    In a graph that is exported it is a convolution, the same up to rounding: onnxruntime's own takes most of the time of a network.
+    In a graph that is exported it is a convolution, the same up to rounding: onnxruntime's own operator is slow.
     """
     if not torch.compiler.is_exporting():
         return functional.interpolate(x, scale_factor=scale, mode="bicubic", align_corners=False)
     # of a pixel's place among the finer ones: what the five pixels about it weigh
-    rows = torch.tensor([[_keys((place + 0.5) / scale - 0.5 - tap) for tap in range(-2, 3)] for place in range(scale)], device=x.device)
+    weights = [[cubic((place + 0.5) / scale - 0.5 - tap, -0.75) for tap in range(-2, 3)] for place in range(scale)]
+    rows = torch.tensor(weights, device=x.device)
     kernel = (rows[:, None, :, None] * rows[None, :, None, :]).reshape(scale**2, 1, 5, 5).repeat(x.shape[1], 1, 1, 1)
     wide = functional.pad(x, (2, 2, 2, 2), mode="replicate")
     return functional.pixel_shuffle(functional.conv2d(wide, kernel, groups=x.shape[1]), scale)
-
-
-def _keys(distance: float, a: float = -0.75) -> float:
-    """The weight of a pixel so far away."""
-    x = abs(distance)
-    if x >= 2:
-        return 0.0
-    return ((a + 2) * x - (a + 3)) * x**2 + 1 if x <= 1 else a * (((x - 5) * x + 8) * x - 4)
 
 
 def filled(picture: Tensor, known: Tensor) -> Tensor:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from calotype.detect.results import DetectorFacts, Rate, ToldApart
 from calotype.detect.sets import SetFacts
-from calotype.detect.train import unanswered
 from calotype.files import write_text
 from calotype.metrics.wording import number
 from calotype.report import plots_detector, plots_reliability
@@ -31,7 +30,7 @@ def told(known: DetectorFacts) -> list[str]:
     found, lines = known.results, [headline(known), ""]
     lines += _lines("test", [found.overall, *found.each])
     lines += ["", *_lines("left out of training", found.left_out)] if found.left_out else []
-    lines += ["", *_lines("degraded", found.robustness, known.limits.false_alarms)] if found.robustness else []
+    lines += ["", *_lines("degraded", found.robustness, known.mark)] if found.robustness else []
     lines += ["", f"calibration error  {found.before.error:.3f} as learned, {found.after.error:.3f} calibrated; {_chance(known)}"]
     return [*lines, *filter(None, [known.trust, known.doubt]), *known.notes]
 
@@ -93,12 +92,13 @@ def _degraded(known: DetectorFacts) -> str:
         return ""
     lead = (
         "The images of the test, degraded before the detector sees them. Where one of the wrong answers is shown to be more frequent "
-        "than was allowed, the row is named below, and with it all that are more severe: files of such sizes and qualities get the answer "
-        "CANNOT TELL. Blur and noise cannot be read from a file."
+        "than was allowed, files of such sizes and qualities, and of more severe ones, get the answer CANNOT TELL, unless images that it "
+        "learned from are such files, too. Blur and noise cannot be read from a file, so that these get answers all the same."
     )
     rows = known.results.robustness
-    marked = unanswered(rows, known.limits.false_alarms)
-    more = tag("p", f"Not held: {text(', '.join(marked))}.") if marked else ""
+    named = {said: [row.name for row in rows if known.mark(row) == said] for said in ("CANNOT TELL", "not held")}
+    more = tag("p", f"CANNOT TELL: {text(', '.join(named['CANNOT TELL']))}.") if named["CANNOT TELL"] else ""
+    more += tag("p", f"Not held, but answered: {text(', '.join(named['not held']))}.") if named["not held"] else ""
     return tag("p", linked(lead), kind="quiet") + _table("Degradation", rows) + more
 
 
@@ -174,14 +174,12 @@ def _chance(known: DetectorFacts) -> str:
     return f"chance alone makes up to {number(known.results.chance)}"
 
 
-def _lines(title: str, rows: Sequence[ToldApart], rate: float | None = None) -> list[str]:
-    """A table for a terminal; with a ``rate`` rows whose damage gets no answer are marked."""
+def _lines(title: str, rows: Sequence[ToldApart], mark: Callable[[ToldApart], str] | None = None) -> list[str]:
+    """A table for a terminal; rows end with their marks, where there are any."""
     grid = [[title, "AUC", "real: GENERATED", "generated: GENERATED", "REAL", ""]]
-    never = () if rate is None else unanswered(rows, rate)
     for row in rows:
-        mark = "CANNOT TELL" if row.name in never else ""
         shares = [percent(one.share) for one in (row.real.generated, row.generated.generated, row.generated.real)]
-        grid.append([ALL if row.name == "all" else row.name, _area(row), *shares, mark])
+        grid.append([ALL if row.name == "all" else row.name, _area(row), *shares, mark(row) if mark else ""])
     widths = [max(len(line[column]) for line in grid) for column in range(len(grid[0]))]
     return [
         "  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))]).rstrip() for line in grid

@@ -114,11 +114,11 @@ def _converted(program: torch.export.ExportedProgram, inputs: list[str] | None, 
             made = torch.onnx.export(
                 program, (), dynamo=True, verbose=False, opset_version=OPSET, input_names=inputs, output_names=outputs, optimize=True
             )
+            assert made is not None
+            _pad_weights(made.model)
+            return made.model
     except Exception as error:  # whatever the converter raises
         raise CalotypeError(f"this model cannot be written as ONNX ({_first_line(error)})") from None
-    assert made is not None
-    _pad_weights(made.model)
-    return made.model
 
 
 def _pad_weights(model: Any) -> None:
@@ -126,14 +126,9 @@ def _pad_weights(model: Any) -> None:
     ir, graph = import_module("onnx_ir"), model.graph
     for node in [one for one in graph if one.op_type == "Pad"]:
         weight, sides = (ir.convenience.get_const_tensor(value) for value in node.inputs[:2])
-        zeros = len(node.inputs) < 3 or node.inputs[2] is None or not ir.convenience.get_const_tensor(node.inputs[2]).numpy().any()
-        if (
-            weight is None
-            or sides is None
-            or len(node.inputs) > 3
-            or not zeros
-            or node.attributes.get_string("mode", "constant") != "constant"
-        ):
+        if weight is None or sides is None or (sides.numpy() < 0).any():  # images, or weights that are cut
+            continue
+        if len(node.inputs) > 3 or node.attributes.get_string("mode", "constant") != "constant" or not _with_zeros(ir, node):
             continue
         before, after = sides.numpy().reshape(2, -1)
         padded = _constant(ir, graph, f"{node.outputs[0].name}.padded", np.pad(weight.numpy(), list(zip(before, after, strict=True))))
@@ -142,6 +137,14 @@ def _pad_weights(model: Any) -> None:
         graph.remove(node, safe=True)
         if not old.uses() and old.name in graph.initializers:
             del graph.initializers[old.name]
+
+
+def _with_zeros(ir: Any, node: Any) -> bool:
+    """Whether a node pads with zeros for certain: what it pads with may be computed."""
+    if len(node.inputs) < 3 or node.inputs[2] is None:
+        return True
+    fill = ir.convenience.get_const_tensor(node.inputs[2])
+    return fill is not None and not fill.numpy().any()
 
 
 def _inline(model: Any, name: str, inner: Any) -> None:
