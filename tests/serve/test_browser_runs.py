@@ -114,6 +114,46 @@ def test_advice_without_minutes_leaves_those_of_the_form(stage: Stage, visit: Ca
     expect(page.get_by_label("Minutes", exact=True)).to_have_value("7")
 
 
+def test_a_judgement_is_found_again_by_who_left_and_came_back(stage: Stage, visit: Callable[[str], Visit]) -> None:
+    window = visit(DESKTOP)
+    told: dict[str, Any] = {"report": False}
+
+    def unjudged(route: Any) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, json=answer.json() | told)
+
+    address, jobs = f"/v1/runs/{stage.runs[0]}", window.context.request
+    window.page.route(f"**{address}", unjudged)
+    page = window.go(f"/runs/{stage.runs[0]}")
+    report = page.get_by_role("region", name="Report")
+    expect(page.get_by_role("region", name="Verdicts")).to_contain_text("Nobody has judged it yet")
+    report.get_by_role("button", name="Judge this model").click()
+    expect(report.get_by_role("button", name="Call off")).to_be_visible()
+    window.go("/runs")
+    window.go(f"/runs/{stage.runs[0]}")
+    expect(report).to_contain_text("This model is being judged")
+    expect(report.get_by_role("button", name="Judge this model")).to_be_hidden()
+    assert jobs.post(f"{stage.address}/v1/jobs", data={"kind": "evaluate", "run": stage.runs[0], "request": {}}).status == 202
+    assert [job["kind"] for job in jobs.get(f"{stage.address}/v1/jobs").json()["jobs"]].count("evaluate") == 1
+    report.get_by_role("button", name="Call off").click()
+    expect(report).to_contain_text("called off")
+    expect(report.get_by_role("button", name="Judge this model")).to_be_visible()
+    told |= {"can": {"stop": False, "resume": False, "judge": False}}
+    page.reload()
+    expect(report).to_contain_text("nothing to judge yet")
+    asked = f"run={stage.runs[0]}&run={stage.runs[1]}"
+    judgement = page.get_by_role("region", name="Judgement")
+    window.go(f"/compare?{asked}")
+    judgement.get_by_role("button", name="Compare by judgement").click()
+    expect(judgement.get_by_role("button", name="Call off")).to_be_visible()
+    window.go("/runs")
+    window.go(f"/compare?{asked}")
+    judgement.get_by_role("button", name="Call off").click()
+    expect(judgement.get_by_role("button", name="Compare by judgement")).to_be_visible()
+    page.unroute_all()
+    page.goto("about:blank")
+
+
 def test_events_come_back_after_they_were_lost(stage: Stage, visit: Callable[[str], Visit]) -> None:
     window = visit(DESKTOP)
     address, lost = f"/v1/runs/{stage.runs[0]}", []

@@ -73,7 +73,7 @@ def test_what_goes_wrong_in_a_job_is_one_line(queue: JobQueue) -> None:
 
 
 def test_a_full_queue_refuses_and_says_when_to_ask_again(queue: JobQueue) -> None:
-    jobs = [queue.submit("sleep", {}) for _ in range(4)]
+    jobs = [queue.submit("sleep", {"n": n}) for n in range(4)]
     with pytest.raises(Refusal, match="as many jobs wait or run as may, which are 4") as caught:
         queue.submit("double", {"n": 1})
     assert caught.value.status == 429
@@ -82,6 +82,35 @@ def test_a_full_queue_refuses_and_says_when_to_ask_again(queue: JobQueue) -> Non
     queue.cancel(jobs[3].id)
     assert queue.get(jobs[3].id).state == "cancelled"
     assert queue.submit("double", {"n": 1}).state == "queued"
+
+
+def test_who_asks_for_what_waits_or_runs_already_gets_that(queue: JobQueue) -> None:
+    runs = queue.submit("sleep", {}, {"of": "one", "page": "a.html"})
+    waits = queue.submit("sleep", {}, {"of": "two", "page": "b.html"})
+    until(lambda: running(queue, runs.id))
+    again = [queue.submit("sleep", {}, {"of": of, "page": "c.html"}) for of in ("one", "two")]
+    assert [job.id for job in again] == [runs.id, waits.id]
+    assert queue.page(runs.id) == "a.html"
+    assert queue.submit("double", {"n": 1}, {"of": "one", "page": "c.html", "n": 1}).id not in (runs.id, waits.id)
+    queue.submit("sleep", {}, {"of": "six", "page": "d.html"})
+    assert queue.submit("sleep", {}, {"of": "one", "page": "c.html"}).id == runs.id  # also where the queue is full
+    with pytest.raises(Refusal, match="as many jobs wait or run as may"):
+        queue.submit("sleep", {}, {"of": "ten", "page": "c.html"})
+    for job in queue.newest():
+        queue.cancel(job["id"])
+    until(lambda: queue.get(runs.id).over)
+    assert queue.submit("sleep", {}, {"of": "one", "page": "c.html"}).id != runs.id
+
+
+def test_who_asks_anew_for_what_is_being_called_off_gets_a_new_job(tmp_path: Path) -> None:
+    store = JobStore(tmp_path / "jobs.sqlite3")
+    first = store.add("double", {}, {"n": 1}, 9)
+    assert first is not None
+    same, anew = store.add("double", {}, {"n": 1}, 9), store.add("double", {}, {"n": 1}, 9, ending={first.id})
+    assert same == first
+    assert anew is not None
+    assert anew.id != first.id
+    store.close()
 
 
 def test_a_running_job_is_cancelled_with_all_that_it_started(queue: JobQueue, tmp_path: Path) -> None:
@@ -220,8 +249,8 @@ def test_old_jobs_are_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_uploads_are_read_by_whoever_works_on_them_alone_and_go_with_the_end(tmp_path: Path) -> None:
     store = JobStore(tmp_path / "jobs.sqlite3")
-    upload, page = {"image": "A" * 100_000}, {"page": "x.html"}
-    jobs = [store.add("restore", {}, given, 9) for given in (upload, page, upload)]
+    upload, page, other = {"image": "A" * 100_000}, {"page": "x.html"}, {"image": "B" * 100_000}
+    jobs = [store.add("restore", {}, given, 9) for given in (upload, page, other)]
     ids = [job.id for job in jobs if job is not None]
     assert [job.payload for job in (*store.newest(9), *(store.get(id) for id in ids)) if job] == [{}] * 6
     claimed = store.claim()

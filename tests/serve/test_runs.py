@@ -22,6 +22,7 @@ from calotype.errors import SettingError
 from calotype.serve.events import RunFollower, ServerEvent, Streams
 from calotype.serve.processes import born
 from calotype.serve.refusal import ConflictError, FullError, UnknownError
+from calotype.serve.routes_runs import looked_at
 from calotype.serve.run_files import seconds_left, thinned
 from calotype.serve.settings import Settings
 from calotype.serve.sources import Sources
@@ -61,7 +62,7 @@ def test_a_run_of_the_folder_is_seen_with_all_that_it_holds(served: Service) -> 
     run = the_run(served)
     assert re.fullmatch("[0-9a-f]{12}", run["id"])
     assert (run["state"], run["step"], run["steps"], run["recipe"], run["source"]) == ("finished", 4, 4, "gan", "mnist5k")
-    assert run["can"] == {"stop": False, "resume": True}
+    assert run["can"] == {"stop": False, "resume": True, "judge": True}
     assert run["model"] in [model["id"] for model in client.get("/v1/models").json()["models"]]
     whole = client.get(f"/v1/runs/{run['id']}").json()
     assert whole["config"]["train"]["batch"] == 8
@@ -263,6 +264,42 @@ def test_a_process_that_failed_or_was_killed_is_told(served: Service, monkeypatc
     (folder / "config.json").write_text(before)
     trainings.forget(run["id"])
     assert client.get(f"/v1/runs/{run['id']}").json()["state"] == "finished"
+
+
+def test_a_training_that_was_stopped_before_its_first_step_has_not_failed(served: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    client, state = served
+    assert state.runs.folder is not None
+    words = "import sys, time; print('reading images 20/20 done', file=sys.stderr, flush=True); time.sleep(60)"
+    monkeypatch.setattr("calotype.serve.trainings.command", lambda *_: [sys.executable, "-c", words])
+    monkeypatch.setattr(state.runs.trainings, "require_room", lambda: None)
+    for told in (True, False):
+        run = client.post("/v1/runs", json={"recipe": "gan", "source": "mnist5k", "settings": SMALL, "minutes": 1.0}).json()["run"]
+        until(lambda run=run: state.runs.trainings.doing(run["id"]))
+        process = state.runs.trainings.known()[run["id"]]
+        if told:
+            assert client.post(f"/v1/runs/{run['id']}/stop", json={}).json()["run"]["state"] in ("stopping", "stopped")
+        else:
+            os.kill(process.pid, signal.SIGKILL)
+        until(lambda process=process: not process.alive)
+        ended = client.get(f"/v1/runs/{run['id']}").json()
+        said = "it was stopped before its first step" if told else "it ended before its first step: reading images 20/20 done"
+        assert (ended["state"], ended["message"]) == ("stopped" if told else "failed", said)
+        assert ended["can"] == {"stop": False, "resume": False, "judge": False}
+        shutil.rmtree(state.runs.folder / run["name"])
+        state.runs.trainings.forget(run["id"])
+
+
+def test_a_source_is_looked_at_again_only_where_it_changed(tmp_path: Path) -> None:
+    (tmp_path / "birds").mkdir()
+    (tmp_path / "birds" / "one.png").write_bytes(b"one")
+    with service(Settings(state=tmp_path / "state", sources={"birds": tmp_path / "birds"}, log="none")) as (_, state):
+        before = looked_at(state, "birds")
+        assert before == looked_at(state, "birds")
+        assert before["version"]
+        (tmp_path / "birds" / "one.png").write_bytes(b"other")
+        assert looked_at(state, "birds") != before
+        shutil.rmtree(tmp_path / "birds")
+        assert looked_at(state, "birds")["version"] == ""  # so that it is looked at, and the job says what is wrong
 
 
 def test_a_training_that_takes_too_long_is_told_to_end_and_yields_to_the_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -109,11 +109,20 @@ class JobStore:
         self._lock = threading.RLock()
         self._db = connect(path, _TABLE)
 
-    def add(self, kind: str, request: Mapping[str, Any], payload: Mapping[str, Any], capacity: int) -> QueuedJob | None:
-        """A new job at the end of the queue; None where ``capacity`` jobs wait or run, or all would hold more than `WAITING_BYTES`."""
+    def add(
+        self, kind: str, request: Mapping[str, Any], payload: Mapping[str, Any], capacity: int, ending: Collection[str] = ()
+    ) -> QueuedJob | None:
+        """A new job at the end of the queue, or the one that is to do the very same and is not over.
+
+        The same is a job of this kind and payload, wherever it puts its ``page``; those that are ``ending`` do not count. None where
+        ``capacity`` jobs wait or run, or all would hold more than `WAITING_BYTES`.
+        """
+        text = _text(payload)
         with self._writing() as db:
+            if (same := self._unfinished(db, kind, text, ending)) is not None:
+                return self.get(same)
             query = "SELECT COUNT(*), COALESCE(SUM(LENGTH(payload)), 0) FROM jobs WHERE state IN ('queued', 'running')"
-            (count, size), text = db.execute(query).fetchone(), _text(payload)
+            count, size = db.execute(query).fetchone()
             if count >= capacity or (count and size + len(text) > WAITING_BYTES):
                 return None
             job = secrets.token_hex(8)
@@ -233,6 +242,13 @@ class JobStore:
         with self._lock, transaction(self._db) as db:
             yield db
 
+    def _unfinished(self, db: sqlite3.Connection, kind: str, text: str, ending: Collection[str]) -> str | None:
+        """The id of the job that waits or runs for this payload; None where there is none."""
+        query = "SELECT id, payload FROM jobs WHERE kind = ? AND state IN ('queued', 'running') AND LENGTH(payload) = ? ORDER BY number"
+        wanted = _unpaged(text)  # names of pages are of one length
+        same = (id for id, payload in db.execute(query, (kind, len(text))) if _unpaged(payload) == wanted)
+        return next((id for id in same if id not in ending), None)
+
     def _lighten(self, db: sqlite3.Connection, job: str) -> None:
         """Drop the uploads of a job that ended."""
         db.execute("UPDATE jobs SET payload = '{}' WHERE id = ? AND ended IS NOT NULL AND LENGTH(payload) > ?", (job, SMALL))
@@ -277,6 +293,10 @@ def transaction(db: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
 
 def _text(tree: Mapping[str, Any]) -> str:
     return json.dumps(tree, allow_nan=False, separators=(",", ":"))
+
+
+def _unpaged(text: str) -> dict[str, Any]:
+    return {name: value for name, value in json.loads(text).items() if name != "page"}
 
 
 def _job(row: tuple[Any, ...]) -> QueuedJob:

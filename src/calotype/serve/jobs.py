@@ -63,8 +63,11 @@ class JobQueue:
             thread.start()
 
     def submit(self, kind: str, request: Mapping[str, Any], payload: Mapping[str, Any] | None = None) -> QueuedJob:
-        """Put a job at the end of the queue. Raises `FullError` where there is no room."""
-        job = self._store.add(kind, request, request if payload is None else payload, self.capacity)
+        """Put a job at the end of the queue; one of the same kind and payload that waits or runs already is given back in its place.
+
+        Raises `FullError` where there is no room.
+        """
+        job = self._store.add(kind, request, request if payload is None else payload, self.capacity, self._cancelled)
         if job is None:
             said = f"as many jobs wait or run as may, which are {self.capacity}: ask again later, or cancel some"
             raise FullError(said, self.retry_after())

@@ -22,11 +22,14 @@ from calotype.serve.refusal import Refusal, UnknownError
 from calotype.serve.requests import Asked, invalid, parsed
 from calotype.serve.routes_models import opened
 from calotype.serve.routes_runs import PAGE, REFUSALS, looked_at
+from calotype.serve.run_files import mark_of
 from calotype.serve.state import State
 
 JobId = Annotated[str, Path(pattern="^[0-9a-f]{16}$", description="the id of a job, of those that GET /v1/jobs lists")]
 PAGES = 100  # that are kept of jobs: of more the oldest go
 LISTED = 100
+SUBJECTS = {"compare": ("runs",), "check": ("source",)}
+"""What of the request of a job says what it is about, where that is no model and no run."""
 
 
 class JobRequest(Asked):
@@ -44,9 +47,10 @@ def router(state: State) -> APIRouter:
 
     @routes.post("/jobs", status_code=202)
     async def submit(asked: JobRequest) -> dict[str, Any]:
-        """Put a job at the end of the queue."""
+        """Put a job at the end of the queue; one that waits or runs already and does the very same is given back in its place."""
         payload = await _payload(state, asked)
-        job = await run_in_threadpool(state.jobs.submit, asked.kind, {"model": asked.model, "run": asked.run}, payload)
+        about = {"model": asked.model, "run": asked.run} | {name: asked.request[name] for name in SUBJECTS.get(asked.kind, ())}
+        job = await run_in_threadpool(state.jobs.submit, asked.kind, about, payload)
         return {"job": await run_in_threadpool(state.jobs.public, job.id)}
 
     @routes.get("/jobs")
@@ -109,7 +113,7 @@ async def _payload(state: State, asked: JobRequest) -> dict[str, Any]:
         raise Refusal(400, f"a job of kind {asked.kind} takes no `{given[0]}`", given[0], "nothing")
     if asked.kind == "check":
         look = _valid(CheckRequest, asked.request)
-        return looked_at(state, look.source)
+        return await run_in_threadpool(looked_at, state, look.source)
     if asked.kind == "sample":
         assert asked.model is not None
         held, many = await opened(state, asked.model, "sample"), _valid(ManySamplesRequest, asked.request)
@@ -125,19 +129,26 @@ async def _payload(state: State, asked: JobRequest) -> dict[str, Any]:
             "max_pixels": state.settings.max_pixels,
         }
         return {"ability": asked.kind, "request": body, **place}
-    facts = {"device": state.settings.device, "page": str(await run_in_threadpool(_place, state))}
+    facts: dict[str, Any] = {"device": state.settings.device, "page": str(await run_in_threadpool(_place, state))}
     if asked.kind == "compare":
         several = _valid(ComparisonRequest, asked.request)
-        paths = [str((await run_in_threadpool(state.runs.run, id)).folder) for id in several.runs]
-        return {"request": several.model_dump(), "paths": paths, **facts}
+        runs = [await run_in_threadpool(state.runs.run, id) for id in several.runs]
+        marks = [_mark(run.model) for run in runs]
+        return {"request": several.model_dump(), "paths": [str(run.folder) for run in runs], "marks": marks, **facts}
     judged = _valid(JudgementRequest, asked.request)
     if asked.run is not None:
-        path = (await run_in_threadpool(state.runs.run, asked.run)).folder
+        run = await run_in_threadpool(state.runs.run, asked.run)
+        path, facts = run.folder, facts | {"marks": [_mark(run.model)]}
     else:
         assert asked.model is not None
         held = await run_in_threadpool(lambda: state.shelf[str(asked.model)])
         path, facts = held.path, facts | {"sha256": held.facts["sha256"]}
     return {"request": judged.model_dump(), "path": str(path), **facts}
+
+
+def _mark(model: File) -> Any:
+    """What differs between the weights of a run now and after it went on: a job that began before does not do the same."""
+    return mark_of(model / "model.safetensors")
 
 
 def _require_files(body: dict[str, Any]) -> None:

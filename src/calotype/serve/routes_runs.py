@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from pathlib import Path as FilePath
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Query
@@ -12,12 +13,13 @@ from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
 from calotype import __version__
+from calotype.errors import UserError
 from calotype.serve.events import RunFollower
 from calotype.serve.job_requests import COMPARED, CheckRequest
 from calotype.serve.refusal import Refusal
 from calotype.serve.requests import Asked
-from calotype.serve.run_files import thinned
-from calotype.serve.sources import EMBEDDED
+from calotype.serve.run_files import mark_of, thinned
+from calotype.serve.sources import EMBEDDED, TESTBEDS
 from calotype.serve.state import State
 
 RunId = Annotated[str, Path(pattern="^[0-9a-f]{12}$", description="the id of a run, of those that GET /v1/runs lists")]
@@ -155,7 +157,7 @@ def router(state: State) -> APIRouter:
     @routes.post("/data/check", responses={202: {"description": "It takes longer: a job does it."}})
     async def check(asked: CheckRequest) -> Response:
         """Look at every image of a source, and advise what to train on it."""
-        payload = looked_at(state, asked.source)
+        payload = await run_in_threadpool(looked_at, state, asked.source)
         known = await run_in_threadpool(state.jobs.done, "check", payload) if payload["version"] else None
         job = known if known is not None else await run_in_threadpool(state.jobs.submit, "check", {"source": asked.source}, payload)
         until = time.monotonic() + PATIENCE
@@ -172,9 +174,23 @@ def router(state: State) -> APIRouter:
 
 
 def looked_at(state: State, source: str) -> dict[str, str]:
-    """What a worker needs to check a source. Embedded ones change with the ``version`` alone; it is empty for all others."""
+    """What a worker needs to check a source. What is found changes with ``version`` alone, which is empty where that is not known."""
     place = state.runs.sources.place(source)
-    return {"place": place, "name": source, "version": __version__ if place in EMBEDDED else ""}
+    return {"place": place, "name": source, "version": _version(place)}
+
+
+def _version(place: str) -> str:
+    """This package's, with a digest of the names, sizes and times of all files of a source that is not embedded."""
+    from calotype.data.files import Folder
+
+    if place in EMBEDDED or place in TESTBEDS:
+        return __version__
+    path = FilePath(place)
+    try:
+        contents = Folder(path).state() if path.is_dir() else "-".join(map(str, mark_of(path) or ()))
+    except (OSError, UserError):
+        return ""  # the job says what is wrong
+    return f"{__version__} {contents}" if contents else ""
 
 
 def hidden(config: dict[str, Any], source: str) -> dict[str, Any]:

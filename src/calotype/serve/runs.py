@@ -223,7 +223,7 @@ class Runs:
             state: RunState = "stopping" if stopping else "training"
             message = self.trainings.doing(id) if alive and not rows else ""
         else:
-            state, message = self._ended(id, rows, run, config, complete, damage)
+            state, message = self._ended(id, rows, run, config, complete, damage, bool(rows or reached))
             message = "its report is being made" if alive and state == "finished" else message
         asked = {} if config is not None else self.trainings.asked(id)  # what the folder does not say yet
         source = config.data.source if config is not None else asked.get("data", {}).get("source", "")
@@ -243,12 +243,18 @@ class Runs:
             "model": None,
             "report": (path / "report" / "report.html").is_file(),
             "samples": len(run.grids()),
-            "can": {"stop": state == "training", "resume": state in ("stopped", "finished") and config is not None},
+            "can": {
+                "stop": state == "training",
+                "resume": state in ("stopped", "finished") and config is not None,
+                "judge": state not in ("training", "stopping") and mark_of(run.model / "model.safetensors") is not None,
+            },
         }
         return seen, run
 
-    def _ended(self, id: str, rows: list[LogRow], run: Run, config: Config | None, complete: bool, damage: str) -> tuple[RunState, str]:
-        """The state of a run that nobody trains, and what there is to say of it."""
+    def _ended(
+        self, id: str, rows: list[LogRow], run: Run, config: Config | None, complete: bool, damage: str, begun: bool
+    ) -> tuple[RunState, str]:
+        """The state of a run that nobody trains, and what there is to say of it; one that is ``begun`` has taken a step."""
         if damage:
             return "failed", printable(damage)
         if complete:
@@ -260,9 +266,12 @@ class Runs:
             return "failed", printable(said["error"])[:1000]
         if rows and rows[-1].get("event") == "gave up":
             return "failed", "its numbers were not finite again and again: train anew with a smaller `optimizer.lr`"
+        asked = fresh and ((known is not None and known.stopping) or said.get("exit_code") == 130)
+        if asked and not begun:
+            return "stopped", "it was stopped before its first step"
         if config is None:
             return "failed", "it ended before its first step" + (f": {told}" if (told := self.trainings.doing(id)) else "")
-        if fresh and not said:
+        if fresh and not said and not asked:
             return "stopped", "its process ended without a word, as one that was killed does: nothing saved is lost, and it can be resumed"
         return "stopped", ""
 

@@ -1,9 +1,9 @@
 // Runs side by side: the settings in which they differ, their curves in one drawing each, their scores, their newest samples.
 
-import { $, el, empty, number, problem, status } from "./dom.js";
+import { $, el, empty, number, problem, status, when } from "./dom.js";
 import { get, post } from "./api.js";
 import { chart, groups } from "./chart.js";
-import { watched } from "./jobs.js";
+import { found, watched } from "./jobs.js";
 
 const place = $("#comparison");
 const asked = new URLSearchParams(location.search).getAll("run");
@@ -38,19 +38,28 @@ function curvesOf(runs, logs) {
 
 function judged(ids) {
   const result = el("div");
-  const button = el("button", { type: "button" }, "Compare by judgement");
-  button.addEventListener("click", async () => {
+  const button = el("button", { type: "button", hidden: true }, "Compare by judgement");
+  const these = (about) => about.runs?.join() === ids.join();
+  const page = (job) => `/v1/jobs/${job.id}/page`;
+  /** See a comparison through to its end, whoever asked for it; `ask` gives the job, or undefined where there is none. */
+  async function follow(ask) {
     button.hidden = true;
     try {
-      const answer = await post("/v1/jobs", { kind: "compare", request: { runs: ids } });
-      const job = answer.job ?? answer;
-      await watched(job.id, result);
-      result.replaceChildren(el("iframe", { class: "report", sandbox: "allow-popups", title: "Comparison", src: `/v1/jobs/${job.id}/page` }));
+      const job = await ask();
+      if (job) {
+        await watched(job.id, result);
+        result.replaceChildren(el("iframe", { class: "report", sandbox: "allow-popups", title: "Comparison", src: page(job) }));
+        return;
+      }
+      const last = await found("compare", these, ["done"]);
+      if (last) result.replaceChildren(el("p", {}, el("a", { href: page(last), target: "_blank", rel: "noopener" }, `The comparison of ${when(last.ended)}`)));
     } catch (error) {
       problem(result, error);
-      button.hidden = false;
     }
-  });
+    button.hidden = false;
+  }
+  button.addEventListener("click", () => follow(async () => (await post("/v1/jobs", { kind: "compare", request: { runs: ids } })).job));
+  follow(() => found("compare", these));
   return el("section", { "aria-label": "Judgement" }, el("h2", {}, "Judgement"), el("p", {}, "Every model draws, and all are judged by the same real images in the same features. That takes minutes."), button, result);
 }
 

@@ -22,6 +22,12 @@ export function finished(id, tell = () => {}) {
   });
 }
 
+/** The newest job of a kind in one of the states of which `is(what it is about)` holds; undefined where there is none. */
+export async function found(kind, is, states = ["queued", "running"]) {
+  const { jobs } = await get("/v1/jobs");
+  return jobs.find((job) => job.kind === kind && states.includes(job.state) && is(job.about ?? {}));
+}
+
 /** A line that shows how far a job is, with a button that calls it off. Resolves as `finished` does. */
 export async function watched(id, place) {
   const words = el("span", { class: "quiet", role: "status" }, "waiting for its turn");

@@ -3,7 +3,7 @@
 import { $, announce, coded, duration, el, empty, number, problem, status, when } from "./dom.js";
 import { get, listen, post } from "./api.js";
 import { chart, groups } from "./chart.js";
-import { watched } from "./jobs.js";
+import { found, watched } from "./jobs.js";
 
 const root = $("#run");
 const id = root.dataset.run;
@@ -150,7 +150,7 @@ async function showSamples() {
 
 function showVerdicts() {
   const all = run.verdicts ?? [];
-  const now = JSON.stringify([all, all.length || run.state === "training"]);
+  const now = JSON.stringify([all, all.length || [run.state === "training", run.report]]);
   if (now === told) return;
   told = now;
   const show = (one) => el("li", { class: `is-${one.status.toLowerCase().replaceAll(" ", "-")}` }, el("div", { class: "row" }, status(one.status), el("strong", {}, one.name)), el("p", {}, coded(one.text ?? "")));
@@ -159,7 +159,7 @@ function showVerdicts() {
   verdicts.replaceChildren(...worse.map(show));
   others.hidden = !rest.length;
   others.replaceChildren(el("summary", {}, [`${rest.filter((one) => one.status === "PASS").length} passed`, ...["CANNOT TELL", "NOT APPLICABLE"].map((word) => [word, rest.filter((one) => one.status === word).length]).filter(([, many]) => many).map(([word, many]) => `${many} ${word.toLowerCase()}`)].join(", ")), el("ul", { class: "verdicts" }, rest.map(show)));
-  if (!all.length) verdicts.replaceChildren(el("li", { class: "quiet" }, run.state === "training" ? "No verdict yet. What looks wrong while it trains is said here." : "No verdict was raised."));
+  if (!all.length) verdicts.replaceChildren(el("li", { class: "quiet" }, run.state === "training" ? "No verdict yet. What looks wrong while it trains is said here." : run.report ? "No verdict was raised." : "Nobody has judged it yet."));
 }
 
 function showReport() {
@@ -173,20 +173,33 @@ function showReport() {
     report.replaceChildren(title, el("p", { class: "quiet" }, "A report judges the model when the training has ended."));
     return;
   }
+  if (!run.can?.judge) {
+    report.replaceChildren(title, el("p", { class: "quiet" }, "There is nothing to judge yet: this run has saved no model."));
+    return;
+  }
   const place = el("div");
-  const make = el("button", { type: "button" }, "Judge this model");
-  make.addEventListener("click", async () => {
+  const words = el("p");
+  const make = el("button", { type: "button", hidden: true }, "Judge this model");
+  /** See a judgement through to its end, whoever asked for it; `ask` gives the job, or undefined where there is none. */
+  async function follow(ask) {
     make.hidden = true;
     try {
-      const answer = await post("/v1/jobs", { kind: "evaluate", run: id, request: {} });
-      await watched((answer.job ?? answer).id, place);
-      take((await get(base)).run ?? run);
+      const job = await ask();
+      if (job) {
+        words.textContent = "This model is being judged. That takes minutes, and goes on when you leave this page.";
+        await watched(job.id, place);
+        take(await get(base));
+        return;
+      }
     } catch (error) {
       problem(place, error);
-      make.hidden = false;
     }
-  });
-  report.replaceChildren(title, el("p", {}, "Nobody has judged this model yet. The report compares what it draws with real images, and takes minutes."), make, place);
+    words.textContent = "Nobody has judged this model yet. The report compares what it draws with real images, and takes minutes.";
+    make.hidden = false;
+  }
+  make.addEventListener("click", () => follow(async () => (await post("/v1/jobs", { kind: "evaluate", run: id, request: {} })).job));
+  report.replaceChildren(title, words, make, place);
+  follow(() => found("evaluate", (about) => about.run === id));
 }
 
 function showFacts() {
@@ -201,7 +214,7 @@ function take(newer) {
   showHead();
   showVerdicts();
   showFacts();
-  if (before?.state !== run.state || before?.report !== run.report) showReport();
+  if (before?.state !== run.state || before?.report !== run.report || before?.can?.judge !== run.can?.judge) showReport();
   if (before?.samples !== run.samples || !before) showSamples().catch((error) => problem(scrub, error));
 }
 
