@@ -89,14 +89,16 @@ def cells(sheet: NDArray[Number], count: int, size: int, columns: int | None = N
     return np.stack([sheet[top : top + size, left : left + size] for top, left in corners])
 
 
-def layouts(sheet: NDArray[np.uint8], size: int) -> list[tuple[int, int]]:
+def layouts(sheet: NDArray[np.uint8], size: int, gap: int = 2) -> list[tuple[int, int]]:
     """Columns and rows of every `grid` of images of ``size`` that a sheet (H, W, C) may be, by its size and the white between places."""
     found, (high, wide) = [], sheet.shape[:2]
     for columns in range(1, wide // size + 1):
-        for rows in range(1, high // size + 1):
-            if grid_shape(columns * rows, (size, size), columns)[2:] == (high, wide):
-                empty = np.asarray(grid(np.zeros((columns * rows, size, size, 1), np.uint8), columns)) == 255
-                found += [(columns, rows)] * bool(sheet[empty].mean() >= WHITE)
+        factor = grid_shape(columns, (size, size), columns, gap)[1]  # follows from the width alone, and the rows from both
+        rows = (high // factor - gap) // (size + gap)
+        if rows > 0 and grid_shape(columns * rows, (size, size), columns, gap)[2:] == (high, wide):
+            empty = np.asarray(grid(np.zeros((columns * rows, size, size, 1), np.uint8), columns, gap)) == 255
+            if sheet[empty].mean() >= WHITE:
+                found.append((columns, rows))
     return found
 
 

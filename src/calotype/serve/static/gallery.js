@@ -2,7 +2,7 @@
 
 import { $, announce, download, el, empty, problem, toast, when } from "./dom.js";
 import { del, get, post } from "./api.js";
-import { picture } from "./picture.js";
+import { pictureAt } from "./picture.js";
 
 const place = $("#gallery");
 const wrong = $("#wrong");
@@ -29,7 +29,7 @@ const list = (facts) => el("dl", { class: "facts" }, facts.map(([name, value]) =
 
 function open(item) {
   const box = el("dialog", { class: "viewer", "aria-label": title(item) },
-    el("div", { class: "viewer-stage" }, picture(`${address(item.id)}/image`, title(item))),
+    el("div", { class: "viewer-stage" }, pictureAt(`${address(item.id)}/image`, title(item))),
     el("div", { class: "viewer-side" }, el("h2", {}, title(item)), list(recipeOf(item)),
       item.provenance ? el("details", { class: "more" }, el("summary", {}, "What the file says of its making"), list(Object.entries(item.provenance).filter(([, value]) => value !== null))) : "",
       el("div", { class: "row viewer-foot" }, el("button", { type: "button", onclick: () => save(item) }, "Download"), el("button", { type: "button", class: "small close", onclick: () => box.close() }, "Close"))));
@@ -43,7 +43,7 @@ const save = (item) => download(`${address(item.id)}/image`, `${title(item).repl
 
 function card(item) {
   const trouble = el("div");
-  const shown = el("button", { type: "button", class: "cell", "aria-label": `Open ${title(item)}`, onclick: () => open(item) }, picture(`${address(item.id)}/image`, title(item)));
+  const shown = el("button", { type: "button", class: "cell", "aria-label": `Open ${title(item)}`, onclick: () => open(item) }, pictureAt(`${address(item.id)}/image`, title(item)));
   const again = el("button", { type: "button", class: "small" }, "Make again");
   again.addEventListener("click", async () => {
     again.disabled = true;

@@ -5,21 +5,25 @@ import { $, el, fresh, problem } from "./dom.js";
 const KINDS = ["image/png", "image/jpeg", "image/webp"];
 const LARGEST = 15e6; // bytes; the service has the last word
 
-/** An <img> of base64, or of an address of the service (base64 of a JPEG begins with a slash as well); small ones keep their pixels when they are enlarged. */
-export function picture(base64, alt, properties = {}) {
-  const src = base64.startsWith("data:") || base64.startsWith("/v1/") ? base64 : `data:${kind(base64)};base64,${base64}`;
+/** An <img> of base64. */
+export const picture = (base64, alt, properties = {}) => pictureAt(inlined(base64), alt, properties);
+
+/** An <img> of an address; small ones keep their pixels when they are enlarged. */
+export function pictureAt(src, alt, properties = {}) {
   const image = el("img", { alt, src, draggable: "false", ...properties });
   const look = () => image.classList.toggle("pixels", image.naturalWidth > 0 && image.naturalWidth <= 200);
   image.addEventListener("load", look);
   return image;
 }
 
+const inlined = (base64) => `data:${kind(base64)};base64,${base64}`;
+
 const kind = (base64) => (base64.startsWith("/9j") ? "image/jpeg" : base64.startsWith("UklG") ? "image/webp" : "image/png");
 
 /** A decoded picture: its width and height are those of its pixels. */
 export async function decoded(base64) {
   const image = new Image();
-  image.src = `data:${kind(base64)};base64,${base64}`;
+  image.src = inlined(base64);
   await image.decode();
   return image;
 }
