@@ -45,6 +45,9 @@ WHOLE: dict[str, dict[str, Any]] = {
 """With these settings a loss draws nothing and looks at each image by itself: two processes compute what one does on the whole batch."""
 
 BUDGETS: dict[str, dict[str, float | None]] = {"minutes": {"minutes": 1e-4}, "steps": {"steps": 3}, "epochs": {"epochs": 0.005}}
+BUDGETED = ("gan", "flow-matching", "vqvae", "cyclegan")
+"""Families that are trained by each of them: where a run ends is no matter of what is trained, but for those of several stages."""
+
 CPU = torch.device("cpu")
 
 
@@ -170,7 +173,9 @@ def main(folder: Path, ports: list[str]) -> None:
     with joined() as world:
         found: dict[str, Any] = {"set": set_by_a_batch()}
         for name in FAMILIES:
-            found[name] = together(name, world) | {b: trained(name, b, folder, world) for b in BUDGETS}
+            found[name] = together(name, world)
+        for name in BUDGETED:
+            found[name] |= {budget: trained(name, budget, folder, world) for budget in BUDGETS}
     for (name, scene), port in zip(SCENES.items(), ports, strict=False):
         os.environ["MASTER_PORT"] = port
         found[name] = ended(lambda run, scene=scene: scene(run, rank), folder / name)  # type: ignore[misc]

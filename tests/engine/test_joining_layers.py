@@ -19,7 +19,8 @@ STEPS = 16  # stages of 28 pixels begin at shares of 1/12, 1/4 and 5/12: after s
 
 
 def grown(name: str = "adam") -> Trainer:
-    config = small("progan", STEPS, latent=8, **{"generator.widest": 8, "discriminator.widest": 8})
+    slow = {f"{player}.growth": 0.5 for player in ("generator", "discriminator")}
+    config = small("progan", STEPS, latent=8, **{"generator.widest": 8, "discriminator.widest": 8}, **slow)
     optimizer = Optimizer(name, lr=1e-3, betas=(0.0, 0.99))  # type: ignore[arg-type]
     return Trainer(
         replace(config, optimizer=optimizer, schedule=Schedule()), split_of("progan"), TrainState(STEPS), torch.device("cpu"), World()

@@ -19,7 +19,7 @@ from calotype.engine.device import take_device
 from calotype.engine.display import Terminal
 from calotype.engine.train import resume
 from calotype.errors import UserError
-from tests.engine.ranks import BUDGETS, FAMILIES, SCENES
+from tests.engine.ranks import BUDGETED, BUDGETS, FAMILIES, SCENES
 
 pytestmark = pytest.mark.skipif(not torch.distributed.is_available(), reason="needs torch.distributed")
 every_family = pytest.mark.parametrize("name", FAMILIES)
@@ -91,7 +91,7 @@ def test_all_state_and_all_that_is_logged_agree(pair: Pair, name: str) -> None:
     assert first["log"]
 
 
-@every_family
+@pytest.mark.parametrize("name", BUDGETED)
 @pytest.mark.parametrize("budget", BUDGETS)
 def test_every_budget_comes_to_an_end_after_the_same_step(pair: Pair, name: str, budget: str) -> None:
     step, steps, complete = pair[0][name][budget]

@@ -22,6 +22,7 @@ from calotype.models.gan import GAN
 from calotype.models.gan_config import GANConfig, GANSampling
 from calotype.networks.adversary import ImageDiscriminator
 from calotype.networks.biggan import BigGANDiscriminatorConfig, BigGANGeneratorConfig
+from calotype.networks.blocks import LabelEmbedding
 from calotype.networks.dcgan import DCGANDiscriminatorConfig, DCGANGeneratorConfig
 from calotype.networks.modern import ModernDiscriminatorConfig, ModernGeneratorConfig
 from calotype.networks.progressive import ProgressiveDiscriminator, ProgressiveDiscriminatorConfig, ProgressiveGeneratorConfig
@@ -117,7 +118,7 @@ def test_a_training_that_was_interrupted_is_the_one_that_was_not(name: str, tmp_
     """Of progressive growing in the middle of a fade."""
     narrow: dict[str, dict[str, Any]] = {
         "progan": {"generator.widest": 8, "discriminator.widest": 8},
-        "stylegan2": {"generator.widest": 8, "discriminator.widest": 8, "generator.styles": 8},
+        "stylegan2": {"generator.widest": 8, "generator.styles": 8},
         "r3gan": {"generator.group": 4, "discriminator.group": 4},
     }
     config: Config = small(name, 6, latent=8, **narrow.get(name, {}))
@@ -160,6 +161,33 @@ def test_the_weight_of_a_penalty_and_the_share_that_is_augmented_follow_a_cosine
         assert float(falling["penalty"].detach()) == pytest.approx(float(same["penalty"].detach()), rel=1e-4)
         difference = float((same["loss"] - falling["loss"]).detach())
         assert difference == pytest.approx((0.1 - weight) * float(same["penalty"].detach()), abs=1e-5)
+
+
+@pytest.mark.parametrize("like", [MODERN, replace(STYLES, conditional=True), replace(PLAIN, conditional=True)])
+def test_labels_are_heard_as_softly_as_is_asked_and_latents_as_before(like: GANConfig) -> None:
+    loud, soft = make(like), make(replace(like, label_scale=0.25))
+    latent, label = torch.randn(6, 8, generator=torch.Generator().manual_seed(0)), torch.arange(6) % 3
+
+    def joined(model: GAN) -> Tensor:
+        (join,) = (part for part in model.generator.modules() if isinstance(part, LabelEmbedding))
+        found: Tensor = join(latent, label)
+        return found
+
+    soft.load_state_dict(loud.state_dict())
+    assert torch.equal(joined(soft)[:, :8], joined(loud)[:, :8])
+    assert torch.equal(joined(soft)[:, 8:], 0.25 * joined(loud)[:, 8:])
+    if isinstance(like.generator, StyleGeneratorConfig):
+        assert torch.allclose(joined(loud).view(12, 8).square().mean(1), torch.ones(12), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "like",
+    [BIGGAN, replace(RESNET, conditional=True), replace(MODERN, conditional=False)],
+    ids=["in each layer", "by normalizations", "told none"],
+)
+def test_labels_beside_no_latents_have_no_scale(like: GANConfig) -> None:
+    with pytest.raises(UserError, match=r"`model\.label_scale` has no effect here without .* beside its latents"):
+        require_effect(Config(recipe="gan", model=replace(like, label_scale=0.5)), SPEC)
 
 
 def test_packed_images_are_judged_as_one() -> None:

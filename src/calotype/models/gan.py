@@ -72,7 +72,7 @@ class GAN(Model):
         self.adversarial = LOSSES[config.loss]
         self._loss = partial(self.adversarial.function, target=config.smooth) if self.adversarial.smooths else self.adversarial.function
         classes = len(spec.classes) if self.conditional else 0
-        self.generator = generator_of(config.generator, spec.shape, config.latent, classes)
+        self.generator = generator_of(config.generator, spec.shape, config.latent, classes, config.label_scale)
         judged = (config.pack * spec.channels, spec.size, spec.size)
         self.discriminator = discriminator_of(config.discriminator, judged, classes, config.freeze_discriminator)
         self.freezes = "model.freeze_discriminator" if config.freeze_discriminator else ""

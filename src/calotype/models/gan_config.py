@@ -11,9 +11,11 @@ from calotype.errors import UserError
 from calotype.losses.adversarial import LOSSES, LossName
 from calotype.losses.augmentation import AugmentationName
 from calotype.models.gan_networks import DiscriminatorConfig, GeneratorConfig
+from calotype.networks.biggan import BigGANGeneratorConfig
 from calotype.networks.dcgan import DCGANDiscriminatorConfig, DCGANGeneratorConfig
 from calotype.networks.progressive import ProgressiveDiscriminatorConfig, ProgressiveGeneratorConfig
 from calotype.networks.projected import ProjectedDiscriminatorConfig
+from calotype.networks.residual_gan import ResNetGeneratorConfig
 from calotype.networks.skip import SkipGeneratorConfig
 from calotype.networks.style import StyleGeneratorConfig
 from calotype.networks.truncation import SMALLEST
@@ -45,6 +47,7 @@ class GANConfig:
     loss: LossName = "non_saturating"  # what the two players play for
     conditional: bool = False  # learn the classes where the data have labels
     label_ramp: Share = 0.0  # share of the run in which labels turn from ones drawn by lot into their images' own, against collapse
+    label_scale: Positive = 1.0  # of the embedding of a label beside the latents: shorter ones leave more to these, against collapse
     latent: Width = 100  # numbers that an image is made from
     critic_steps: Depth = 1  # steps of the discriminator for each of the generator
     discriminator_lr_mult: Positive = 1.0  # learning rate of the discriminator relative to the generator's
@@ -75,11 +78,23 @@ class GANConfig:
         return {
             **unless(spec.classes, "images with labels", "conditional", "auxiliary", "label_ramp"),
             **unless(self.conditional, "`model.conditional=True`", "label_ramp"),
+            **unless(
+                self.conditional and spec.classes and not _in_layers(self.generator),
+                "images with labels, `model.conditional=True`, and a generator that is told classes beside its latents",
+                "label_scale",
+            ),
             **unless(self.penalty != "none", "a `model.penalty`", "penalty_weight", "penalty_weight_end", "penalty_every"),
             **unless(self.path_length_weight, "`model.path_length_weight` above 0", "path_length_every"),
             **unless(not self.augment_end, "`model.augment_end=0`", "augment_target", "augment_images"),
             **unless("adaptive" in self.augment, "adaptive among `model.augment`", "augment_target", "augment_images", "augment_end"),
         }
+
+
+def _in_layers(generator: GeneratorConfig) -> bool:
+    """Whether classes reach a generator by its layers, and not beside the latents."""
+    if isinstance(generator, DCGANGeneratorConfig):
+        return generator.condition == "norm" and generator.norm != "none"
+    return isinstance(generator, BigGANGeneratorConfig) or (isinstance(generator, ResNetGeneratorConfig) and generator.norm != "none")
 
 
 def check(config: GANConfig, spec: ImageSpec) -> None:

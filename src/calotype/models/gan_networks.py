@@ -11,6 +11,7 @@ from pydantic import Field
 from calotype.errors import UserError
 from calotype.networks.adversary import ImageDiscriminator, LatentGenerator
 from calotype.networks.biggan import BigGANDiscriminator, BigGANDiscriminatorConfig, BigGANGenerator, BigGANGeneratorConfig
+from calotype.networks.blocks import LabelEmbedding
 from calotype.networks.dcgan import DCGANDiscriminator, DCGANDiscriminatorConfig, DCGANGenerator, DCGANGeneratorConfig
 from calotype.networks.mlp import MLPDiscriminator, MLPDiscriminatorConfig, MLPGenerator, MLPGeneratorConfig
 from calotype.networks.modern import ModernDiscriminator, ModernDiscriminatorConfig, ModernGenerator, ModernGeneratorConfig
@@ -80,9 +81,15 @@ DISCRIMINATORS: dict[type, Callable[..., ImageDiscriminator]] = {
 }
 
 
-def generator_of(config: GeneratorConfig, shape: tuple[int, int, int], latent: int, classes: int) -> LatentGenerator:
+def generator_of(
+    config: GeneratorConfig, shape: tuple[int, int, int], latent: int, classes: int, label_scale: float = 1.0
+) -> LatentGenerator:
     """A new generator of images (C, H, W)."""
-    return GENERATORS[type(config)](shape, latent=latent, classes=classes, **_settings(config))
+    generator = GENERATORS[type(config)](shape, latent=latent, classes=classes, **_settings(config))
+    for part in generator.modules():
+        if isinstance(part, LabelEmbedding):
+            part.scale = label_scale
+    return generator
 
 
 def discriminator_of(config: DiscriminatorConfig, shape: tuple[int, int, int], classes: int, frozen: int = 0) -> ImageDiscriminator:

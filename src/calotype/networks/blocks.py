@@ -89,7 +89,12 @@ class ProjectionHead(nn.Module):
 
 
 class LabelEmbedding(nn.Module):
-    """Latents beside an embedding of their label, (N, latent) -> (N, 2 latent); without classes the latents alone."""
+    """Latents beside an embedding of their label, (N, latent) -> (N, 2 latent); without classes the latents alone.
+
+    ``scale`` multiplies the embedding: a label that is heard as loudly as all latents together may be all that is heard.
+    """
+
+    scale = 1.0
 
     def __init__(self, latent: int, classes: int = 0) -> None:
         super().__init__()
@@ -99,8 +104,12 @@ class LabelEmbedding(nn.Module):
     def forward(self, latent: Tensor, label: Tensor | None = None) -> Tensor:
         """Join latents (N, latent) and labels (N,)."""
         if self.embed is None:
-            return latent
-        return torch.cat([latent, self.embed(known(label))], 1)
+            return self.shaped(latent)
+        return torch.cat([self.shaped(latent), self.scale * self.shaped(self.embed(known(label)))], 1)
+
+    def shaped(self, vectors: Tensor) -> Tensor:
+        """What becomes of latents and of embeddings, (N, latent), before they are joined: nothing."""
+        return vectors
 
 
 class TimeEmbedding(nn.Module):
@@ -197,7 +206,10 @@ def size_chain(size: int) -> list[int]:
 def padded(x: Tensor, multiple: int) -> Tensor:
     """(N, C, H, W) with its last row and column repeated until both sides are multiples."""
     down, right = -x.shape[2] % multiple, -x.shape[3] % multiple
-    return F.pad(x, (0, right, 0, down), mode="replicate") if down or right else x
+    if not (down or right):
+        return x
+    # autocast pads in float32, which would go on from here
+    return F.pad(x, (0, right, 0, down), mode="replicate").to(x.dtype)
 
 
 def fitted(picture: Tensor, out: int) -> Tensor:

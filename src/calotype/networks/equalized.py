@@ -109,10 +109,9 @@ class SpreadHead(nn.Module):
 class NormalizedLatents(LabelEmbedding):
     """Latents beside an embedding of their label, as `LabelEmbedding` joins them, each of the two of mean square 1."""
 
-    def forward(self, latent: Tensor, label: Tensor | None = None) -> Tensor:
-        """Join latents (N, latent) and labels (N,) to (N, features)."""
-        joined = super().forward(latent, label)
-        return pixel_norm(joined.view(-1, latent.shape[1])).view(latent.shape[0], self.features)
+    def shaped(self, vectors: Tensor) -> Tensor:
+        """Latents or embeddings (N, latent) of mean square 1."""
+        return pixel_norm(vectors)
 
 
 class Blur(nn.Module):
