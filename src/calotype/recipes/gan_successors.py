@@ -111,7 +111,7 @@ def r3gan() -> Config:
         discriminator=ModernDiscriminatorConfig(width=64, wide=2, blocks=1),
         loss="relativistic_pairing",
         conditional=True,
-        label_ramp=0.5,  # classes that are told beside the latents would have one image each
+        label_scale=0.07,  # classes that are told beside the latents as loudly as these would have one image each
         latent=64,
         penalty="r1_r2",
         penalty_weight=0.1,
