@@ -47,6 +47,21 @@ def test_a_gradient_that_came_back_is_a_warning() -> None:
     assert verdict.effect == pytest.approx(6 / 22)
 
 
+def test_a_discriminator_that_gave_up_is_a_warning_and_calls_for_a_lower_rate() -> None:
+    verdict = judged(vanishing_gradient(log([1.0] * 10 + [1e-3] * 90, [0.8] * 10 + [0.5] * 90)))
+    assert (verdict.status, verdict.effect) == ("WARN", pytest.approx(0.9))
+    assert "says the same of all images" in verdict.says
+    assert [remedy.text for remedy in verdict.remedies] == ["a lower --optimizer.lr"]
+
+
+@pytest.mark.parametrize(("of_discriminator", "accuracy", "status"), [(0.0, 1.0, "FAIL"), (1e-3, 1.0, "PASS"), (0.0, 0.9, "PASS")])
+def test_a_gradient_that_was_gone_from_the_start_is_seen_by_the_discriminators(
+    of_discriminator: float, accuracy: float, status: str
+) -> None:
+    records = [record | {"discriminator/gradient_norm": of_discriminator} for record in log([1e-3] * 20, [accuracy] * 20)]
+    assert judged(vanishing_gradient(records)).status == status
+
+
 @pytest.mark.parametrize("records", [[], [{"step": 1, "velocity/loss": 1.0}], log([1.0] * 9, [0.5] * 9)])
 def test_without_a_discriminator_or_with_a_short_log_nobody_can_tell(records: Records) -> None:
     none = any("velocity/loss" in record for record in records)

@@ -38,6 +38,7 @@ OF_DIVERGENCE = (SLOWER, sets({"optimizer.clip": 1}), sets({"schedule.warmup": 0
 OF_OSCILLATION = (sets({"schedule.kind": "linear"}), sets({"train.ema": 0.1}), SLOWER, sets({"optimizer.betas": (0, 0.99)}), R1)
 NO_DISCRIMINATOR = "This family has no discriminator."
 NO_LOG = "There is no log of the training."
+GUESSING = 0.6  # right in fewer cases than these, a discriminator tells nothing: half of them are chance
 SUSTAINED = 5  # log lines in a row that make a state of a moment
 LATE = 0.5  # the share of the training that the verdicts on its outcome look at
 HELD, FEWEST_HELD = 64, 50  # held-out images where the log does not say how many, and those that a verdict needs
@@ -71,39 +72,48 @@ def _settling(history: History) -> Finding | Verdict:
 
 
 def vanishing_gradient(records: Sequence[Record]) -> Finding | Verdict:
-    """Whether the generator learned nothing because the discriminator was always right.
+    """Whether the generator learned nothing because the discriminator was always right, or said the same of all images.
 
-    The generator's gradient below 1% of its early median while the discriminator's accuracy is above .99, sustained over
-    ``SUSTAINED`` log lines. The effect is the share of the log in that state: a FAIL where the training ends in it.
+    Dead is a state, sustained over ``SUSTAINED`` log lines, in which the generator's gradient is below 1% of its early median while the
+    discriminator is right in more than 99% of cases or in fewer than ``GUESSING``, or in which it is right and has nothing to learn itself.
+    The effect is the share of the log in that state: a FAIL where the training ends in it and the discriminator is right. One that
+    cannot tell images apart may have given up, or there may be nothing left to tell: that is never more than a WARN.
     """
     name = VANISHING
-    rows = [(r["generator/gradient_norm"], r["d_accuracy"]) for r in records if _has(r, "generator/gradient_norm", "d_accuracy")]
+    rows = [
+        (r["generator/gradient_norm"], r["d_accuracy"], r.get("discriminator/gradient_norm", math.nan))
+        for r in records
+        if _has(r, "generator/gradient_norm", "d_accuracy")
+    ]
     if not rows:
         return not_applicable(name, NO_DISCRIMINATOR) if records else cannot_tell(name, NO_LOG)
     if len(rows) < 2 * SUSTAINED:
         return cannot_tell(name, f"The log has {len(rows)} lines; {2 * SUSTAINED} are needed: train longer, or with `log.every=10`.")
-    gradient, accuracy = np.array(rows, float).T
+    gradient, accuracy, of_discriminator = np.array(rows, float).T
     early = float(np.median(gradient[: max(SUSTAINED, len(rows) // 10)]))
-    dead = (gradient < 0.01 * early) & (accuracy > 0.99)
-    stuck = int(_longest(dead))
-    at_end = bool(dead[-SUSTAINED:].all())
-    share = float(dead.mean()) if stuck >= SUSTAINED else 0.0
-    late, right = float(np.median(gradient[-SUSTAINED:])), 100 * accuracy[-SUSTAINED:].mean()
+    gone = gradient < 0.01 * early
+    right, blank = (gone | (of_discriminator == 0)) & (accuracy > 0.99), gone & (accuracy < GUESSING)
+    given_up = bool(blank[-SUSTAINED:].all())
+    share = float((right | blank).mean()) if _longest(right | blank) >= SUSTAINED else 0.0
+    late, share_right = float(np.median(gradient[-SUSTAINED:])), 100 * accuracy[-SUSTAINED:].mean()
     return Finding(
         name,
-        effect=1.0 if at_end else share,
+        effect=1.0 if right[-SUSTAINED:].all() else share,
         warn=1e-9,
         fail=1.0,
         detectable=SUSTAINED / len(rows),
         says={
             "PASS": "The generator got a useful gradient all along.",
             "FAIL": "The discriminator is always right, and the generator no longer learns from it.",
-            "WARN": "For a while the discriminator was always right, and the generator learned nothing from it.",
+            "WARN": "The discriminator says the same of all images, and the generator learns nothing from it any more: it has given up, "
+            "unless generated images cannot be told from real ones."
+            if given_up
+            else "For a while the discriminator was always right or said the same of all images, and the generator learned nothing.",
         },
         evidence=f"The gradient of the generator is {late:.2g} at the end and was {early:.2g} early; the discriminator is right in "
-        f"{right:.0f}% of cases at the end.",
+        f"{share_right:.0f}% of cases at the end.",
         measure="share of the log in which the generator had nothing to learn from, 1 where the training ends so",
-        remedies=OF_VANISHING,
+        remedies=(SLOWER,) if given_up else OF_VANISHING,
     )
 
 
@@ -304,7 +314,7 @@ OSCILLATION = Check(
 VANISHING_GRADIENT = Check(
     VANISHING,
     question="Did the generator keep learning?",
-    about="A generator that gets nothing to learn from any more, because its discriminator is always right.",
+    about="A generator that gets nothing to learn from any more, because its discriminator is always right or says the same of all images.",
     of=History,
     run=lambda history: [vanishing_gradient(history.lines)],
     applies=_of_generator,
