@@ -318,8 +318,9 @@ VANISHING_GRADIENT = Check(
     of=History,
     run=lambda history: [vanishing_gradient(history.lines)],
     applies=_of_generator,
-    measures="the generator's gradient under 1% of its early median while the discriminator is right in over 99%, over five log lines",
-    limits="happened / at the end",
+    measures="over five log lines, the generator's gradient under 1% of its early median while the discriminator is right in over 99% or "
+    "under 60%, or no gradient of a discriminator that is right in over 99%",
+    limits="happened / at the end, and right",
     remedies=OF_VANISHING,
     shows="log",
     curves=("gradient", "accuracy"),
