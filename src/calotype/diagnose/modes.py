@@ -32,8 +32,16 @@ UNLIKE = "Its classes cannot be told: no mixture of the real classes looks like 
 CONDITIONAL = replace(sets({"model.conditional": True}), harms=("projected",))
 IN_NORMS = replace(sets({"model.generator.condition": "norm"}), given={"model.conditional": True})
 MALFORMED = (IN_NORMS, LONGER, changes("a larger", "model.width"), changes("a larger", "model.generator.width"), CONDITIONAL)
+SOFTLY = tuple(
+    replace(
+        sets({"model.label_scale": 0.1}),
+        given={"model.conditional": True, "model.label_scale": 1.0, "model.generator.network": beside},
+    )
+    for beside in ("modern", "style", "progressive")  # which were found to want it; they are told classes beside the latents alone
+)
 REMEDIES = (
     IN_NORMS,
+    *SOFTLY,
     sets({"model.discriminator.minibatch_std": True}),
     trains("rpgan", small_gray=True),
     sets({"model.penalty": "r1", "model.penalty_weight": 0.1}),
