@@ -14,6 +14,7 @@ from calotype.networks.blocks import (
     add_spectral_norm,
     evaluating,
     init_scaled,
+    padded,
     size_chain,
 )
 from calotype.networks.norms import make_flat_norm, make_norm
@@ -147,3 +148,15 @@ def test_evaluating_restores_each_mode() -> None:
     with pytest.raises(RuntimeError):
         fail()
     assert [m.training for m in net.modules()] == [True, True, False]
+
+
+def test_maps_of_odd_sides_are_padded_in_their_own_numbers() -> None:
+    x = torch.randn(2, 3, 5, 4, generator=torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        for maps in (x, x.bfloat16()):
+            found = padded(maps, 2)
+            assert found.dtype == maps.dtype
+            assert torch.equal(found[:, :, :5], maps)
+            assert torch.equal(found[:, :, 5], maps[:, :, 4])
+    whole = x[:, :, :4]
+    assert padded(whole, 2) is whole
