@@ -62,6 +62,31 @@ def test_malformed_images_are_not_called_a_collapse() -> None:
     assert verdict.status == "FAIL"
 
 
+@pytest.mark.parametrize(
+    ("found", "distance", "wanted"),
+    [
+        (cover(0.3, density=0.3, recall=0.4), 1.2, "WARN"),
+        (cover(0.3, density=0.3, recall=0.4), 0.8, "FAIL"),
+        (cover(0.3, density=0.3, recall=0.2), 1.2, "FAIL"),  # speckles
+        (cover(0.3, recall=0.4), 1.2, "FAIL"),  # well made, and some are missing
+    ],
+)
+def test_malformed_images_that_do_not_repeat_each_other_are_no_collapse(found: dict[str, Estimate], distance: float, wanted: str) -> None:
+    verdict = judged(modes.coverage(found, cover(0.95), distance))
+    assert verdict.status == wanted
+    assert f"{distance:.2f} times as far apart" in verdict.evidence
+
+
+def test_images_that_repeat_each_other_are_nearer_than_real_ones() -> None:
+    rng = np.random.default_rng(0)
+    real, other = rng.standard_normal((2, 300, 8))
+    assert modes.spread(other, real) == pytest.approx(1, abs=0.05)
+    assert modes.spread(2 * other, real) == pytest.approx(2, abs=0.1)
+    assert modes.spread(other[:100], real) == pytest.approx(1, abs=0.1)  # of as many of both
+    assert modes.spread(other[rng.integers(0, 10, 300)] + 0.1 * rng.standard_normal((300, 8)), real) < 0.2
+    assert modes.spread(other, np.zeros((300, 8))) == 1
+
+
 def test_a_dropped_class_is_named_and_a_rare_one_within_chance_is_not() -> None:
     real = np.full(10, 450)
     lost = np.array([0, *[111] * 9])

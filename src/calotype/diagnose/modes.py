@@ -19,11 +19,13 @@ from calotype.metrics.classes import Shares, class_shares
 from calotype.metrics.diversity import different_bins, holm
 from calotype.metrics.kinds import RARE as RARELY
 from calotype.metrics.kinds import Kinds, rare_kinds
-from calotype.metrics.manifold import COVERAGE, DENSITY, PRECISION, RECALL, Z95
+from calotype.metrics.manifold import COVERAGE, DENSITY, PRECISION, RECALL, Z95, radii
 from calotype.metrics.repeats import first_of_each
 from calotype.metrics.score import Estimate
 
 NAME = "mode-collapse"
+APART = 3  # the nearest other image to whose distance an image's own is compared
+VARIED = 0.9  # of the distances between real images, from which generated ones do not repeat each other
 USUAL = 0.1  # coverage of real images by real images below which nothing can be measured by it
 RARE = 0.002  # p-value of an estimated share: stricter than elsewhere, because classes that look alike are taken for each other
 DOUBT, LOWER = 0.025, 0.005  # corrected p-values of counts: of a share under the half, and of one that is lower at all
@@ -59,7 +61,25 @@ def covered(made: Generated) -> Finding | Verdict:
     """`coverage`, where there are enough images to have neighbors."""
     if not all(COVERAGE.name in part for part in (*made.made, *made.real)):
         return cannot_tell(NAME, "There are too few different real images to say how much of them it reaches.")
-    return coverage(typical(made.made), typical(made.real))
+    return coverage(typical(made.made), typical(made.real), made.once(apart))
+
+
+def apart(made: Generated) -> float:
+    """The `spread` of generated images beside that of the baseline, the mean over all spaces."""
+    rows, baseline = made.against.even(len(made.pixels)), made.against.baseline
+    spaces = zip(made.drawn, baseline.features, strict=True)
+    return float(np.mean([spread(drawn[rows].features, real[baseline.once].features) for drawn, real in spaces]))
+
+
+def spread(generated: NDArray[np.floating], real: NDArray[np.floating]) -> float:
+    """How far generated images (N, d) are from their nearest others, relative to as many real ones (M, d): medians of the third nearest.
+
+    A generator that makes the same few images again and again is far below 1, whatever these look like. Of different numbers of images
+    the larger set is cut to the size of the other, on which distances depend; real ones should be different ones.
+    """
+    n = min(len(generated), len(real))
+    of_generated, of_real = (float(np.median(radii(x[:n], APART)[:, -1])) for x in (generated, real))
+    return of_generated / of_real if of_real else 1.0
 
 
 def typical(parts: Sequence[Mapping[str, Estimate]]) -> dict[str, Estimate]:
@@ -162,25 +182,30 @@ def rarely(found: Kinds, n: int, malformed: bool = False, reached: bool = False)
     )
 
 
-def _malformed(generated: Mapping[str, Estimate], baseline: Mapping[str, Estimate]) -> tuple[bool, bool]:
-    """Whether images are malformed, by density or precision, and whether they nevertheless reach what real images do, by recall."""
+def _malformed(generated: Mapping[str, Estimate], baseline: Mapping[str, Estimate], distance: float = 0.0) -> tuple[bool, bool]:
+    """Whether images are malformed, by density or precision, and whether they nevertheless are of all kinds, by recall or `spread`.
+
+    Speckles are far apart, too: `spread` counts where a third of what real images reach is reached.
+    """
     malformed = any(generated[name].value < 0.95 * baseline[name].value for name in (DENSITY.name, PRECISION.name))
-    return malformed, malformed and generated[RECALL.name].value > 0.9 * baseline[RECALL.name].value
+    reached = generated[RECALL.name].value / max(baseline[RECALL.name].value, 1e-9)
+    return malformed, malformed and (reached > 0.9 or (distance > VARIED and reached > 1 / 3))
 
 
-def coverage(generated: Mapping[str, Estimate], baseline: Mapping[str, Estimate]) -> Finding | Verdict:
+def coverage(generated: Mapping[str, Estimate], baseline: Mapping[str, Estimate], distance: float = 0.0) -> Finding | Verdict:
     """The share of real images that the generator comes near to, relative to what as many real images come near to.
 
-    Arguments hold ``coverage``, ``density``, ``precision`` and ``recall`` of generated and of real images. A FAIL below .9 and a
-    WARN below .95 of real-vs-real; these thresholds have no source, and ``calotype selftest`` measures what they do. Malformed images cover
-    little too: where density or precision tells of them and recall is that of real images, nothing worse than a WARN is said.
+    Arguments hold ``coverage``, ``density``, ``precision`` and ``recall`` of generated and of real images; ``distance`` is their `spread`.
+    A FAIL below .9 and a WARN below .95 of real-vs-real; these thresholds have no source, and ``calotype selftest`` measures what they do.
+    Malformed images cover little too: where density or precision tells of them, and recall is that of real images or they are as far apart
+    as these, nothing worse than a WARN is said.
     """
     made, real = generated[COVERAGE.name], baseline[COVERAGE.name]
     if real.value < USUAL:
         return cannot_tell(NAME, "Even real images hardly cover other real ones: too few, or too unlike each other, to measure by.")
     ratio = made.value / real.value
     spread = max(math.hypot(_error(made), _error(real) * ratio) / real.value, 1e-9)
-    malformed, reached = _malformed(generated, baseline)
+    malformed, varied = _malformed(generated, baseline, distance)
     says = "The generator leaves out a part of what the data hold, and repeats itself elsewhere."
     if malformed:
         part = "Large parts" if ratio < 0.7 else "Some parts"
@@ -189,7 +214,7 @@ def coverage(generated: Mapping[str, Estimate], baseline: Mapping[str, Estimate]
         NAME,
         effect=1 - ratio,
         warn=0.05,
-        fail=math.inf if reached else 0.1,
+        fail=math.inf if varied else 0.1,
         p=tail((1 - ratio) / spread),
         error=spread,
         blind=0.1,
@@ -199,7 +224,9 @@ def coverage(generated: Mapping[str, Estimate], baseline: Mapping[str, Estimate]
             "FAIL": says,
         },
         evidence=f"The coverage is {made.value:.3f}; as many real images reach {real.value:.3f}. The density is "
-        f"{generated[DENSITY.name].value:.2f}; of real images {baseline[DENSITY.name].value:.2f}.",
+        f"{generated[DENSITY.name].value:.2f}; of real images {baseline[DENSITY.name].value:.2f}."
+        + f" The images are {distance:.2f} times as far apart as real ones."
+        * (distance > 0),
         measure="share of the coverage of real images that is missing",
         remedies=MALFORMED if malformed else REMEDIES,
         data={"coverage": made.value, "coverage_baseline": real.value},
