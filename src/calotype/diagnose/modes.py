@@ -34,16 +34,13 @@ UNLIKE = "Its classes cannot be told: no mixture of the real classes looks like 
 CONDITIONAL = replace(sets({"model.conditional": True}), harms=("projected",))
 IN_NORMS = replace(sets({"model.generator.condition": "norm"}), given={"model.conditional": True})
 MALFORMED = (IN_NORMS, LONGER, changes("a larger", "model.width"), changes("a larger", "model.generator.width"), CONDITIONAL)
-SOFTLY = tuple(
-    replace(
-        sets({"model.label_scale": 0.1}),
-        given={"model.conditional": True, "model.label_scale": 1.0, "model.generator.network": beside},
-    )
-    for beside in ("modern", "style", "progressive")  # which were found to want it; they are told classes beside the latents alone
+SOFTLY = replace(
+    sets({"model.label_scale": 0.07}),
+    given={"model.conditional": True, "model.label_scale": 1.0, "model.generator.network": "modern"},  # where it was tried by itself
 )
 REMEDIES = (
     IN_NORMS,
-    *SOFTLY,
+    SOFTLY,
     sets({"model.discriminator.minibatch_std": True}),
     trains("rpgan", small_gray=True),
     sets({"model.penalty": "r1", "model.penalty_weight": 0.1}),
@@ -192,7 +189,7 @@ def _malformed(generated: Mapping[str, Estimate], baseline: Mapping[str, Estimat
     return malformed, malformed and (reached > 0.9 or (distance > VARIED and reached > 1 / 3))
 
 
-def coverage(generated: Mapping[str, Estimate], baseline: Mapping[str, Estimate], distance: float = 0.0) -> Finding | Verdict:
+def coverage(generated: Mapping[str, Estimate], baseline: Mapping[str, Estimate], distance: float | None = None) -> Finding | Verdict:
     """The share of real images that the generator comes near to, relative to what as many real images come near to.
 
     Arguments hold ``coverage``, ``density``, ``precision`` and ``recall`` of generated and of real images; ``distance`` is their `spread`.
@@ -204,8 +201,8 @@ def coverage(generated: Mapping[str, Estimate], baseline: Mapping[str, Estimate]
     if real.value < USUAL:
         return cannot_tell(NAME, "Even real images hardly cover other real ones: too few, or too unlike each other, to measure by.")
     ratio = made.value / real.value
-    spread = max(math.hypot(_error(made), _error(real) * ratio) / real.value, 1e-9)
-    malformed, varied = _malformed(generated, baseline, distance)
+    error = max(math.hypot(_error(made), _error(real) * ratio) / real.value, 1e-9)
+    malformed, varied = _malformed(generated, baseline, distance or 0.0)
     says = "The generator leaves out a part of what the data hold, and repeats itself elsewhere."
     if malformed:
         part = "Large parts" if ratio < 0.7 else "Some parts"
@@ -215,8 +212,8 @@ def coverage(generated: Mapping[str, Estimate], baseline: Mapping[str, Estimate]
         effect=1 - ratio,
         warn=0.05,
         fail=math.inf if varied else 0.1,
-        p=tail((1 - ratio) / spread),
-        error=spread,
+        p=tail((1 - ratio) / error),
+        error=error,
         blind=0.1,
         says={
             "PASS": "No sign that more than 5% of what the data hold is left out.",
@@ -225,8 +222,7 @@ def coverage(generated: Mapping[str, Estimate], baseline: Mapping[str, Estimate]
         },
         evidence=f"The coverage is {made.value:.3f}; as many real images reach {real.value:.3f}. The density is "
         f"{generated[DENSITY.name].value:.2f}; of real images {baseline[DENSITY.name].value:.2f}."
-        + f" The images are {distance:.2f} times as far apart as real ones."
-        * (distance > 0),
+        + ("" if distance is None else f" The images are {distance:.2f} times as far apart as real ones."),
         measure="share of the coverage of real images that is missing",
         remedies=MALFORMED if malformed else REMEDIES,
         data={"coverage": made.value, "coverage_baseline": real.value},

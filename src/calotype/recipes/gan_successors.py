@@ -23,7 +23,7 @@ def _config(recipe: str, model: GANConfig, *, optimizer: Optimizer = ADAM, sched
 def resgan() -> Config:
     """Residual networks, the discriminator spectrally normalized (Miyato et al. 2018, appendix B), by class where there are labels.
 
-    At twice the rate, which digits are learned faster by, the discriminator said the same of all photographs after some hundred steps.
+    At twice the rate, which digits stand, the discriminator said the same of all photographs after some hundred steps.
     """
     model = GANConfig(
         generator=ResNetGeneratorConfig(width=16, multipliers=WIDER),
@@ -88,7 +88,7 @@ def stylegan2() -> Config:
     """StyleGAN2 (Karras et al. 2020): styles scale the layers of the generator, with path length regularization; by class, told softly.
 
     Weights of unit variance, equalized afterwards, take so few steps as minutes have only at a high rate. The paper's discriminator, with
-    R1, takes most of the time on a processor and taught too little in minutes: here is a plain one, spectrally normalized, that halves
+    R1, takes half of the time on a processor and taught too little in minutes: here is a plain one, spectrally normalized, that halves
     images before anything else.
     """
     model = GANConfig(
